@@ -1,0 +1,165 @@
+"""One door to paths and cloud URLs: a path, ``s3://``, ``gs://``, ``az://``, ``memory://``.
+
+Everything that touches bytes outside a zarr array goes through here, so that a missing extra, a
+credential or an endpoint override (``AWS_ENDPOINT_URL``) is dealt with once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import zarr
+from zarr.storage import FsspecStore, LocalStore
+
+from atlasstore.errors import MissingExtraError, NotAStoreError
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+__all__ = [
+    "create_group",
+    "delete",
+    "exists",
+    "filesystem",
+    "is_local",
+    "join",
+    "list_names",
+    "local_path",
+    "open_group",
+    "read_bytes",
+    "write_bytes",
+    "zarr_store",
+]
+
+_EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+
+
+def is_local(url: str | Path) -> bool:
+    """Whether `url` is a path (or ``file://``) on this machine."""
+    text = str(url)
+    return "://" not in text or text.startswith("file://")
+
+
+def local_path(url: str | Path) -> Path:
+    """Return the path of a local `url`."""
+    return Path(str(url).removeprefix("file://"))
+
+
+def join(url: str | Path, *parts: str) -> str:
+    """Return `url` with `parts` below it, by forward slashes."""
+    return "/".join([str(url).rstrip("/"), *parts])
+
+
+def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the fsspec file system of `url` and the path inside it.
+
+    Raises
+    ------
+    MissingExtraError
+        When the backend of the URL's scheme is not installed.
+    """
+    try:
+        return fsspec.core.url_to_fs(str(url))
+    except ImportError as error:
+        scheme = str(url).split("://", maxsplit=1)[0]
+        extra = _EXTRA_BY_SCHEME.get(scheme, "s3")
+        raise MissingExtraError(
+            f"{scheme}:// URLs need an optional package; install it with: "
+            f"pip install 'atlasbasset[{extra}]'."
+        ) from error
+
+
+def exists(url: str | Path) -> bool:
+    """Whether anything is stored at `url` (a file, a folder, a key prefix)."""
+    fs, path = filesystem(url)
+    fs.invalidate_cache()
+    return bool(fs.exists(path))
+
+
+def list_names(url: str | Path) -> list[str]:
+    """Return the sorted names directly below `url`; empty when there is nothing."""
+    fs, path = filesystem(url)
+    fs.invalidate_cache()
+    try:
+        found = fs.ls(path, detail=False)
+    except FileNotFoundError:
+        return []
+    names = (str(p).rstrip("/").rsplit("/", maxsplit=1)[-1] for p in found)
+    return sorted(name for name in names if name)
+
+
+def delete(url: str | Path) -> None:
+    """Remove what lies at `url` and below; nothing there is no error."""
+    fs, path = filesystem(url)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+def read_bytes(url: str | Path) -> bytes:
+    """Return the whole content of one file.
+
+    Raises
+    ------
+    NotAStoreError
+        When there is no such file.
+    """
+    fs, path = filesystem(url)
+    try:
+        return bytes(fs.cat_file(path))
+    except FileNotFoundError as error:
+        raise NotAStoreError(f"{url} does not exist; check the path or URL.") from error
+
+
+def write_bytes(url: str | Path, content: bytes) -> None:
+    """Write one file so that a reader sees the old content or the new, never a part.
+
+    Local files go to a unique name in the same folder, then are renamed; object stores put whole
+    objects.
+    """
+    if not is_local(url):
+        fs, path = filesystem(url)
+        fs.pipe_file(path, content)
+        return
+    target = local_path(url)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def zarr_store(url: str | Path, *, read_only: bool) -> Store:
+    """Return the zarr store object for `url`."""
+    if is_local(url):
+        return LocalStore(local_path(url), read_only=read_only)
+    filesystem(url)  # a missing extra gets its own sentence
+    options: dict[str, Any] = {"asynchronous": True} if not str(url).startswith("memory:") else {}
+    return FsspecStore.from_url(str(url), storage_options=options, read_only=read_only)
+
+
+def open_group(url: str | Path, *, mode: str = "r") -> zarr.Group:
+    """Open an existing zarr v3 group at `url` (``mode`` "r" or "r+").
+
+    Raises
+    ------
+    NotAStoreError
+        When there is no zarr group.
+    """
+    store = zarr_store(url, read_only=mode == "r")
+    try:
+        return zarr.open_group(store, mode=mode, zarr_format=3)
+    except FileNotFoundError as error:
+        raise NotAStoreError(
+            f"{url} is not a zarr store; give the URL of an atlas, model or result."
+        ) from error
+
+
+def create_group(url: str | Path) -> zarr.Group:
+    """Create an empty zarr v3 group at `url`, replacing nothing."""
+    return zarr.create_group(zarr_store(url, read_only=False), zarr_format=3)
