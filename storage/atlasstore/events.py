@@ -1,0 +1,41 @@
+"""What work code says while it runs; progress bars, logs and JSON lines subscribe.
+
+Work code takes ``on_event: Subscriber`` and calls it; it never prints and never draws a bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Event", "Notice", "Progress", "Subscriber", "ignore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A long stage has come this far."""
+
+    stage: str
+    """What is being done, in a few words ("reading counts", "writing labels")."""
+    done: int
+    """Units finished, 0..total."""
+    total: int
+    """Units in all."""
+    unit: str
+    """The unit's plural name ("cells", "peaks", "blocks")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One sentence the person should read ("412 of 4,283 peaks were removed by ...")."""
+
+    message: str
+
+
+Event = Progress | Notice
+Subscriber = Callable[[object], None]
+"""Called with every event; `object`, because other packages add events of their own."""
+
+
+def ignore(_event: object, /) -> None:
+    """Drop the event: the default subscriber."""

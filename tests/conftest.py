@@ -1,0 +1,31 @@
+"""Fixtures shared by every test: where real data lies, seeded generators."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _real_data_folder() -> Path:
+    named = os.environ.get("ATLASBASSET_TEST_DATA")
+    return Path(named) if named else ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data, or a skip that says where it was looked for."""
+    folder = _real_data_folder()
+    if not folder.is_dir():
+        pytest.skip(f"real data is absent: {folder} (set ATLASBASSET_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded generator, fresh for each test."""
+    return np.random.default_rng(20221108)
