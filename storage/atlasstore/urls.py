@@ -62,7 +62,7 @@ def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
         When the backend of the URL's scheme is not installed.
     """
     try:
-        return fsspec.core.url_to_fs(str(url))
+        fs, path = fsspec.core.url_to_fs(str(url))
     except ImportError as error:
         scheme = str(url).split("://", maxsplit=1)[0]
         extra = _EXTRA_BY_SCHEME.get(scheme, "s3")
@@ -70,6 +70,7 @@ def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
             f"{scheme}:// URLs need an optional package; install it with: "
             f"pip install 'atlasbasset[{extra}]'."
         ) from error
+    return fs, str(path)
 
 
 def exists(url: str | Path) -> bool:

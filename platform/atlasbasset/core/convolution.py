@@ -1,0 +1,70 @@
+"""Length-major convolutions: (B, L, C) in, (B, L, F) out, "same" padding, no bias.
+
+Weights keep the published shape (F, C, K). Channels are padded to what the matrix units like only
+inside a step, so stored weights never show it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["channel_multiple", "convolve", "convolve_bases", "pad_channels"]
+
+_PATCH_MULTIPLE = 32
+
+
+def channel_multiple(dtype: torch.dtype) -> int:
+    """Return what channel counts are padded to: 32 fills a bfloat16 matrix tile, float32 needs 16.
+
+    Reference arithmetic (float64) is left as it is.
+    """
+    return {torch.bfloat16: 32, torch.float16: 32, torch.float32: 16}.get(dtype, 1)
+
+
+def pad_channels(values: Tensor, multiple: int, *, dim: int = 0) -> Tensor:
+    """Append zeros along `dim` until its size is a multiple of `multiple`."""
+    missing = -values.shape[dim] % multiple
+    if not missing:
+        return values
+    after = values.dim() - 1 - dim % values.dim()
+    return F.pad(values, [0, 0] * after + [0, missing])
+
+
+def convolve(x_BLC: Tensor, weight_FCK: Tensor) -> Tensor:
+    """Convolve a length-major batch; returns (B, L, F), F padded as `channel_multiple` says.
+
+    `x_BLC` carries its channels padded already (the output of the layer before); `weight_FCK` is
+    the stored float32 weight.
+    """
+    multiple = channel_multiple(x_BLC.dtype)
+    weight = pad_channels(weight_FCK, multiple).to(x_BLC.dtype)
+    weight = F.pad(weight, (0, 0, 0, x_BLC.shape[2] - weight.shape[1]))
+    # (B, C, 1, L) with channels innermost is what the length-major layout already is in memory
+    x_BC1L = x_BLC.unsqueeze(1).permute(0, 3, 1, 2)
+    weight_FC1K = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    y_BF1L = F.conv2d(x_BC1L, weight_FC1K, padding=(0, weight.shape[2] // 2))
+    return y_BF1L.permute(0, 2, 3, 1).squeeze(1).contiguous()
+
+
+def convolve_bases(x_BL4: Tensor, weight_F4K: Tensor) -> Tensor:
+    """Convolve the four-channel input as one matrix product over (position, base) patches.
+
+    With four channels a direct convolution wastes most of a matrix tile; overlapping rows of
+    4 K values, copied once, fill it. `x_BL4` gets no gradient through this.
+    """
+    batch, length, _ = x_BL4.shape
+    filters, bases, width = weight_F4K.shape
+    padded_filters = filters + -filters % channel_multiple(x_BL4.dtype)
+    patch = width * bases + -(width * bases) % _PATCH_MULTIPLE
+    extra = -(-patch // bases)  # rows past the end read zeros, times zero weights
+    x = F.pad(x_BL4.detach(), (0, 0, width // 2, width // 2 + extra)).contiguous()
+    patches = x.as_strided((batch, length, patch), (x.stride(0), bases, 1)).reshape(-1, patch)
+    weight = weight_F4K.permute(2, 1, 0).reshape(-1, filters)
+    weight = F.pad(weight, (0, padded_filters - filters, 0, patch - weight.shape[0]))
+    return (patches @ weight.to(x.dtype)).view(batch, length, padded_filters)

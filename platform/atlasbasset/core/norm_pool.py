@@ -1,0 +1,148 @@
+"""Batch normalisation, max-pooling and activation as one differentiable step.
+
+``a = act(maxpool(gamma * (y - mean) / sqrt(var + eps) + beta))`` over length-major y (B, L, C).
+The step is written once in terms of four passes over memory; two back ends provide them:
+`_fused_cpu` (numba, bfloat16 and float32 on CPU) and `_passes` (plain torch, any dtype and device;
+also what the fused one is tested against). Batch statistics can be summed over workers through
+`reduce`, forward and backward, so that several workers normalise by the global batch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from atlasbasset.core import _passes
+
+__all__ = ["Normalised", "Reduce", "norm_pool_activate", "norm_pool_activate_frozen"]
+
+Reduce = Callable[[Tensor], Tensor]
+"""Sums a tensor over all workers, in place, and returns it."""
+
+
+class Normalised(NamedTuple):
+    """What normalisation by batch statistics returns."""
+
+    activated: Tensor
+    """(B, L // pool, C), the dtype of the input."""
+    mean: Tensor
+    """(C,) float64, of the global batch."""
+    var: Tensor
+    """(C,) float64, biased, of the global batch."""
+
+
+class _Passes(Protocol):
+    def channel_sums(self, y: Tensor) -> Tensor: ...
+    def pool_activate(self, y: Tensor, scale: Tensor, shift: Tensor, pool: int) -> Tensor: ...
+    def pool_activate_grad(
+        self, y: Tensor, scale: Tensor, shift: Tensor, pool: int, grad: Tensor
+    ) -> tuple[Tensor, Tensor]: ...
+    def spread_grad(
+        self,
+        y: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        pool: int,
+        grad: Tensor,
+        constant: Tensor,
+        slope: Tensor,
+    ) -> Tensor: ...
+
+
+def _passes_for(y: Tensor) -> _Passes:
+    fits = y.device.type == "cpu" and y.dtype in (torch.bfloat16, torch.float32)
+    if fits and find_spec("numba") is not None:
+        fused: Any = importlib.import_module("atlasbasset.core._fused_cpu_tensors")
+        return fused  # type: ignore[no-any-return]
+    return _passes
+
+
+class _NormPoolActivate(torch.autograd.Function):
+    """Forward and backward of the step; y is the only large array kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        pool: int,
+        eps: float,
+        reduce: Reduce | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        passes = _passes_for(y)
+        count = y.shape[0] * y.shape[1]
+        sums = _reduced(torch.cat([passes.channel_sums(y).flatten(), _scalar(count, y)]), reduce)
+        total = sums[-1]
+        mean, mean_square = (sums[:-1] / total).view(2, -1)
+        var = (mean_square - mean.square()).clamp_min(0)
+        scale64 = gamma.double() * torch.rsqrt(var + eps)
+        scale, shift = scale64.to(gamma.dtype), (beta.double() - mean * scale64).to(gamma.dtype)
+        ctx.save_for_backward(y, gamma, beta, mean, var, scale, shift, total)
+        ctx.pool, ctx.eps, ctx.reduce = pool, eps, reduce
+        ctx.mark_non_differentiable(mean, var)
+        return passes.pool_activate(y, scale, shift, pool), mean, var
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
+        y, gamma, beta, mean, var, scale, shift, total = ctx.saved_tensors
+        passes = _passes_for(y)
+        at_max, sums = passes.pool_activate_grad(y, scale, shift, ctx.pool, grad.contiguous())
+        # sum(g * xhat) from sum(g * z), z = gamma * xhat + beta; gamma = 0 leaves nothing to divide
+        safe = torch.where(gamma == 0, torch.ones_like(gamma), gamma).double()
+        grad_beta = sums[0]
+        grad_gamma = torch.where(gamma == 0, 0.0, (sums[1] - beta.double() * sums[0]) / safe)
+        means = _reduced(torch.stack([grad_beta, grad_gamma]), ctx.reduce) / total
+        slope = -scale.double() * means[1] * torch.rsqrt(var + ctx.eps)
+        constant = -scale.double() * means[0] - slope * mean
+        like = scale.dtype
+        grad_y = passes.spread_grad(
+            y, scale, shift, ctx.pool, at_max, constant.to(like), slope.to(like)
+        )
+        return grad_y, grad_gamma.to(like), grad_beta.to(like), None, None, None
+
+
+def norm_pool_activate(
+    y: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    *,
+    pool: int,
+    eps: float,
+    reduce: Reduce | None = None,
+) -> Normalised:
+    """Normalise by the batch's own statistics, max-pool, activate.
+
+    Parameters
+    ----------
+    y
+        (B, L, C), contiguous; L a multiple of `pool`.
+    gamma, beta
+        (C,), float32 (float64 for float64 `y`). A channel with gamma exactly 0 gets no gradient
+        for gamma.
+    pool
+        Width of the max-pool, 1 for none.
+    eps
+        Added to the variance.
+    reduce
+        Sums over workers; None for one worker.
+    """
+    return Normalised(*_NormPoolActivate.apply(y, gamma, beta, pool, eps, reduce))
+
+
+def norm_pool_activate_frozen(y: Tensor, scale: Tensor, shift: Tensor, *, pool: int) -> Tensor:
+    """Inference form: ``act(maxpool(y * scale + shift))``, shape (B, L // pool, C); no gradient."""
+    return _passes_for(y).pool_activate(y, scale, shift, pool)
+
+
+def _scalar(value: float, like: Tensor) -> Tensor:
+    return torch.tensor([value], dtype=torch.float64, device=like.device)
+
+
+def _reduced(tensor: Tensor, reduce: Reduce | None) -> Tensor:
+    return tensor if reduce is None else reduce(tensor.clone())

@@ -1,0 +1,108 @@
+"""One training step: trunk data-parallel, cell layer cell-sharded.
+
+Every worker embeds its share of the batch's peaks; all embeddings (B x E) are gathered; each worker
+takes loss and gradients of all B peaks against its own cells; the gradients of the embeddings are
+summed, and each worker pushes its own share back through its trunk; the trunk's gradients are
+summed. With batch statistics summed as well (`Reduce`), W workers do what one does, to rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from atlasbasset.core.augment import augmented_codes, one_hot_input
+from atlasbasset.core.loss import Positives, fused_bce
+from atlasbasset.core.runtime import gather_rows, reducer, share_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from atlasbasset.core.cells import CellLayer
+    from atlasbasset.core.runtime import Runtime
+    from atlasbasset.core.trunk import Trunk
+
+__all__ = ["Batch", "Learner", "StepLoss"]
+
+
+class Batch(NamedTuple):
+    """A step's data: the whole batch's random numbers, this worker's cells."""
+
+    codes: Tensor
+    """uint8 (B, L + 2 flank)."""
+    shift: Tensor
+    """int64 (B,), bp."""
+    reverse: Tensor
+    """bool (B,)."""
+    keep: Tensor
+    """bool (B, E): bottleneck units that survive dropout."""
+    positives: Positives
+    """Open pairs of the batch and this worker's cells."""
+
+
+class StepLoss(NamedTuple):
+    """Sums over this worker's cells; add them over workers."""
+
+    bce_sum: Tensor
+    """Summed cross-entropy, scalar float64."""
+    penalty: Tensor
+    """This worker's part of the L2 penalties, scalar float64."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Parameters, their optimiser, and the step that moves them."""
+
+    trunk: Trunk
+    cells: CellLayer
+    optimizer: torch.optim.Optimizer
+    n_cells_total: int
+    """N over all workers."""
+    compute_dtype: torch.dtype
+    """Of the convolutions."""
+    l2_cells: float = 0.0
+    l2_batch: float = 0.0
+
+    def step(self, batch: Batch, runtime: Runtime) -> StepLoss:
+        """Take one optimiser step; every worker calls it with the same rows."""
+        n_rows = batch.codes.shape[0]
+        share = share_of(n_rows, runtime.rank, runtime.world)
+        self.trunk.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        own = self._embed(batch, share, runtime)
+        h = gather_rows(own.detach(), share, n_rows, runtime)
+        scale = 1.0 / (n_rows * self.n_cells_total)
+        found = fused_bce(h, self.cells.table(), batch.positives, scale=scale)
+        own.backward(runtime.sum_(found.h)[share])
+        own_penalty, batch_penalty = self.cells.penalty(self.l2_cells, self.l2_batch)
+        self.cells.set_gradients(found, l2_cells=self.l2_cells)
+        _sum_gradients([*self.trunk.parameters(), *self.cells.shared_parameters()], runtime)
+        self.cells.add_batch_penalty(self.l2_batch)
+        self.optimizer.step()
+        return StepLoss(found.loss_sum, own_penalty + batch_penalty / runtime.world)
+
+    def _embed(self, batch: Batch, share: slice, runtime: Runtime) -> Tensor:
+        window_bp = self.trunk.config.window_bp
+        codes = augmented_codes(
+            batch.codes[share], window_bp, batch.shift[share], batch.reverse[share]
+        )
+        x = one_hot_input(codes, self.compute_dtype)
+        embedded: Tensor = self.trunk(
+            x,
+            keep_BE=batch.keep[share],
+            reduce=reducer(runtime),
+            compute_dtype=self.compute_dtype,
+        )
+        return embedded
+
+
+def _sum_gradients(parameters: list[nn.Parameter], runtime: Runtime) -> None:
+    """Sum gradients over workers in one message."""
+    if runtime.world == 1:
+        return
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = runtime.sum_(torch.cat([g.flatten() for g in grads]))
+    for grad, summed in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        grad.copy_(summed.view_as(grad))

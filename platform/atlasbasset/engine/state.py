@@ -1,0 +1,67 @@
+"""Where a run stands: plain JSON values, stored with every checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atlasbasset.engine.config import TrainConfig
+
+__all__ = ["RunState"]
+
+
+@dataclass(slots=True)
+class RunState:
+    """Position and record of a training run; the same on every worker."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Steps finished in the epoch under way."""
+    total_steps: int = 0
+    """Steps finished in all: names the checkpoint."""
+    bce_sum: float = 0.0
+    """Summed cross-entropy of the epoch under way, over all workers."""
+    penalty_sum: float = 0.0
+    """Summed L2 penalties of the epoch under way."""
+    seconds: float = 0.0
+    """Spent on the steps of the epoch under way."""
+    best_auroc: float = float("-inf")
+    """Highest training auROC so far."""
+    best_epoch: int = 0
+    """Epoch of the last rise of `best_auroc`."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One record per finished epoch."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values (the start of `best_auroc`, minus infinity, as None)."""
+        values = asdict(self)
+        values["best_auroc"] = self.best_auroc if self.best_epoch else None
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunState:
+        """Return the state `as_json` wrote."""
+        known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        if known.get("best_auroc") is None:
+            known["best_auroc"] = float("-inf")
+        return cls(**known)
+
+    def end_epoch(self, record: dict[str, Any], config: TrainConfig) -> None:
+        """Append the epoch's record and move on to the next."""
+        self.epoch += 1
+        self.history.append(record)
+        if record["train_auroc"] >= self.best_auroc + config.min_rise:
+            self.best_auroc, self.best_epoch = record["train_auroc"], self.epoch
+        self.step, self.bce_sum, self.penalty_sum, self.seconds = 0, 0.0, 0.0, 0.0
+
+    def stop_reason(self, config: TrainConfig) -> str | None:
+        """Return why training is over, or None."""
+        if self.epoch >= config.epochs:
+            return f"all {config.epochs} epochs are done"
+        if self.epoch - self.best_epoch >= config.patience:
+            return f"training auROC has not risen in {config.patience} epochs"
+        return None

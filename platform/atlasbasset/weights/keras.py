@@ -1,0 +1,148 @@
+"""The released TensorFlow weights (``save_weights`` to .h5): read and written back.
+
+Keras numbers its layers as they are made (``conv1d_8``, ``dense_2``, ...), from an arbitrary first
+number; their order is all that counts: eight convolutions, nine normalisations, then the dense
+layers bottleneck, cells and, with batch correction, batches. Keras kernels are (K, C, F) and
+(inputs, outputs); ours are (F, C, K) and (outputs, inputs). Both flatten position-major.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from atlasbasset.weights.published import PublishedWeights
+from atlasstore.errors import UserInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["read_keras", "write_keras"]
+
+_BN_PARTS = {
+    "gamma": "gamma",
+    "beta": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+_N_TOWER = 6
+_LAYERS = ("conv1d", "batch_normalization", "dense")
+
+
+def stage_names() -> list[str]:
+    """Return our stages in the published order, convolution by convolution."""
+    return ["stem", *(f"tower.{i}" for i in range(_N_TOWER)), "prebottleneck"]
+
+
+def read_keras(path: str | Path) -> PublishedWeights:
+    """Read a released .h5 weight file.
+
+    Raises
+    ------
+    UserInputError
+        When the file is not HDF5 or its layers are not those of the published model.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            layers = {kind: _layers(file, kind) for kind in _LAYERS}
+    except OSError as error:
+        raise UserInputError(
+            f"{path} cannot be read as HDF5 ({error}); give the .h5 file that save_weights wrote."
+        ) from error
+    _check_layers(layers, path)
+    return _assembled(layers)
+
+
+def _layers(file: h5py.File, kind: str) -> list[dict[str, NDArray[Any]]]:
+    """Return the weights of every layer named `kind` or `kind`_<number>, in order of creation."""
+    numbered = {int(m[1] or 0): name for name in file if (m := _numbered(kind, name))}
+    return [_layer_weights(file[numbered[number]]) for number in sorted(numbered)]
+
+
+def _numbered(kind: str, name: str) -> re.Match[str] | None:
+    return re.fullmatch(rf"{kind}(?:_(\d+))?", name)
+
+
+def _layer_weights(group: h5py.Group) -> dict[str, NDArray[Any]]:
+    names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs["weight_names"]]
+    return {n.rsplit("/", 1)[-1].split(":")[0]: np.asarray(group[n]) for n in names}
+
+
+def _check_layers(layers: dict[str, list[dict[str, NDArray[Any]]]], path: str | Path) -> None:
+    found = tuple(len(layers[kind]) for kind in _LAYERS)
+    if found not in ((8, 9, 2), (8, 9, 3)):
+        raise UserInputError(
+            f"{path} has {found[0]} convolutions, {found[1]} normalisations and {found[2]} dense "
+            "layers, but the published model has 8, 9 and 2 (3 with batch correction)."
+        )
+
+
+def _assembled(layers: dict[str, list[dict[str, NDArray[Any]]]]) -> PublishedWeights:
+    convolutions, norms, dense = (layers[kind] for kind in _LAYERS)
+    trunk: dict[str, NDArray[Any]] = {}
+    for stage, layer in zip(stage_names(), convolutions, strict=True):
+        trunk[f"{stage}.weight"] = _owned(layer["kernel"].transpose(2, 1, 0))
+    for stage, layer in zip([*stage_names(), "bottleneck"], norms, strict=True):
+        trunk |= {f"{stage}.norm.{ours}": _owned(layer[their]) for ours, their in _BN_PARTS.items()}
+    trunk["bottleneck.weight"] = _owned(dense[0]["kernel"].T)
+    batch = dense[2] if len(dense) == 3 else None
+    return PublishedWeights(
+        trunk=trunk,
+        embedding=_owned(dense[1]["kernel"].T),
+        intercept=_owned(dense[1]["bias"]),
+        batch_embedding=None if batch is None else _owned(batch["kernel"].T),
+        batch_intercept=None if batch is None else _owned(batch["bias"]),
+    )
+
+
+def _owned(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def write_keras(path: str | Path, weights: PublishedWeights) -> None:
+    """Write `weights` as the released code's ``load_weights`` reads them.
+
+    Layers are listed in the order in which the released ``make_model`` (``make_model_bc`` with
+    batch correction) makes them; layers without weights are left out, as Keras allows.
+    """
+    layers = _keras_layers(weights)
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = b"2.6.0"
+        for layer, parts in layers.items():
+            group = file.create_group(layer)
+            names = [f"{layer}/{part}:0" for part in parts]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, values in zip(names, parts.values(), strict=True):
+                group.create_dataset(name, data=values)
+
+
+def _keras_layers(weights: PublishedWeights) -> dict[str, dict[str, NDArray[Any]]]:
+    layers: dict[str, dict[str, NDArray[Any]]] = {}
+    for index, stage in enumerate(stage_names()):
+        kernel = weights.trunk[f"{stage}.weight"].transpose(2, 1, 0)
+        layers[_keras_name("conv1d", index)] = {"kernel": kernel}
+        layers[_keras_name("batch_normalization", index)] = _norm_parts(weights, stage)
+    layers["dense"] = {"kernel": weights.trunk["bottleneck.weight"].T}
+    layers["batch_normalization_8"] = _norm_parts(weights, "bottleneck")
+    cells = {"kernel": weights.embedding.T, "bias": weights.intercept}
+    if weights.batch_embedding is not None and weights.batch_intercept is not None:
+        # the released model lists the batch layer before the cell layer it was made after
+        batches = {"kernel": weights.batch_embedding.T, "bias": weights.batch_intercept}
+        layers["dense_2"] = batches
+    layers["dense_1"] = cells
+    return layers
+
+
+def _keras_name(kind: str, index: int) -> str:
+    return kind if index == 0 else f"{kind}_{index}"
+
+
+def _norm_parts(weights: PublishedWeights, stage: str) -> dict[str, NDArray[Any]]:
+    return {their: weights.trunk[f"{stage}.norm.{ours}"] for ours, their in _BN_PARTS.items()}

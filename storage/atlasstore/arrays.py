@@ -1,0 +1,106 @@
+"""How the arrays of every store are made and read.
+
+Codecs are those of the zarr v3 specification; every chain ends in crc32c, so a flipped byte is an
+error and never a number. All chunks are written, empty ones too, so that a missing file is told
+apart from zeros. Shard indices lie at the start, because some object stores cannot read suffixes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from atlasstore.errors import CorruptStoreError
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["check_chunks", "compressors", "create_array", "read_array"]
+
+_UNREADABLE = (ValueError, RuntimeError, OSError, KeyError)
+"""What zarr and its codecs raise on damaged bytes."""
+
+
+def compressors() -> list[Any]:
+    """Return the bytes-to-bytes codecs of every array: blosc (zstd, bitshuffle), then crc32c."""
+    return [BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()]
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    *,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any] | type,
+    chunk_rows: int,
+    shard_rows: int | None = None,
+    fill_value: int | bool = 0,
+    axes: tuple[str, ...],
+) -> zarr.Array:
+    """Create an array cut along its first axis only.
+
+    Parameters
+    ----------
+    group, name
+        Where; `name` may contain slashes.
+    shape, dtype
+        Of the array.
+    chunk_rows
+        Rows in a chunk, the unit of reading.
+    shard_rows
+        Rows in a shard, the unit of writing and a multiple of `chunk_rows`; unsharded when absent.
+    fill_value
+        What a missing chunk reads as; choose a value that no valid data holds where there is one.
+    axes
+        Name of each dimension.
+    """
+    rest = shape[1:]
+    shards = None
+    if shard_rows is not None:
+        shards = {"shape": (shard_rows, *rest), "index_location": "start"}
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=np.dtype(dtype),
+        chunks=(chunk_rows, *rest),
+        shards=shards,
+        compressors=compressors(),
+        fill_value=fill_value,
+        config={"write_empty_chunks": True},
+        dimension_names=axes,
+    )
+
+
+def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndarray[Any, Any]:
+    """Return rows [start, stop) of `array`.
+
+    Raises
+    ------
+    CorruptStoreError
+        When the stored bytes cannot be decoded or fail their checksum.
+    """
+    try:
+        return np.asarray(array[start:stop])
+    except _UNREADABLE as error:
+        raise CorruptStoreError(
+            f"{url}: array {array.path}, rows {start} to {stop}, cannot be read ({error}); the "
+            "store is damaged: make it again or copy it again."
+        ) from error
+
+
+def check_chunks(array: zarr.Array, *, url: str) -> None:
+    """Raise CorruptStoreError unless every chunk (or shard) of `array` is stored."""
+    expected = -(-array.shape[0] // (array.shards or array.chunks)[0])
+    found = _n_stored(array)
+    if found != expected:
+        raise CorruptStoreError(
+            f"{url}: array {array.path} has {found} of its {expected} stored pieces; the store is "
+            "damaged: make it again or copy it again."
+        )
+
+
+def _n_stored(array: zarr.Array) -> int:
+    per_piece = 1 if array.shards is None else array.shards[0] // array.chunks[0]
+    return -(-int(array.nchunks_initialized) // per_piece)

@@ -1,0 +1,180 @@
+"""Which cells and peaks an atlas keeps.
+
+The order: first cells with too few open peaks go (all peaks counting), then peaks open in too small
+a share of the cells that are left, then cells that have no open peak left. Both thresholds are
+taken once; nothing is repeated until it settles. Counts are read in runs of cells, twice when a
+peak goes (the second time for the cells' depth over the peaks kept), else once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from atlasstore.cell_runs import read_runs
+from atlasstore.errors import UserInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from atlasstore.events import Subscriber
+    from atlasstore.inputs.source import CountsSource
+
+__all__ = ["FilterResult", "FilterSpec", "filter_counts"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSpec:
+    """What a cell and a peak must have to be kept."""
+
+    min_cell_fraction: float = 0.01
+    """A peak is kept when it is open in at least this share of the cells, 0..1."""
+    min_peaks_per_cell: int = 1
+    """A cell is kept when at least this many peaks are open in it, 0 or more."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_cell_fraction <= 1:
+            raise UserInputError(
+                f"The minimal share of cells is {self.min_cell_fraction}, but it must lie in 0..1; "
+                "0.01 keeps peaks that are open in 1 % of the cells."
+            )
+        if self.min_peaks_per_cell < 0:
+            raise UserInputError(
+                f"The minimal number of peaks in a cell is {self.min_peaks_per_cell}, but it must "
+                "be 0 or more."
+            )
+
+    def min_cells(self, n_cells: int) -> int:
+        """Return in how many of `n_cells` cells a peak must be open."""
+        return math.ceil(self.min_cell_fraction * n_cells - 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """What is kept, and what each filter removed."""
+
+    spec: FilterSpec
+    """What was asked for."""
+    cells: tuple[NDArray[np.bool_], ...]
+    """Of each source: which of its cells are kept."""
+    peaks: NDArray[np.bool_]
+    """Which peaks are kept."""
+    depth: NDArray[np.int64]
+    """Of each kept cell, in order: how many kept peaks are open in it."""
+    n_cells_few_peaks: int
+    """Cells removed by `min_peaks_per_cell`."""
+    n_peaks_rare: int
+    """Peaks removed by `min_cell_fraction`."""
+    n_cells_emptied: int
+    """Cells removed because no kept peak is open in them."""
+
+    @property
+    def n_cells_in(self) -> int:
+        """Cells of all sources."""
+        return sum(len(mask) for mask in self.cells)
+
+    @property
+    def n_cells(self) -> int:
+        """Cells kept."""
+        return len(self.depth)
+
+    @property
+    def n_peaks(self) -> int:
+        """Peaks kept."""
+        return int(self.peaks.sum())
+
+    @property
+    def n_positives(self) -> int:
+        """Pairs of a kept peak and a kept cell in which the peak is open."""
+        return int(self.depth.sum())
+
+    def removed(self) -> list[str]:
+        """Return one sentence for each filter that removed something."""
+        n_left = self.n_cells_in - self.n_cells_few_peaks
+        few, rare = self.spec.min_peaks_per_cell, self.spec.min_cells(n_left)
+        filters = (
+            (self.n_cells_few_peaks, self.n_cells_in, "cells", f"fewer than {few} open peaks"),
+            (self.n_peaks_rare, len(self.peaks), "peaks", f"open in fewer than {rare} cells"),
+            (self.n_cells_emptied, n_left, "cells", "no peak that was kept is open in them"),
+        )
+        return [
+            f"{count:,} of {total:,} {unit} were removed: {why}."
+            for count, total, unit, why in filters
+            if count
+        ]
+
+
+def filter_counts(
+    sources: Sequence[CountsSource], spec: FilterSpec, *, on_event: Subscriber
+) -> FilterResult:
+    """Decide what to keep of `sources`, which share their peaks.
+
+    Raises
+    ------
+    UserInputError
+        When nothing would be left; it says what each filter removed.
+    CountsError
+        From a source.
+    """
+    peaks_of_cell, cells_with_peak = _count(sources, spec.min_peaks_per_cell, on_event)
+    enough = peaks_of_cell >= spec.min_peaks_per_cell
+    peaks = cells_with_peak >= spec.min_cells(int(enough.sum()))
+    depth = peaks_of_cell if peaks.all() else _depth(sources, peaks, on_event)
+    kept = enough & (depth > 0)
+    ends = np.cumsum([len(source.obs) for source in sources])[:-1]
+    result = FilterResult(
+        spec=spec,
+        cells=tuple(np.split(kept, ends)),
+        peaks=peaks,
+        depth=depth[kept],
+        n_cells_few_peaks=int((~enough).sum()),
+        n_peaks_rare=int((~peaks).sum()),
+        n_cells_emptied=int((enough & (depth == 0)).sum()),
+    )
+    _refuse_empty(result)
+    return result
+
+
+def _count(
+    sources: Sequence[CountsSource], min_peaks_per_cell: int, on_event: Subscriber
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each cell's open peaks, and in how many cells with enough of them each is open."""
+    n_peaks = len(sources[0].peaks)
+    per_peak = np.zeros(n_peaks, np.int64)
+    per_cell: list[NDArray[np.int64]] = []
+    for run in read_runs(sources, stage="counting open peaks", on_event=on_event):
+        opened = np.diff(run.indptr).astype(np.int64)
+        counted = np.repeat(opened >= min_peaks_per_cell, opened)
+        per_peak += np.bincount(run.indices[counted], minlength=n_peaks)
+        per_cell.append(opened)
+    return _joined(per_cell), per_peak
+
+
+def _depth(
+    sources: Sequence[CountsSource], peaks: NDArray[np.bool_], on_event: Subscriber
+) -> NDArray[np.int64]:
+    """Return each cell's open peaks among the kept ones."""
+    parts = []
+    for run in read_runs(sources, stage="counting kept peaks", on_event=on_event):
+        so_far = np.concatenate([[0], np.cumsum(peaks[run.indices])])
+        parts.append(np.diff(so_far[run.indptr]).astype(np.int64))
+    return _joined(parts)
+
+
+def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _refuse_empty(result: FilterResult) -> None:
+    if result.n_cells and result.n_peaks:
+        return
+    reasons = " ".join(result.removed()) or "The input has no cells or no peaks."
+    raise UserInputError(
+        f"Nothing is left after filtering. {reasons} Lower the thresholds (min_peaks_per_cell, "
+        "min_cell_fraction), or check that peaks and counts belong together."
+    )

@@ -1,0 +1,187 @@
+"""What marks a zarr group as one of our stores: format name, integer version, provenance.
+
+A store carries ``format`` and ``complete: false`` from its first moment; `stamp` writes the
+finishing attributes, ``complete: true`` among them, and is called last. A store whose writer died
+is therefore told apart from one that was never ours, and neither is ever read as finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from atlasstore import urls
+from atlasstore.errors import FormatVersionError, NotAStoreError
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = [
+    "ATLAS",
+    "FORMATS",
+    "MODEL",
+    "RESULT",
+    "StoreInfo",
+    "begin",
+    "check",
+    "provenance",
+    "stamp",
+]
+
+ATLAS = "atlasbasset.atlas"
+MODEL = "atlasbasset.model"
+RESULT = "atlasbasset.result"
+FORMATS: Mapping[str, int] = {ATLAS: 1, MODEL: 1, RESULT: 1}
+"""Format name -> the newest version this package reads and the one it writes."""
+
+_PACKAGES = ("atlasbasset", "zarr", "anndata", "numpy")
+_HASH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store says it is."""
+
+    format: str
+    """One of `FORMATS`."""
+    version: int
+    """Format version the store was written in, at least 1."""
+    provenance: Mapping[str, Any]
+    """What `provenance` returned when the store was made."""
+
+
+def begin(group: zarr.Group, format_name: str) -> None:
+    """Mark `group` as an unfinished store, before anything else is written into it."""
+    group.attrs.update({"format": format_name, "complete": False})
+
+
+def stamp(group: zarr.Group, format_name: str, version: int, provenance: Mapping[str, Any]) -> None:
+    """Mark `group` as a finished store; call it last.
+
+    Raises
+    ------
+    ValueError
+        For a format name or version that this package does not write.
+    """
+    if not 1 <= version <= FORMATS.get(format_name, 0):
+        raise ValueError(f"cannot write {format_name} version {version}: known are {dict(FORMATS)}")
+    group.attrs.update(
+        {
+            "format": format_name,
+            "format_version": version,
+            "provenance": dict(provenance),
+            "complete": True,
+        }
+    )
+
+
+def check(
+    group: zarr.Group | Mapping[str, Any], expected: str | None = None, *, url: str = "this group"
+) -> StoreInfo:
+    """Return what a store is, or say in one sentence why it cannot be read.
+
+    Parameters
+    ----------
+    group
+        A zarr group or its attributes.
+    expected
+        The format the caller reads; any of ours when absent.
+    url
+        How messages name the store.
+
+    Raises
+    ------
+    NotAStoreError
+        The group is not ours, is of another format than `expected`, or is unfinished.
+    FormatVersionError
+        The store was written in a newer format version.
+    """
+    attrs: Mapping[str, Any] = group if isinstance(group, Mapping) else dict(group.attrs)
+    name = str(attrs.get("format"))
+    if name not in FORMATS:
+        raise NotAStoreError(
+            f"{url} is not an atlasbasset store (its attributes name no format of ours); give the "
+            "URL of an atlas, model or result."
+        )
+    if expected is not None and name != expected:
+        raise NotAStoreError(f"{url} is {_article(name)}, but {_article(expected)} is needed here.")
+    _check_finished(attrs, name, url)
+    return StoreInfo(name, int(attrs["format_version"]), attrs.get("provenance", {}))
+
+
+def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
+    if not attrs.get("complete"):
+        raise NotAStoreError(
+            f"{url} is an incomplete {_kind(name)}: the job that writes it is still running or has "
+            "died; wait, or delete it and run the job again."
+        )
+    found, newest = int(attrs["format_version"]), FORMATS[name]
+    if found > newest:
+        raise FormatVersionError(
+            f"{url} is {_article(name)} in format version {found}, but this atlasbasset reads "
+            f"versions up to {newest}; upgrade with: pip install --upgrade atlasbasset."
+        )
+
+
+def provenance(
+    inputs: Sequence[str], config: Mapping[str, Any], seed: int | None
+) -> dict[str, Any]:
+    """Return where a store came from, as JSON values.
+
+    Parameters
+    ----------
+    inputs
+        Paths or URLs of files and folders that were read; a folder stands for the files below it.
+    config
+        The resolved configuration, JSON values only.
+    seed
+        The seed of every random choice; None where there was none.
+
+    Returns
+    -------
+    dict
+        ``inputs`` (url, bytes, sha256 of each), ``config``, ``packages`` (name -> version),
+        ``seed``, ``created`` (UTC, ISO 8601).
+    """
+    return {
+        "inputs": [_describe_input(url) for url in inputs],
+        "config": dict(config),
+        "packages": {name: _package_version(name) for name in _PACKAGES},
+        "seed": seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _describe_input(url: str) -> dict[str, Any]:
+    """Size and sha256 of a file; of a folder, over its files' relative names and contents."""
+    fs, root = urls.filesystem(url)
+    digest, n_bytes = hashlib.sha256(), 0
+    is_folder = bool(fs.isdir(root))
+    for path in sorted(fs.find(root)) if is_folder else [root]:
+        if is_folder:
+            digest.update(str(path).removeprefix(str(root)).lstrip("/").encode() + b"\0")
+        with fs.open(path, "rb") as file:
+            while piece := file.read(_HASH_BYTES):
+                digest.update(piece)
+                n_bytes += len(piece)
+    return {"url": str(url), "bytes": n_bytes, "sha256": digest.hexdigest()}
+
+
+def _package_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _kind(format_name: str) -> str:
+    return format_name.rpartition(".")[2]
+
+
+def _article(format_name: str) -> str:
+    kind = _kind(format_name)
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -1,0 +1,255 @@
+"""The genome: bases of any interval as codes, from a plain or bgzip FASTA through pyfaidx.
+
+An index beside the FASTA (``.fai``, and ``.gzi`` for bgzip) is used when it is not older than the
+FASTA. Otherwise one is built once in the user's cache folder: nothing is written beside a genome,
+which often lies on a shared, read-only disk. A FASTA cut off at the end of a line cannot be told
+from a whole one unless an index beside it says so; a cut bgzip file can, and is refused.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyfaidx
+
+from atlasstore import urls
+from atlasstore._genome_index import index_files
+from atlasstore.errors import GenomeError, PeaksError
+from atlasstore.sequences import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["Genome", "check_peaks"]
+
+_UNREADABLE = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    zlib.error,
+    pyfaidx.FastaIndexingError,
+    pyfaidx.FetchError,
+    pyfaidx.UnsupportedCompressionFormat,
+)
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+def _code_table() -> NDArray[np.uint8]:
+    table = np.full(256, UNKNOWN, np.uint8)
+    for code, base in enumerate(b"ACGT"):
+        table[[base, base + 32]] = code  # upper and lower case
+    return table
+
+
+_CODE_OF_BYTE = _code_table()
+
+
+class Genome:
+    """An open FASTA; made by `Genome.open`, usable as a context manager.
+
+    Attributes
+    ----------
+    path
+        The FASTA.
+    chrom_lengths
+        Chromosome name (first word of the header) -> length in bp, in the file's order.
+    """
+
+    def __init__(self, path: Path, faidx: pyfaidx.Faidx) -> None:
+        self.path = path
+        self._faidx = faidx
+        self.chrom_lengths: Mapping[str, int] = {
+            str(name): int(record.rlen) for name, record in faidx.index.items()
+        }
+
+    @classmethod
+    def open(cls, path: str | Path) -> Genome:
+        """Open a plain or bgzip FASTA on this machine.
+
+        Raises
+        ------
+        GenomeError
+            When there is no such file, it is no FASTA, it is gzip but not bgzip, or it is cut off.
+        """
+        if not urls.is_local(path):
+            raise GenomeError(
+                f"The genome {path} is a URL, but random access needs a local file; download it "
+                "and give its path."
+            )
+        fasta = urls.local_path(path)
+        _check_file(fasta)
+        try:
+            index = index_files(fasta)
+            faidx = pyfaidx.Faidx(
+                str(fasta), indexname=str(index.fai), gzi_indexname=str(index.gzi), as_raw=True
+            )
+        except _UNREADABLE as error:
+            raise GenomeError(
+                f"{fasta} is not a FASTA that can be read ({error}); give a genome in FASTA "
+                "format, plain or compressed with bgzip."
+            ) from error
+        _check_whole(fasta, faidx)
+        return cls(fasta, faidx)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._faidx.close()
+
+    def codes(self, chrom: str, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the bases of [start, stop), 0-based half-open, as codes.
+
+        Parameters
+        ----------
+        chrom
+            A name in `chrom_lengths`.
+        start, stop
+            `start` may be negative and `stop` past the end: bases out there are unknown.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8, length stop - start: A, C, G, T = 0..3 in either case, anything else 4.
+        """
+        codes = np.full(stop - start, UNKNOWN, np.uint8)
+        first, last = max(start, 0), min(stop, self.chrom_lengths[chrom])
+        if first < last:
+            letters = np.frombuffer(self._fetch(chrom, first, last), np.uint8)
+            codes[first - start : last - start] = _CODE_OF_BYTE[letters]
+        return codes
+
+    def windows(
+        self, chrom: Sequence[str], starts: NDArray[np.int64], length: int
+    ) -> NDArray[np.uint8]:
+        """Return windows [start, start + length) as codes uint8, shape (n, length).
+
+        The file is read in its own order, whatever the order of the windows.
+        """
+        codes = np.empty((len(starts), length), np.uint8)
+        names = np.asarray(chrom, dtype=object).astype(str)
+        for row in np.lexsort((starts, names)):
+            start = int(starts[row])
+            codes[row] = self.codes(str(names[row]), start, start + length)
+        return codes
+
+    def _fetch(self, chrom: str, first: int, last: int) -> bytes:
+        try:
+            letters = bytes(self._faidx.fetch(chrom, first + 1, last).encode("ascii"))
+        except _UNREADABLE as error:
+            raise GenomeError(
+                f"{self.path} cannot be read at {chrom}:{first}-{last} ({error}); the file is "
+                "damaged: copy it again."
+            ) from error
+        if len(letters) != last - first:
+            raise GenomeError(
+                f"{self.path} gives {len(letters)} of the {last - first} bases of "
+                f"{chrom}:{first}-{last}; the file or its index is damaged: copy it again."
+            )
+        return letters
+
+
+def _check_file(fasta: Path) -> None:
+    if not fasta.is_file():
+        raise GenomeError(f"The genome {fasta} is not a file; give the path of a FASTA.")
+    with fasta.open("rb") as file:
+        head = file.read(18)
+        file.seek(max(0, fasta.stat().st_size - len(_BGZF_END)))
+        tail = file.read()
+    named_gz, is_gz = fasta.suffix.lower() in (".gz", ".bgz"), head[:2] == b"\x1f\x8b"
+    if is_gz and not named_gz:
+        raise GenomeError(f"{fasta} is gzip-compressed; rename it to end in .gz.")
+    if named_gz and not is_gz:
+        raise GenomeError(f"{fasta} is not gzip-compressed, whatever its name says; rename it.")
+    if is_gz and not (head[3] & 4 and head[12:14] == b"BC"):
+        raise GenomeError(
+            f"{fasta} is compressed with gzip, which allows no random access; recompress it with "
+            f"bgzip: gunzip {fasta.name} && bgzip {fasta.stem}."
+        )
+    if is_gz and tail != _BGZF_END:
+        raise GenomeError(f"{fasta} is cut off (bgzip's end mark is missing); copy it again.")
+
+
+def _check_whole(fasta: Path, faidx: pyfaidx.Faidx) -> None:
+    """Refuse a plain FASTA that is shorter than its index says."""
+    if fasta.suffix.lower() in (".gz", ".bgz"):
+        return
+    size = fasta.stat().st_size
+    short = [str(name) for name, record in faidx.index.items() if record.bend > size]
+    if short:
+        raise GenomeError(
+            f"{fasta} is cut off: its index promises more of {short[0]} than there is; copy the "
+            "FASTA again, or delete the .fai beside it if that is of another genome."
+        )
+
+
+def check_peaks(peaks: pd.DataFrame, genome: Genome) -> None:
+    """Raise unless every peak lies on a chromosome of the genome.
+
+    Parameters
+    ----------
+    peaks
+        Columns chrom, start, end (0-based half-open).
+    genome
+        The genome to lie on.
+
+    Raises
+    ------
+    GenomeError
+        When chromosome names do not match.
+    PeaksError
+        When a peak starts before 0 or ends past its chromosome's end.
+    """
+    _check_names(peaks["chrom"].astype(str), genome)
+    lengths = peaks["chrom"].astype(str).map(dict(genome.chrom_lengths)).to_numpy(np.int64)
+    outside = np.flatnonzero((peaks["end"].to_numpy() > lengths) | (peaks["start"].to_numpy() < 0))
+    if outside.size:
+        peak, length = peaks.iloc[outside[0]], lengths[outside[0]]
+        raise PeaksError(
+            f"{outside.size} of {len(peaks)} peaks lie outside their chromosome; the first is "
+            f"{peak['chrom']}:{peak['start']}-{peak['end']}, and {peak['chrom']} has {length} bp "
+            f"in {genome.path}; use the genome assembly that the peaks were called on."
+        )
+
+
+def _check_names(chrom: pd.Series[str], genome: Genome) -> None:
+    unknown = sorted(set(chrom) - set(genome.chrom_lengths))
+    if not unknown:
+        return
+    n_peaks = int(chrom.isin(unknown).sum())
+    raise GenomeError(
+        f"{len(unknown)} chromosome names of {n_peaks} of the {len(chrom)} peaks are not in "
+        f"{genome.path}: {_some(unknown)} (the genome has {_some(list(genome.chrom_lengths))}); "
+        f"{_advice(unknown, genome)}."
+    )
+
+
+def _advice(unknown: Sequence[str], genome: Genome) -> str:
+    known = set(genome.chrom_lengths)
+    if all(f"chr{name}" in known for name in unknown):
+        return "put the prefix 'chr' before the chromosome names of the peaks, and they match"
+    if all(name.startswith("chr") and name[3:] in known for name in unknown):
+        return "take the prefix 'chr' off the chromosome names of the peaks, and they match"
+    return "use the genome assembly that the peaks were called on, or leave those peaks out"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,113 @@
+"""A fragment file as a stream of tables, a few million rows at a time.
+
+The fast path is pandas' C parser; when it, gzip or a check trips, the file is read again line by
+line to say exactly where. Barcodes may contain ``#``, so only whole lines that begin with ``#``
+at the top of the file are comments.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, NoReturn
+
+import pandas as pd
+from pandas.errors import EmptyDataError, ParserError
+
+from atlasstore.errors import CountsError
+from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.textfiles import DAMAGED, numbered_lines, open_raw, open_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from atlasstore.textfiles import TextStream
+
+__all__ = ["ROWS_PER_TABLE", "fragment_tables"]
+
+ROWS_PER_TABLE = 2_000_000
+"""About 60 MB in memory."""
+
+_COLUMNS = ["chrom", "start", "end", "barcode"]
+_DTYPES = {"chrom": "category", "start": "int64", "end": "int64", "barcode": "category"}
+
+
+def fragment_tables(
+    url: str | Path, *, rows_per_table: int = ROWS_PER_TABLE, on_event: Subscriber = ignore
+) -> Iterator[pd.DataFrame]:
+    """Yield the fragments in the file's order as tables of at most `rows_per_table` rows.
+
+    Columns: ``chrom`` and ``barcode`` (categorical), ``start`` and ``end`` (int64, 0-based
+    half-open, 0 <= start < end). Further columns of the file are not read.
+
+    Raises
+    ------
+    CountsError
+        When the file is missing, cut, damaged, empty or has a malformed line.
+    """
+    try:
+        with open_raw(url, error=CountsError) as raw:
+            size = raw.seek(0, 2)
+            raw.seek(0)
+            with open_text(raw, name=str(url), error=CountsError) as text:
+                for table in _parsed(text, rows_per_table):
+                    _check(table)
+                    on_event(Progress("reading fragments", raw.tell(), size, "bytes"))
+                    yield table
+    except CountsError:
+        raise
+    except (*DAMAGED, ParserError, ValueError, OverflowError) as cause:
+        _explain(url, cause)
+
+
+def _parsed(text: TextStream, rows: int) -> Iterator[pd.DataFrame]:
+    _skip_comments(text)
+    try:
+        tables = pd.read_csv(
+            text,
+            sep="\t",
+            header=None,
+            names=_COLUMNS,
+            usecols=[0, 1, 2, 3],
+            dtype=_DTYPES,
+            quoting=csv.QUOTE_NONE,
+            na_filter=False,
+            chunksize=rows,
+        )
+    except EmptyDataError:
+        return
+    with tables:
+        yield from tables
+
+
+def _skip_comments(text: TextStream) -> None:
+    while text.peek(1).startswith(b"#"):
+        text.readline()
+
+
+def _check(table: pd.DataFrame) -> None:
+    bad = (table["start"] < 0) | (table["end"] <= table["start"])
+    if bad.any() or "" in table["barcode"].cat.categories or "" in table["chrom"].cat.categories:
+        raise ValueError("a malformed line")
+
+
+def _explain(url: str | Path, cause: Exception) -> NoReturn:
+    in_comments = True
+    for number, line in numbered_lines(url, error=CountsError):
+        in_comments = in_comments and line.startswith("#")
+        if not in_comments and line and not _is_fragment(line):
+            raise CountsError(
+                f"{url} line {number} is {line[:80]!r}; a fragment is chromosome, start, end, "
+                "barcode (and count) separated by tabs, 0-based half-open with 0 <= start < end: "
+                "correct or remove the line."
+            ) from cause
+    raise CountsError(f"{url} cannot be read as fragments: {cause}.") from cause
+
+
+def _is_fragment(line: str) -> bool:
+    fields = line.split("\t")
+    try:
+        start, end = int(fields[1]), int(fields[2])
+        return bool(fields[0] and fields[3]) and 0 <= start < end < 2**63
+    except (IndexError, ValueError):
+        return False

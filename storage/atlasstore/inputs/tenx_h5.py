@@ -1,0 +1,131 @@
+"""10x Genomics HDF5 matrices: scATAC and multiome, read by slices of barcodes.
+
+The matrix is stored by barcode (CSC of features x barcodes), so a run of cells is one contiguous
+read. The group is ``/matrix`` (Cell Ranger 3 and later, Cell Ranger ATAC and ARC) or, in older
+files, the one group named after the genome. Peaks come from ``features/interval`` where it is
+there, else from the feature ids (``chr1:1-2`` or ``chr1_1_2``), 0-based half-open.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from atlasstore.errors import CountsError, PeaksError
+from atlasstore.events import Subscriber, ignore
+from atlasstore.inputs.counts import canonical_counts, cells_table
+from atlasstore.inputs.features import peak_rows
+from atlasstore.inputs.hdf5 import open_hdf5, readable
+from atlasstore.peaks import check_peaks_valid, parse_peak_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import h5py
+    import numpy.typing as npt
+    import pandas as pd
+
+__all__ = ["TenxH5Source", "open_tenx_h5"]
+
+_CELLS_PER_READ = 1024
+_PARTS = {"barcodes", "data", "indices", "indptr", "shape"}
+
+
+def open_tenx_h5(url: str | Path, *, on_event: Subscriber = ignore) -> TenxH5Source:
+    """Open a 10x .h5 matrix.
+
+    Raises
+    ------
+    CountsError, PeaksError
+        When it is missing, cut, not such a matrix, or holds no peaks.
+    """
+    file = open_hdf5(url)
+    try:
+        return TenxH5Source(file, name=str(url), on_event=on_event)
+    except BaseException:
+        file.close()
+        raise
+
+
+class TenxH5Source:
+    """A `CountsSource` over a 10x HDF5 file.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    name
+        The path or URL, for messages.
+    on_event
+        Hears how many features that are not peaks were left out.
+    """
+
+    def __init__(self, file: h5py.File, *, name: str, on_event: Subscriber = ignore) -> None:
+        self.name = name
+        self.close = file.close
+        with readable(name, what="a 10x matrix"):
+            self._matrix = _matrix_group(file, name)
+            self.obs = cells_table(_texts(self._matrix["barcodes"]), name=name)
+            self._indptr: npt.NDArray[np.int64] = np.asarray(self._matrix["indptr"][:], np.int64)
+            ids, types = _features(self._matrix)
+        self._check_shape(n_features=len(ids))
+        self._n_features = len(ids)
+        self._kept = None if types is None else peak_rows(types, name=name, on_event=on_event)
+        self.peaks = _peaks(ids if self._kept is None else ids[self._kept], name)
+        self.cells_per_read = min(_CELLS_PER_READ, len(self.obs))
+
+    def _check_shape(self, *, n_features: int) -> None:
+        stored = [int(size) for size in self._matrix["shape"][:]]
+        if stored != [n_features, len(self.obs)] or self._indptr.size != len(self.obs) + 1:
+            raise CountsError(
+                f"{self.name} says it has {stored} features x barcodes but lists {n_features:,} "
+                f"features and {len(self.obs):,} barcodes; copy or download it again."
+            )
+
+    def read_cells(self, start: int, stop: int) -> csr_array:
+        """Return the counts of cells [start, stop), int32, shape (stop - start, n_peaks)."""
+        begin, end = int(self._indptr[start]), int(self._indptr[stop])
+        with readable(self.name, what=f"counts of cells {start}-{stop}"):
+            parts = (self._matrix["data"][begin:end], self._matrix["indices"][begin:end])
+            indptr = self._indptr[start : stop + 1] - begin
+            counts = csr_array((*parts, indptr), shape=(stop - start, self._n_features))
+        if self._kept is not None:
+            counts = counts[:, self._kept]
+        return canonical_counts(counts, name=self.name, first_cell=start)
+
+
+def _matrix_group(file: h5py.File, name: str) -> h5py.Group:
+    found = [key for key, group in file.items() if hasattr(group, "keys") and set(group) >= _PARTS]
+    if len(found) == 1:
+        return file[found[0]]
+    holds = ", ".join(list(file)[:5]) or "nothing"
+    raise CountsError(
+        f"{name} is not a 10x matrix of one genome: it holds {holds} where one group with "
+        f"{', '.join(sorted(_PARTS))} is needed; give a filtered_peak_bc_matrix.h5 or "
+        "filtered_feature_bc_matrix.h5."
+    )
+
+
+def _features(matrix: h5py.Group) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_] | None]:
+    """Return the peaks' names and the feature types (None where there are none)."""
+    if "features" not in matrix:
+        return _texts(matrix["genes"]), None
+    features = matrix["features"]
+    names = _texts(features["interval" if "interval" in features else "id"])
+    return names, _texts(features["feature_type"]) if "feature_type" in features else None
+
+
+def _texts(dataset: Any) -> npt.NDArray[np.object_]:
+    texts: npt.NDArray[np.object_] = dataset.asstr()[:].astype(object)
+    return texts
+
+
+def _peaks(ids: npt.NDArray[np.object_], name: str) -> pd.DataFrame:
+    try:
+        peaks = parse_peak_names(ids.tolist())
+        check_peaks_valid(peaks)
+    except PeaksError as error:
+        raise PeaksError(f"{name}: {error}") from error
+    return peaks

@@ -1,0 +1,148 @@
+"""What lies at a URL: the one place that knows every kind of store.
+
+A kind of store adds one row to `KINDS`; `open_store` and `inspect_store` follow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from atlasstore import formats, urls
+from atlasstore.atlas import Atlas
+from atlasstore.errors import NotAStoreError
+from atlasstore.events import Subscriber, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+__all__ = ["KINDS", "StoreKind", "StoreSummary", "inspect_store", "open_store"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKind:
+    """How one kind of store is opened, described and verified."""
+
+    open: Callable[[str], Any]
+    """URL -> the open store."""
+    sizes: Callable[[Any], Mapping[str, Any]]
+    """Open store -> its sizes, as JSON values, in the order to show them."""
+    verify: Callable[[Any, Subscriber], None]
+    """Read everything of an open store; raises CorruptStoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSummary:
+    """What a store is."""
+
+    url: str
+    format: str
+    """Format name, such as ``atlasbasset.atlas``."""
+    version: int
+    """Format version."""
+    sizes: Mapping[str, Any]
+    """Rows, blocks, share of positives and the like; with units in the names."""
+    stored_bytes: int
+    """Size on disk."""
+    provenance: Mapping[str, Any]
+    """Inputs with checksums, configuration, package versions, seed, time."""
+    verified: bool
+    """Whether every byte was read and found right."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def _atlas_sizes(atlas: Atlas) -> Mapping[str, Any]:
+    return {
+        "n_cells": atlas.n_cells,
+        "n_peaks": atlas.n_peaks,
+        "n_positives": atlas.n_positives,
+        "density": atlas.density,
+        "window_bp": atlas.window_bp,
+        "flank_bp": atlas.flank_bp,
+        "n_blocks": len(atlas.blocks),
+        "block_cells": atlas.blocks[0].n_cells,
+        "splits": _counts(atlas.var["split"]),
+        "samples": _counts(atlas.obs["sample"]),
+        "obs_columns": [str(name) for name in atlas.obs.columns],
+    }
+
+
+def _counts(column: pd.Series[Any]) -> dict[str, int]:
+    return {str(value): int(n) for value, n in column.value_counts(sort=False).items()}
+
+
+KINDS: dict[str, StoreKind] = {
+    formats.ATLAS: StoreKind(
+        open=Atlas.open,
+        sizes=_atlas_sizes,
+        verify=lambda atlas, on_event: atlas.verify(on_event=on_event),
+    )
+}
+"""Format name -> how its stores are handled."""
+
+
+def open_store(url: str | Path) -> Any:
+    """Open whatever store lies at `url`: an `Atlas` for an atlas.
+
+    Raises
+    ------
+    NotAStoreError
+        Nothing is there, it is not ours, it is incomplete, or this package alone cannot open it.
+    FormatVersionError
+        It was written by a newer atlasbasset.
+    """
+    return _kind_of(str(url))[0].open(str(url))
+
+
+def inspect_store(
+    url: str | Path, *, verify: bool = False, on_event: Subscriber = ignore
+) -> StoreSummary:
+    """Say what lies at `url`.
+
+    Parameters
+    ----------
+    url
+        Path or URL of a store.
+    verify
+        Also read everything and check it.
+    on_event
+        Hears the progress of the check.
+
+    Raises
+    ------
+    NotAStoreError, FormatVersionError
+        As `open_store`.
+    CorruptStoreError
+        When `verify` finds damage.
+    """
+    kind, info = _kind_of(str(url))
+    store = kind.open(str(url))
+    if verify:
+        kind.verify(store, on_event)
+    fs, path = urls.filesystem(url)
+    return StoreSummary(
+        url=str(url),
+        format=info.format,
+        version=info.version,
+        sizes=kind.sizes(store),
+        stored_bytes=int(fs.du(path)),
+        provenance=info.provenance,
+        verified=verify,
+    )
+
+
+def _kind_of(url: str) -> tuple[StoreKind, formats.StoreInfo]:
+    info = formats.check(urls.open_group(url), url=url)
+    if info.format not in KINDS:
+        raise NotAStoreError(
+            f"{url} is of the format {info.format}, which the atlasbasset package opens: use "
+            "atlasbasset.load_model(url) for a model, anndata.read_zarr(url) for a result."
+        )
+    return KINDS[info.format], info

@@ -1,0 +1,284 @@
+"""A model on disk or in the cloud: cells, configuration, and checkpoints that are whole models.
+
+::
+
+    MODEL/                 zarr v3 group; attrs: format, config, n_cells, block_cells, batches
+      obs/                 the atlas's cells, in anndata's encoding
+      metrics.jsonl        one line per epoch, a copy of what the newest checkpoint holds
+      latest.json          names the newest whole checkpoint; replaced atomically
+      checkpoints/<step>/  manifest.json (written last: state, sha256 of each tensor file)
+        trunk.safetensors, optimizer.safetensors ...
+        cells/embedding (N, E), cells/intercept (N,), ... one zarr chunk per cell block
+
+Any number of workers writes the cell tables (each its own blocks) and any other number reads them.
+Nothing is pickled. A checkpoint without its manifest does not exist for a reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from atlasstore import anndata_io, arrays, formats, urls
+from atlasstore.blocks import CellBlock, cut_cells
+from atlasstore.errors import CorruptStoreError, NotAStoreError
+from atlasstore.staging import staged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors"]
+
+Tensors = Mapping[str, "NDArray[Any]"]
+_KEPT_CHECKPOINTS = 2  # a reader that has just opened the one before can finish
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One whole checkpoint of a model store."""
+
+    url: str
+    """Of the checkpoint's folder."""
+    state: Mapping[str, Any]
+    """What the writer put into the manifest: step, epoch, history, ..."""
+    checksums: Mapping[str, str]
+    """Tensor file -> sha256."""
+
+    def tensors(self, name: str) -> dict[str, NDArray[Any]]:
+        """Read ``<name>.safetensors``.
+
+        Raises
+        ------
+        CorruptStoreError
+            When the file is absent or its checksum differs from the manifest's.
+        """
+        file = f"{name}.safetensors"
+        try:
+            content = urls.read_bytes(urls.join(self.url, file))
+            if hashlib.sha256(content).hexdigest() != self.checksums.get(file):
+                raise CorruptStoreError(f"{self.url}/{file}: checksum differs from the manifest's.")
+            return dict(safetensors.numpy.load(content))
+        except (NotAStoreError, SafetensorError) as error:
+            raise CorruptStoreError(f"{self.url}/{file} cannot be read ({error}).") from error
+
+    def has_tensors(self, name: str) -> bool:
+        """Whether the checkpoint holds ``<name>.safetensors``."""
+        return f"{name}.safetensors" in self.checksums
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Read rows [start, stop) of a cell table such as ``cells/embedding``.
+
+        Raises
+        ------
+        CorruptStoreError
+            When stored bytes fail their checksum.
+        """
+        group = urls.open_group(self.url)
+        if name not in group:
+            raise CorruptStoreError(f"{self.url}: array {name} is absent.")
+        return arrays.read_array(group[name], start, stop, url=self.url)
+
+    def has_rows(self, name: str) -> bool:
+        """Whether the checkpoint holds the cell table `name`."""
+        return name in urls.open_group(self.url)
+
+
+class CheckpointWriter:
+    """Writes one checkpoint: one process begins and commits, all write their own blocks."""
+
+    def __init__(self, store: ModelStore, step: int) -> None:
+        self._store = store
+        self.name = f"{step:010d}"
+        self.url = urls.join(store.url, "checkpoints", self.name)
+        self._checksums: dict[str, str] = {}
+
+    def begin(self, tables: Mapping[str, tuple[int, ...]]) -> None:
+        """Create the empty cell tables (name -> shape of a row), float32; one process only."""
+        urls.delete(self.url)  # what a killed writer left
+        group = urls.create_group(self.url)
+        for name, row_shape in tables.items():
+            axes = ("cell", *(f"dim{i}" for i in range(len(row_shape))))
+            arrays.create_array(
+                group,
+                name,
+                shape=(self._store.n_cells, *row_shape),
+                dtype=np.float32,
+                chunk_rows=self._store.block_cells,
+                axes=axes,
+            )
+
+    def write_rows(self, name: str, start: int, values: NDArray[Any]) -> None:
+        """Write rows of a cell table; `start` must be a block's first cell."""
+        if start % self._store.block_cells:
+            raise ValueError(f"rows must start at a block's first cell, got {start}")
+        group = urls.open_group(self.url, mode="r+")
+        group[name][start : start + len(values)] = values
+
+    def write_tensors(self, name: str, tensors: Tensors) -> None:
+        """Write ``<name>.safetensors``; one process only."""
+        file = f"{name}.safetensors"
+        content = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+        urls.write_bytes(urls.join(self.url, file), content)
+        self._checksums[file] = hashlib.sha256(content).hexdigest()
+
+    def commit(self, state: Mapping[str, Any]) -> None:
+        """Publish the checkpoint as the newest; one process, after every other has written."""
+        manifest = {"state": dict(state), "checksums": self._checksums}
+        urls.write_bytes(urls.join(self.url, "manifest.json"), _json_bytes(manifest))
+        latest = {"checkpoint": self.name}
+        urls.write_bytes(urls.join(self._store.url, "latest.json"), _json_bytes(latest))
+        self._store.delete_old_checkpoints()
+
+
+class ModelStore:
+    """A model store; made by `ModelStore.create` or `ModelStore.open`.
+
+    Attributes
+    ----------
+    url
+        Where it lies.
+    config
+        The resolved configuration, JSON values.
+    n_cells
+        N.
+    blocks
+        The cell blocks, as in the atlas it was trained on.
+    batches
+        Names of the batches; empty without batch correction.
+    """
+
+    def __init__(self, url: str, attrs: Mapping[str, Any], info: formats.StoreInfo) -> None:
+        self.url = url
+        self.config: Mapping[str, Any] = attrs["config"]
+        self.n_cells = int(attrs["n_cells"])
+        self.block_cells = int(attrs["block_cells"])
+        self.batches = tuple(str(b) for b in attrs["batches"])
+        self.blocks: tuple[CellBlock, ...] = cut_cells(self.n_cells, self.block_cells)
+        self.provenance = info.provenance
+
+    @classmethod
+    def create(
+        cls,
+        url: str | Path,
+        *,
+        obs: pd.DataFrame,
+        config: Mapping[str, Any],
+        block_cells: int,
+        batches: Sequence[str] = (),
+        provenance: Mapping[str, Any],
+    ) -> ModelStore:
+        """Make a model store without checkpoints.
+
+        Parameters
+        ----------
+        obs
+            One row per cell; with batch correction its column ``scbasset_batch`` holds int codes
+            into `batches`.
+        block_cells
+            Cells per block, the atlas's.
+
+        Raises
+        ------
+        StoreExistsError
+            When anything lies at `url`.
+        """
+        with staged(url) as place:
+            group = urls.create_group(place)
+            formats.begin(group, formats.MODEL)
+            anndata_io.write_table(group, "obs", obs)
+            group.attrs.update(
+                {
+                    "config": dict(config),
+                    "n_cells": len(obs),
+                    "block_cells": block_cells,
+                    "batches": list(batches),
+                }
+            )
+            anndata_io.finish(group.store, formats.MODEL, provenance)
+        return cls.open(url)
+
+    @classmethod
+    def open(cls, url: str | Path) -> ModelStore:
+        """Open the model at `url`.
+
+        Raises
+        ------
+        NotAStoreError
+            Nothing is there, or it is no model.
+        FormatVersionError
+            It was written by a newer atlasbasset.
+        """
+        group = urls.open_group(url)
+        info = formats.check(group, formats.MODEL, url=str(url))
+        return cls(str(url), dict(group.attrs), info)
+
+    def __repr__(self) -> str:
+        return f"ModelStore({self.url!r}: {self.n_cells} cells)"
+
+    @cached_property
+    def obs(self) -> pd.DataFrame:
+        """One row per cell; read once."""
+        return anndata_io.read_table(urls.open_group(self.url), "obs", url=self.url)
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest whole checkpoint; None before the first."""
+        pointer = urls.join(self.url, "latest.json")
+        if not urls.exists(pointer):
+            return None
+        name = _json(pointer)["checkpoint"]
+        url = urls.join(self.url, "checkpoints", str(name))
+        manifest = _json(urls.join(url, "manifest.json"))
+        return Checkpoint(url, manifest["state"], manifest["checksums"])
+
+    def newest(self) -> Checkpoint:
+        """Return the newest whole checkpoint.
+
+        Raises
+        ------
+        NotAStoreError
+            When training has not written one yet.
+        """
+        found = self.latest()
+        if found is None:
+            raise NotAStoreError(
+                f"{self.url} holds no checkpoint yet: its training has not finished an epoch; "
+                "run the same train command to go on."
+            )
+        return found
+
+    def write_checkpoint(self, step: int) -> CheckpointWriter:
+        """Return a writer of checkpoint `step`."""
+        return CheckpointWriter(self, step)
+
+    def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Replace ``metrics.jsonl`` by one line per epoch."""
+        lines = [json.dumps(dict(record)) + "\n" for record in history]
+        urls.write_bytes(urls.join(self.url, "metrics.jsonl"), "".join(lines).encode())
+
+    def delete_old_checkpoints(self) -> None:
+        """Delete all but the newest two checkpoints."""
+        folder = urls.join(self.url, "checkpoints")
+        for name in urls.list_names(folder)[:-_KEPT_CHECKPOINTS]:
+            urls.delete(urls.join(folder, name))
+
+
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def _json(url: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(urls.read_bytes(url)))
+    except (ValueError, NotAStoreError) as error:
+        raise CorruptStoreError(f"{url} cannot be read ({error}).") from error

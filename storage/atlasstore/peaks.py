@@ -1,0 +1,208 @@
+"""Peak coordinates: from names, from `var` columns, from BED files; and the checks on them.
+
+All intervals are 0-based half-open, as in BED: ``chr1:100-200`` is the 100 bases 100..199. Nothing
+in a file says which convention its author used, so none is guessed and none is converted.
+A peak table is a DataFrame with columns ``chrom`` (str), ``start`` and ``end`` (int64) first.
+Whether peaks fit a genome is checked where the genome is read, not here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from atlasstore.errors import PeaksError
+from atlasstore.textfiles import numbered_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+__all__ = [
+    "check_peaks_valid",
+    "find_duplicates",
+    "parse_peak_names",
+    "peak_names",
+    "peaks_from_var",
+    "read_bed",
+]
+
+_NAME = r"^(?P<chrom>.*[^:_-])[:_-](?P<start>\d{1,18})[-_](?P<end>\d{1,18})$"
+_COLUMNS = {
+    "chrom": ("chrom", "chr", "seqnames", "chromosome"),
+    "start": ("start", "chromstart"),
+    "end": ("end", "stop", "chromend"),
+}
+_SKIPPED = ("#", "track", "browser")
+
+
+def peak_names(peaks: pd.DataFrame) -> pd.Index[str]:
+    """Return ``chrom:start-end`` for each row of a peak table."""
+    start, end = peaks["start"].astype(str), peaks["end"].astype(str)
+    return pd.Index(peaks["chrom"].astype(str) + ":" + start + "-" + end, dtype=object)
+
+
+def parse_peak_names(names: Sequence[str] | pd.Index[str]) -> pd.DataFrame:
+    """Read coordinates from names such as ``chr1:100-200``, ``chr1-100-200``, ``chr1_100_200``.
+
+    Names are split from the right, so a chromosome's own name may contain ``_``, ``-`` or ``.``.
+
+    Parameters
+    ----------
+    names
+        Peak names, length n_peaks; 0-based half-open.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``chrom``, ``start``, ``end``, indexed by the names as given.
+
+    Raises
+    ------
+    PeaksError
+        When a name has no coordinates; it carries the first such name and its row.
+    """
+    index: pd.Index[str] = pd.Index(np.asarray(names, dtype=object))
+    found = pd.Series(index.astype(str), index=index).str.extract(_NAME)
+    bad = np.flatnonzero(found["start"].isna().to_numpy())
+    if bad.size:
+        raise PeaksError(
+            f"peak name {index[bad[0]]!r} (row {bad[0]}, counting from 0) has no coordinates; "
+            "names like chr1:100-200, chr1-100-200 or chr1_100_200 are read, or give var columns "
+            "chrom, start and end."
+        )
+    return found.astype({"start": np.int64, "end": np.int64})
+
+
+def peaks_from_var(var: pd.DataFrame) -> pd.DataFrame:
+    """Return the peak table of an AnnData `var`: from its columns, else from its names.
+
+    Columns are matched without regard to case: ``chrom``, ``chr``, ``seqnames`` or
+    ``chromosome``; ``start``; ``end``. All three must be there, or the names are read.
+
+    Parameters
+    ----------
+    var
+        One row per peak.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``chrom``, ``start``, ``end`` (0-based half-open), then the other columns of
+        `var`; indexed as `var`.
+
+    Raises
+    ------
+    PeaksError
+        When neither columns nor names give coordinates, or they are invalid.
+    """
+    columns = _coordinate_columns(var)
+    if columns is None:
+        coordinates, rest = parse_peak_names(var.index), var
+    else:
+        coordinates, rest = _typed(var, columns), var.drop(columns=list(columns.values()))
+    rest = rest.drop(columns=["chrom", "start", "end"], errors="ignore")
+    peaks = pd.concat([coordinates.set_axis(var.index, axis=0), rest], axis=1)
+    check_peaks_valid(peaks)
+    return peaks
+
+
+def _coordinate_columns(var: pd.DataFrame) -> dict[str, str] | None:
+    by_lower = {str(column).lower(): str(column) for column in reversed(var.columns)}
+    found = {
+        wanted: next((by_lower[name] for name in names if name in by_lower), None)
+        for wanted, names in _COLUMNS.items()
+    }
+    whole = {wanted: column for wanted, column in found.items() if column is not None}
+    return whole if len(whole) == len(_COLUMNS) else None
+
+
+def _typed(var: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    numbers = {key: _whole_numbers(var, columns[key]) for key in ("start", "end")}
+    chrom = var[columns["chrom"]]
+    _refuse(chrom.isna().to_numpy(), var, "has no chromosome")
+    return pd.DataFrame({"chrom": chrom.astype(str).astype(object), **numbers}, index=var.index)
+
+
+def _whole_numbers(var: pd.DataFrame, column: str) -> pd.Series[int]:
+    values = pd.to_numeric(var[column], errors="coerce").astype(float)
+    _refuse((values.isna() | (values % 1 != 0)).to_numpy(), var, f"has no whole number in {column}")
+    return values.astype(np.int64)
+
+
+def _refuse(bad: npt.NDArray[np.bool_], peaks: pd.DataFrame, what: str) -> None:
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        raise PeaksError(
+            f"peak {peaks.index[rows[0]]!r} (row {rows[0]}, counting from 0) {what} "
+            f"({rows.size:,} of {len(peaks):,} peaks like it); peaks are 0-based half-open with "
+            "0 <= start < end: correct or remove them."
+        )
+
+
+def check_peaks_valid(peaks: pd.DataFrame) -> None:
+    """Refuse peaks without a chromosome, with ``start < 0`` or ``start >= end``, or none at all.
+
+    Raises
+    ------
+    PeaksError
+        Naming the first such peak and its row.
+    """
+    if peaks.empty:
+        raise PeaksError("there are no peaks; give at least one.")
+    missing = peaks[["chrom", "start", "end"]].isna().any(axis=1).to_numpy()
+    _refuse(missing, peaks, "lacks a chromosome, start or end")
+    _refuse((peaks["chrom"].astype(str) == "").to_numpy(), peaks, "lacks a chromosome")
+    _refuse((peaks["start"] < 0).to_numpy(), peaks, "starts before 0")
+    _refuse((peaks["start"] >= peaks["end"]).to_numpy(), peaks, "does not end after its start")
+
+
+def find_duplicates(peaks: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the rows (int64, ascending) whose chrom, start and end stood in an earlier row."""
+    return np.flatnonzero(peaks.duplicated(["chrom", "start", "end"]).to_numpy())
+
+
+def read_bed(url: str | Path) -> pd.DataFrame:
+    """Read peaks from a BED or narrowPeak file, plain or gzip, at a path or URL.
+
+    Comment (``#``), ``track`` and ``browser`` lines and empty lines are skipped.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``chrom``, ``start``, ``end`` (0-based half-open) in the file's order, indexed by
+        ``chrom:start-end``.
+
+    Raises
+    ------
+    PeaksError
+        When the file is missing, cut or has a malformed line (its number is in the message).
+    """
+    rows = [
+        _bed_row(line, number, url)
+        for number, line in numbered_lines(url, error=PeaksError)
+        if line.strip() and not line.startswith(_SKIPPED)
+    ]
+    if not rows:
+        raise PeaksError(f"{url} has no peaks; give a BED file with one peak a line.")
+    peaks = pd.DataFrame(rows, columns=["chrom", "start", "end"])
+    peaks = peaks.astype({"start": np.int64, "end": np.int64})
+    return peaks.set_axis(peak_names(peaks), axis=0)
+
+
+def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int]:
+    fields = line.split("\t") if "\t" in line else line.split()
+    try:
+        chrom, start, end = fields[0], int(fields[1]), int(fields[2])
+    except (IndexError, ValueError):
+        chrom, start, end = "", 0, 0
+    if not chrom or not 0 <= start < end < 2**63:
+        raise PeaksError(
+            f"{url} line {number} is {line[:80]!r}; a BED line is chromosome, start, end "
+            "separated by tabs, 0-based half-open with 0 <= start < end."
+        )
+    return chrom, start, end

@@ -1,0 +1,9 @@
+"""Atlases with known answers: a genome with planted motifs, cells that read them, and the truth."""
+
+from __future__ import annotations
+
+from atlasstore.simulation.config import SimulationConfig
+from atlasstore.simulation.simulate import SimulationReport, simulate
+from atlasstore.simulation.truth import Ceiling, Truth
+
+__all__ = ["Ceiling", "SimulationConfig", "SimulationReport", "Truth", "simulate"]

@@ -1,0 +1,93 @@
+"""What each cell type's TFs do, what a batch changes, and what a peak is worth by itself.
+
+Of the M motifs about a sixth are shared (the same positive activity in every type), a sixth are
+silent (activity 0, decoys that a good model must not use), and the rest are dealt out: each type
+is given 3 in 16 of them, in turn from a shuffled deck, so that every motif serves about equally
+many types and types that share one TF differ in others. One site of motif m multiplies the rate
+of its peak by exp(activity[m]).
+
+Activities are uniform in 0.75..1.25 times a scale, and the scale is set so that each kind of TF
+gives the log rates a fixed standard deviation over the peaks, however many motifs there are. With
+k active motifs that a peak has mu sites of on average (Poisson), that is ``sd / sqrt(k * mu)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from atlasstore.simulation.peaks import MEAN_SITES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BIAS_RANDOM_SD", "BIAS_SEQUENCE_SD", "batch_activities", "cell_type_activities", "sequence_bias"]
+
+OWN_SD = 0.85
+"""Sd over peaks of the part of the log rate that a type's own TFs make."""
+SHARED_SD = 0.4
+"""Sd over peaks of the part that the shared TFs make."""
+BIAS_SEQUENCE_SD = 0.4
+"""Sd over peaks of the part of the log rate that follows from the window's GC content."""
+BIAS_RANDOM_SD = 0.3
+"""Sd over peaks of the part of the log rate that no sequence model can know."""
+
+_OWN_SHARE = 3 / 16
+_SPREAD = (0.75, 1.25)
+
+
+def cell_type_activities(
+    n_cell_types: int, n_motifs: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw the activities, float64, shape (n_cell_types, n_motifs)."""
+    order = rng.permutation(n_motifs)
+    n_side = n_motifs // 6
+    shared, own = order[:n_side], order[2 * n_side :]
+    activities = np.zeros((n_cell_types, n_motifs))
+    activities[:, shared] = _draw(n_side, n_motifs, SHARED_SD, rng)
+    n_each = max(1, round(own.size * _OWN_SHARE))
+    for cell_type, motifs in enumerate(_deal(own, n_cell_types, n_each, rng)):
+        activities[cell_type, motifs] = _draw(n_each, n_motifs, OWN_SD, rng)
+    return activities
+
+
+def batch_activities(
+    n_batches: int, n_motifs: int, effect: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw what each batch adds to every TF's activity, float64, shape (n_batches, n_motifs).
+
+    Normal, such that a batch moves the log rates by an sd over the peaks of `effect`. All 0 where
+    there is one batch.
+    """
+    if n_batches == 1:
+        return np.zeros((1, n_motifs))
+    return np.asarray(effect / np.sqrt(MEAN_SITES) * rng.normal(size=(n_batches, n_motifs)))
+
+
+def _draw(n_active: int, n_motifs: int, sd: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    scale = sd / np.sqrt(max(n_active, 1) * MEAN_SITES / n_motifs)
+    return np.asarray(scale * rng.uniform(*_SPREAD, size=n_active))
+
+
+def _deal(
+    cards: NDArray[np.int64], n_hands: int, n_each: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Deal hands without a repeat inside a hand, reshuffling whenever the deck runs out."""
+    hands = []
+    deck = rng.permutation(cards)
+    for _ in range(n_hands):
+        hand, deck = deck[:n_each], deck[n_each:]
+        if hand.size < n_each:
+            fresh = rng.permutation(np.setdiff1d(cards, hand))
+            missing = n_each - hand.size
+            deck = rng.permutation(np.setdiff1d(cards, fresh[:missing]))
+            hand = np.concatenate([hand, fresh[:missing]])
+        hands.append(hand)
+    return hands
+
+
+def sequence_bias(gc: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the learnable part of each peak's bias: GC content, standardised over the peaks."""
+    spread = float(gc.std())
+    return np.asarray(BIAS_SEQUENCE_SD * (gc - gc.mean()) / (spread if spread > 0 else 1.0))

@@ -1,0 +1,100 @@
+"""Who the cells are, and their counts, in blocks that cost what their fragments cost.
+
+A cell's total is Poisson(depth); each fragment then falls on peak p with probability w[t,b,p], by
+a search in the cumulative sum of w. That is the same distribution as one Poisson per cell and
+peak, without ever looking at the empty ones: time and memory go with the fragments.
+
+Cells come in blocks of `BLOCK_CELLS`, each from random streams of its own, so the counts do not
+depend on how many blocks are made at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from atlasstore.simulation.config import Stream, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from atlasstore.simulation.truth import Truth
+
+__all__ = ["BLOCK_CELLS", "CountSampler", "cell_table"]
+
+BLOCK_CELLS = 1024
+
+
+def cell_table(truth: Truth) -> pd.DataFrame:
+    """Draw every cell's type, batch (both categorical) and depth (expected fragments in peaks)."""
+    config = truth.config
+    rng = stream(config.seed, Stream.CELLS)
+    types = rng.choice(len(truth.cell_types), size=config.n_cells, p=truth.type_shares)
+    batches = rng.integers(0, config.n_batches, config.n_cells)
+    depth = truth.median_depth * rng.lognormal(0.0, config.depth_sd, config.n_cells)
+    digits = len(str(config.n_cells))
+    columns = {
+        "cell_type": pd.Categorical.from_codes(types, categories=truth.cell_types),
+        "batch": pd.Categorical.from_codes(batches, categories=truth.batches),
+        "depth": depth,
+    }
+    names = [f"cell{i + 1:0{digits}d}" for i in range(config.n_cells)]
+    return pd.DataFrame(columns, index=pd.Index(names, name="barcode"))
+
+
+class CountSampler:
+    """Draws the counts of the cells of `obs`, block by block.
+
+    Holds one float64 per cell type, batch and peak.
+    """
+
+    def __init__(self, truth: Truth, obs: pd.DataFrame) -> None:
+        self._seed = truth.config.seed
+        self._n_peaks = len(truth.peaks)
+        rates = truth.all_rates().reshape(-1, self._n_peaks)
+        cumulative = np.cumsum(rates, axis=1)
+        self._cumulative = cumulative[:, :-1] / cumulative[:, -1:]
+        types, batches = (obs[key].cat.codes.to_numpy() for key in ("cell_type", "batch"))
+        self._profile = types.astype(np.int64) * len(truth.batches) + batches
+        self._depth = obs["depth"].to_numpy()
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks in all."""
+        return -(-self._depth.size // BLOCK_CELLS)
+
+    def block(self, index: int) -> csr_array:
+        """Return the counts of block `index`: int32, shape (cells in the block, n_peaks), canonical."""
+        rng = stream(self._seed, Stream.COUNTS, index)
+        cells = slice(index * BLOCK_CELLS, (index + 1) * BLOCK_CELLS)
+        totals = rng.poisson(self._depth[cells])
+        profiles = self._profile[cells]
+        cell_of = np.repeat(np.arange(totals.size), totals)
+        # Ascending draws inside each cell: the search is several times faster, the keys come sorted.
+        draws = np.sort(cell_of + rng.random(cell_of.size)) - cell_of
+        keys = np.empty(cell_of.size, dtype=np.int64)
+        for profile, mine in _groups(profiles[cell_of]):
+            peak = self._cumulative[profile].searchsorted(draws[mine], side="right")
+            keys[mine] = cell_of[mine] * self._n_peaks + peak
+        return _counted(keys, totals.size, self._n_peaks)
+
+
+def _groups(values: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each distinct value with its positions."""
+    order = np.argsort(values, kind="stable")
+    distinct, first = np.unique(values[order], return_index=True)
+    yield from zip(distinct.tolist(), np.split(order, first[1:]), strict=True)
+
+
+def _counted(keys: NDArray[np.int64], n_cells: int, n_peaks: int) -> csr_array:
+    """Return the matrix of how often each ``cell * n_peaks + peak`` of the sorted keys occurs."""
+    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    data = np.diff(first, append=keys.size).astype(np.int32)
+    cell, peak = np.divmod(keys[first], n_peaks)
+    indptr = np.searchsorted(cell, np.arange(n_cells + 1))
+    return csr_array((data, peak.astype(np.int32), indptr), shape=(n_cells, n_peaks))

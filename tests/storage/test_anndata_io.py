@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+
+from atlasstore import anndata_io, formats, urls
+from atlasstore.errors import CorruptStoreError
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "text": ["x", "y", None],
+            "category": pd.Categorical(["a", "b", "a"]),
+            "flag": [True, None, False],
+            "whole": np.array([1, None, 3], object),
+            "real": [0.5, np.nan, 2.0],
+            "mixed": [1, "two", None],
+            "count": np.array([1, 2, 3], np.int64),
+            "nothing": np.array([None, None, None], object),
+        },
+        index=pd.Index(["p", "q", "r"]),
+    )
+
+
+def test_round_trip_keeps_values_and_missing_ones(tmp_path, table):
+    group = urls.create_group(tmp_path / "s.zarr")
+    anndata_io.write_table(group, "obs", table)
+    read = anndata_io.read_table(group, "obs", url="s")
+    assert list(read.index) == ["p", "q", "r"]
+    assert list(read.columns) == list(table.columns)
+    for name in table:
+        was, now = table[name], read[name]
+        assert list(now.isna()) == list(was.isna()), name
+        assert list(now.dropna().astype(str)) == list(was.dropna().astype(str)), name
+    assert read["count"].dtype == np.int64
+
+
+def test_anndata_alone_reads_it(tmp_path, table):
+    group = urls.create_group(tmp_path / "s.zarr")
+    anndata_io.write_table(group, "obs", table)
+    elem = anndata.io.read_elem(zarr.open_group(tmp_path / "s.zarr", mode="r")["obs"])
+    assert list(elem["category"]) == ["a", "b", "a"]
+
+
+def test_tidy_leaves_the_table_alone(table):
+    before = table.copy(deep=True)
+    typed = anndata_io.tidy(table)
+    pd.testing.assert_frame_equal(table, before)
+    assert not any(dtype == object for dtype in typed.dtypes)
+
+
+def test_numbered_rows_and_columns_become_text():
+    typed = anndata_io.tidy(pd.DataFrame({0: [1, 2]}))
+    assert list(typed.index) == ["0", "1"]
+    assert list(typed.columns) == ["0"]
+
+
+def test_every_array_of_a_table_is_checksummed(tmp_path, table):
+    group = urls.create_group(tmp_path / "s.zarr")
+    anndata_io.write_table(group, "obs", table)
+    found = 0
+    for file in (tmp_path / "s.zarr" / "obs").rglob("zarr.json"):
+        metadata = json.loads(file.read_text())
+        if metadata["node_type"] == "array" and metadata["shape"] != []:
+            assert metadata["codecs"][-1]["name"] == "crc32c", file
+            found += 1
+    assert found > len(table.columns)
+
+
+def test_damaged_or_absent_table_is_named(tmp_path, table):
+    group = urls.create_group(tmp_path / "s.zarr")
+    anndata_io.write_table(group, "obs", table)
+    with pytest.raises(CorruptStoreError, match="s: table var cannot be read"):
+        anndata_io.read_table(group, "var", url="s")
+    chunk = tmp_path / "s.zarr/obs/count/c/0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
+    with pytest.raises(CorruptStoreError, match="s: table obs cannot be read"):
+        anndata_io.read_table(group, "obs", url="s")
+
+
+def test_finish_consolidates_then_stamps(tmp_path):
+    group = urls.create_group(tmp_path / "s.zarr")
+    formats.begin(group, formats.ATLAS)
+    group.create_array("a/x", shape=(3,), dtype="i4")
+    anndata_io.finish(group.store, formats.ATLAS, {"seed": 1})
+    metadata = json.loads((tmp_path / "s.zarr/zarr.json").read_text())
+    assert set(metadata["consolidated_metadata"]["metadata"]) == {"a", "a/x"}
+    assert metadata["attributes"]["complete"] is True

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from atlasstore import arrays, urls
+from atlasstore.errors import CorruptStoreError
+
+
+@pytest.fixture
+def group(tmp_path):
+    return urls.create_group(tmp_path / "s.zarr")
+
+
+def make(group, n_rows: int = 10, *, shard_rows: int | None = 4):
+    array = arrays.create_array(
+        group,
+        "x",
+        shape=(n_rows, 3),
+        dtype=np.int32,
+        chunk_rows=2,
+        shard_rows=shard_rows,
+        axes=("a", "b"),
+    )
+    array[:] = np.arange(n_rows * 3).reshape(n_rows, 3)
+    return array
+
+
+@pytest.mark.parametrize("shard_rows", [None, 4])
+def test_every_codec_chain_ends_in_crc32c(tmp_path, group, shard_rows):
+    make(group, shard_rows=shard_rows)
+    codecs = json.loads((tmp_path / "s.zarr/x/zarr.json").read_text())["codecs"]
+    if shard_rows is not None:
+        (sharding,) = codecs
+        assert sharding["configuration"]["index_location"] == "start"
+        assert sharding["configuration"]["index_codecs"][-1]["name"] == "crc32c"
+        codecs = sharding["configuration"]["codecs"]
+    assert [codec["name"] for codec in codecs] == ["bytes", "blosc", "crc32c"]
+
+
+@pytest.mark.parametrize("shard_rows", [None, 4])
+def test_rows_come_back(group, shard_rows):
+    array = make(group, shard_rows=shard_rows)
+    arrays.check_chunks(array, url="s")
+    rows = arrays.read_array(array, 3, 9, url="s")
+    np.testing.assert_array_equal(rows, np.arange(30).reshape(10, 3)[3:9])
+
+
+@pytest.mark.parametrize("shard_rows", [None, 4])
+def test_flipped_byte_is_an_error_that_names_the_array(tmp_path, group, shard_rows):
+    array = make(group, shard_rows=shard_rows)
+    file = tmp_path / "s.zarr/x/c/0/0"
+    content = bytearray(file.read_bytes())
+    content[-6] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CorruptStoreError, match=r"^s: array x, rows 0 to 10, cannot be read"):
+        arrays.read_array(array, 0, 10, url="s")
+
+
+@pytest.mark.parametrize("shard_rows", [None, 4])
+@pytest.mark.parametrize("keep", [0, 7, 60])
+def test_cut_file_is_an_error(tmp_path, group, shard_rows, keep):
+    array = make(group, shard_rows=shard_rows)
+    file = tmp_path / "s.zarr/x/c/0/0"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(CorruptStoreError):
+        arrays.read_array(array, 0, 10, url="s")
+
+
+@pytest.mark.parametrize("shard_rows", [None, 4])
+def test_missing_file_is_found_though_it_reads_as_fill(tmp_path, group, shard_rows):
+    array = make(group, shard_rows=shard_rows)
+    (tmp_path / "s.zarr/x/c/1/0").unlink()
+    n_pieces = 5 if shard_rows is None else 3
+    with pytest.raises(CorruptStoreError, match=rf"x has {n_pieces - 1} of its {n_pieces} stored"):
+        arrays.check_chunks(array, url="s")
+
+
+def test_chunks_of_zeros_are_written_too(group):
+    array = arrays.create_array(group, "z", shape=(5,), dtype=np.uint16, chunk_rows=2, axes=("a",))
+    array[:] = 0
+    arrays.check_chunks(array, url="s")
+
+
+def test_empty_array(group):
+    array = arrays.create_array(
+        group, "e", shape=(0,), dtype=np.uint16, chunk_rows=1, shard_rows=1, axes=("a",)
+    )
+    array[:] = np.zeros(0, np.uint16)
+    arrays.check_chunks(array, url="s")
+    assert arrays.read_array(array, 0, 0, url="s").shape == (0,)

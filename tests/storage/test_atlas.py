@@ -1,0 +1,309 @@
+"""The atlas store, written and read; `_atlas_writer`, `_atlas_check` and `atlas` together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from scipy import sparse
+from zarr.storage import LocalStore
+
+from atlasstore import _atlas_writer, formats, urls
+from atlasstore._atlas_writer import write_atlas
+from atlasstore.atlas import Atlas
+from atlasstore.blocks import plan_cell_blocks
+from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
+from atlasstore.events import Progress
+from small_atlas import make_atlas, make_peaks, random_labels
+
+N_CELLS, N_PEAKS, STORED_BP = 203, 37, 198
+
+
+@pytest.fixture
+def labels(rng):
+    labels = random_labels(rng, N_CELLS, N_PEAKS)
+    labels[:, 5] = False  # a peak open nowhere
+    labels[:, 6] = True
+    return labels
+
+
+@pytest.fixture
+def codes(rng):
+    return rng.integers(0, 5, (N_PEAKS, STORED_BP), dtype=np.uint8)
+
+
+@pytest.fixture(params=["local", "memory"])
+def url(request, tmp_path):
+    where = f"memory://atlas/{tmp_path.name}/a.zarr"
+    yield str(tmp_path / "a.zarr") if request.param == "local" else where
+    urls.delete(where)
+
+
+def dense(atlas: Atlas, block: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Labels of one block as cells x peaks."""
+    rows = atlas.labels(block, start, stop)
+    n_peaks = len(rows.indptr) - 1
+    found = np.zeros((atlas.blocks[block].n_cells, n_peaks), bool)
+    found[rows.indices, np.repeat(np.arange(n_peaks), np.diff(rows.indptr))] = True
+    return found
+
+
+def test_what_was_written_is_read(url, labels, codes):
+    atlas = Atlas.open(make_atlas(url, labels, codes))
+    assert (atlas.n_cells, atlas.n_peaks) == labels.shape
+    assert (atlas.window_bp, atlas.flank_bp, atlas.format_version) == (192, 3, 1)
+    assert atlas.n_positives == labels.sum() == sum(atlas.block_positives)
+    assert atlas.density == pytest.approx(labels.mean())
+    assert list(atlas.obs.index[:2]) == ["cell0", "cell1"]
+    assert list(atlas.var.columns) == ["chrom", "start", "end", "split"]
+    assert atlas.provenance["seed"] == 0
+    np.testing.assert_array_equal(atlas.sequence_codes(0, N_PEAKS), codes)
+    np.testing.assert_array_equal(atlas.sequence_codes(11, 20), codes[11:20])
+    for block, positives in zip(atlas.blocks, atlas.block_positives, strict=True):
+        of_block = labels[block.start : block.stop]
+        np.testing.assert_array_equal(dense(atlas, block.index), of_block)
+        assert positives == of_block.sum()
+    atlas.verify()
+
+
+def test_peak_ranges_of_labels(tmp_path, labels, codes):
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes))
+    for start, stop in [(0, 1), (5, 6), (4, 30), (36, 37), (8, 8)]:
+        block = atlas.blocks[3]
+        rows = atlas.labels(3, start, stop)
+        assert rows.indptr.dtype == np.int64
+        assert rows.indices.dtype == np.uint16
+        assert rows.indptr[0] == 0
+        np.testing.assert_array_equal(
+            dense(atlas, 3, start, stop), labels[block.start : block.stop, start:stop]
+        )
+
+
+@pytest.mark.parametrize("rows", [(-1, 3), (3, 2), (0, N_PEAKS + 1)])
+def test_rows_outside_are_refused(tmp_path, labels, codes, rows):
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes))
+    with pytest.raises(IndexError, match="do not lie in"):
+        atlas.sequence_codes(*rows)
+    with pytest.raises(IndexError, match="do not lie in"):
+        atlas.labels(0, *rows)
+
+
+def test_many_shards_chunks_and_blocks(tmp_path, labels, codes, monkeypatch):
+    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 8 * STORED_BP * 4)
+    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 16 * STORED_BP * 4)
+    monkeypatch.setattr(_atlas_writer, "_INDPTR_CHUNK", 4)
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes, max_block_cells=5))
+    assert (atlas.array("sequence").chunks[0], atlas.array("sequence").shards[0]) == (8, 16)
+    assert len(atlas.blocks) == 41
+    np.testing.assert_array_equal(atlas.sequence_codes(7, 33), codes[7:33])
+    np.testing.assert_array_equal(atlas.to_anndata().X.toarray() > 0, labels)
+    atlas.verify()
+
+
+def test_full_block_uses_every_uint16(tmp_path, codes):
+    labels = np.zeros((65_536, 2), bool)
+    labels[[0, 65_535], 0] = True
+    labels[:, 1] = True
+    blocks = plan_cell_blocks(65_536, min_blocks=1)
+    assert len(blocks) == 1
+    with write_atlas(
+        tmp_path / "a.zarr",
+        obs=_obs(65_536),
+        var=make_peaks(2).assign(split="train"),
+        cell_blocks=blocks,
+        window_bp=192,
+        flank_bp=3,
+        provenance={},
+    ) as writer:
+        writer.write_sequences(0, codes[:2])
+        writer.write_labels(0, sparse.csr_array(labels.astype(np.uint8)))
+    atlas = Atlas.open(tmp_path / "a.zarr")
+    assert atlas.labels(0, 0, 1).indices.tolist() == [0, 65_535]
+    atlas.verify()
+
+
+def _obs(n_cells: int) -> pd.DataFrame:
+    return pd.DataFrame({"sample": "one"}, index=[str(i) for i in range(n_cells)])
+
+
+def test_peak_rows(tmp_path, labels, codes):
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes))
+    rows = [atlas.peak_rows(split) for split in ("train", "valid", "test")]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(N_PEAKS))
+    assert set(atlas.var["split"].iloc[rows[1]]) == {"valid"}
+    with pytest.raises(UserInputError, match="no split 'validation'; use one of train"):
+        atlas.peak_rows("validation")
+
+
+def test_to_anndata(url, labels, codes):
+    table = Atlas.open(make_atlas(url, labels, codes)).to_anndata()
+    assert isinstance(table, anndata.AnnData)
+    assert sparse.issparse(table.X)
+    assert table.X.dtype == np.uint8
+    np.testing.assert_array_equal(table.X.toarray(), labels.astype(np.uint8))
+    assert list(table.var_names) == list(make_peaks(N_PEAKS).index)
+
+
+def test_only_codecs_of_the_specification(tmp_path, labels, codes):
+    make_atlas(tmp_path / "a.zarr", labels, codes)
+    names = set()
+    for file in (tmp_path / "a.zarr").rglob("zarr.json"):
+        for codec in json.loads(file.read_text()).get("codecs", []):
+            inner = codec.get("configuration", {}).get("codecs", [])
+            names |= {each["name"] for each in (codec, *inner)}
+    assert names <= {"bytes", "blosc", "zstd", "crc32c", "sharding_indexed", "vlen-utf8"}
+
+
+def test_anything_there_is_refused(url, labels, codes):
+    make_atlas(url, labels, codes)
+    with pytest.raises(StoreExistsError, match="exists already"):
+        make_atlas(url, labels, codes)
+    Atlas.open(url).verify()
+
+
+def test_error_while_writing_leaves_nothing(url, labels, codes):
+    blocks = plan_cell_blocks(N_CELLS)
+    plan = {"cell_blocks": blocks, "window_bp": 192, "flank_bp": 3, "provenance": {}}
+    with (
+        pytest.raises(RuntimeError, match="disk"),
+        write_atlas(url, obs=_obs(N_CELLS), var=make_peaks(N_PEAKS), **plan) as writer,
+    ):
+        writer.write_sequences(0, codes)
+        raise RuntimeError("disk")
+    assert not urls.exists(url)
+    assert urls.list_names(url.rpartition("/")[0]) == []
+
+
+def test_unfinished_atlas_is_told_apart(labels, codes):
+    url = "memory://atlas/unfinished.zarr"
+    plan = {"cell_blocks": plan_cell_blocks(N_CELLS), "window_bp": 192, "flank_bp": 3}
+    with (
+        pytest.raises(NotAStoreError, match="is an incomplete atlas"),
+        write_atlas(url, obs=_obs(N_CELLS), var=make_peaks(N_PEAKS), **plan, provenance={}),
+    ):
+        Atlas.open(url)
+
+
+def test_writer_refuses_what_does_not_fit(tmp_path, labels, codes):
+    blocks = plan_cell_blocks(N_CELLS)
+    rows = sparse.csr_array(labels[: blocks[0].n_cells].astype(np.uint8))
+    plan = {"cell_blocks": blocks, "window_bp": 192, "flank_bp": 3, "provenance": {}}
+    with (
+        pytest.raises(ValueError, match="lacks 0 runs of sequences and 15 blocks"),
+        write_atlas(tmp_path / "a", obs=_obs(N_CELLS), var=make_peaks(N_PEAKS), **plan) as writer,
+    ):
+        writer.write_labels(0, rows)
+        with pytest.raises(ValueError, match="not those of block 0"):
+            writer.write_labels(0, rows)  # twice
+        with pytest.raises(ValueError, match="not those of block 15"):
+            writer.write_labels(15, rows)  # the last block is smaller
+        with pytest.raises(ValueError, match="no run"):
+            writer.write_sequences(1, codes[1:])  # not aligned
+        writer.write_sequences(0, codes)
+    with (
+        pytest.raises(ValueError, match="do not fit the plan"),
+        write_atlas(tmp_path / "a", obs=_obs(3), var=make_peaks(N_PEAKS), **plan),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("there", ["nothing", "empty folder"])
+def test_no_store_at_all(tmp_path, there):
+    if there == "empty folder":
+        (tmp_path / "x").mkdir()
+    with pytest.raises(NotAStoreError, match="is not a zarr store"):
+        Atlas.open(tmp_path / "x")
+
+
+@pytest.fixture
+def damaged(tmp_path, labels, codes):
+    make_atlas(tmp_path / "a.zarr", labels, codes)
+    return tmp_path / "a.zarr"
+
+
+def rewrite(atlas_path, name: str, values: np.ndarray) -> None:
+    zarr.open_group(atlas_path, mode="r+", use_consolidated=False)[name][:] = values
+
+
+@pytest.mark.parametrize(
+    "name", ["sequence", "labels/3/indptr", "labels/3/indices", "obs/n_peaks", "var/start"]
+)
+@pytest.mark.parametrize("damage", ["flip", "cut", "delete"])
+def test_verify_finds_damage_in_any_array(damaged, name, damage):
+    file = max((p for p in (damaged / name / "c").rglob("*") if p.is_file()), key=lambda p: p.name)
+    content = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(content[:-9] + bytes([content[-9] ^ 4]) + content[-8:])
+    elif damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        file.unlink()
+    with pytest.raises(CorruptStoreError, match=name.split("/")[0]) as caught:
+        Atlas.open(damaged).verify()
+    if name.startswith("labels"):
+        assert "labels/3" in str(caught.value)
+
+
+def test_verify_finds_an_absent_array(damaged):
+    shutil.rmtree(damaged / "labels/7/indices")
+    with pytest.raises(CorruptStoreError, match="labels/7/indices"):
+        Atlas.open(damaged).verify()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        pytest.param("labels/2/indices", lambda x: x[::-1], "do not rise", id="order"),
+        pytest.param(
+            "labels/2/indices", lambda x: x + 100, "past the block's 13 cells", id="range"
+        ),
+        pytest.param("labels/2/indptr", lambda x: x[::-1], "row starts do not rise", id="starts"),
+        pytest.param("labels/2/indptr", lambda x: x * 0, "0 positives where", id="count"),
+        pytest.param("sequence", lambda x: x | True, "more than one channel", id="bases"),
+    ],
+)
+def test_verify_finds_wrong_content_with_right_checksums(damaged, name, change, message):
+    rewrite(damaged, name, change(Atlas.open(damaged).array(name)[:]))
+    with pytest.raises(CorruptStoreError, match=message):
+        Atlas.open(damaged).verify()
+
+
+def test_verify_reports_progress(damaged):
+    events: list[Progress] = []
+    Atlas.open(damaged).verify(on_event=events.append)
+    assert events[-1] == Progress("checking labels", 16, 16, "blocks")
+
+
+def test_newer_version_is_refused(damaged):
+    zarr.open_group(damaged, mode="r+").attrs.update({"format_version": 9})
+    with pytest.raises(UserInputError, match="version 9"):
+        Atlas.open(damaged)
+
+
+def test_open_and_label_reads_touch_only_what_is_needed(tmp_path, labels, codes, monkeypatch):
+    make_atlas(tmp_path / "a.zarr", labels, codes)
+    read: list[str] = []
+    original = LocalStore.get
+
+    async def spy(self, key, *args, **kwargs):
+        read.append(key)
+        return await original(self, key, *args, **kwargs)
+
+    monkeypatch.setattr(LocalStore, "get", spy)
+    atlas = Atlas.open(tmp_path / "a.zarr")
+    assert {key for key in read if "/c/" in key or key.endswith("/c")} == set()
+    read.clear()
+    atlas.labels(4, 3, 9)
+    assert {key.rsplit("/c/")[0] for key in read} == {"labels/4/indptr", "labels/4/indices"}
+
+
+def test_formats_of_the_store(damaged):
+    attrs = json.loads((damaged / "zarr.json").read_text())["attributes"]
+    assert attrs["format"] == formats.ATLAS
+    assert attrs["block_cells"] == 13

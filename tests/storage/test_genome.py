@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import gzip
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlasstore.errors import GenomeError, PeaksError
+from atlasstore.genome import Genome, check_peaks
+from small_atlas import fasta_text, random_chromosomes, write_fasta
+
+LENGTHS = {"chrI": 150_003, "chrII": 61, "chrM": 120}
+CODES = {"A": 0, "C": 1, "G": 2, "T": 3}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def chromosomes(rng):
+    return random_chromosomes(rng, LENGTHS)
+
+
+@pytest.fixture(params=["genome.fa", "genome.fa.gz"])
+def fasta(request, tmp_path, chromosomes):
+    (tmp_path / "data").mkdir()
+    return write_fasta(tmp_path / "data" / request.param, chromosomes)
+
+
+def reference(sequence: str, start: int, stop: int) -> list[int]:
+    """One base at a time."""
+    inside = (sequence[i] if 0 <= i < len(sequence) else "N" for i in range(start, stop))
+    return [CODES.get(base.upper(), 4) for base in inside]
+
+
+def test_lengths_and_names(fasta):
+    with Genome.open(fasta) as genome:
+        assert dict(genome.chrom_lengths) == LENGTHS
+
+
+def test_codes_equal_the_text(fasta, chromosomes, rng):
+    cases = [("chrI", -5, 7), ("chrI", 149_990, 150_020), ("chrII", -3, 64), ("chrM", 60, 120)]
+    cases += [("chrI", -9, -2), ("chrII", 61, 70), ("chrI", 59, 61), ("chrI", 5, 5)]
+    starts = rng.integers(-50, 150_000, 60)
+    cases += [("chrI", int(s), int(s + rng.integers(1, 500))) for s in starts]
+    cases += [("chrI", int(s), int(s) + 60) for s in range(64_000, 67_000, 60)]
+    with Genome.open(fasta) as genome:
+        for chrom, start, stop in cases:
+            codes = genome.codes(chrom, start, stop)
+            assert codes.dtype == np.uint8
+            assert codes.tolist() == reference(chromosomes[chrom], start, stop), (
+                chrom,
+                start,
+                stop,
+            )
+
+
+def test_windows_in_any_order(fasta, chromosomes):
+    names, starts = ["chrM", "chrI", "chrII", "chrI"], np.array([3, 90_000, -4, 10])
+    with Genome.open(fasta) as genome:
+        windows = genome.windows(names, starts, 30)
+    for row, (name, start) in enumerate(zip(names, starts, strict=True)):
+        assert windows[row].tolist() == reference(chromosomes[name], start, start + 30)
+
+
+def test_nothing_is_written_beside_the_genome(fasta):
+    for _ in range(2):  # the second time from the cached index
+        Genome.open(fasta).close()
+    assert [p.name for p in fasta.parent.iterdir()] == [fasta.name]
+
+
+def test_current_index_beside_is_used(tmp_path, chromosomes):
+    fasta = write_fasta(tmp_path / "g.fa", chromosomes)
+    Genome.open(fasta).close()
+    (built,) = (tmp_path / "cache").rglob("g.fa.fai")
+    renamed = built.read_text().replace("chrII\t", "chrRenamed\t")
+    (tmp_path / "g.fa.fai").write_text(renamed)
+    with Genome.open(fasta) as genome:
+        assert "chrRenamed" in genome.chrom_lengths
+
+
+def test_stale_index_beside_is_not_used(tmp_path, chromosomes):
+    fasta = write_fasta(tmp_path / "g.fa", chromosomes)
+    (tmp_path / "g.fa.fai").write_text("chrOld\t10\t8\t60\t61\n")
+    os.utime(tmp_path / "g.fa.fai", (1, 1))
+    with Genome.open(fasta) as genome:
+        assert dict(genome.chrom_lengths) == LENGTHS
+    assert (tmp_path / "g.fa.fai").read_text().startswith("chrOld")
+
+
+def test_changed_genome_gets_a_new_index(tmp_path, rng):
+    fasta = write_fasta(tmp_path / "g.fa", random_chromosomes(rng, {"chrI": 500}))
+    Genome.open(fasta).close()
+    write_fasta(fasta, random_chromosomes(rng, {"chrI": 700}))
+    with Genome.open(fasta) as genome:
+        assert genome.chrom_lengths["chrI"] == 700
+
+
+def test_gzip_that_is_not_bgzip(tmp_path, chromosomes):
+    path = tmp_path / "g.fa.gz"
+    path.write_bytes(gzip.compress(fasta_text(chromosomes).encode()))
+    with pytest.raises(GenomeError, match="recompress it with bgzip: gunzip g.fa.gz && bgzip g.fa"):
+        Genome.open(path)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9999])
+def test_truncated_bgzip(tmp_path, chromosomes, keep):
+    path = write_fasta(tmp_path / "g.fa.gz", chromosomes)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(GenomeError, match=r"g\.fa\.gz is cut off"):
+        Genome.open(path)
+
+
+def test_damaged_bgzip(tmp_path, chromosomes):
+    path = write_fasta(tmp_path / "g.fa.gz", chromosomes)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(GenomeError, match=r"g\.fa\.gz"):
+        Genome.open(path).codes("chrI", 0, 150_003)
+
+
+def test_plain_file_shorter_than_its_index(tmp_path, chromosomes):
+    fasta = write_fasta(tmp_path / "g.fa", chromosomes)
+    Genome.open(fasta).close()
+    (built,) = (tmp_path / "cache").rglob("g.fa.fai")
+    (tmp_path / "g.fa.fai").write_bytes(built.read_bytes())
+    fasta.write_bytes(fasta.read_bytes()[:100_000])
+    os.utime(fasta, (1, 1))
+    with pytest.raises(GenomeError, match="its index promises more of chrI"):
+        Genome.open(fasta)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("g.fa", b"chr1\t100\t200\n"),
+        ("g.fa", b""),
+        ("g.fa", b"\x00\x01\xfe\xff" * 100),
+        ("g.fa", b">chr1\nACGT\nAC\nACGT\n"),
+        ("g.fa", b">chr1\nACGT\n>chr1\nACGT\n"),
+    ],
+)
+def test_files_that_are_no_fasta(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(GenomeError, match=r"g\.fa is not a FASTA that can be read"):
+        Genome.open(tmp_path / name)
+
+
+def test_names_that_lie_about_compression(tmp_path, chromosomes):
+    write_fasta(tmp_path / "a.fa.gz", chromosomes).rename(tmp_path / "a.fa")
+    with pytest.raises(GenomeError, match=r"is gzip-compressed; rename it to end in \.gz"):
+        Genome.open(tmp_path / "a.fa")
+    write_fasta(tmp_path / "b.fa", chromosomes).rename(tmp_path / "b.fa.gz")
+    with pytest.raises(GenomeError, match="is not gzip-compressed, whatever its name says"):
+        Genome.open(tmp_path / "b.fa.gz")
+
+
+def test_missing_file_and_url(tmp_path):
+    with pytest.raises(GenomeError, match="is not a file"):
+        Genome.open(tmp_path / "absent.fa")
+    with pytest.raises(GenomeError, match="download it"):
+        Genome.open("s3://bucket/genome.fa")
+
+
+def peaks(*rows: tuple[str, int, int]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=["chrom", "start", "end"])
+
+
+@pytest.fixture
+def genome(tmp_path, chromosomes):
+    with Genome.open(write_fasta(tmp_path / "g.fa", chromosomes)) as opened:
+        yield opened
+
+
+def test_peaks_that_fit(genome):
+    check_peaks(peaks(("chrI", 0, 150_003), ("chrII", 60, 61)), genome)
+    check_peaks(peaks(("chrI", 0, 1)).astype({"chrom": "category"}), genome)
+
+
+def test_missing_prefix_is_offered(genome):
+    with pytest.raises(
+        GenomeError, match=r"2 chromosome names of 2 of the 3 peaks.*: I, II .*put the prefix 'chr'"
+    ):
+        check_peaks(peaks(("I", 0, 9), ("II", 0, 9), ("chrI", 0, 9)), genome)
+
+
+def test_superfluous_prefix_is_offered(tmp_path, rng):
+    fasta = write_fasta(tmp_path / "n.fa", random_chromosomes(rng, {"1": 100, "2": 100}))
+    with (
+        Genome.open(fasta) as genome,
+        pytest.raises(GenomeError, match="take the prefix 'chr' off"),
+    ):
+        check_peaks(peaks(("chr1", 0, 9), ("chr2", 0, 9)), genome)
+
+
+def test_names_of_another_genome_are_listed(genome):
+    rows = [(f"scaffold{i}", 0, 9) for i in range(8)]
+    with pytest.raises(
+        GenomeError, match=r"scaffold0, .*scaffold4 and 3 more .*the genome has chrI"
+    ):
+        check_peaks(peaks(*rows), genome)
+
+
+def test_peaks_past_the_end_name_the_first(genome):
+    with pytest.raises(
+        PeaksError, match=r"2 of 3 peaks .* first is chrII:50-62, and chrII has 61 bp"
+    ):
+        check_peaks(peaks(("chrI", 0, 9), ("chrII", 50, 62), ("chrI", -1, 9)), genome)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from atlasstore import urls
+from atlasstore.errors import StoreExistsError
+from atlasstore.staging import staged
+
+
+@pytest.fixture(params=["local", "memory"])
+def url(request, tmp_path):
+    where = f"memory://staging/{tmp_path.name}/out.zarr"
+    yield str(tmp_path / "new" / "out.zarr") if request.param == "local" else where
+    urls.delete(where)
+
+
+def test_content_is_there_after_the_block(url):
+    with staged(url) as place:
+        urls.write_bytes(urls.join(place, "a", "b"), b"content")
+    assert urls.read_bytes(urls.join(url, "a", "b")) == b"content"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_is_left_after_an_error(url, error):
+    with pytest.raises(error), staged(url) as place:
+        urls.write_bytes(urls.join(place, "a", "b"), b"content")
+        raise error
+    assert not urls.exists(url)
+    assert urls.list_names(url.rpartition("/")[0]) == []
+
+
+def test_existing_output_is_refused_before_the_work(url):
+    urls.write_bytes(urls.join(url, "mine"), b"kept")
+    with pytest.raises(StoreExistsError, match="exists already"), staged(url):
+        pytest.fail("the block must not run")
+    assert urls.read_bytes(urls.join(url, "mine")) == b"kept"
+
+
+def test_local_store_is_invisible_until_the_end(tmp_path):
+    with staged(tmp_path / "out.zarr") as place:
+        urls.write_bytes(urls.join(place, "a"), b"1")
+        (hidden,) = tmp_path.iterdir()
+        assert hidden.name.startswith(".out.zarr.")
+        assert hidden.name.endswith(".partial")
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_output_that_appears_meanwhile_is_kept(tmp_path):
+    with pytest.raises(StoreExistsError), staged(tmp_path / "out.zarr") as place:
+        urls.write_bytes(urls.join(place, "a"), b"mine")
+        urls.write_bytes(tmp_path / "out.zarr" / "a", b"theirs")
+    assert urls.read_bytes(tmp_path / "out.zarr" / "a") == b"theirs"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
