@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,10 @@ from atlasstore import formats
 from atlasstore._atlas_writer import write_atlas
 from atlasstore.blocks import plan_cell_blocks
 from atlasstore.split import split_peaks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 BASES = np.frombuffer(b"ACGT", np.uint8)
 

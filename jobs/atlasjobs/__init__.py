@@ -1,1 +1,1 @@
-"""To be described."""
+"""What a person runs: the command line, its progress display, the demo."""

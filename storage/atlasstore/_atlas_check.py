@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasstore import arrays
+from atlasstore import anndata_io, arrays
 from atlasstore._atlas_writer import label_arrays
 from atlasstore.blocks import runs
 from atlasstore.errors import CorruptStoreError
@@ -34,6 +34,7 @@ def _verify_tables(atlas: Atlas) -> None:
     for name, (table, n_rows) in expected.items():
         if len(table) != n_rows:
             raise _corrupt(atlas, name, f"{len(table)} rows where {n_rows} are expected")
+        anndata_io.check_table(atlas.group, name, url=atlas.url)
     for column in ("chrom", "start", "end", "split"):
         if column not in atlas.var:
             raise _corrupt(atlas, "var", f"no column {column}")

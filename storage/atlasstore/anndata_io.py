@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import Store
 
-__all__ = ["finish", "read_table", "tidy", "write_element", "write_table"]
+__all__ = ["check_table", "finish", "read_table", "tidy", "write_element", "write_table"]
 
 
 def write_element(group: zarr.Group, name: str, value: object) -> None:
     """Write any element anndata knows (array, sparse matrix, table, mapping) with our codecs."""
     import anndata
 
-    with anndata.settings.override(auto_shard_zarr_v3=False):
-        anndata.io.write_elem(
-            group, name, value, dataset_kwargs={"compressors": arrays.compressors()}
-        )
+    with (
+        anndata.settings.override(auto_shard_zarr_v3=False),
+        zarr.config.set({"array.write_empty_chunks": True}),  # anndata opens arrays anew
+    ):
+        options = {"compressors": arrays.compressors()}
+        anndata.io.write_elem(group, name, value, dataset_kwargs=options)
 
 
 def write_table(group: zarr.Group, name: str, table: pd.DataFrame) -> None:
@@ -58,6 +60,13 @@ def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
             "copy it again."
         ) from error
     return table
+
+
+def check_table(group: zarr.Group, name: str, *, url: str) -> None:
+    """Raise CorruptStoreError unless every array of the table `name` is stored whole."""
+    for _, member in group[name].members(max_depth=None):
+        if isinstance(member, zarr.Array) and member.ndim:
+            arrays.check_chunks(member, url=url)
 
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,11 +7,13 @@ apart from zeros. Shard indices lie at the start, because some object stores can
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from atlasstore import urls
 from atlasstore.errors import CorruptStoreError
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ def create_array(
         compressors=compressors(),
         fill_value=fill_value,
         config={"write_empty_chunks": True},
+        # one flat folder of pieces: a folder per piece costs more than the piece to make and delete
+        chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=axes,
     )
 
@@ -91,16 +95,25 @@ def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndar
 
 
 def check_chunks(array: zarr.Array, *, url: str) -> None:
-    """Raise CorruptStoreError unless every chunk (or shard) of `array` is stored."""
-    expected = -(-array.shape[0] // (array.shards or array.chunks)[0])
-    found = _n_stored(array)
+    """Raise CorruptStoreError unless every piece (chunk or shard) of `array` is stored.
+
+    A missing piece reads as the fill value, without an error; so does an empty file in the place
+    of a shard.
+
+    Parameters
+    ----------
+    array
+        An array of the store at `url`, all of whose pieces were written.
+    url
+        The store.
+    """
+    cut = array.shards or array.chunks
+    expected = math.prod(-(-size // piece) for size, piece in zip(array.shape, cut, strict=True))
+    fs, root = urls.filesystem(urls.join(url, array.path))
+    files = fs.find(root, detail=True)
+    found = sum(files[name]["size"] > 0 and not name.endswith("zarr.json") for name in files)
     if found != expected:
         raise CorruptStoreError(
             f"{url}: array {array.path} has {found} of its {expected} stored pieces; the store is "
             "damaged: make it again or copy it again."
         )
-
-
-def _n_stored(array: zarr.Array) -> int:
-    per_piece = 1 if array.shards is None else array.shards[0] // array.chunks[0]
-    return -(-int(array.nchunks_initialized) // per_piece)

@@ -58,6 +58,8 @@ class Atlas:
         Number of positives (open peak in a cell) of each block.
     provenance
         Inputs with checksums, configuration, package versions, seed, time.
+    group
+        The zarr group itself, for what this class does not offer.
     """
 
     def __init__(self, url: str, group: zarr.Group, info: formats.StoreInfo) -> None:
@@ -71,7 +73,7 @@ class Atlas:
         self.block_positives = tuple(int(n) for n in attrs["block_positives"])
         self.format_version = info.version
         self.provenance = info.provenance
-        self._group = group
+        self.group = group
 
     @classmethod
     def open(cls, url: str | Path) -> Atlas:
@@ -103,12 +105,12 @@ class Atlas:
     @cached_property
     def obs(self) -> pd.DataFrame:
         """One row per cell, in the order of the blocks; read once."""
-        return anndata_io.read_table(self._group, "obs", url=self.url)
+        return anndata_io.read_table(self.group, "obs", url=self.url)
 
     @cached_property
     def var(self) -> pd.DataFrame:
         """One row per peak: chrom, start, end (0-based half-open), split, others; read once."""
-        return anndata_io.read_table(self._group, "var", url=self.url)
+        return anndata_io.read_table(self.group, "var", url=self.url)
 
     def sequence_codes(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Return the stored windows of peaks [start, stop).
@@ -197,9 +199,9 @@ class Atlas:
         verify_atlas(self, on_event=on_event)
 
     def array(self, name: str) -> zarr.Array:
-        """Return a stored zarr array, for what this class does not offer."""
+        """Return the zarr array `name`; a missing one is a CorruptStoreError."""
         try:
-            return self._group[name]
+            return self.group[name]
         except KeyError as error:
             raise self._corrupt(name, "the whole array", "it is absent") from error
 

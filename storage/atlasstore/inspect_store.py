@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from atlasstore import formats, urls
 from atlasstore.atlas import Atlas
 from atlasstore.errors import NotAStoreError
-from atlasstore.events import Subscriber, ignore
+from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.model_store import ModelStore
+from atlasstore.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,18 +80,59 @@ def _counts(column: pd.Series[Any]) -> dict[str, int]:
     return {str(value): int(n) for value, n in column.value_counts(sort=False).items()}
 
 
+def _model_sizes(model: ModelStore) -> Mapping[str, Any]:
+    checkpoint = model.latest()
+    state = {} if checkpoint is None else checkpoint.state
+    return {
+        "n_cells": model.n_cells,
+        "n_batches": len(model.batches),
+        "n_blocks": len(model.blocks),
+        "block_cells": model.block_cells,
+        "epochs_done": state.get("epoch"),
+        "last_epoch": (state.get("history") or [None])[-1],
+        "obs_columns": [str(name) for name in model.obs.columns],
+    }
+
+
+def _verify_model(model: ModelStore, on_event: Subscriber) -> None:
+    checkpoint = model.newest()
+    for file in checkpoint.checksums:
+        checkpoint.tensors(file.removesuffix(".safetensors"))
+    for block in model.blocks:
+        for name in ("cells/embedding", "cells/intercept"):
+            checkpoint.rows(name, block.start, block.stop)
+        on_event(Progress("checking cells", block.index + 1, len(model.blocks), "blocks"))
+
+
+def _result_sizes(result: Result) -> Mapping[str, Any]:
+    dense = result.dense
+    return {
+        "n_cells": result.n_cells,
+        "n_peaks": result.n_peaks,
+        "scale": result.about.get("scale"),
+        "dense_dtype": None if dense is None else str(dense.dtype),
+        "obs_columns": [str(name) for name in result.obs.columns],
+    }
+
+
 KINDS: dict[str, StoreKind] = {
     formats.ATLAS: StoreKind(
         open=Atlas.open,
         sizes=_atlas_sizes,
         verify=lambda atlas, on_event: atlas.verify(on_event=on_event),
-    )
+    ),
+    formats.MODEL: StoreKind(open=ModelStore.open, sizes=_model_sizes, verify=_verify_model),
+    formats.RESULT: StoreKind(
+        open=Result.open,
+        sizes=_result_sizes,
+        verify=lambda result, on_event: result.verify(on_event=on_event),
+    ),
 }
 """Format name -> how its stores are handled."""
 
 
 def open_store(url: str | Path) -> Any:
-    """Open whatever store lies at `url`: an `Atlas` for an atlas.
+    """Open whatever store lies at `url`: an `Atlas`, a `ModelStore` or a `Result`.
 
     Raises
     ------

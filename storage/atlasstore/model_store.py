@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import zarr
     from numpy.typing import NDArray
 
 __all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors"]
@@ -103,6 +104,10 @@ class CheckpointWriter:
         self.url = urls.join(store.url, "checkpoints", self.name)
         self._checksums: dict[str, str] = {}
 
+    @cached_property
+    def _group(self) -> zarr.Group:
+        return urls.open_group(self.url, mode="r+")
+
     def begin(self, tables: Mapping[str, tuple[int, ...]]) -> None:
         """Create the empty cell tables (name -> shape of a row), float32; one process only."""
         urls.delete(self.url)  # what a killed writer left
@@ -119,16 +124,15 @@ class CheckpointWriter:
             )
 
     def write_rows(self, name: str, start: int, values: NDArray[Any]) -> None:
-        """Write rows of a cell table; `start` must be a block's first cell."""
+        """Write consecutive rows of a cell table; `start` must be a block's first cell."""
         if start % self._store.block_cells:
             raise ValueError(f"rows must start at a block's first cell, got {start}")
-        group = urls.open_group(self.url, mode="r+")
-        group[name][start : start + len(values)] = values
+        self._group[name][start : start + len(values)] = values
 
     def write_tensors(self, name: str, tensors: Tensors) -> None:
         """Write ``<name>.safetensors``; one process only."""
         file = f"{name}.safetensors"
-        content = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+        content = safetensors.numpy.save({k: np.array(v, order="C") for k, v in tensors.items()})
         urls.write_bytes(urls.join(self.url, file), content)
         self._checksums[file] = hashlib.sha256(content).hexdigest()
 

@@ -221,7 +221,9 @@ class _Lines:
             self.number += 1
             yield line
 
-    def error(self, problem: str, *, motif: str | None = None, line: int | None = None) -> MotifError:
+    def error(
+        self, problem: str, *, motif: str | None = None, line: int | None = None
+    ) -> MotifError:
         where = f"{self.source}, line {self.number if line is None else line}"
         return MotifError(f"{where}{f', motif {motif}' if motif else ''}: {problem}")
 
@@ -245,7 +247,9 @@ def _motifs(lines: _Lines) -> Iterator[Motif]:
 def _check_alphabet(line: str, lines: _Lines) -> None:
     letters = line[len("ALPHABET") :].lstrip("= ").strip()
     if letters.upper() != "ACGT":
-        raise lines.error(f"the alphabet is '{letters}'; only DNA motifs ('ALPHABET= ACGT') are read.")
+        raise lines.error(
+            f"the alphabet is '{letters}'; only DNA motifs ('ALPHABET= ACGT') are read."
+        )
 
 
 def _check_finished(header: _Header | None, lines: _Lines) -> None:
@@ -297,13 +301,20 @@ def _read_matrix(line: str, lines: _Lines, header: _Header) -> Motif:
 
 
 def _checked(rows: list[tuple[int, list[float]]], lines: _Lines, header: _Header) -> Motif:
+    try:
+        return Motif(header.name, header.tf, np.array([row for _, row in rows]))
+    except MotifError:
+        number, problem = next(_row_problems(rows, header.name))
+        raise lines.error(problem, motif=header.name, line=number) from None
+
+
+def _row_problems(rows: list[tuple[int, list[float]]], name: str) -> Iterator[tuple[int, str]]:
+    """Yield the line number of each row that is no distribution, and what is wrong with it."""
     for number, row in rows:
         try:
-            _distributions([row], header.name)
+            _distributions([row], name)
         except MotifError as error:
-            text = str(error).split(": ", maxsplit=1)[1]
-            raise lines.error(text, motif=header.name, line=number) from None
-    return Motif(header.name, header.tf, np.array([row for _, row in rows]))
+            yield number, str(error).split(": ", maxsplit=1)[1]
 
 
 def _read_rows(lines: _Lines, header: _Header) -> list[tuple[int, list[float]]]:

@@ -94,9 +94,9 @@ def preprocess(
     window_bp: int = 1344,
     flank_bp: int = 3,
     split_fractions: Sequence[float] = (0.90, 0.05, 0.05),
-    holdout: Sequence[str] = (),
+    holdout: str | Sequence[str] = (),
     seed: int = 0,
-    samples: Sequence[str] | None = None,
+    samples: str | Sequence[str] | None = None,
     dry_run: bool = False,
     on_event: Subscriber = ignore,
 ) -> PreprocessReport:
@@ -163,9 +163,9 @@ def preprocess(
         window_bp=window_bp,
         flank_bp=flank_bp,
         split_fractions=check_fractions(split_fractions),
-        holdout=tuple(holdout),
+        holdout=_as_texts(holdout),
         seed=seed,
-        samples=sample_names(urls_in, samples),
+        samples=sample_names(urls_in, None if samples is None else _as_texts(samples)),
     )
     with ExitStack() as stack:
         fasta = stack.enter_context(Genome.open(genome))
@@ -268,11 +268,12 @@ def _write_labels(
     writer: AtlasWriter, plan: _Plan, sources: Sequence[CountsSource], on_event: Subscriber
 ) -> None:
     cells, peaks = np.concatenate(plan.filtered.cells), plan.filtered.peaks
-    everything = read_runs(sources, stage="writing labels", on_event=on_event)
+    everything = read_runs(sources, stage="", on_event=ignore)  # progress is told by block
     sizes = [block.n_cells for block in plan.cell_blocks]
     labels = regroup(kept_runs(everything, cells, peaks), sizes)
     for block, of_block in zip(plan.cell_blocks, labels, strict=True):
         writer.write_labels(block.index, of_block)
+        on_event(Progress("writing labels", block.stop, len(plan.obs), "cells"))
 
 
 def _stored_bytes(out: str) -> int:

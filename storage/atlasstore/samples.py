@@ -65,7 +65,7 @@ def _path(text: str) -> PurePosixPath:
 
 def _stem(text: str) -> str:
     name = _path(text).name
-    while (suffix := PurePosixPath(name).suffix.lower()) in _SUFFIXES and suffix:
+    while suffix := next((end for end in _SUFFIXES if name.lower().endswith(end)), ""):
         name = name[: -len(suffix)]
     return name or "sample"
 

@@ -53,7 +53,7 @@ def test_tidy_leaves_the_table_alone(table):
     before = table.copy(deep=True)
     typed = anndata_io.tidy(table)
     pd.testing.assert_frame_equal(table, before)
-    assert not any(dtype == object for dtype in typed.dtypes)
+    assert not any(pd.api.types.is_object_dtype(dtype) for dtype in typed.dtypes)
 
 
 def test_numbered_rows_and_columns_become_text():

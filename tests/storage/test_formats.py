@@ -25,7 +25,7 @@ def test_check_returns_what_stamp_wrote(tmp_path):
 def test_begun_store_is_incomplete(tmp_path):
     group = urls.create_group(tmp_path / "a.zarr")
     formats.begin(group, formats.MODEL)
-    with pytest.raises(NotAStoreError, match="a.zarr is an incomplete model"):
+    with pytest.raises(NotAStoreError, match=r"a\.zarr is an incomplete model"):
         formats.check(group, url=f"{tmp_path}/a.zarr")
 
 

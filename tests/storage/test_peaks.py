@@ -118,7 +118,9 @@ def test_a_bed_is_read_plain_or_gzip(tmp_path, zipped) -> None:
     assert list(peak_names(peaks)) == list(peaks.index)
 
 
-@pytest.mark.parametrize("bad", ["chr1\t5", "chr1\tx\t9", "chr1\t9\t9", "chr1\t-1\t9", "chr1:5-9", f"c\t1\t{2**63}"])
+@pytest.mark.parametrize(
+    "bad", ["chr1\t5", "chr1\tx\t9", "chr1\t9\t9", "chr1\t-1\t9", "chr1:5-9", f"c\t1\t{2**63}"]
+)
 def test_a_bad_bed_line_is_shown_with_its_number(tmp_path, bad) -> None:
     (tmp_path / "p.bed").write_text(f"# x\nchr1\t1\t2\n{bad}\n")
     with pytest.raises(PeaksError, match=r"p\.bed line 3 is") as caught:

@@ -69,7 +69,7 @@ class DistributedRuntime:
 
     @property
     def rank(self) -> int:
-        """This worker's number, 0 .. world - 1."""
+        """Number of the worker, 0 .. world - 1."""
         return dist.get_rank()
 
     @property

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from atlasstore.blocks import runs
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.state import RunState
-    from atlasstore.model_store import Checkpoint, CheckpointWriter, ModelStore
+    from atlasstore.model_store import Checkpoint, ModelStore
 
 __all__ = ["cells_from", "load_learner", "save_learner", "trunk_from"]
 
@@ -32,7 +30,7 @@ def save_learner(
         writer.begin(tables)
     runtime.barrier()
     for name, values in _cell_tables(learner).items():
-        _write_blocks(writer, name, first_cell, values, store.block_cells)
+        writer.write_rows(name, first_cell, values.detach().cpu().numpy())
     if runtime.rank == 0:
         writer.write_tensors("trunk", _arrays(learner.trunk.state_dict()))
         writer.write_tensors("optimizer", _arrays(_shared_moments(learner)))
@@ -74,13 +72,6 @@ def cells_from(checkpoint: Checkpoint, n_cells: int) -> dict[str, np.ndarray[Any
     if checkpoint.has_tensors("batches"):
         tables |= checkpoint.tensors("batches")
     return tables
-
-
-def _write_blocks(
-    writer: CheckpointWriter, name: str, first_cell: int, values: Tensor, block_cells: int
-) -> None:
-    for start, stop in runs(values.shape[0], block_cells):
-        writer.write_rows(name, first_cell + start, values[start:stop].detach().cpu().numpy())
 
 
 def _cell_parameters(learner: Learner) -> dict[str, nn.Parameter]:

@@ -28,3 +28,9 @@ class PublishedWeights:
     """(n_batches,)."""
     batch: NDArray[np.int64] | None = None
     """(N,), each cell's batch, where the file tells."""
+    obs_names: tuple[str, ...] | None = None
+    """(N,), the cells, where the file names them."""
+    batches: tuple[str, ...] | None = None
+    """(n_batches,), the batches, where the file names them."""
+    stem_pool_lead: int = 0
+    """Positions before the sequence at which the stem's max-pool begins: 1 in scvi-tools' port."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from atlasstore.simulation.config import SimulationConfig
-from atlasstore.simulation.simulate import SimulationReport, simulate
+from atlasstore.simulation.folder import SimulationReport
+from atlasstore.simulation.simulate import simulate
 from atlasstore.simulation.truth import Ceiling, Truth
 
 __all__ = ["Ceiling", "SimulationConfig", "SimulationReport", "Truth", "simulate"]

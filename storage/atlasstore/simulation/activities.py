@@ -7,8 +7,9 @@ many types and types that share one TF differ in others. One site of motif m mul
 of its peak by exp(activity[m]).
 
 Activities are uniform in 0.75..1.25 times a scale, and the scale is set so that each kind of TF
-gives the log rates a fixed standard deviation over the peaks, however many motifs there are. With
-k active motifs that a peak has mu sites of on average (Poisson), that is ``sd / sqrt(k * mu)``.
+gives the log rates about a fixed standard deviation over the peaks, however many motifs there
+are. A peak has Poisson(mu) sites, and each is of its leading motif with probability q; so its
+number of sites of k among M motifs, x = k / M, has variance ``mu x + (mu q)^2 x (1 - x)``.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasstore.simulation.peaks import MEAN_SITES
+from atlasstore.simulation.peaks import LEADING_SHARE, MEAN_SITES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BIAS_RANDOM_SD", "BIAS_SEQUENCE_SD", "batch_activities", "cell_type_activities", "sequence_bias"]
+__all__ = [
+    "BIAS_RANDOM_SD",
+    "BIAS_SEQUENCE_SD",
+    "batch_activities",
+    "cell_type_activities",
+    "sequence_bias",
+]
 
 OWN_SD = 0.85
 """Sd over peaks of the part of the log rate that a type's own TFs make."""
@@ -57,17 +64,23 @@ def batch_activities(
 ) -> NDArray[np.float64]:
     """Draw what each batch adds to every TF's activity, float64, shape (n_batches, n_motifs).
 
-    Normal, such that a batch moves the log rates by an sd over the peaks of `effect`. All 0 where
-    there is one batch.
+    Normal, such that a batch moves the log rates by an sd over the peaks of about `effect`. All 0
+    where there is one batch.
     """
     if n_batches == 1:
         return np.zeros((1, n_motifs))
-    return np.asarray(effect / np.sqrt(MEAN_SITES) * rng.normal(size=(n_batches, n_motifs)))
+    sd = effect / np.sqrt(n_motifs * _site_variance(1 / n_motifs))
+    return np.asarray(sd * rng.normal(size=(n_batches, n_motifs)))
 
 
 def _draw(n_active: int, n_motifs: int, sd: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    scale = sd / np.sqrt(max(n_active, 1) * MEAN_SITES / n_motifs)
+    scale = sd / np.sqrt(_site_variance(max(n_active, 1) / n_motifs))
     return np.asarray(scale * rng.uniform(*_SPREAD, size=n_active))
+
+
+def _site_variance(share: float) -> float:
+    """Return the variance over peaks of the number of sites of this share of the motifs."""
+    return MEAN_SITES * share + (MEAN_SITES * LEADING_SHARE) ** 2 * share * (1 - share)
 
 
 def _deal(
@@ -89,5 +102,4 @@ def _deal(
 
 def sequence_bias(gc: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the learnable part of each peak's bias: GC content, standardised over the peaks."""
-    spread = float(gc.std())
-    return np.asarray(BIAS_SEQUENCE_SD * (gc - gc.mean()) / (spread if spread > 0 else 1.0))
+    return np.asarray(BIAS_SEQUENCE_SD * (gc - gc.mean()) / gc.std())

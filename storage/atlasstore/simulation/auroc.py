@@ -34,4 +34,4 @@ def auroc_rows(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArra
     rank_sum = (rankdata(scores, axis=1) * labels).sum(axis=1)
     pairs = n_positive * n_negative
     wins = rank_sum - n_positive * (n_positive + 1) / 2
-    return np.divide(wins, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+    return np.asarray(np.divide(wins, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0))

@@ -44,7 +44,7 @@ class SimulationConfig:
     depth_sd: float = 0.5
     """Standard deviation of the natural logarithm of a cell's depth, 0 to 3."""
     batch_effect: float = 0.3
-    """Sd over the peaks of what a batch adds to the log rates, through the TFs' activities, 0 to 3."""
+    """Sd over the peaks of what a batch adds to the log rates, by its TFs' activities, 0 to 3."""
     seed: int = 0
     """Seed, 0 or more: the same configuration gives the same files."""
 

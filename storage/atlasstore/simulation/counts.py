@@ -47,7 +47,9 @@ def write_counts(
     with h5py.File(path, "r+") as file:
         for first in range(0, sampler.n_blocks, blocks_per_write):
             stop = min(first + blocks_per_write, sampler.n_blocks)
-            counts = csr_matrix(vstack([sampler.block(i) for i in range(first, stop)], format="csr"))
+            counts = csr_matrix(
+                vstack([sampler.block(i) for i in range(first, stop)], format="csr")
+            )
             _append(file, counts)
             n_fragments += int(counts.data.sum())
             n_open += counts.nnz

@@ -1,12 +1,13 @@
 """Where the peaks lie, and which motif sites stand in them.
 
-Widths are log-normal around 500 bp (sd of the logarithm 0.35), clipped to 200..1500 bp. The gap
+Widths are log-normal around 500 bp (sd of the logarithm 0.35), clipped to 300..1500 bp. The gap
 before a peak is 200 bp plus an exponential of mean 1,800 bp, so peaks never overlap, and 1,000 bp
 at both ends of a chromosome keep every 1,344-bp window inside. Coordinates are 0-based half-open.
 
-A peak has a Poisson(6) number of sites. They stand in its central 200 bp, which is cut into equal
-slots as wide as the widest motif; each site takes a slot of its own, so sites never overlap, at a
-random place inside it, on a random strand. Every motif is planted equally often.
+A peak has a Poisson(8) number of sites, at most one per slot: its central 300 bp are cut into
+slots as wide as the widest motif, and each site stands in a slot of its own, so sites never
+overlap, at a random place inside it, on a random strand. As in real enhancers a peak has a leading
+TF: 7 sites in 10 are its, the others are any motif's, and every motif leads equally often.
 """
 
 from __future__ import annotations
@@ -27,16 +28,29 @@ if TYPE_CHECKING:
 
     from atlasstore.motifs import Motif
 
-__all__ = ["CENTRAL_BP", "WINDOW_BP", "Peaks", "Sites", "place_peaks", "place_sites", "plant", "window_gc"]
+__all__ = [
+    "CENTRAL_BP",
+    "LEADING_SHARE",
+    "MEAN_SITES",
+    "WINDOW_BP",
+    "Peaks",
+    "Sites",
+    "place_peaks",
+    "place_sites",
+    "plant",
+    "window_gc",
+]
 
 WINDOW_BP = 1344
 """A sequence model's window around a peak's centre."""
-CENTRAL_BP = 200
+CENTRAL_BP = 300
 """The part of a peak that holds its sites."""
-MEAN_SITES = 6.0
+MEAN_SITES = 8.0
 """Mean sites of a peak, all motifs together."""
+LEADING_SHARE = 0.7
+"""Probability that a site is one of the peak's leading motif."""
 
-_MIN_WIDTH_BP, _MEDIAN_WIDTH_BP, _MAX_WIDTH_BP, _WIDTH_SD = 200, 500, 1500, 0.35
+_MIN_WIDTH_BP, _MEDIAN_WIDTH_BP, _MAX_WIDTH_BP, _WIDTH_SD = 300, 500, 1500, 0.35
 _MIN_GAP_BP, _MEAN_EXTRA_GAP_BP, _MARGIN_BP = 200, 1800, 1000
 _PEAKS_PER_CHROMOSOME, _MIN_CHROMOSOMES, _MAX_CHROMOSOMES = 1000, 5, 20
 
@@ -73,7 +87,9 @@ class Peaks:
 
     def table(self) -> pd.DataFrame:
         """Return columns ``chrom`` (categorical), ``start``, ``end``, indexed by name."""
-        chrom = pd.Categorical.from_codes(self.chromosome, categories=self.chromosome_names)
+        chrom = pd.Categorical.from_codes(
+            self.chromosome, categories=pd.Index(self.chromosome_names)
+        )
         columns = {"chrom": chrom, "start": self.start, "end": self.end}
         return pd.DataFrame(columns, index=pd.Index(self.names, name="peak"))
 
@@ -103,7 +119,9 @@ class Sites:
 
 def place_peaks(n_peaks: int, rng: np.random.Generator) -> Peaks:
     """Place the peaks on one chromosome per thousand peaks, at least 5 and at most 20."""
-    n_chromosomes = int(np.clip(n_peaks // _PEAKS_PER_CHROMOSOME, _MIN_CHROMOSOMES, _MAX_CHROMOSOMES))
+    n_chromosomes = int(
+        np.clip(n_peaks // _PEAKS_PER_CHROMOSOME, _MIN_CHROMOSOMES, _MAX_CHROMOSOMES)
+    )
     sizes = np.full(n_chromosomes, n_peaks // n_chromosomes)
     sizes[: n_peaks % n_chromosomes] += 1
     widths = rng.lognormal(np.log(_MEDIAN_WIDTH_BP), _WIDTH_SD, n_peaks)
@@ -119,13 +137,15 @@ def place_peaks(n_peaks: int, rng: np.random.Generator) -> Peaks:
 
 def place_sites(peaks: Peaks, motif_widths: NDArray[np.int64], rng: np.random.Generator) -> Sites:
     """Draw number, motif, place and strand of every peak's sites."""
-    n_peaks = peaks.start.size
+    n_peaks, n_motifs = peaks.start.size, motif_widths.size
     slot_bp = int(motif_widths.max())
     n_slots = CENTRAL_BP // slot_bp
     n_sites = np.minimum(rng.poisson(MEAN_SITES, n_peaks), n_slots)
     order = rng.random((n_peaks, n_slots)).argsort(axis=1)
     peak, slot = np.nonzero(order < n_sites[:, None])
-    motif = rng.integers(0, motif_widths.size, peak.size)
+    leading = rng.integers(0, n_motifs, n_peaks)[peak]
+    follows = rng.random(peak.size) < LEADING_SHARE
+    motif = np.where(follows, leading, rng.integers(0, n_motifs, peak.size))
     shift = rng.integers(0, slot_bp - motif_widths[motif] + 1)
     start = peaks.mid[peak] - CENTRAL_BP // 2 + slot * slot_bp + shift
     return Sites(peak, motif, start, rng.random(peak.size) < 0.5)

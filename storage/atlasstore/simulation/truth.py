@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from atlasstore import urls
-from atlasstore.errors import FormatVersionError, UserInputError
+from atlasstore.errors import CorruptStoreError, FormatVersionError, UserInputError
 from atlasstore.simulation.auroc import auroc_rows
 from atlasstore.simulation.config import SimulationConfig
 from atlasstore.simulation.peaks import Sites
@@ -88,18 +88,25 @@ class Truth:
 
     @classmethod
     def load(cls, folder: str | Path) -> Truth:
-        """Read ``truth.json`` of a simulation's folder (a path or URL)."""
-        content = json.loads(urls.read_bytes(urls.join(folder, "truth.json")))
-        if content.pop("format_version") > FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{folder}/truth.json was written by a newer atlasbasset; update this one."
-            )
+        """Read ``truth.json`` of a simulation's folder (a path or URL).
+
+        Raises
+        ------
+        NotAStoreError
+            When there is none.
+        CorruptStoreError, FormatVersionError
+            When it is damaged, or newer than this version reads.
+        """
+        content = _read_json(folder)
         sites = content.pop("sites")
-        reverse = np.array([strand == "-" for strand in sites["strand"]], dtype=bool)
-        integers = (np.array(sites[key], dtype=np.int64) for key in ("peak", "motif", "start"))
-        config = SimulationConfig(**content.pop("config"))
-        arrays = {key: np.array(content.pop(key), dtype=np.float64) for key in _ARRAYS}
-        return cls(config=config, sites=Sites(*integers, reverse), **arrays, **content)
+        reverse = np.array([strand == "-" for strand in sites.pop("strand")], dtype=bool)
+        content["sites"] = Sites(
+            **{key: np.array(values, dtype=np.int64) for key, values in sites.items()},
+            reverse=reverse,
+        )
+        content["config"] = SimulationConfig(**content["config"])
+        content |= {key: np.array(content[key], dtype=np.float64) for key in _ARRAYS}
+        return cls(**content)
 
     def save(self, folder: str | Path) -> None:
         """Write ``truth.json``; `load` gives every number back to the bit."""
@@ -238,6 +245,19 @@ def median_depth(truth: Truth) -> float:
     return float(np.exp(brentq(excess, first - 1, first + 30)))
 
 
+def _read_json(folder: str | Path) -> dict[str, Any]:
+    path = urls.join(folder, "truth.json")
+    text = urls.read_bytes(path)
+    try:
+        content: dict[str, Any] = json.loads(text)
+        version = content.pop("format_version")
+    except (ValueError, KeyError) as error:
+        raise CorruptStoreError(f"{path} is damaged ({error}); simulate again.") from error
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(f"{path} was written by a newer atlasbasset; update this one.")
+    return content
+
+
 def _codes(names: Sequence[str], known: list[str], what: str) -> NDArray[np.int64]:
     """Return the position of each name."""
     codes = np.asarray(pd.Index(known).get_indexer(pd.Index(list(names), dtype=object)))
@@ -259,11 +279,16 @@ def _distinct(
         return np.asarray(rows, dtype=np.int64), list(types), None
     pairs = pd.MultiIndex.from_arrays([list(cell_types), list(batches)])
     rows, distinct = pd.factorize(pairs)
-    types, names = zip(*distinct, strict=True)
-    return np.asarray(rows, dtype=np.int64), list(types), list(names)
+    return (
+        np.asarray(rows, dtype=np.int64),
+        [str(cell_type) for cell_type, _ in distinct],
+        [str(batch) for _, batch in distinct],
+    )
 
 
 def _auroc(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
     starts = range(0, scores.shape[0], _ROWS_AT_ONCE)
-    parts = [auroc_rows(scores[s : s + _ROWS_AT_ONCE], labels[s : s + _ROWS_AT_ONCE]) for s in starts]
+    parts = [
+        auroc_rows(scores[s : s + _ROWS_AT_ONCE], labels[s : s + _ROWS_AT_ONCE]) for s in starts
+    ]
     return np.concatenate(parts)

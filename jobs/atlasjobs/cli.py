@@ -1,0 +1,75 @@
+"""The console script ``atlasbasset``: verbs and nothing else.
+
+Starting it imports neither torch, Ray nor AnnData; a verb imports its work when it runs.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from atlasjobs.commands.demo import demo
+from atlasjobs.commands.denoise import denoise
+from atlasjobs.commands.embed import embed
+from atlasjobs.commands.evaluate import evaluate
+from atlasjobs.commands.export_weights import export_weights
+from atlasjobs.commands.import_weights import import_weights
+from atlasjobs.commands.inspect_store import inspect_store
+from atlasjobs.commands.preprocess import preprocess
+from atlasjobs.commands.simulate import simulate
+from atlasjobs.commands.train import train
+from atlasjobs.program import Program, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="atlasbasset",
+    help="scBasset at atlas scale: from a peak atlas and a genome to cell embeddings.",
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_VERBS: dict[str, "Callable[..., None]"] = {
+    "demo": demo,
+    "simulate": simulate,
+    "preprocess": preprocess,
+    "inspect": inspect_store,
+    "train": train,
+    "embed": embed,
+    "evaluate": evaluate,
+    "denoise": denoise,
+    "import-weights": import_weights,
+    "export-weights": export_weights,
+}
+for _name, _function in _VERBS.items():
+    app.command(_name, cls=Verb)(_function)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - how callbacks are called
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"atlasbasset {version('atlasbasset')}")
+        raise typer.Exit
+
+
+@app.callback(help=app.info.help)
+def _program(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Take the options before the verb."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    app()

@@ -1,0 +1,56 @@
+"""``atlasbasset embed``: a model's cells as AnnData."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["embed"]
+
+Out = Annotated[
+    str, typer.Option("--out", metavar="FILE", help="cells.h5ad, or a path or URL in .zarr.")
+]
+
+
+def embed(
+    model: ModelUrl,
+    *,
+    out: Out,
+    dry_run: DryRun = False,
+    json: Json = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Write the cells: obsm X_scbasset (32 numbers each), obs scbasset_intercept."""
+    from atlasjobs.console import Output
+    from atlasjobs.plans import embedding_plan
+
+    output = Output(json)
+    if dry_run:
+        output.plan(embedding_plan(model, out))
+        return
+    from atlasbasset import embed as work
+
+    values = _summary(work(model, out=out), out)
+    correlation = values["depth_correlation"]
+    rows = [
+        ("cells", f"{values['n_cells']:,} x {values['embedding_dim']} in obsm X_scbasset"),
+        ("intercept", "obs scbasset_intercept"),
+        ("r with log10 depth", "unknown" if correlation is None else f"{correlation:.3f}"),
+    ]
+    output.facts(f"Embedded the cells into {out}", rows)
+    output.json(values)
+
+
+def _summary(cells: "AnnData", out: str) -> dict[str, Any]:
+    found = cells.uns["scbasset"].get("depth_correlation")
+    return {
+        "out": str(out),
+        "n_cells": cells.n_obs,
+        "embedding_dim": cells.obsm["X_scbasset"].shape[1],
+        "depth_correlation": None if found is None else float(found),
+    }

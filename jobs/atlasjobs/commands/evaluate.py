@@ -1,0 +1,62 @@
+"""``atlasbasset evaluate``: how good a model is."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+
+__all__ = ["evaluate"]
+
+Atlas = Annotated[str, typer.Argument(metavar="ATLAS", help="Path or URL of the atlas.")]
+Split = Annotated[
+    Literal["train", "valid", "test", "all"],
+    typer.Option(help="Peaks that predictions are judged on."),
+]
+LabelKey = Annotated[
+    str | None, typer.Option(help="Column of obs with cell types, for the label score.")
+]
+BatchKey = Annotated[str | None, typer.Option(help="Column of obs with batches, for batch mixing.")]
+Ks = Annotated[list[int], typer.Option("--ks", help="Neighbours in the label score; repeatable.")]
+Cluster = Annotated[
+    bool, typer.Option("--cluster", help="Also cluster the cells and compare with the labels.")
+]
+
+
+def evaluate(
+    model: ModelUrl,
+    atlas: Atlas,
+    *,
+    split: Split = "test",
+    label_key: LabelKey = None,
+    batch_key: BatchKey = None,
+    ks: Ks = [10, 50, 100],  # noqa: B006 - read only; the library shows it as the default
+    cluster: Cluster = False,
+    dry_run: DryRun = False,
+    json: Json = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Measure predictions on a split's peaks, and the embedding where labels are named."""
+    from atlasjobs.console import Output
+    from atlasjobs.plans import evaluation_plan
+
+    output = Output(json)
+    if dry_run:
+        output.plan(evaluation_plan(model, atlas, split))
+        return
+    from atlasbasset import evaluate as work
+    from atlasjobs.facts import evaluation_facts
+
+    with output.watching() as on_event:
+        report = work(
+            model,
+            atlas,
+            split=split,
+            label_key=label_key,
+            batch_key=batch_key,
+            ks=tuple(ks),
+            cluster=cluster,
+            on_event=on_event,
+        )
+    output.report(f"{model} on the {split} peaks of {atlas}", evaluation_facts(report), report)

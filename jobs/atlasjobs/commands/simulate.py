@@ -1,0 +1,75 @@
+"""``atlasbasset simulate``: an atlas with known answers."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from atlasjobs.options import Config, Debug, DryRun, Json
+
+__all__ = ["simulate"]
+
+Out = Annotated[str, typer.Argument(metavar="OUT", help="Folder to make; must not exist.")]
+Cells = Annotated[int, typer.Option("--cells", help="Cells.")]
+Peaks = Annotated[int, typer.Option("--peaks", help="Peaks, 10 or more.")]
+CellTypes = Annotated[int, typer.Option("--cell-types", help="Cell types.")]
+Motifs = Annotated[
+    str | None,
+    typer.Option("--motifs", metavar="MEME", help="MEME file to draw motifs from [built-in set]."),
+]
+NMotifs = Annotated[int, typer.Option("--n-motifs", help="Motifs planted in the peaks.")]
+Batches = Annotated[int, typer.Option("--batches", help="Batches; 1 means no batch effect.")]
+Density = Annotated[float, typer.Option("--density", help="Share of open peaks in a cell, 0..0.5.")]
+DepthSd = Annotated[float, typer.Option("--depth-sd", help="Sd of ln(depth) over the cells, 0..3.")]
+BatchEffect = Annotated[
+    float, typer.Option("--batch-effect", help="Sd over the peaks of what a batch adds, 0..3.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same files.")]
+
+
+def simulate(
+    out: Out,
+    *,
+    cells: Cells = 2000,
+    peaks: Peaks = 10000,
+    cell_types: CellTypes = 8,
+    motifs: Motifs = None,
+    n_motifs: NMotifs = 16,
+    batches: Batches = 1,
+    density: Density = 0.05,
+    depth_sd: DepthSd = 0.5,
+    batch_effect: BatchEffect = 0.3,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    json: Json = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Make an atlas with known answers: counts, genome, motifs, peaks, truth."""
+    from atlasjobs.console import Output
+    from atlasjobs.facts import simulation_facts
+    from atlasjobs.plans import simulation_plan
+    from atlasstore.simulation import SimulationConfig
+    from atlasstore.simulation import simulate as work
+
+    settings = SimulationConfig(
+        n_cells=cells,
+        n_peaks=peaks,
+        n_cell_types=cell_types,
+        motifs=motifs,
+        n_motifs=n_motifs,
+        n_batches=batches,
+        density=density,
+        depth_sd=depth_sd,
+        batch_effect=batch_effect,
+        seed=seed,
+    )
+    output = Output(json)
+    if dry_run:
+        output.plan(simulation_plan(settings, out))
+        return
+    values = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    with output.watching() as on_event:
+        report = work(out, **values, on_event=on_event)
+    output.facts(f"Simulated {out}", simulation_facts(report))
+    output.json(asdict(report))

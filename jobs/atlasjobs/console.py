@@ -1,0 +1,97 @@
+"""Where a verb's words go.
+
+Text goes to standard output, on a terminal with colour and live bars, otherwise plain; with
+``--json -`` standard output carries the JSON alone and the text goes to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from atlasjobs import json_output
+from atlasjobs.errors import tell_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from atlasjobs.facts import Facts
+    from atlasjobs.json_output import JsonReport
+    from atlasjobs.plans import Plan
+    from atlasstore.events import Subscriber
+
+__all__ = ["Output"]
+
+
+class Output:
+    """The output of one verb.
+
+    Parameters
+    ----------
+    json_target
+        Value of ``--json``: a path or URL, ``-``, or None.
+    """
+
+    def __init__(self, json_target: str | None = None) -> None:
+        self._json_target = json_target
+        self.console = Console(stderr=json_target == "-", highlight=False, soft_wrap=True)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether text goes to a terminal that can redraw."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def line(self, text: str = "", *, style: str = "") -> None:
+        """Print one line; brackets are no markup."""
+        self.console.print(Text(text, style=style))
+
+    def facts(self, title: str, rows: Facts) -> None:
+        """Print a title and aligned lines of what and value."""
+        self.line(title, style="bold")
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            self.console.print(Text.assemble((f"  {name:<{width}}  ", "cyan"), value))
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print aligned columns: the first to the left, the others, figures, to the right."""
+        widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+        for number, (first, *others) in enumerate((header, *rows)):
+            cells = (f"{cell:>{width + 2}}" for cell, width in zip(others, widths[1:], strict=True))
+            self.line(f"  {first:<{widths[0]}}{''.join(cells)}", style="" if number else "dim")
+
+    def error(self, message: str) -> None:
+        """Print one sentence on what went wrong to standard error."""
+        tell_error(message)
+
+    def report(self, title: str, rows: Facts, report: JsonReport) -> None:
+        """Print a report, and write it where ``--json`` said."""
+        self.facts(title, rows)
+        self.json(report.as_json())
+
+    def plan(self, plan: Plan) -> None:
+        """Print what ``--dry-run`` found, and write it where ``--json`` said."""
+        self.report(f"{plan.title} (dry run: nothing is written)", plan.rows, plan)
+
+    def json(self, values: Mapping[str, object]) -> None:
+        """Write `values` where ``--json`` said, if it did."""
+        if self._json_target is not None:
+            json_output.write(values, self._json_target, stdout=sys.stdout)
+
+    @contextmanager
+    def watching(self, *, epochs: int | None = None) -> Iterator[Subscriber]:
+        """Show the events of work: bars on a terminal, now and then a line elsewhere.
+
+        Parameters
+        ----------
+        epochs
+            Epochs at most, for a training whose workers do not say.
+        """
+        from atlasjobs.progress import LiveView, PlainView
+
+        view = LiveView(self, epochs) if self.is_live else PlainView(self, epochs)
+        with view:
+            yield view

@@ -1,0 +1,228 @@
+"""The demo, stage by stage; a stage whose output lies there already is kept.
+
+Every stage is told with the command that does the same, for a person's own data.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anndata
+
+import atlasbasset
+import atlasstore
+from atlasjobs import json_output
+from atlasjobs.demo.picture import save_picture
+from atlasjobs.demo.result import DemoResult
+from atlasjobs.demo.settings import DemoFolder, DemoSettings
+from atlasjobs.demo.truth import denoising_agreement, truth_ceiling
+from atlasjobs.units import duration
+from atlasstore import urls
+from atlasstore.errors import MissingExtraError
+from atlasstore.events import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atlasbasset.verbs.evaluate import Evaluation
+    from atlasbasset.verbs.train import TrainReport
+    from atlasjobs.console import Output
+    from atlasstore.events import Subscriber
+
+__all__ = ["run_demo"]
+
+_N_STAGES = 6
+
+
+def run_demo(out: str, settings: DemoSettings, output: Output) -> DemoResult:
+    """Run what is missing of the demo in the folder `out`; compare with the truth.
+
+    Raises
+    ------
+    StoreExistsError
+        `out` exists and is not this demo.
+    """
+    folder = DemoFolder.claim(out, settings)
+    demo = _Demo(folder, settings, output)
+    began = time.monotonic()
+    result = demo.run()
+    _write(folder, result)
+    _tell(result, folder, output, seconds=time.monotonic() - began)
+    return result
+
+
+@dataclass(slots=True)
+class _Demo:
+    folder: DemoFolder
+    settings: DemoSettings
+    output: Output
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> DemoResult:
+        """Run the stages in order."""
+        where, settings = self.folder, self.settings
+        self._make("simulate", _simulate_command(where, settings), where.simulated, self._simulate)
+        self._make(
+            "preprocess", _preprocess_command(where, settings), where.atlas, self._preprocess
+        )
+        trained = self._stage("train", _train_command(where, settings), self._train)
+        self._make("embed", f"embed {where.model} --out {where.cells}", where.cells, self._embed)
+        evaluation = self._stage("evaluate", _evaluate_command(where), self._evaluate)
+        self._make("denoise", _denoise_command(where), where.denoised, self._denoise)
+        atlas = atlasstore.Atlas.open(where.atlas)
+        return DemoResult(
+            settings=settings,
+            evaluation=evaluation,
+            ceiling=truth_ceiling(where.simulated, atlas),
+            denoising=denoising_agreement(
+                where.simulated, atlas, anndata.read_zarr(where.denoised)
+            ),
+            history=trained.history,
+            seconds=self.seconds,
+        )
+
+    def _make(
+        self, name: str, command: str, made: Path, work: Callable[[Subscriber], object]
+    ) -> None:
+        """Run a stage unless what it makes is there: stages' outputs appear whole or not at all."""
+        self._stage(name, command, None if made.exists() else work)
+
+    def _stage(self, name: str, command: str, work: Callable[[Subscriber], Any] | None) -> Any:
+        self.output.line()
+        self.output.line(f"{len(self.seconds) + 1}/{_N_STAGES} {name}", style="bold")
+        self.output.line(f"$ atlasbasset {command}", style="cyan")
+        began = time.monotonic()
+        found = None
+        if work is not None:
+            with self.output.watching() as on_event:
+                found = work(on_event)
+        self.seconds[name] = 0.0 if work is None else time.monotonic() - began
+        kept = "kept from an earlier run" if work is None else duration(self.seconds[name])
+        self.output.line(f"{name}: {kept}", style="green")
+        return found
+
+    def _simulate(self, on_event: Subscriber) -> None:
+        s = self.settings
+        atlasstore.simulate(
+            self.folder.simulated,
+            n_cells=s.n_cells,
+            n_peaks=s.n_peaks,
+            n_cell_types=s.n_cell_types,
+            n_motifs=s.n_motifs,
+            density=s.density,
+            seed=s.seed,
+            on_event=on_event,
+        )
+
+    def _preprocess(self, on_event: Subscriber) -> None:
+        atlasstore.preprocess(
+            self.folder.simulated / "counts.h5ad",
+            genome=self.folder.simulated / "genome.fa",
+            out=self.folder.atlas,
+            split_fractions=self.settings.split_fractions,
+            seed=self.settings.seed,
+            on_event=on_event,
+        )
+
+    def _train(self, on_event: Subscriber) -> TrainReport:
+        s = self.settings
+        config = atlasbasset.TrainConfig(
+            epochs=s.epochs,
+            batch_size=s.batch_size,
+            learning_rate=s.learning_rate,
+            n_auroc_peaks=s.n_auroc_peaks,
+            compute=s.compute,
+            seed=s.seed,
+        )
+        return atlasbasset.train(
+            self.folder.atlas, out=self.folder.model, config=config, on_event=on_event
+        )
+
+    def _embed(self, _on_event: Subscriber) -> None:
+        atlasbasset.embed(self.folder.model, out=self.folder.cells)
+
+    def _evaluate(self, on_event: Subscriber) -> Evaluation:
+        places = (self.folder.model, self.folder.atlas)
+        try:
+            return atlasbasset.evaluate(
+                *places, label_key="cell_type", cluster=True, on_event=on_event
+            )
+        except MissingExtraError as error:
+            on_event(Notice(f"No clusters: {error}"))
+            return atlasbasset.evaluate(*places, label_key="cell_type", on_event=on_event)
+
+    def _denoise(self, on_event: Subscriber) -> None:
+        atlas = atlasstore.Atlas.open(self.folder.atlas)
+        held_out = atlas.var.iloc[atlas.peak_rows("test")]
+        bed = held_out[["chrom", "start", "end"]].to_csv(sep="\t", header=False, index=False)
+        urls.write_bytes(self.folder.held_out_peaks, bed.encode())
+        atlasbasset.denoise(
+            self.folder.model,
+            atlas,
+            out=self.folder.denoised,
+            peaks=self.folder.held_out_peaks,
+            on_event=on_event,
+        )
+
+
+def _simulate_command(where: DemoFolder, s: DemoSettings) -> str:
+    return (
+        f"simulate {where.simulated} --cells {s.n_cells} --peaks {s.n_peaks} --cell-types "
+        f"{s.n_cell_types} --n-motifs {s.n_motifs} --density {s.density} --seed {s.seed}"
+    )
+
+
+def _preprocess_command(where: DemoFolder, s: DemoSettings) -> str:
+    fractions = " ".join(str(share) for share in s.split_fractions)
+    return (
+        f"preprocess {where.simulated}/counts.h5ad --genome {where.simulated}/genome.fa "
+        f"--out {where.atlas} --split-fractions {fractions} --seed {s.seed}"
+    )
+
+
+def _train_command(where: DemoFolder, s: DemoSettings) -> str:
+    return (
+        f"train {where.atlas} --out {where.model} --epochs {s.epochs} --batch-size {s.batch_size} "
+        f"--learning-rate {s.learning_rate} --n-auroc-peaks {s.n_auroc_peaks} "
+        f"--compute {s.compute} --seed {s.seed}"
+    )
+
+
+def _evaluate_command(where: DemoFolder) -> str:
+    return f"evaluate {where.model} {where.atlas} --label-key cell_type --cluster"
+
+
+def _denoise_command(where: DemoFolder) -> str:
+    return (
+        f"denoise {where.model} {where.atlas} --out {where.denoised} --peaks {where.held_out_peaks}"
+    )
+
+
+def _write(folder: DemoFolder, result: DemoResult) -> None:
+    cells = anndata.read_h5ad(folder.cells)
+    labels = cells.obs["cell_type"].astype(str).tolist()
+    save_picture(result, cells.obsm["X_scbasset"], labels, folder.picture)
+    urls.write_bytes(folder.summary, json_output.as_text(result.as_json()).encode())
+
+
+def _tell(result: DemoResult, folder: DemoFolder, output: Output, *, seconds: float) -> None:
+    output.line()
+    output.line("How close to the truth", style="bold")
+    output.table(
+        ("", "reached", "best possible", "chance"),
+        [
+            (row.measure, *(_figure(v) for v in (row.reached, row.best, row.chance)))
+            for row in result.rows()
+        ],
+    )
+    output.line()
+    output.line(
+        f"Picture {folder.picture}, all figures {folder.summary}, {duration(seconds)} in all"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,100 @@
+"""How the program and its verbs end: every error becomes one message and an exit code.
+
+`Verb` catches what its work raises, because it knows the verb and its output; `Program` prints the
+message, also for a misused command line, and exits.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from atlasjobs.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, Failure, failure_of, tell_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Program", "Verb"]
+
+
+class _VerbFailed(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Verb(TyperCommand):
+    """A command whose errors are told with the verb's own words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do the verb's work."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if _is_usage(error):
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            failure = failure_of(error, verb=str(self.name), params=ctx.params)
+            raise _VerbFailed(failure) from error
+
+
+class Program(TyperGroup):
+    """The whole program."""
+
+    def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
+        """Run a command line; exit with its code, or return it where `standalone_mode` is false."""
+        standalone = options.pop("standalone_mode", True)
+        code = self._run(args, options)
+        if standalone:
+            sys.exit(code)
+        return code
+
+    def _run(self, args: Sequence[str] | None, options: dict[str, Any]) -> int:
+        try:
+            found = super().main(args, standalone_mode=False, **options)
+        except _VerbFailed as failed:
+            return _tell(failed.failure)
+        except (KeyboardInterrupt, typer.Abort):
+            return _tell(Failure(INTERRUPTED, "Interrupted."))
+        except BrokenPipeError:
+            _leave_quietly()
+        except Exception as error:
+            if not _is_usage(error):
+                raise
+            return _tell(_usage_failure(error))
+        return found if isinstance(found, int) else DONE
+
+
+def _is_usage(error: BaseException) -> bool:
+    """Whether the command-line library refuses the command line (its classes are not public)."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _usage_failure(error: Any) -> Failure:
+    message = " ".join(str(error.format_message()).split())
+    if not message:  # a bare `atlasbasset`: the library has shown the help
+        return Failure(WRONG_INPUT, "")
+    ctx = getattr(error, "ctx", None)
+    command = ctx.command_path if ctx is not None else "atlasbasset"
+    end = "" if message.endswith((".", "?")) else "."
+    return Failure(WRONG_INPUT, f"{message}{end} See: {command} --help")
+
+
+def _tell(failure: Failure) -> int:
+    if failure.message:
+        tell_error(failure.message)
+    return failure.exit_code
+
+
+def _leave_quietly() -> NoReturn:
+    """End without a word when the reader of our output is gone (``atlasbasset ... | head``)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(FAILED)

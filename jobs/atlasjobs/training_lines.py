@@ -1,0 +1,74 @@
+"""Training in lines: one aligned line per epoch, with what is left."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from atlasjobs.units import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atlasbasset.engine.events import TrainingStart
+
+__all__ = ["TrainingLines"]
+
+_HEADER = ("epoch", "loss", "train auROC", "valid / cell", "valid / peak", "seq/s", "time left")
+_WIDTHS = (11, 8, 13, 14, 14, 8, 14)
+_RECENT = 5  # epochs that the time left is reckoned from
+
+
+class TrainingLines:
+    """Formats a run's epochs.
+
+    Parameters
+    ----------
+    epochs
+        Epochs at most, where known.
+    """
+
+    header = "".join(f"{name:>{width}}" for name, width in zip(_HEADER, _WIDTHS, strict=True))
+
+    def __init__(self, epochs: int | None = None) -> None:
+        self.epochs = epochs
+        self._spent_s: list[float] = []
+
+    def start(self, event: TrainingStart) -> str:
+        """Take over the run's sizes; return a line that tells them."""
+        self.epochs = event.epochs
+        workers = "1 worker" if event.workers == 1 else f"{event.workers} workers"
+        going_on = f", going on after epoch {event.epochs_done}" if event.epochs_done else ""
+        return (
+            f"{count(event.n_peaks)} training peaks x {count(event.n_cells)} cells, {workers}, "
+            f"{event.compute} on {event.device}, at most {event.epochs} epochs{going_on}"
+        )
+
+    def epoch(self, record: Mapping[str, Any]) -> str:
+        """Return the line of a finished epoch; `record` is its line of ``metrics.jsonl``."""
+        self._spent_s.append(float(record["seconds"]) + float(record["seconds_measuring"]))
+        number = int(record["epoch"])
+        of = "" if self.epochs is None else f"/{self.epochs}"
+        cells = (
+            f"{number}{of}",
+            _figure(record["loss"], 4),
+            _figure(record["train_auroc"], 3),
+            _figure(record["valid_auroc_per_cell"], 3),
+            _figure(record["valid_auroc_per_peak"], 3),
+            _figure(record["sequences_per_s"], 0),
+            self._left(number),
+        )
+        return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+
+    def _left(self, number: int) -> str:
+        if self.epochs is None:
+            return "-"
+        if number >= self.epochs:
+            return "done"
+        return duration((self.epochs - number) * statistics.median(self._spent_s[-_RECENT:]))
+
+
+def _figure(value: object, digits: int) -> str:
+    number = float("nan") if value is None else float(value)  # type: ignore[arg-type]
+    return "-" if math.isnan(number) else f"{number:.{digits}f}"

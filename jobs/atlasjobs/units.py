@@ -1,0 +1,42 @@
+"""Numbers as a person reads them: bytes, seconds, counts."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["count", "duration", "share", "size"]
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+def count(value: float) -> str:
+    """Return a whole number with thousands set apart: ``1,234,567``."""
+    return f"{value:,.0f}"
+
+
+def size(n_bytes: float) -> str:
+    """Return bytes in decimal units, three figures: ``9.62 MB``."""
+    power = min(int(math.log10(max(n_bytes, 1)) // 3), len(_BYTE_UNITS) - 1)
+    scaled = n_bytes / 1000**power
+    digits = 0 if power == 0 else max(0, 2 - int(math.log10(max(scaled, 1))))
+    return f"{scaled:,.{digits}f} {_BYTE_UNITS[power]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in at most two units: ``0.8 s``, ``42 s``, ``3 min 05 s``, ``2 d 4 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02d} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02d} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
+
+
+def share(value: float) -> str:
+    """Return a share 0..1 in percent: ``5.3 %``."""
+    return f"{100 * value:.3g} %"

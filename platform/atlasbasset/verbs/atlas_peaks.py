@@ -1,0 +1,65 @@
+"""Peaks of an atlas as a model sees them: their embeddings and their labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from atlasbasset.core.inference import embed_codes
+from atlasbasset.engine.data import LabelShard
+from atlasstore.blocks import runs
+from atlasstore.errors import UserInputError
+from atlasstore.events import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from atlasbasset.model import Model
+    from atlasstore.atlas import Atlas
+    from atlasstore.events import Subscriber
+
+__all__ = ["check_window", "embed_peaks", "peak_labels"]
+
+_READ_ROWS = 1024
+
+
+def check_window(model: Model, atlas: Atlas) -> None:
+    """Raise UserInputError unless the atlas stores windows of the model's length."""
+    if atlas.window_bp != model.window_bp:
+        raise UserInputError(
+            f"{atlas.url} has windows of {atlas.window_bp} bp, but {model.url} reads "
+            f"{model.window_bp} bp; preprocess with --window-bp {model.window_bp}."
+        )
+
+
+def embed_peaks(
+    model: Model, atlas: Atlas, rows: NDArray[np.int64], *, on_event: Subscriber
+) -> NDArray[np.float32]:
+    """Embed peaks of an atlas, float32 (len(rows), E), in the order of `rows`."""
+    h = np.empty((len(rows), model.trunk.config.embedding_dim), np.float32)
+    order = np.argsort(rows, kind="stable")
+    done = 0
+    for start, stop in runs(atlas.n_peaks, _READ_ROWS):
+        at = order[done : done + int(np.sum((rows >= start) & (rows < stop)))]
+        if not at.size:
+            continue
+        codes = atlas.sequence_codes(start, stop)[rows[at] - start]
+        found = embed_codes(model.trunk, torch.from_numpy(codes), compute_dtype=model.compute_dtype)
+        h[at] = found.cpu().numpy()
+        done += at.size
+        on_event(Progress("embedding sequences", done, len(rows), "peaks"))
+    return h
+
+
+def peak_labels(atlas: Atlas, rows: NDArray[np.int64], *, on_event: Subscriber) -> sparse.csr_array:
+    """Return the labels of peaks, bool CSR (len(rows), N); block by block, never all at once."""
+    first, last = int(rows.min()), int(rows.max()) + 1
+    parts = []
+    for block in atlas.blocks:
+        shard = LabelShard([block], [atlas.labels(block.index, first, last)])
+        parts.append(shard.matrix(rows - first))
+        on_event(Progress("reading labels", block.index + 1, len(atlas.blocks), "blocks"))
+    return sparse.csr_array(sparse.hstack(parts, format="csr"))

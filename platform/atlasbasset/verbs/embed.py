@@ -1,0 +1,103 @@
+"""`embed`: the cells of a model as AnnData."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atlasbasset.metrics import depth_correlation
+from atlasbasset.model import Model, opened
+from atlasstore import anndata_io, formats, urls
+from atlasstore.errors import UserInputError
+from atlasstore.results import write_anndata
+from atlasstore.staging import refuse_existing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import anndata
+
+__all__ = ["embed", "model_depth_correlation"]
+
+
+def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndata.AnnData:
+    """Return a model's cells: embedding, intercept and their table.
+
+    Parameters
+    ----------
+    model
+        A model, or the URL of its store.
+    out
+        Where to write the result as well: ``.h5ad`` (a local path) or ``.zarr`` (a path or URL).
+
+    Returns
+    -------
+    anndata.AnnData
+        N cells x 0 variables: ``obsm["X_scbasset"]`` float32 (N, E), ``obs["scbasset_intercept"]``
+        float32 beside the model's own `obs`, and ``uns["scbasset"]``: ``depth_correlation``
+        (Pearson's r of the intercept and log10 of ``obs["n_peaks"]``; paper, Supplementary Fig. 4)
+        where it can be had, and ``provenance`` (JSON text).
+
+    Raises
+    ------
+    UserInputError
+        When `out` has another suffix.
+    StoreExistsError
+        When anything lies at `out`.
+    """
+    suffix = None if out is None else _checked_out(out)
+    cells = _annotated(opened(model))
+    if out is not None and suffix is not None:
+        _write(cells, out, suffix)
+    return cells
+
+
+def model_depth_correlation(model: Model) -> float | None:
+    """Return Pearson's r of intercept and log10 open peaks; None where it cannot be had."""
+    if "n_peaks" not in model.obs:
+        return None
+    found = depth_correlation(model.intercept, model.obs["n_peaks"].to_numpy(np.float64))
+    return None if np.isnan(found) else found
+
+
+def _annotated(model: Model) -> anndata.AnnData:
+    import anndata
+
+    about: dict[str, Any] = {"provenance": json.dumps(_provenance(model))}
+    if (correlation := model_depth_correlation(model)) is not None:
+        about["depth_correlation"] = correlation
+    obs = anndata_io.tidy(model.obs).assign(scbasset_intercept=model.intercept)
+    obsm = {"X_scbasset": model.cell_embedding}
+    return anndata.AnnData(obs=obs, obsm=obsm, uns={"scbasset": about})
+
+
+def _provenance(model: Model) -> dict[str, Any]:
+    made = formats.provenance([], {"model": model.url}, None)
+    return {**made, "model": dict(model.store.provenance)}
+
+
+def _checked_out(out: str | Path) -> str:
+    suffix = next((s for s in (".h5ad", ".zarr") if str(out).rstrip("/").endswith(s)), None)
+    if suffix is None:
+        raise UserInputError(f"{out} ends in neither .h5ad nor .zarr; give one of the two.")
+    if suffix == ".h5ad" and not urls.is_local(out):
+        raise UserInputError(f"{out} is not a local path; .h5ad is written locally, use .zarr.")
+    refuse_existing(out)
+    return suffix
+
+
+def _write(cells: anndata.AnnData, out: str | Path, suffix: str) -> None:
+    if suffix == ".zarr":
+        write_anndata(cells, out)
+        return
+    target = urls.local_path(out)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        cells.write_h5ad(partial)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)

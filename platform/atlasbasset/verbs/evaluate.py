@@ -1,0 +1,198 @@
+"""`evaluate`: how good a model is, on the peaks it has not seen and on its cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from atlasbasset.metrics import (
+    CellTypeAsw,
+    ClusterAgreement,
+    FactoredScores,
+    Ilisi,
+    Kbet,
+    LabelScore,
+    PredictionQuality,
+    SparseLabels,
+    cell_type_asw,
+    cluster_agreement,
+    evaluate_scores,
+    ilisi,
+    kbet,
+    label_score,
+)
+from atlasbasset.model import Model, opened
+from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, peak_labels
+from atlasbasset.verbs.embed import model_depth_correlation
+from atlasstore.atlas import Atlas
+from atlasstore.errors import UserInputError
+from atlasstore.events import ignore
+from atlasstore.split import SPLITS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from atlasstore.events import Subscriber
+
+__all__ = ["Evaluation", "evaluate"]
+
+Split = Literal["train", "valid", "test", "all"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evaluation:
+    """Measures of one model; None where a measure was not asked for."""
+
+    model: str
+    """URL of the model."""
+    atlas: str
+    """URL of the atlas."""
+    split: str
+    """Which peaks were predicted."""
+    prediction: PredictionQuality
+    """auROC and auPR, means and one value per cell and per peak."""
+    depth_correlation: float | None
+    """Pearson's r of intercept and log10 open peaks (paper, Supplementary Fig. 4)."""
+    labels: LabelScore | None = None
+    """Label score, with `label_key`."""
+    asw: CellTypeAsw | None = None
+    """Cell-type silhouette, with `label_key` and `cluster`."""
+    clusters: ClusterAgreement | None = None
+    """Leiden clusters against the labels, with `label_key` and `cluster`."""
+    kbet: Kbet | None = None
+    """Batch mixing, with `batch_key`."""
+    ilisi: Ilisi | None = None
+    """Batch mixing, with `batch_key`."""
+
+    @property
+    def per_cell(self) -> NDArray[np.float64]:
+        """AuROC of each cell over the split's peaks, float64 (N,); NaN with one class."""
+        return self.prediction.auroc_per_cell
+
+    @property
+    def per_peak(self) -> NDArray[np.float64]:
+        """AuROC of each of the split's peaks over cells, float64 (P,); NaN with one class."""
+        return self.prediction.auroc_per_peak
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values: means and counts, no arrays."""
+        parts = ("prediction", "labels", "asw", "clusters", "kbet", "ilisi")
+        found = {name: getattr(self, name) for name in parts}
+        return {
+            "model": self.model,
+            "atlas": self.atlas,
+            "split": self.split,
+            "depth_correlation": self.depth_correlation,
+            **{name: None if value is None else value.as_json() for name, value in found.items()},
+        }
+
+
+def evaluate(
+    model: str | Path | Model,
+    atlas: str | Path | Atlas,
+    *,
+    split: Split = "test",
+    label_key: str | None = None,
+    batch_key: str | None = None,
+    ks: Sequence[int] = (10, 50, 100),
+    cluster: bool = False,
+    on_event: Subscriber = ignore,
+) -> Evaluation:
+    """Measure a model against an atlas of its cells.
+
+    Predictions are with the intercept, and with the batch terms of a batch-corrected model: they
+    stand for what was observed. Measures of the embedding use the cell embedding alone.
+
+    Parameters
+    ----------
+    model
+        A model, or the URL of its store.
+    atlas
+        An atlas of the same cells in the same order, or its URL.
+    split
+        Peaks to predict: "train", "valid", "test" or "all".
+    label_key
+        Column of obs with each cell's label (cell type): adds the label score.
+    batch_key
+        Column of obs with each cell's batch: adds kBET and iLISI.
+    ks
+        Neighbours of the label score.
+    cluster
+        With `label_key`: also cluster the cells and compare, and compute the silhouette.
+    on_event
+        Hears `Progress`.
+
+    Raises
+    ------
+    UserInputError
+        When model and atlas do not fit together, the split has no peaks, or obs lacks a column.
+    MissingExtraError
+        When `cluster` is asked for and igraph is not installed.
+    """
+    loaded, cells = opened(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    check_window(loaded, cells)
+    _check_same_cells(loaded, cells)
+    rows = _split_rows(cells, split)
+    label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
+    embedding = loaded.cell_embedding
+    grouped = label if cluster else None
+    return Evaluation(
+        model=loaded.url,
+        atlas=cells.url,
+        split=split,
+        prediction=_prediction(loaded, cells, rows, on_event),
+        depth_correlation=model_depth_correlation(loaded),
+        labels=None if label is None else label_score(embedding, label, ks),
+        asw=None if grouped is None else cell_type_asw(embedding, grouped),
+        clusters=None if grouped is None else cluster_agreement(embedding, grouped),
+        kbet=None if batch is None else kbet(embedding, batch),
+        ilisi=None if batch is None else ilisi(embedding, batch),
+    )
+
+
+def _prediction(
+    model: Model, atlas: Atlas, rows: NDArray[np.int64], on_event: Subscriber
+) -> PredictionQuality:
+    h = embed_peaks(model, atlas, rows, on_event=on_event)
+    labels = SparseLabels(peak_labels(atlas, rows, on_event=on_event))
+    return evaluate_scores(FactoredScores(h, *model.table()), labels, on_event=on_event)
+
+
+def _check_same_cells(model: Model, atlas: Atlas) -> None:
+    ours, theirs = model.obs_names, atlas.obs.index
+    if len(ours) != len(theirs):
+        raise UserInputError(
+            f"{model.url} has {len(ours)} cells and {atlas.url} has {len(theirs)}; give the atlas "
+            "the model was trained on."
+        )
+    differing = np.flatnonzero(np.asarray(ours) != np.asarray(theirs))
+    if differing.size:
+        first = differing[0]
+        raise UserInputError(
+            f"{model.url} and {atlas.url} have other cells or another order (cell {first} is "
+            f"{ours[first]} in the model and {theirs[first]} in the atlas); give the atlas the "
+            "model was trained on."
+        )
+
+
+def _split_rows(atlas: Atlas, split: str) -> NDArray[np.int64]:
+    if split not in (*SPLITS, "all"):
+        raise UserInputError(f"split must be one of {', '.join(SPLITS)} or all, got {split!r}.")
+    rows = np.arange(atlas.n_peaks) if split == "all" else atlas.peak_rows(split)
+    if not rows.size:
+        raise UserInputError(f"{atlas.url} has no {split} peaks; choose another split.")
+    return rows
+
+
+def _column(obs: pd.DataFrame, key: str) -> NDArray[Any]:
+    if key not in obs:
+        listed = ", ".join(map(str, obs.columns)) or "none"
+        raise UserInputError(f"obs has no column {key!r}; its columns are {listed}.")
+    known = obs[key].astype(object)
+    return np.asarray(known.where(known.notna(), None), dtype=object)

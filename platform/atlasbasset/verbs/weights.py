@@ -1,0 +1,288 @@
+"""`import_weights`, `export_weights`: published weight files to and from model stores."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from atlasbasset.core.config import TrunkConfig
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.state import RunState
+from atlasbasset.model import Model, opened
+from atlasbasset.weights import PublishedWeights, read_keras, read_scvi, write_keras
+from atlasstore import formats, urls
+from atlasstore.blocks import plan_cell_blocks
+from atlasstore.errors import UserInputError
+from atlasstore.model_store import ModelStore
+from atlasstore.staging import refuse_existing, staged
+from atlasstore.textfiles import numbered_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["ImportReport", "WeightFormat", "export_weights", "import_weights"]
+
+WeightFormat = Literal["auto", "tensorflow", "scvi"]
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What was imported."""
+
+    model: str
+    """URL of the new model store."""
+    format: str
+    """tensorflow or scvi."""
+    n_cells: int
+    batches: tuple[str, ...]
+    """Names of the batches; empty without batch correction."""
+    named_by: str
+    """Where the cells' names come from: given, file, or numbered."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "model": self.model,
+            "format": self.format,
+            "n_cells": self.n_cells,
+            "batches": list(self.batches),
+            "named_by": self.named_by,
+        }
+
+
+def import_weights(
+    path: str | Path,
+    *,
+    out: str | Path,
+    obs_names: str | Path | Sequence[str] | None = None,
+    batches: str | Path | Sequence[str] | None = None,
+    format: WeightFormat = "auto",
+) -> ImportReport:
+    """Make a model store of published weights.
+
+    Parameters
+    ----------
+    path
+        The released TensorFlow weights (.h5), or scvi-tools' ``model.pt``, its folder, or its
+        state dict (torch.save or .safetensors); a local path.
+    out
+        URL of the new model store.
+    obs_names
+        The cells' names in the file's order: a text file, one a line, or a list. By default those
+        in the file (scvi-tools keeps them), else ``cell_0``, ``cell_1``, ...
+    batches
+        Each cell's batch, likewise, for a batch-corrected model whose file does not tell
+        (TensorFlow). Batches are numbered in sorted order, as the released code does.
+    format
+        "tensorflow", "scvi", or auto: by the file's first bytes.
+
+    Raises
+    ------
+    UserInputError
+        When the file is not of the published model, or names or batches do not fit it.
+    StoreExistsError
+        When anything lies at `out`.
+    """
+    refuse_existing(out)
+    kind = _format_of(path, format)
+    weights = read_keras(path) if kind == "tensorflow" else read_scvi(path)
+    n_cells = len(weights.intercept)
+    names, named_by = _cell_names(weights, obs_names, n_cells)
+    batch, batch_names = _batches(weights, batches, n_cells)
+    obs = pd.DataFrame(index=pd.Index(names, dtype=object, name="cell"))
+    if batch is not None:
+        obs["batch"] = pd.Categorical.from_codes(batch, categories=pd.Index(batch_names))
+        obs["scbasset_batch"] = batch
+    _write_model(str(out), weights, obs, batch_names, source={"path": str(path), "format": kind})
+    return ImportReport(str(out), kind, n_cells, tuple(batch_names), named_by)
+
+
+def _format_of(path: str | Path, given: str) -> Literal["tensorflow", "scvi"]:
+    if given not in ("auto", "tensorflow", "scvi"):
+        raise UserInputError(f"format must be auto, tensorflow or scvi, got {given!r}.")
+    local = urls.local_path(path)
+    if not local.exists():
+        raise UserInputError(f"{path} does not exist; check the path (a local one is needed).")
+    if given != "auto":
+        return "tensorflow" if given == "tensorflow" else "scvi"
+    if local.is_dir():
+        return "scvi"
+    with local.open("rb") as file:
+        return "tensorflow" if file.read(8) == _HDF5_MAGIC else "scvi"
+
+
+def _lines(given: str | Path | Sequence[str]) -> list[str]:
+    """Return the entries of a list, or of a text file with one a line."""
+    if not isinstance(given, str | Path):
+        return [str(value) for value in given]
+    lines = (line.strip() for _, line in numbered_lines(given, error=UserInputError))
+    return [line for line in lines if line]
+
+
+def _cell_names(
+    weights: PublishedWeights, given: str | Path | Sequence[str] | None, n_cells: int
+) -> tuple[list[str], str]:
+    if given is None:
+        numbered = [f"cell_{i}" for i in range(n_cells)]
+        found, named_by = weights.obs_names or numbered, "file" if weights.obs_names else "numbered"
+    else:
+        found, named_by = _lines(given), "given"
+    if len(found) != n_cells or len(set(found)) != n_cells:
+        raise UserInputError(
+            f"the model has {n_cells} cells, but {len(found)} names ({len(set(found))} different) "
+            "were found; give each cell's name once, in the order of the model's cells."
+        )
+    return list(found), named_by
+
+
+def _batches(
+    weights: PublishedWeights, given: str | Path | Sequence[str] | None, n_cells: int
+) -> tuple[NDArray[np.int64] | None, list[str]]:
+    """Return each cell's batch code and the batches' names; (None, []) without correction."""
+    if weights.batch_embedding is None:
+        if given is not None:
+            raise UserInputError("the model has no batch layer; import it without batches.")
+        return None, []
+    n_batches = len(weights.batch_embedding)
+    if given is None:
+        if weights.batch is None:
+            raise UserInputError(
+                f"the model corrects for {n_batches} batches, but its file does not say which cell "
+                "is of which; give each cell's batch (--batches)."
+            )
+        names = weights.batches or tuple(map(str, range(n_batches)))
+        return weights.batch, list(names)
+    return _coded(_lines(given), n_cells, n_batches)
+
+
+def _coded(labels: list[str], n_cells: int, n_batches: int) -> tuple[NDArray[np.int64], list[str]]:
+    """Give batches numbers in sorted order: sorted as numbers where all are whole, else as text."""
+    whole = all(label.isdecimal() for label in labels)
+    names = sorted(set(labels), key=int if whole else str)
+    if len(labels) != n_cells or len(names) != n_batches:
+        raise UserInputError(
+            f"the model has {n_cells} cells in {n_batches} batches, but {len(labels)} labels of "
+            f"{len(names)} batches were given; give one per cell, in the model's order."
+        )
+    codes = {name: code for code, name in enumerate(names)}
+    return np.array([codes[label] for label in labels], np.int64), names
+
+
+def _write_model(
+    out: str, weights: PublishedWeights, obs: pd.DataFrame, batches: list[str], *, source: Any
+) -> None:
+    config = {
+        "train": TrainConfig(trunk=_trunk_config(weights.trunk)).as_json(),
+        "atlas": None,
+        "imported": source,
+        "stem_pool_lead": weights.stem_pool_lead,
+    }
+    with staged(out) as place:
+        store = ModelStore.create(
+            place,
+            obs=obs,
+            config=config,
+            block_cells=plan_cell_blocks(len(obs))[0].n_cells,
+            batches=batches,
+            provenance=formats.provenance([source["path"]], {"imported": source}, None),
+        )
+        _write_checkpoint(store, weights)
+
+
+def _write_checkpoint(store: ModelStore, weights: PublishedWeights) -> None:
+    writer = store.write_checkpoint(0)
+    tables = {"cells/embedding": weights.embedding, "cells/intercept": weights.intercept}
+    writer.begin({name: values.shape[1:] for name, values in tables.items()})
+    for name, values in tables.items():
+        for block in store.blocks:
+            writer.write_rows(name, block.start, values[block.start : block.stop])
+    writer.write_tensors("trunk", weights.trunk)
+    if weights.batch_embedding is not None and weights.batch_intercept is not None:
+        tensors = {
+            "batch_embedding": weights.batch_embedding,
+            "batch_intercept": weights.batch_intercept,
+        }
+        writer.write_tensors("batches", tensors)
+    writer.commit(RunState().as_json())
+
+
+def _trunk_config(trunk: dict[str, NDArray[Any]]) -> TrunkConfig:
+    """Return the architecture that weights have; window and pools are the published ones."""
+    n_tower = sum(name.startswith("tower.") and name.endswith(".weight") for name in trunk)
+    return TrunkConfig(
+        stem_filters=trunk["stem.weight"].shape[0],
+        tower_filters=tuple(trunk[f"tower.{i}.weight"].shape[0] for i in range(n_tower)),
+        prebottleneck_filters=trunk["prebottleneck.weight"].shape[0],
+        embedding_dim=trunk["bottleneck.weight"].shape[0],
+    )
+
+
+def export_weights(model: str | Path | Model, path: str | Path) -> Path:
+    """Write a model's weights as the released TensorFlow code's ``load_weights`` reads them.
+
+    Parameters
+    ----------
+    model
+        A model, or the URL of its store.
+    path
+        The new .h5 file, local. Cells are in the model's order; with batch correction the batch
+        layer's outputs are in the order of ``model.batches``. Names of neither are kept.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    UserInputError
+        When the model is not of the released architecture.
+    StoreExistsError
+        When `path` exists.
+    """
+    target = urls.local_path(path)
+    refuse_existing(target)
+    loaded = opened(model)
+    _check_exportable(loaded)
+    weights = PublishedWeights(
+        trunk={name: t.cpu().numpy() for name, t in loaded.trunk.state_dict().items()},
+        embedding=loaded.cell_embedding,
+        intercept=loaded.intercept,
+        batch_embedding=loaded.batch_embedding,
+        batch_intercept=loaded.batch_intercept,
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        write_keras(partial, weights)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _check_exportable(model: Model) -> None:
+    if model.config.get("stem_pool_lead", 0):
+        raise UserInputError(
+            f"{model.url} was imported from scvi-tools, whose first pooling is offset by one "
+            "position; the released TensorFlow model has no such setting, so it would predict "
+            "otherwise: keep it as it is."
+        )
+    ours, released = model.trunk.config, TrunkConfig()
+    for name in TrunkConfig.__dataclass_fields__:
+        if name not in ("dropout", "bn_momentum") and getattr(ours, name) != getattr(
+            released, name
+        ):
+            raise UserInputError(
+                f"{model.url} has {name} = {getattr(ours, name)}, but the released TensorFlow "
+                f"model is fixed at {getattr(released, name)}; only the published architecture "
+                "can be exported."
+            )

@@ -1,0 +1,130 @@
+"""The fused loss against a dense float64 reference: values and every gradient.
+
+Habit: ours may be no further from float64 than the plain float32 computation, plus 1e-6 relative.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from atlasbasset.core.cells import CellLayer
+from atlasbasset.core.loss import CellTable, Positives, fused_bce
+
+SIZES = [(1, 1), (3, 1), (7, 13), (5, 64), (16, 130), (2, 257)]
+E = 8
+
+
+def case(n_peaks, n_cells, seed=0, density=0.2, n_batches=0):
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(n_peaks, E, generator=generator)
+    tables = [
+        torch.randn(n_cells, E, generator=generator),
+        torch.randn(n_cells, generator=generator),
+    ]
+    if n_batches:
+        tables.append(torch.randint(0, n_batches, (n_cells,), generator=generator))
+        tables += [torch.randn(n_batches, E, generator=generator), torch.randn(n_batches)]
+    labels = torch.rand(n_peaks, n_cells, generator=generator) < density
+    return h, CellTable(*tables), labels
+
+
+def positives_of(labels):
+    cell, row = labels.T.nonzero(as_tuple=True)
+    return Positives(cell, row)
+
+
+def dense(h, table, labels, dtype):
+    """Loss and gradients of the plain computation by autograd."""
+    h = h.to(dtype).requires_grad_()
+    embedding, intercept = (t.to(dtype).requires_grad_() for t in table.tile(slice(None)))
+    logits = h @ embedding.T + intercept
+    loss = F.binary_cross_entropy_with_logits(logits, labels.to(dtype), reduction="sum")
+    loss.backward()
+    return [t.detach().double() for t in (loss, h.grad, embedding.grad, intercept.grad)]
+
+
+@pytest.mark.parametrize(("n_peaks", "n_cells"), SIZES)
+@pytest.mark.parametrize("tile", [1, 7, 64, 2048])
+def test_equals_the_dense_loss(n_peaks, n_cells, tile):
+    h, table, labels = case(n_peaks, n_cells)
+    found = fused_bce(h, table, positives_of(labels), tile_cells=tile)
+    exact, plain = (dense(h, table, labels, dtype) for dtype in (torch.float64, torch.float32))
+    for ours, truth, same_dtype in zip(found, exact, plain, strict=True):
+        allowed = (truth - same_dtype).norm() + 1e-6 * (truth.norm() + 1)
+        assert (ours.double() - truth).norm() <= allowed
+
+
+@pytest.mark.parametrize("density", [0.0, 1.0])
+def test_rows_without_or_full_of_positives(density):
+    h, table, labels = case(5, 33, density=density)
+    found = fused_bce(h, table, positives_of(labels), tile_cells=8)
+    truth = dense(h, table, labels, torch.float64)
+    assert found.loss_sum.item() == pytest.approx(truth[0].item(), rel=1e-6)
+
+
+def test_large_logits_stay_finite():
+    h, table, labels = case(4, 9)
+    found = fused_bce(h * 1e3, table, positives_of(labels))
+    assert all(torch.isfinite(value).all() for value in found)
+
+
+def test_gradients_are_scaled_and_the_loss_is_not():
+    h, table, labels = case(4, 9)
+    one, half = (fused_bce(h, table, positives_of(labels), scale=s) for s in (1.0, 0.5))
+    assert one.loss_sum == half.loss_sum
+    torch.testing.assert_close(one.embedding * 0.5, half.embedding)
+
+
+def test_batch_terms_and_penalties_against_autograd():
+    """loss + lambda1 * sum(W^2) + lambda2 * sum(V^2), every parameter's gradient (method)."""
+    h, table, labels = case(6, 40, n_batches=3)
+    l2_cells, l2_batch = 1e-2, 3e-2
+    layer = CellLayer(40, E, batch=table.batch, n_batches=3)
+    with torch.no_grad():
+        for name in ("embedding", "intercept", "batch_embedding", "batch_intercept"):
+            getattr(layer, name).copy_(getattr(table, name))
+    found = fused_bce(h, layer.table(), positives_of(labels), tile_cells=16)
+    layer.set_gradients(found, l2_cells=l2_cells)
+    layer.add_batch_penalty(l2_batch)
+
+    w, b, v, c = (
+        t.double().requires_grad_()
+        for t in (table.embedding, table.intercept, table.batch_embedding, table.batch_intercept)
+    )
+    onehot = F.one_hot(table.batch, 3).double()
+    logits = h.double() @ w.T + b + (h.double() @ v.T + c) @ onehot.T
+    penalty = l2_cells * w.square().sum(), l2_batch * v.square().sum()
+    loss = F.binary_cross_entropy_with_logits(logits, labels.double(), reduction="sum")
+    (loss + sum(penalty)).backward()
+    assert found.loss_sum.item() == pytest.approx(loss.item(), rel=1e-6)
+    assert [p.item() for p in layer.penalty(l2_cells, l2_batch)] == pytest.approx(
+        [p.item() for p in penalty], rel=1e-6
+    )
+    for parameter, expected in zip(
+        (layer.embedding, layer.intercept, layer.batch_embedding, layer.batch_intercept),
+        (w.grad, b.grad, v.grad, c.grad),
+        strict=True,
+    ):
+        torch.testing.assert_close(parameter.grad.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_cells():
+    """No B x N array: every tensor made inside is a tile, a table or smaller."""
+    n_cells, tile = 20_000, 500
+    h, table, _ = case(64, n_cells, density=0)
+    nothing = Positives(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long))
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            out = function(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                largest = max(largest, out.numel())
+            return out
+
+    with Watch():
+        fused_bce(h, table, nothing, tile_cells=tile)
+    assert largest <= max(n_cells * E, 64 * tile)

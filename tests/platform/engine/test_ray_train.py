@@ -1,0 +1,80 @@
+"""Ray Train: the same result as one worker, also when a worker is killed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import atlasbasset
+from atlasbasset.engine.events import EpochEnd
+from atlasstore.model_store import ModelStore
+from tiny import atlas, config
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+def losses(history):
+    return [record["loss"] for record in history]
+
+
+def kill_a_worker_when(condition):
+    """Send SIGKILL to one Ray Train worker of this cluster once `condition` holds."""
+
+    def wait_and_kill():
+        while not condition():
+            time.sleep(0.05)
+        workers = [
+            process
+            for process in psutil.Process().children(recursive=True)
+            if "RayTrainWorker" in " ".join(process.cmdline())
+        ]
+        killed.append(len(workers))
+        os.kill(workers[0].pid, signal.SIGKILL)
+
+    killed: list[int] = []
+    thread = threading.Thread(target=wait_and_kill, daemon=True)
+    thread.start()
+    return thread, killed
+
+
+def test_two_ray_workers_survive_a_kill_and_equal_one(cluster, tmp_path):
+    atlas_url = atlas(tmp_path / "atlas.zarr")
+    settings = config(epochs=12, checkpoint_s=0.0)
+    one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=settings)
+    model = str(tmp_path / "ray")
+
+    def some_epochs_done():
+        try:
+            checkpoint = ModelStore.open(model).latest()
+        except Exception:  # noqa: BLE001 - not there yet, or just being replaced
+            return False
+        return checkpoint is not None and len(checkpoint.state["history"]) >= 3
+
+    thread, killed = kill_a_worker_when(some_epochs_done)
+    events = []
+    report = atlasbasset.train(
+        atlas_url, out=model, config=settings, workers=2, launcher="ray", on_event=events.append
+    )
+    thread.join(timeout=5)
+    assert killed == [2]
+    assert [r["epoch"] for r in report.history] == list(range(1, 13))
+    assert [e.record["epoch"] for e in events if isinstance(e, EpochEnd)] == list(range(1, 13))
+    np.testing.assert_allclose(losses(report.history), losses(one.history), rtol=1e-3)

@@ -1,0 +1,224 @@
+"""The training loop: it learns, it resumes exactly, and workers do not change the result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import atlasbasset
+from atlasbasset.core.runtime import LocalRuntime
+from atlasbasset.engine.checkpoints import cells_from
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasbasset.engine.loop import Run, train_worker
+from atlasstore import urls
+from atlasstore.errors import UserInputError
+from atlasstore.model_store import ModelStore
+from tiny import atlas, config
+
+MEASURED = ("loss", "penalty", "train_auroc", "valid_auroc_per_cell", "valid_auroc_per_peak")
+
+
+@pytest.fixture(scope="module")
+def atlas_url(tmp_path_factory):
+    return atlas(tmp_path_factory.mktemp("atlas") / "atlas.zarr")
+
+
+def figures(history):
+    return [[record[name] for name in MEASURED] for record in history]
+
+
+def metrics_of(model):
+    lines = urls.read_bytes(urls.join(model, "metrics.jsonl")).decode().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def weights_of(model):
+    store = ModelStore.open(model)
+    checkpoint = store.newest()
+    return checkpoint.tensors("trunk") | cells_from(checkpoint, store.n_cells)
+
+
+def test_it_learns_and_records_every_epoch(atlas_url, tmp_path):
+    events = []
+    model = str(tmp_path / "m")
+    report = atlasbasset.train(
+        atlas_url, out=model, config=config(epochs=25), on_event=events.append
+    )
+    assert [type(e) for e in (events[0], events[-1])] == [TrainingStart, TrainingEnd]
+    assert sum(isinstance(e, EpochEnd) for e in events) == 25
+    assert sum(isinstance(e, StepDone) for e in events) == 25 * 7
+    history = list(report.history)
+    assert history == metrics_of(model)
+    assert [r["epoch"] for r in history] == list(range(1, 26))
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["train_auroc"] > 0.7
+
+
+def test_same_seed_same_losses_other_seed_others(atlas_url, tmp_path):
+    runs = [
+        atlasbasset.train(atlas_url, out=tmp_path / name, config=config(seed=seed)).history
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert figures(runs[0]) == figures(runs[1])
+    assert figures(runs[0]) != figures(runs[2])
+
+
+class Killed(Exception):
+    pass
+
+
+def interrupted_after(n_steps):
+    def on_event(event):
+        nonlocal n_steps
+        n_steps -= isinstance(event, StepDone)
+        if n_steps == 0:
+            raise Killed
+
+    return on_event
+
+
+@pytest.mark.parametrize("batch_key", [None, "sample"])
+def test_a_resumed_run_equals_an_undisturbed_one(atlas_url, tmp_path, batch_key):
+    """Bit for bit: everything a step depends on is in the checkpoint or in (seed, epoch, step)."""
+    settings = config(checkpoint_s=0.0, batch_key=batch_key, l2_cells=1e-6, l2_batch=1e-6)
+    whole = atlasbasset.train(atlas_url, out=tmp_path / "whole", config=settings)
+    broken = tmp_path / "broken"
+    for steps in (3, 1, 6, 2):
+        with pytest.raises(Killed):
+            atlasbasset.train(
+                atlas_url, out=broken, config=settings, on_event=interrupted_after(steps)
+            )
+    resumed = atlasbasset.train(atlas_url, out=broken, config=settings)
+    assert figures(resumed.history) == figures(whole.history)
+    for name, expected in weights_of(str(tmp_path / "whole")).items():
+        np.testing.assert_array_equal(weights_of(str(broken))[name], expected, err_msg=name)
+
+
+def test_more_epochs_go_on_where_it_stopped(atlas_url, tmp_path):
+    whole = atlasbasset.train(atlas_url, out=tmp_path / "whole", config=config(epochs=4))
+    atlasbasset.train(atlas_url, out=tmp_path / "parts", config=config(epochs=2))
+    parts = atlasbasset.train(atlas_url, out=tmp_path / "parts", config=config(epochs=4))
+    assert figures(parts.history) == figures(whole.history)
+    again = atlasbasset.train(atlas_url, out=tmp_path / "parts", config=config(epochs=4))
+    assert again.stopped_because == "all 4 epochs are done"
+
+
+def test_the_stopping_rule(atlas_url, tmp_path):
+    """With a rise of at least 1 asked for, the first epoch stays the best."""
+    report = atlasbasset.train(
+        atlas_url, out=tmp_path / "m", config=config(epochs=50, patience=3, min_rise=1.0)
+    )
+    assert len(report.history) == 4
+    assert "has not risen in 3 epochs" in report.stopped_because
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_do_what_one_does(atlas_url, tmp_path, workers):
+    """To rounding: float32 sums in another order, amplified a little by three epochs of Adam."""
+    one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=config(epochs=2))
+    many = atlasbasset.train(
+        atlas_url,
+        out=tmp_path / "many",
+        config=config(epochs=2),
+        workers=workers,
+        launcher="process",
+    )
+    np.testing.assert_allclose(figures(many.history), figures(one.history), rtol=2e-3, atol=2e-3)
+    losses = [[r["loss"] for r in history] for history in (one.history, many.history)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def test_any_number_of_workers_resumes(atlas_url, tmp_path):
+    one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=config(epochs=2))
+    model = tmp_path / "mixed"
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=1), workers=2, launcher="process")
+    mixed = atlasbasset.train(atlas_url, out=model, config=config(epochs=2))
+    losses = [[r["loss"] for r in history] for history in (one.history, mixed.history)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def test_bf16_learns_as_fp32_does(atlas_url, tmp_path):
+    """bfloat16 products with float32 sums: the same quality, not the same digits."""
+    last = {
+        compute: atlasbasset.train(
+            atlas_url, out=tmp_path / compute, config=config(epochs=25, compute=compute)
+        ).history[-1]
+        for compute in ("fp32", "bf16")
+    }
+    assert last["bf16"]["loss"] == pytest.approx(last["fp32"]["loss"], rel=0.05)
+    assert last["bf16"]["train_auroc"] == pytest.approx(last["fp32"]["train_auroc"], abs=0.05)
+
+
+def test_batch_correction_has_its_own_tables(atlas_url, tmp_path):
+    model = tmp_path / "m"
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=1, batch_key="sample"))
+    weights = weights_of(str(model))
+    assert weights["batch_embedding"].shape == (1, 4)
+    assert ModelStore.open(model).batches == ("one",)
+
+
+def test_memory_urls(atlas_url):
+    model = "memory://models/tiny"
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
+    assert len(metrics_of(model)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 9}, "seed is 9, was 5"),
+        ({"learning_rate": 0.5}, "learning_rate is 0.5, was 0.01"),
+    ],
+)
+def test_other_settings_do_not_go_on_with_a_model(atlas_url, tmp_path, changes, message):
+    model = tmp_path / "m"
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
+    before = metrics_of(str(model))
+    with pytest.raises(UserInputError, match=message):
+        atlasbasset.train(atlas_url, out=model, config=config(**changes))
+    assert metrics_of(str(model)) == before
+
+
+def test_another_atlas_does_not_go_on_with_a_model(atlas_url, tmp_path):
+    model = tmp_path / "m"
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
+    other = atlas(tmp_path / "other.zarr", seed=3)
+    with pytest.raises(UserInputError, match="was not begun on"):
+        atlasbasset.train(other, out=model, config=config())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 41}, "workers must be 1 to 20"),
+        ({"launcher": "slurm"}, "launcher must be"),
+        ({"config": config(max_shift_bp=9)}, "stores 3 bp"),
+        ({"config": config(batch_key="donor")}, "no column 'donor'"),
+    ],
+)
+def test_bad_settings_leave_nothing(atlas_url, tmp_path, options, message):
+    with pytest.raises(UserInputError, match=message):
+        atlasbasset.train(atlas_url, out=tmp_path / "m", **({"config": config()} | options))
+    assert not (tmp_path / "m").exists()
+
+
+def test_configuration_round_trip_and_unknown_keys():
+    settings = config(batch_key="donor")
+    assert TrainConfig.from_json(json.loads(json.dumps(settings.as_json()))) == settings
+    with pytest.raises(UserInputError, match="unknown settings epoch;"):
+        TrainConfig.from_json({"epoch": 3})
+    with pytest.raises(UserInputError, match="epochs must be above 0"):
+        replace(settings, epochs=0)
+
+
+def test_a_worker_alone_needs_no_launcher(atlas_url, tmp_path):
+    model = tmp_path / "m"
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
+    run = Run(atlas_url, str(model), config(epochs=2))
+    train_worker(run, LocalRuntime(torch.device("cpu")), lambda _event: None)
+    assert len(metrics_of(str(model))) == 2

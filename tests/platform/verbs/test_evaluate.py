@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import atlasbasset
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.metrics import label_score
+from atlasstore.atlas import Atlas
+from atlasstore.errors import UserInputError
+from small_atlas import make_atlas, random_labels
+from small_model import TINY, random_weights, write_model
+
+N, P, L = 60, 80, TINY.window_bp
+
+
+@pytest.fixture(scope="module")
+def truth():
+    rng = np.random.default_rng(3)
+    return random_labels(rng, N, P, 0.4), rng.integers(0, 5, (P, L + 6), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory, truth):
+    url = make_atlas(tmp_path_factory.mktemp("stores") / "atlas", *truth)
+    opened = Atlas.open(url)
+    kinds = pd.Categorical([*"ab"] * (N // 2))
+    opened.obs = opened.obs.assign(kind=kinds, batch=["x", "x", "y"] * (N // 3))
+    return opened
+
+
+@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "batches"])
+def model(tmp_path_factory, request):
+    weights = random_weights(np.random.default_rng(4), N, n_batches=request.param)
+    url = write_model(tmp_path_factory.mktemp("stores") / "model", weights)
+    return atlasbasset.load_model(url, device="cpu")
+
+
+def rows_of(atlas, split):
+    return np.arange(P) if split == "all" else atlas.peak_rows(split)
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test", "all"])
+def test_predictions_against_scikit_learn(model, atlas, truth, split):
+    found = atlasbasset.evaluate(model, atlas, split=split)
+    rows = rows_of(atlas, split)
+    labels, codes = truth[0].T[rows], truth[1][rows, 3:-3]
+    embedding, intercept = (part.astype(np.float64) for part in model.table())
+    scores = model.embed(codes) @ embedding.T + intercept  # logits: probabilities round into ties
+    for measured, axis_labels, axis_scores, measure in [
+        (found.prediction.auroc_per_cell, labels.T, scores.T, roc_auc_score),
+        (found.prediction.aupr_per_cell, labels.T, scores.T, average_precision_score),
+        (found.prediction.auroc_per_peak, labels, scores, roc_auc_score),
+        (found.prediction.aupr_per_peak, labels, scores, average_precision_score),
+    ]:
+        expected = [
+            measure(y, s) if 0 < y.sum() < len(y) else np.nan
+            for y, s in zip(axis_labels, axis_scores, strict=True)
+        ]
+        # rounding to float32 may swap a pair of logits: about 1e-3 each of this few labels
+        np.testing.assert_allclose(measured, expected, atol=5e-3)
+        assert np.nanmean(np.abs(measured - expected)) < 1e-4
+    assert (len(found.per_cell), len(found.per_peak)) == (N, len(rows))
+    assert found.split == split
+
+
+def test_what_was_not_asked_for_is_none(model, atlas):
+    found = atlasbasset.evaluate(model.url, atlas.url)
+    parts = (found.labels, found.asw, found.clusters, found.kbet, found.ilisi)
+    assert parts == (None,) * 5
+    assert found.depth_correlation == pytest.approx(
+        np.corrcoef(model.intercept, np.log10(np.arange(N) + 5))[0, 1]
+    )
+
+
+def test_embedding_measures(model, atlas):
+    found = atlasbasset.evaluate(model, atlas, label_key="kind", batch_key="batch", ks=(3, 7))
+    expected = label_score(model.cell_embedding, ["a", "b"] * (N // 2), (3, 7))
+    assert found.labels == expected
+    assert found.kbet.n_batches == found.ilisi.n_batches == 2
+    assert 1 <= found.ilisi.mean <= 2
+    assert found.asw is None
+    as_json = json.loads(json.dumps(found.as_json()))
+    assert as_json["labels"]["label_score"]["7"] == expected.mean[7]
+    assert as_json["prediction"]["n_peaks"] == len(rows_of(atlas, "test"))
+    assert as_json["clusters"] is None
+
+
+def test_clusters_on_request(model, atlas):
+    pytest.importorskip("igraph", reason="igraph is not installed: pip install igraph")
+    found = atlasbasset.evaluate(model, atlas, label_key="kind", cluster=True)
+    assert found.clusters.n_labels == found.asw.n_labels == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "dev"}, "split must be one of train, valid, test or all, got 'dev'"),
+        ({"label_key": "cell_type"}, "obs has no column 'cell_type'; its columns are sample"),
+        ({"batch_key": "donor"}, "obs has no column 'donor'"),
+    ],
+)
+def test_wrong_options_get_one_sentence(model, atlas, options, message):
+    with pytest.raises(UserInputError) as caught:
+        atlasbasset.evaluate(model, atlas, **options)
+    assert message in str(caught.value)
+
+
+def test_model_and_atlas_must_fit(model, atlas, truth, tmp_path, rng):
+    labels, codes = truth
+    fewer = make_atlas(tmp_path / "fewer", labels[:-1], codes)
+    with pytest.raises(UserInputError, match=r"has 60 cells and .*fewer has 59"):
+        atlasbasset.evaluate(model, fewer)
+    longer = make_atlas(tmp_path / "longer", labels, rng.integers(0, 4, (P, 582), dtype=np.uint8))
+    with pytest.raises(UserInputError, match=r"windows of 576 bp, but .* reads 384 bp"):
+        atlasbasset.evaluate(model, longer)
+    swapped = pd.DataFrame(index=[f"cell{i}" for i in [1, 0, *range(2, N)]])
+    url = write_model(tmp_path / "swapped", random_weights(rng, N), obs=swapped)
+    with pytest.raises(UserInputError, match="cell 0 is cell1 in the model and cell0 in the atlas"):
+        atlasbasset.evaluate(url, atlas)
+
+
+def test_agrees_with_what_training_reported(atlas, tmp_path):
+    config = TrainConfig(epochs=1, compute="fp32", batch_size=32, trunk=TINY)
+    report = atlasbasset.train(atlas.url, out=tmp_path / "trained", config=config)
+    found = atlasbasset.evaluate(tmp_path / "trained", atlas, split="valid").prediction
+    last = report.history[-1]
+    assert found.mean_auroc_per_cell == pytest.approx(last["valid_auroc_per_cell"], abs=1e-5)
+    assert found.mean_auroc_per_peak == pytest.approx(last["valid_auroc_per_peak"], abs=1e-5)

@@ -1,0 +1,319 @@
+"""From counts files and a FASTA to an atlas, against the same thing done densely."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from typing import TYPE_CHECKING
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import atlasstore
+from atlasstore import _atlas_writer, cell_runs, urls
+from atlasstore.atlas import Atlas
+from atlasstore.errors import (
+    CountsError,
+    GenomeError,
+    PeaksError,
+    StoreExistsError,
+    UserInputError,
+)
+from atlasstore.events import Notice, Progress
+from atlasstore.preprocess import preprocess
+from small_atlas import make_peaks, random_chromosomes, write_fasta
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N_CELLS, N_PEAKS = 120, 40
+SMALL = {"window_bp": 192, "min_cell_fraction": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def chromosomes():
+    return random_chromosomes(np.random.default_rng(0), {"chrI": 10_400, "chrII": 10_300})
+
+
+@pytest.fixture
+def genome(tmp_path, chromosomes):
+    return write_fasta(tmp_path / "genome.fa", chromosomes)
+
+
+@pytest.fixture
+def counts(rng):
+    density = np.linspace(0.01, 0.4, N_PEAKS)
+    return rng.poisson(density, (N_CELLS, N_PEAKS))
+
+
+def write_h5ad(path: Path, counts: np.ndarray, *, form=sparse.csr_matrix, **obs) -> Path:
+    table = anndata.AnnData(
+        X=form(counts.astype(np.float32)),
+        obs=pd.DataFrame(obs, index=[f"cell{i}" for i in range(len(counts))]),
+        var=make_peaks(counts.shape[1]).assign(kind="enhancer"),
+    )
+    table.write_h5ad(path)
+    return path
+
+
+@pytest.fixture
+def h5ad(tmp_path, counts):
+    return write_h5ad(tmp_path / "worm.h5ad", counts, tissue=["gut", "skin"] * (N_CELLS // 2))
+
+
+def window(chromosomes, chrom: str, start: int, end: int, *, half: int) -> list[int]:
+    """Codes of a peak's window, one base at a time."""
+    middle, sequence = (start + end) // 2, chromosomes[chrom]
+    letters = (
+        sequence[i] if 0 <= i < len(sequence) else "N" for i in range(middle - half, middle + half)
+    )
+    return ["ACGT".find(letter.upper()) % 5 for letter in letters]
+
+
+def test_atlas_equals_the_dense_way(tmp_path, h5ad, genome, counts, chromosomes):
+    report = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+    opened = counts > 0
+    peaks = opened.sum(0) >= 0.05 * N_CELLS
+    cells = opened[:, peaks].any(1) & opened.any(1)
+    atlas = Atlas.open(tmp_path / "a.zarr")
+    assert (report.n_cells, report.n_peaks) == (cells.sum(), peaks.sum())
+    assert report.n_peaks_rare == N_PEAKS - peaks.sum() > 0
+    table = atlas.to_anndata()
+    np.testing.assert_array_equal(table.X.toarray(), opened[cells][:, peaks])
+    np.testing.assert_array_equal(table.obs["n_peaks"], opened[cells][:, peaks].sum(1))
+    assert list(table.obs_names) == [f"cell{i}" for i in np.flatnonzero(cells)]
+    assert set(table.obs["sample"]) == {"worm"}
+    assert list(table.obs["tissue"]) == [["gut", "skin"][i % 2] for i in np.flatnonzero(cells)]
+    assert list(table.var.columns) == ["chrom", "start", "end", "kind", "split"]
+    codes = atlas.sequence_codes(0, atlas.n_peaks)
+    for row, peak in enumerate(table.var.itertuples()):
+        expected = window(chromosomes, peak.chrom, peak.start, peak.end, half=99)
+        assert codes[row].tolist() == expected
+    atlas.verify()
+
+
+def test_report_says_what_the_atlas_is(tmp_path, h5ad, genome):
+    report = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", holdout="chrII", **SMALL)
+    atlas = Atlas.open(tmp_path / "a.zarr")
+    assert report.n_positives == atlas.n_positives
+    assert report.density == pytest.approx(atlas.density)
+    assert report.n_blocks == len(atlas.blocks) >= 16
+    assert report.splits == {s: len(atlas.peak_rows(s)) for s in ("train", "valid", "test")}
+    assert set(atlas.var["chrom"].iloc[atlas.peak_rows("test")]) == {"chrII"}
+    assert report.samples == {"worm": report.n_cells}
+    stored = sum(p.stat().st_size for p in (tmp_path / "a.zarr").rglob("*") if p.is_file())
+    assert report.stored_bytes == stored
+    assert json.loads(json.dumps(report.as_json()))["n_peaks"] == atlas.n_peaks
+
+
+def test_provenance_records_inputs_and_configuration(tmp_path, h5ad, genome):
+    preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", seed=4, **SMALL)
+    record = Atlas.open(tmp_path / "a.zarr").provenance
+    assert [entry["url"] for entry in record["inputs"]] == [str(h5ad), str(genome)]
+    assert record["config"]["min_cell_fraction"] == 0.05
+    assert record["config"]["samples"] == ["worm"]
+    assert record["seed"] == 4
+
+
+def same_content(a: Atlas, b: Atlas) -> None:
+    one, two = a.to_anndata(), b.to_anndata()
+    np.testing.assert_array_equal(one.X.toarray(), two.X.toarray())
+    pd.testing.assert_frame_equal(one.obs, two.obs)
+    pd.testing.assert_frame_equal(one.var, two.var)
+    np.testing.assert_array_equal(a.sequence_codes(0, a.n_peaks), b.sequence_codes(0, b.n_peaks))
+
+
+@pytest.mark.parametrize("form", [sparse.csc_matrix, np.asarray], ids=["csc", "dense"])
+def test_storage_form_of_the_counts_does_not_matter(tmp_path, counts, genome, h5ad, form):
+    (tmp_path / "other").mkdir()
+    tissue = ["gut", "skin"] * (N_CELLS // 2)
+    other = write_h5ad(tmp_path / "other" / "worm.h5ad", counts, form=form, tissue=tissue)
+    for path, out in ((h5ad, "a.zarr"), (other, "b.zarr")):
+        preprocess(path, genome=genome, out=tmp_path / out, **SMALL)
+    same_content(Atlas.open(tmp_path / "a.zarr"), Atlas.open(tmp_path / "b.zarr"))
+
+
+def test_size_of_reads_blocks_and_shards_does_not_matter(tmp_path, h5ad, genome, monkeypatch):
+    preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+    monkeypatch.setattr(cell_runs, "_CELLS_PER_READ", 7)
+    monkeypatch.setattr("atlasstore.inputs.anndata_input._CELLS_PER_READ", 5)
+    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 4 * 792)
+    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 8 * 792)
+    preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", **SMALL)
+    same_content(Atlas.open(tmp_path / "a.zarr"), Atlas.open(tmp_path / "b.zarr"))
+
+
+def test_bgzip_genome_and_cloud_output(tmp_path, h5ad, genome, chromosomes):
+    zipped = write_fasta(tmp_path / "genome.fa.gz", chromosomes)
+    url = "memory://preprocess/a.zarr"
+    preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+    preprocess(h5ad, genome=zipped, out=url, **SMALL)
+    same_content(Atlas.open(tmp_path / "a.zarr"), Atlas.open(url))
+    urls.delete(url)
+
+
+def test_several_samples(tmp_path, counts, genome):
+    parts = [
+        write_h5ad(tmp_path / f"{name}.h5ad", part)
+        for name, part in zip("ab", (counts[:50], counts[50:]), strict=True)
+    ]
+    whole = write_h5ad(tmp_path / "whole.h5ad", counts)
+    preprocess(whole, genome=genome, out=tmp_path / "w.zarr", **SMALL)
+    out = tmp_path / "ab.zarr"
+    report = preprocess(parts, genome=genome, out=out, samples=["s1", "s2"], **SMALL)
+    one, two = (Atlas.open(tmp_path / f"{name}.zarr").to_anndata() for name in ("w", "ab"))
+    np.testing.assert_array_equal(one.X.toarray(), two.X.toarray())
+    assert two.obs_names[0] == "s1:cell0"
+    assert two.obs_names[-1] == "s2:cell69"
+    assert report.samples == {"s1": 50, "s2": 70}
+    assert two.obs_names.is_unique
+
+
+def test_samples_on_other_peaks_are_refused(tmp_path, counts, genome):
+    parts = [write_h5ad(tmp_path / f"{n}.h5ad", counts[:, :n]) for n in (40, 38)]
+    with pytest.raises(PeaksError, match=r"40\.h5ad and .*38\.h5ad do not have the same peaks"):
+        preprocess(parts, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+
+
+def test_fragments_with_peaks(tmp_path, genome):
+    peaks = make_peaks(4, chroms=("chrI",))
+    (tmp_path / "peaks.bed").write_text(
+        "".join(f"{p.chrom}\t{p.start}\t{p.end}\n" for p in peaks.itertuples())
+    )
+    fragments = [("chrI", 210, 400, "x"), ("chrI", 600, 710, "x"), ("chrI", 1300, 1450, "y")]
+    text = "".join(f"{c}\t{s}\t{e}\t{b}\t1\n" for c, s, e, b in fragments)
+    (tmp_path / "fragments.tsv.gz").write_bytes(gzip.compress(text.encode()))
+    preprocess(
+        tmp_path / "fragments.tsv.gz",
+        peaks=tmp_path / "peaks.bed",
+        genome=genome,
+        out=tmp_path / "a.zarr",
+        window_bp=192,
+        split_fractions=(1, 0, 0),
+    )
+    table = Atlas.open(tmp_path / "a.zarr").to_anndata()
+    assert dict(zip(table.obs_names, table.X.sum(1).A1, strict=True)) == {"x": 2, "y": 1}
+
+
+def test_dry_run_plans_and_writes_nothing(tmp_path, h5ad, genome):
+    before = sorted(p.name for p in tmp_path.iterdir())
+    plan = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", dry_run=True, **SMALL)
+    after = sorted(p.name for p in tmp_path.iterdir())
+    assert set(after) - set(before) <= {"cache"}  # the genome's index
+    real = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+    told = {k: v for k, v in real.as_json().items() if k not in ("dry_run", "stored_bytes")}
+    assert told.items() <= plan.as_json().items()
+    assert plan.dry_run
+    assert plan.stored_bytes > 0
+
+
+def test_existing_output_is_refused_before_any_work(tmp_path, genome):
+    (tmp_path / "a.zarr").mkdir()
+    with pytest.raises(StoreExistsError, match="exists already"):
+        preprocess(tmp_path / "absent.h5ad", genome=genome, out=tmp_path / "a.zarr")
+
+
+def twice(folder: Path, counts: np.ndarray) -> Path:
+    table = anndata.AnnData(
+        X=counts[:, :3].astype(np.float32),
+        obs=pd.DataFrame(index=[f"c{i}" for i in range(len(counts))]),
+        var=make_peaks(3).iloc[[0, 1, 1]].set_axis(["p", "q", "r"]),
+    )
+    table.write_h5ad(folder / "twice.h5ad")
+    return folder / "twice.h5ad"
+
+
+def cut(folder: Path, _counts: np.ndarray) -> Path:
+    whole = (folder / "worm.h5ad").read_bytes()
+    (folder / "cut.h5ad").write_bytes(whole[: len(whole) // 2])
+    return folder / "cut.h5ad"
+
+
+WRONG_FILES = {
+    "missing": ("inputs", lambda d, c: d / "absent.h5ad", CountsError, "does not exist"),
+    "truncated": ("inputs", cut, CountsError, r"cut\.h5ad"),
+    "duplicates": ("inputs", twice, PeaksError, "are named q, r; leave one"),
+    "negative": ("inputs", lambda d, c: write_h5ad(d / "n.h5ad", c - 1), CountsError, "has -1"),
+    "fractions": ("inputs", lambda d, c: write_h5ad(d / "r.h5ad", c * 0.5), CountsError, "0.5"),
+    "names": (
+        "genome",
+        lambda d, c: write_fasta(d / "n.fa", {"I": "ACGT" * 9000, "II": "ACGT" * 9000}),
+        GenomeError,
+        "take the prefix 'chr' off",
+    ),
+    "ends": (
+        "genome",
+        lambda d, c: write_fasta(d / "s.fa", {"chrI": "ACGT" * 99, "chrII": "ACGT" * 99}),
+        PeaksError,
+        "lie outside their chromosome",
+    ),
+    "no genome": ("genome", lambda d, c: d / "absent.fa", GenomeError, "is not a file"),
+    "no FASTA": ("genome", lambda d, c: d / "worm.h5ad", GenomeError, "is not a FASTA"),
+}
+WRONG_VALUES = {
+    "empty": ({"min_cell_fraction": 1.0}, "Nothing is left"),
+    "share": ({"min_cell_fraction": 2.0}, "must lie in"),
+    "window": ({"window_bp": 1000}, "multiple of 192"),
+    "flank": ({"flank_bp": -3}, "flank"),
+    "split": ({"split_fractions": (0.5, 0.5)}, "must be three numbers"),
+    "holdout": ({"holdout": ("chrIV",)}, "peaks lie on chrI, chrII"),
+    "samples": ({"samples": ("a", "b")}, "one name for each"),
+}
+
+
+def refused(folder: Path, h5ad: Path, **arguments) -> UserInputError:
+    """Run with wrong arguments; return the error after seeing that nothing new lies there."""
+    before = {p.name for p in folder.iterdir()}
+    given = {"inputs": h5ad, "out": folder / "a.zarr", **SMALL, **arguments}
+    with pytest.raises(UserInputError) as caught:
+        preprocess(given.pop("inputs"), **given)
+    assert {p.name for p in folder.iterdir()} - before <= {"cache"}
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("case", WRONG_FILES)
+def test_wrong_file_is_one_sentence_and_leaves_nothing(tmp_path, h5ad, genome, counts, case):
+    argument, make, kind, message = WRONG_FILES[case]
+    wrong = {"genome": genome} | {argument: make(tmp_path, counts)}
+    error = refused(tmp_path, h5ad, **wrong)
+    assert isinstance(error, kind)
+    assert re.search(message, str(error))
+
+
+@pytest.mark.parametrize("case", WRONG_VALUES)
+def test_wrong_value_is_one_sentence_and_leaves_nothing(tmp_path, h5ad, genome, case):
+    wrong, message = WRONG_VALUES[case]
+    assert message in str(refused(tmp_path, h5ad, genome=genome, **wrong))
+
+
+def test_failure_while_writing_leaves_nothing(tmp_path, h5ad, genome, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(_atlas_writer.AtlasWriter, "write_labels", fail)
+    with pytest.raises(OSError, match="no space"):
+        preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+    assert not any("a.zarr" in p.name for p in tmp_path.iterdir())
+
+
+def test_events_tell_what_is_done_and_removed(tmp_path, h5ad, genome):
+    events: list[object] = []
+    preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", on_event=events.append, **SMALL)
+    stages = list(dict.fromkeys(e.stage for e in events if isinstance(e, Progress)))
+    assert stages[-2:] == ["writing sequences", "writing labels"]
+    assert any(isinstance(e, Notice) and "peaks were removed" in e.message for e in events)
+
+
+def test_package_offers_the_verb(tmp_path, h5ad, genome):
+    atlasstore.preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+    assert isinstance(atlasstore.open(tmp_path / "a.zarr"), atlasstore.Atlas)
