@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/atlasbasset demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: install
 	$(BIN)/ruff check .

@@ -25,7 +25,12 @@ Scale = Annotated[
 ]
 DType = Annotated[Literal["float32", "float16"], typer.Option("--dtype", help="Stored numbers.")]
 Dense = Annotated[
-    bool, typer.Option(help="Write the dense table too; the factored form is always written.")
+    bool,
+    typer.Option(
+        " /--no-dense",
+        help="Write the factored form alone, without the dense table.",
+        show_default=False,
+    ),
 ]
 
 

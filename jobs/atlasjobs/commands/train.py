@@ -62,7 +62,12 @@ MaxShiftBp = Annotated[
 ]
 ReverseComplement = Annotated[
     bool,
-    typer.Option(help="Reverse-complement half of the sequences.", rich_help_panel=_RECIPE),
+    typer.Option(
+        " /--no-reverse-complement",
+        help="Never reverse-complement a sequence; half are otherwise.",
+        rich_help_panel=_RECIPE,
+        show_default=False,
+    ),
 ]
 L2Cells = Annotated[
     float,

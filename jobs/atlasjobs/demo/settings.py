@@ -33,9 +33,9 @@ class DemoSettings:
     """Cells simulated."""
     n_peaks: int = 1800
     """Peaks simulated."""
-    n_cell_types: int = 5
+    n_cell_types: int = 4
     """Cell types simulated."""
-    n_motifs: int = 10
+    n_motifs: int = 8
     """Motifs planted."""
     density: float = 0.3
     """Share of open peaks in a cell of median depth, 0..1."""

@@ -4,6 +4,8 @@ import collections
 import io
 import os
 import pickletools
+import zipfile
+from pickle import dumps  # noqa: TID251 - makes files; the reader never uses it
 
 import numpy as np
 import pytest
@@ -12,8 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlasbasset.weights.pickle_tree import Call, Name, Persistent, read_pickle_tree
-
-dumps = __import__("pickle").dumps  # to make files with; the readers never use it
 
 _plain = st.recursive(
     st.none()
@@ -60,8 +60,6 @@ def test_state_is_noted():
 
 
 def test_references_to_bytes_elsewhere():
-    import zipfile
-
     file = io.BytesIO()
     torch.save({"w": torch.arange(3.0)}, file)
     with zipfile.ZipFile(file) as zipped:

@@ -1,0 +1,88 @@
+"""The whole main path through the command line, tiny but with the full-size trunk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+
+from .conftest import TINY_TRAINING, Atlasbasset
+
+
+def test_inspect_says_what_each_store_is(trained: Path, atlasbasset: Atlasbasset) -> None:
+    atlas = atlasbasset("inspect", trained / "atlas.zarr", "--verify", "--json", "-")
+    assert atlas.code == 0, atlas.err
+    found = json.loads(atlas.out)
+    assert found["format"] == "atlasbasset.atlas"
+    assert found["sizes"]["n_cells"] == 60
+    assert found["verified"] is True
+    model = atlasbasset("inspect", trained / "model.zarr")
+    assert model.code == 0, model.err
+    assert "atlasbasset.model" in model.out
+
+
+def test_training_again_goes_on(trained: Path, atlasbasset: Atlasbasset) -> None:
+    command = ("train", trained / "atlas.zarr", "--out", trained / "model.zarr", *TINY_TRAINING)
+    report = trained / "train.json"
+    done = atlasbasset(*command, "--json", report)
+    assert done.code == 0, done.err
+    assert "going on after epoch 1" in done.out
+    assert json.loads(report.read_text())["last_epoch"]["epoch"] == 1
+    assert len((trained / "model.zarr" / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_embed(trained: Path, atlasbasset: Atlasbasset) -> None:
+    done = atlasbasset("embed", trained / "model.zarr", "--out", trained / "cells.h5ad")
+    assert done.code == 0, done.err
+    cells = anndata.read_h5ad(trained / "cells.h5ad")
+    assert cells.obsm["X_scbasset"].shape == (60, 32)
+    assert "scbasset_intercept" in cells.obs
+
+
+def test_evaluate_prints_a_table_or_json(trained: Path, atlasbasset: Atlasbasset) -> None:
+    command = ("evaluate", trained / "model.zarr", trained / "atlas.zarr", "--ks", 5)
+    table = atlasbasset(*command, "--label-key", "cell_type")
+    assert table.code == 0, table.err
+    assert "auROC per cell" in table.out
+    assert "label score, k = 5" in table.out
+    done = atlasbasset(*command, "--label-key", "cell_type", "--json", "-")
+    found = json.loads(done.out)
+    assert found["split"] == "test"
+    assert list(found["labels"]["label_score"]) == ["5"]
+    assert "auROC per cell" in done.err
+
+
+def test_denoise_opens_with_anndata(trained: Path, atlasbasset: Atlasbasset) -> None:
+    command = ("denoise", trained / "model.zarr", trained / "atlas.zarr")
+    done = atlasbasset(*command, "--out", trained / "denoised.zarr", "--scale", "probability")
+    assert done.code == 0, done.err
+    result = anndata.read_zarr(trained / "denoised.zarr")
+    assert result.shape == (60, 60)
+    assert np.all((np.asarray(result.X) >= 0) & (np.asarray(result.X) <= 1))
+
+
+def test_weights_out_and_in_again(trained: Path, atlasbasset: Atlasbasset) -> None:
+    out = atlasbasset("export-weights", trained / "model.zarr", trained / "weights.h5")
+    assert out.code == 0, out.err
+    back = atlasbasset(
+        "import-weights", trained / "weights.h5", "--out", trained / "back.zarr", "--json", "-"
+    )
+    assert back.code == 0, back.err
+    assert json.loads(back.out)["n_cells"] == 60
+
+
+def test_a_real_process_in_a_pipe_writes_no_control_characters(tiny: Path) -> None:
+    command = Path(sys.executable).with_name("atlasbasset")
+    done = subprocess.run(
+        [command, "inspect", tiny / "atlas.zarr", "--verify"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "checking labels" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.stderr == ""

@@ -1,0 +1,110 @@
+"""What a person sees of events, on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasjobs import progress
+from atlasjobs.console import Output
+from atlasjobs.training_lines import TrainingLines
+from atlasstore.events import Notice, Progress
+
+if TYPE_CHECKING:
+    import pytest
+
+START = TrainingStart(
+    n_peaks=900, n_cells=50, workers=1, compute="bf16", device="cpu", epochs_done=0, epochs=3
+)
+
+
+def record(epoch: int, **changed: Any) -> dict[str, Any]:
+    values = {
+        "epoch": epoch,
+        "loss": 0.5,
+        "train_auroc": 0.7,
+        "valid_auroc_per_cell": 0.65,
+        "valid_auroc_per_peak": float("nan"),
+        "sequences_per_s": 200.0,
+        "seconds": 10.0,
+        "seconds_measuring": 2.0,
+    }
+    return values | changed
+
+
+def events() -> list[object]:
+    return [
+        Notice("Three of [ten] peaks were removed."),
+        Progress("reading", 1, 2, "cells"),
+        Progress("reading", 2, 2, "cells"),
+        START,
+        StepDone(1, 5, 10, 100.0),
+        EpochEnd(record(1)),
+        EpochEnd(record(2)),
+        TrainingEnd("all is done", 2),
+        object(),
+    ]
+
+
+def shown(*, terminal: bool) -> str:
+    output, file = Output(), io.StringIO()
+    output.console = Console(
+        file=file, force_terminal=terminal, width=100, highlight=False, soft_wrap=True
+    )
+    with output.watching() as on_event:
+        for event in events():
+            on_event(event)
+    return file.getvalue()
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    text = shown(terminal=False)
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert text.splitlines()[0] == "Three of [ten] peaks were removed."
+    assert re.search(r"^reading: 2 cells in 0\.0 s$", text, flags=re.MULTILINE)
+    assert "reading: 1 of 2" not in text
+    assert "step 5" not in text
+    assert text.splitlines()[-1] == "Training ended after epoch 2: all is done."
+
+
+def test_a_pipe_gets_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_EVERY_S", 0.0)
+    text = shown(terminal=False)
+    assert "reading: 1 of 2 cells" in text
+    assert "epoch 1: step 5 of 10, 100 sequences/s" in text
+
+
+def test_a_terminal_gets_bars_and_the_same_lines() -> None:
+    text = shown(terminal=True)
+    assert "\x1b[" in text
+    assert "epoch 1" in text
+    assert "reading: 2 cells" in text
+
+
+def test_epoch_lines_are_aligned_under_their_header() -> None:
+    lines = TrainingLines()
+    lines.start(START)
+    found = [lines.epoch(record(1)), lines.epoch(record(2, seconds=20.0)), lines.epoch(record(3))]
+    assert {len(line) for line in found} == {len(lines.header)}
+    assert found[0].split() == ["1/3", "0.5000", "0.700", "0.650", "-", "200", "24", "s"]
+    assert found[1].endswith("17 s")  # the median of 12 s and 22 s
+    assert found[2].endswith("done")
+
+
+def test_workers_that_do_not_say_leave_the_time_open() -> None:
+    assert TrainingLines().epoch(record(1)).split()[-1] == "-"
+    assert TrainingLines(2).epoch(record(1)).split()[0] == "1/2"
+
+
+def test_going_on_is_told() -> None:
+    started = TrainingStart(
+        n_peaks=900, n_cells=50, workers=2, compute="fp32", device="cpu", epochs_done=2, epochs=3
+    )
+    said = TrainingLines().start(started)
+    assert "2 workers" in said
+    assert "after epoch 2" in said

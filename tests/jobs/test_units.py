@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from atlasjobs.units import count, duration, share, size
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.00 kB"),
+        (12_345, "12.3 kB"),
+        (236e9, "236 GB"),
+        (5e18, "5,000 PB"),
+    ],
+)
+def test_size(n_bytes: float, text: str) -> None:
+    assert size(n_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.96, "10.0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (7380, "2 h 03 min"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_count_and_share() -> None:
+    assert count(1_114_621) == "1,114,621"
+    assert share(0.0534) == "5.34 %"

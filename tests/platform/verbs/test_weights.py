@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import atlasbasset
+import atlasstore
+from atlasbasset.core.config import TrunkConfig
+from atlasbasset.weights import write_keras
+from atlasstore.errors import NotAStoreError, StoreExistsError, UserInputError
+from small_model import TINY, random_weights, write_model
+
+N = 20
+
+
+@pytest.fixture(scope="module")
+def published():
+    return random_weights(np.random.default_rng(8), N, config=TrunkConfig(), n_batches=3)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory, published):
+    path = tmp_path_factory.mktemp("weights") / "released.h5"
+    write_keras(path, published)
+    return path
+
+
+def labels_of(codes, names):
+    return [names[code] for code in codes]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, file, published):
+    out = tmp_path_factory.mktemp("stores") / "model"
+    named = [f"barcode{i}" for i in range(N)]
+    batches = labels_of(published.batch, ["a", "b", "c"])
+    report = atlasbasset.import_weights(file, out=out, obs_names=named, batches=batches)
+    assert json.loads(json.dumps(report.as_json())) == {
+        "model": str(out),
+        "format": "tensorflow",
+        "n_cells": N,
+        "batches": ["a", "b", "c"],
+        "named_by": "given",
+    }
+    return atlasbasset.load_model(out, device="cpu")
+
+
+def test_import(model, published, file):
+    np.testing.assert_array_equal(model.cell_embedding, published.embedding)
+    np.testing.assert_array_equal(model.intercept, published.intercept)
+    np.testing.assert_array_equal(model.batch_embedding, published.batch_embedding)
+    np.testing.assert_array_equal(model.batch, published.batch)
+    assert model.batches == ("a", "b", "c")
+    assert list(model.obs["batch"]) == labels_of(published.batch, ["a", "b", "c"])
+    assert model.obs_names[3] == "barcode3"
+    for name, value in model.trunk.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), published.trunk[name])
+    made = model.store.provenance["inputs"][0]
+    assert (made["url"], len(made["sha256"])) == (str(file), 64)
+    summary = atlasstore.inspect_store(model.url, verify=True)
+    assert summary.sizes["epochs_done"] == 0
+    assert summary.sizes["n_blocks"] == len(model.store.blocks) > 1
+
+
+def test_names_and_batches_from_text_files(file, published, tmp_path):
+    (tmp_path / "names.txt").write_text("".join(f"c{i}\n" for i in range(N)))
+    codes = labels_of(published.batch, ["2", "9", "10"])  # sorted as numbers
+    (tmp_path / "batches.txt").write_text("\n".join(codes))
+    atlasbasset.import_weights(
+        str(file),
+        out=tmp_path / "m",
+        obs_names=tmp_path / "names.txt",
+        batches=str(tmp_path / "batches.txt"),
+    )
+    model = atlasbasset.load_model(tmp_path / "m", device="cpu")
+    assert model.batches == ("2", "9", "10")
+    assert model.obs_names[-1] == f"c{N - 1}"
+    np.testing.assert_array_equal(model.batch, published.batch)
+
+
+def test_export_and_import_again(model, tmp_path):
+    path = atlasbasset.export_weights(model, tmp_path / "sub" / "out.h5")
+    assert [p.name for p in path.parent.iterdir()] == ["out.h5"]
+    again = tmp_path / "again"
+    atlasbasset.import_weights(path, out=again, batches=list(model.obs["batch"]))
+    found = atlasbasset.load_model(again, device="cpu")
+    sequence = ["ACGT" * 336]
+    np.testing.assert_array_equal(
+        found.predict(sequence, scale="probability"), model.predict(sequence, scale="probability")
+    )
+    with pytest.raises(StoreExistsError):
+        atlasbasset.export_weights(model.url, path)
+
+
+def test_only_the_published_architecture_is_exported(tmp_path, rng):
+    url = write_model(tmp_path / "tiny", random_weights(rng, 3), config=TINY)
+    with pytest.raises(UserInputError, match=r"window_bp = 384, but the released .* at 1344"):
+        atlasbasset.export_weights(url, tmp_path / "out.h5")
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_wrong_input_leaves_nothing(file, tmp_path):
+    batches = ["a", "b", "c", "a"] * 5
+    cases = [
+        ({"obs_names": ["x"]}, "the model has 20 cells, but 1 names"),
+        ({"obs_names": ["x"] * N}, "(1 different)"),
+        ({"batches": None}, "its file does not say which cell is of which"),
+        ({"batches": batches[:-1]}, "20 cells in 3 batches, but 19 labels of 3 batches"),
+        ({"batches": ["a"] * N}, "20 labels of 1 batches"),
+        ({"batches": str(tmp_path / "absent.txt")}, "absent.txt does not exist"),
+        ({"path": tmp_path / "absent.h5"}, "absent.h5 does not exist"),
+        ({"format": "keras"}, "format must be auto, tensorflow or scvi"),
+        ({"format": "scvi"}, "neither a torch.save file nor safetensors"),
+    ]
+    for options, message in cases:
+        given = {"path": file, "batches": batches, **options}
+        with pytest.raises(UserInputError) as caught:
+            atlasbasset.import_weights(given.pop("path"), out=tmp_path / "m", **given)
+        assert message in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_half_way_leaves_nothing(file, tmp_path, monkeypatch):
+    def fail(*_args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("atlasbasset.verbs.weights._write_checkpoint", fail)
+    with pytest.raises(OSError, match="disk full"):
+        atlasbasset.import_weights(file, out=tmp_path / "m", batches=["a", "b", "c", "a"] * 5)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotAStoreError):
+        atlasbasset.load_model(tmp_path / "m")
+
+
+def test_existing_output_is_refused(file, model):
+    with pytest.raises(StoreExistsError, match="exists already"):
+        atlasbasset.import_weights(file, out=model.url)
