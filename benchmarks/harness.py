@@ -12,14 +12,16 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
@@ -43,7 +45,13 @@ def take_turns(
 
 
 def row(
-    benchmark: str, provider: str, metric: str, unit: str, x: float, values: list[float], **config: Any
+    benchmark: str,
+    provider: str,
+    metric: str,
+    unit: str,
+    x: float,
+    values: list[float],
+    **config: Any,
 ) -> dict[str, Any]:
     """Return one CSV row: percentiles of `values` measured at `x`."""
     p20, p50, p80 = np.percentile(values, [20, 50, 80])
@@ -75,7 +83,9 @@ def append(name: str, rows: list[dict[str, Any]]) -> Path:
             writer.writeheader()
         writer.writerows(rows)
     for r in rows:
-        print(f"{r['provider']:36} x={r['x']:<9} {r['p50']:>8} {r['unit']} [{r['p20']}, {r['p80']}]")
+        print(
+            f"{r['provider']:36} x={r['x']:<9} {r['p50']:>8} {r['unit']} [{r['p20']}, {r['p80']}]"
+        )
     return path
 
 

@@ -6,12 +6,16 @@ scvi-tools module is used where that package is installed: ``pip install scvi-to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FILTERS = (288, 288, 323, 363, 407, 456, 512)
 
@@ -25,7 +29,7 @@ class PlainScBasset(nn.Module):
 
     def __init__(self, n_cells: int) -> None:
         super().__init__()
-        shapes = [(4, 288, 17), *((a, b, 5) for a, b in zip(FILTERS, FILTERS[1:], strict=False))]
+        shapes = [(4, 288, 17), *((a, b, 5) for a, b in itertools.pairwise(FILTERS))]
         shapes.append((512, 256, 1))
         self.convolutions = nn.ModuleList(
             nn.Conv1d(c, f, k, padding=k // 2, bias=False) for c, f, k in shapes

@@ -1,4 +1,4 @@
-"""Question: how many sequences a second does one training step take, us and the peers?
+"""How many sequences a second one training step takes: ours and the peers'.
 
 Full model, batch 128, 2 % positives, random input; every provider in this one process, in turn.
 
@@ -8,7 +8,7 @@ Full model, batch 128, 2 % positives, random input; every provider in this one p
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import harness
 import numpy as np
@@ -21,6 +21,9 @@ from atlasbasset.core.loss import Positives
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.core.step import Batch, Learner
 from atlasbasset.core.trunk import Trunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BATCH, DENSITY, FLANK = 128, 0.02, 3
 

@@ -12,7 +12,9 @@ TEXT = "one\r\n\ntwo # three\n"
 LINES = [(1, "one"), (2, ""), (3, "two # three")]
 
 
-@pytest.mark.parametrize("content", [TEXT.encode(), gzip.compress(TEXT.encode())])
+@pytest.mark.parametrize(
+    "content", [TEXT.encode(), gzip.compress(TEXT.encode())], ids=["plain", "gzip"]
+)
 def test_lines_are_numbered_from_1_at_a_path_or_url(tmp_path, content) -> None:
     (tmp_path / "named.anything").write_bytes(content)
     assert list(numbered_lines(tmp_path / "named.anything", error=CountsError)) == LINES
