@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ def save_picture(
     labels
         The N cells' types.
     """
-    figure = Figure(figsize=(13.5, 4.3), dpi=130, layout="constrained")
+    figure = Figure(figsize=(13.5, 4.3), dpi=130, layout=ConstrainedLayoutEngine(w_pad=0.15))
     axes = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     draw_embedding(embedding, labels, ax=axes[0])
     draw_loss(result.history, ax=axes[1])
@@ -85,8 +86,8 @@ def draw_auroc(result: DemoResult, *, ax: Axes) -> None:
     reached = [prediction.mean_auroc_per_cell, prediction.mean_auroc_per_peak]
     best = [ceiling.auroc_per_cell, ceiling.auroc_per_peak]
     places = np.arange(2)
-    truth = ax.bar(places + 0.19, best, 0.36, color=_CEILING, label="the truth itself")
     model = ax.bar(places - 0.19, reached, 0.36, color=_REACHED, label="model")
+    truth = ax.bar(places + 0.19, best, 0.36, color=_CEILING, label="the truth itself")
     for bars in (model, truth):
         ax.bar_label(bars, fmt="%.3f", fontsize=9, padding=2)
     ax.axhline(0.5, color="#888888", lw=0.8, ls=":")
