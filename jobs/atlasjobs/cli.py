@@ -3,6 +3,7 @@
 Starting it imports neither torch, Ray nor AnnData; a verb imports its work when it runs.
 """
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from atlasjobs.commands.evaluate import evaluate
 from atlasjobs.commands.export_weights import export_weights
 from atlasjobs.commands.import_weights import import_weights
 from atlasjobs.commands.inspect_store import inspect_store
+from atlasjobs.commands.map_cells import map_cells
 from atlasjobs.commands.preprocess import preprocess
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
@@ -41,6 +43,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "preprocess": preprocess,
     "inspect": inspect_store,
     "train": train,
+    "map": map_cells,
     "embed": embed,
     "evaluate": evaluate,
     "denoise": denoise,
@@ -72,4 +75,9 @@ def _program(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # Threads that wait by spinning make a job on shared cores several times slower, and a step's
+    # large arrays cost fewer page faults in huge pages. Read once, when torch is imported; only
+    # where the person has not chosen.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     app()

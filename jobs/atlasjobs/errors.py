@@ -25,6 +25,7 @@ _SAFE = {
     "demo": "Finished stages in {out} are kept: the same command goes on from there.",
     "simulate": _ALL_OR_NOTHING,
     "preprocess": _ALL_OR_NOTHING,
+    "map": _ALL_OR_NOTHING,
     "import-weights": _ALL_OR_NOTHING,
     "inspect": "Nothing was changed.",
     "evaluate": "Nothing was changed; run the same command again.",

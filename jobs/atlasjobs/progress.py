@@ -165,3 +165,4 @@ class LiveView(_View):
     def _remove(self, stage: str) -> None:
         if (task := self._tasks.pop(stage, None)) is not None:
             self._bars.remove_task(task)
+            self._bars.refresh()

@@ -25,6 +25,7 @@ VERBS = [
     "preprocess",
     "inspect",
     "train",
+    "map",
     "embed",
     "evaluate",
     "denoise",

@@ -3,20 +3,28 @@
 ``loss = sum over (p, c) of softplus(z) - sum over positives of z``, ``z = h @ W.T + b`` (method,
 "Cell layer and loss"). Logits are made, used and dropped one tile of cells at a time, forward and
 backward together, so memory does not grow with the number of cells and labels are never dense.
+Plain torch by tiles here, any device and float dtype; float32 on CUDA goes to `_loss_triton` where
+Triton is installed.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import importlib
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["CellTable", "LossAndGradients", "Positives", "fused_bce"]
+__all__ = ["CellTable", "LossAndGradients", "Positives", "Products", "fused_bce"]
 
 TILE_CELLS = 2048
 """Cells per tile; 1-4 thousand keep a tile of logits in the CPU's cache."""
+
+Products = Literal["fp32", "bf16"]
+"""Operands of the matrix products: as they are, or rounded to bfloat16. Sums are float32."""
 
 
 class Positives(NamedTuple):
@@ -75,6 +83,7 @@ def fused_bce(
     *,
     scale: float = 1.0,
     tile_cells: int = TILE_CELLS,
+    products: Products = "fp32",
 ) -> LossAndGradients:
     """Return the summed loss over all (peak, cell) pairs and its gradients.
 
@@ -85,14 +94,42 @@ def fused_bce(
     table
         The cells; any float dtype, the same as `h_BE`.
     positives
-        Open pairs sorted by cell.
+        Distinct open pairs sorted by cell.
     scale
         Gradients are multiplied by this (``1 / (B N)`` for the mean).
     tile_cells
-        Cells per tile; lower it when memory is short: B x tile values live at once.
+        Cells per tile; lower it when memory is short: B x tile values live at once. On CUDA with
+        Triton tiles live in registers and this does not apply.
+    products
+        "bf16" rounds the operands of the three products: faster on a GPU, not on a CPU.
     """
-    n_cells = table.embedding.shape[0]
-    h = h_BE.detach()
+    if _triton_takes(h_BE):
+        kernel: Any = importlib.import_module("atlasbasset.core._loss_triton")
+        found: LossAndGradients = kernel.fused_bce_triton(
+            h_BE, table, positives, scale=scale, products=products
+        )
+        return found
+    return _by_tiles(h_BE.detach(), table, positives, scale, tile_cells, products)
+
+
+def _triton_takes(h: Tensor) -> bool:
+    return h.device.type == "cuda" and h.dtype == torch.float32 and _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _by_tiles(
+    h: Tensor,
+    table: CellTable,
+    positives: Positives,
+    scale: float,
+    tile_cells: int,
+    products: Products,
+) -> LossAndGradients:
+    n_cells, factor_h = table.embedding.shape[0], _operand(h, products)
     starts = torch.arange(0, n_cells + tile_cells, tile_cells, device=h.device).clamp_(max=n_cells)
     bounds = torch.searchsorted(positives.cell, starts).tolist()
     grad_h, loss_sum = torch.zeros_like(h), torch.zeros((), dtype=torch.float64, device=h.device)
@@ -102,13 +139,19 @@ def fused_bce(
         cells = slice(start, min(start + tile_cells, n_cells))
         hits = slice(bounds[index], bounds[index + 1])
         embedding, intercept = table.tile(cells)
-        logits = torch.addmm(intercept, h, embedding.T)
+        embedding = _operand(embedding, products)
+        logits = torch.addmm(intercept, factor_h, embedding.T)
         at = positives.row[hits], positives.cell[hits] - start
         loss_sum += softplus(logits).sum(dtype=torch.float64) - logits[at].sum(dtype=torch.float64)
         residual = logits.sigmoid_()
         residual[at] -= 1
         residual *= scale
-        grad_h.addmm_(residual, embedding)
-        torch.mm(residual.T, h, out=grad_embedding[cells])
         torch.sum(residual, 0, out=grad_intercept[cells])
+        residual = _operand(residual, products)
+        grad_h.addmm_(residual, embedding)
+        torch.mm(residual.T, factor_h, out=grad_embedding[cells])
     return LossAndGradients(loss_sum, grad_h, grad_embedding, grad_intercept)
+
+
+def _operand(factor: Tensor, products: Products) -> Tensor:
+    return factor if products == "fp32" else factor.bfloat16().to(factor.dtype)

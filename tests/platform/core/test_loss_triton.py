@@ -1,0 +1,258 @@
+"""The Triton kernel against the dense float64 reference: values and every gradient.
+
+Without a GPU Triton's interpreter runs the kernel on CPU tensors. Whether it does is fixed when
+Triton is first imported, so it gets a process of its own: this file as a program, once for all
+cases. What the interpreter cannot tell, that the compiler takes the kernel and what it makes of
+the products, is read from the machine code it generates for two GPUs. With a GPU the same cases
+run there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch._subclasses import FakeTensorMode
+
+from atlasbasset.core.loss import LossAndGradients, _triton_takes, fused_bce
+from dense_loss import dense, positives_of, random_case
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed"),
+    pytest.mark.xdist_group("triton"),
+]
+
+
+class Case(NamedTuple):
+    n_peaks: int
+    n_cells: int
+    embedding_dim: int = 8
+    density: float = 0.2
+    n_batches: int = 0
+    products: str = "fp32"
+    scale: float = 1.0
+    stretch: float = 1.0
+    programs: int = 1024
+
+    def inputs(self):
+        h, table, labels = random_case(
+            self.n_peaks,
+            self.n_cells,
+            density=self.density,
+            n_batches=self.n_batches,
+            embedding_dim=self.embedding_dim,
+        )
+        return h * self.stretch, table, labels
+
+
+EXACT = {
+    "one pair": Case(1, 1),
+    "one cell": Case(3, 1),
+    "one peak": Case(1, 70),
+    "less than a tile": Case(7, 13),
+    "exactly a tile": Case(32, 64),
+    "a tile and one": Case(33, 65),
+    "odd": Case(2, 257),
+    "several chunks of rows": Case(70, 40, embedding_dim=20),
+    "the usual embedding": Case(16, 130, embedding_dim=32),
+    "several tiles a program, the last one past the end": Case(5, 257, programs=2),
+    "no positives": Case(5, 33, density=0.0),
+    "nothing but positives": Case(5, 33, density=1.0),
+    "batches": Case(6, 140, n_batches=3),
+    "large logits": Case(4, 9, stretch=100.0),
+}
+BF16 = {
+    "bf16": Case(16, 130, embedding_dim=32, products="bf16"),
+    "bf16 odd": Case(7, 65, products="bf16"),
+    "bf16 batches": Case(33, 70, n_batches=3, products="bf16"),
+}
+SPECIAL = {
+    "again": EXACT["the usual embedding"],
+    "scaled": EXACT["less than a tile"]._replace(scale=0.5),
+    "no cells": Case(3, 0),
+    "many cells": Case(40, 1000, density=0.0),
+}
+CASES = EXACT | BF16 | SPECIAL
+
+
+class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    """Remembers the bytes of the largest tensor made."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.largest = max(self.largest, out.nbytes)
+        return out
+
+
+def solve(case: Case, device: str) -> dict[str, torch.Tensor]:
+    from atlasbasset.core import _loss_triton
+
+    _loss_triton.MAX_PROGRAMS = case.programs
+    h, table, labels = case.inputs()
+    h, positives = h.to(device), positives_of(labels.to(device))
+    table = type(table)(*(None if t is None else t.to(device) for t in table))
+    with Watch() as watch:
+        found = _loss_triton.fused_bce_triton(
+            h, table, positives, scale=case.scale, products=case.products
+        )
+    return {k: v.cpu() for k, v in found._asdict().items()} | {
+        "largest": torch.tensor(watch.largest)
+    }
+
+
+def solve_all(path: Path, device: str) -> None:
+    found = {
+        f"{name}/{key}": value
+        for name, case in CASES.items()
+        for key, value in solve(case, device).items()
+    }
+    save_file(found, path)
+
+
+def interpret(path: Path) -> None:
+    """Run every case by Triton's interpreter in a process of its own."""
+    folders = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    there = {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    subprocess.run([sys.executable, __file__, str(path)], env=os.environ | there, check=True)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "interpreter",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+            ],
+        ),
+    ],
+)
+def solved(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("triton") / "solved.safetensors"
+    interpret(path) if request.param == "interpreter" else solve_all(path, "cuda")
+    return load_file(path)
+
+
+def answer(solved: dict[str, torch.Tensor], name: str) -> LossAndGradients:
+    return LossAndGradients(*(solved[f"{name}/{key}"] for key in LossAndGradients._fields))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_equals_the_dense_loss(solved, name):
+    """No further from float64 than the plain float32 computation, plus 1e-6 relative."""
+    inputs = EXACT[name].inputs()
+    exact, plain = (dense(*inputs, dtype) for dtype in (torch.float64, torch.float32))
+    for ours, truth, same_dtype in zip(answer(solved, name), exact, plain, strict=True):
+        allowed = (truth - same_dtype).norm() + 1e-6 * (truth.norm() + 1)
+        assert (ours.double() - truth).norm() <= allowed
+
+
+@pytest.mark.parametrize("name", BF16)
+def test_bf16_products(solved, name):
+    """A rounded operand is off by up to 2^-9: 1 % of the norm, and no worse than plain bf16.
+
+    The torch tiles define the same, but for residuals that round the other way.
+    """
+    h, table, labels = BF16[name].inputs()
+    exact, plain = (dense(h, table, labels, dtype) for dtype in (torch.float64, torch.bfloat16))
+    tiles = fused_bce(h, table, positives_of(labels), products="bf16")
+    for ours, truth, same_dtype, same in zip(
+        answer(solved, name), exact, plain, tiles, strict=True
+    ):
+        error = (ours.double() - truth).norm()
+        assert 1e-6 * truth.norm() < error <= 1e-2 * truth.norm()
+        assert error <= (truth - same_dtype).norm() + 1e-3 * (truth.norm() + 1)
+        assert (ours - same).norm() <= 1e-3 * same.norm()
+
+
+def test_equal_input_gives_equal_bits(solved):
+    pairs = zip(answer(solved, "the usual embedding"), answer(solved, "again"), strict=True)
+    assert all(torch.equal(first, second) for first, second in pairs)
+
+
+def test_gradients_are_scaled_and_the_loss_is_not(solved):
+    one, half = answer(solved, "less than a tile"), answer(solved, "scaled")
+    assert one.loss_sum == half.loss_sum
+    for whole, scaled in zip(one[1:], half[1:], strict=True):
+        torch.testing.assert_close(whole * 0.5, scaled)
+
+
+def test_no_cells_no_loss(solved):
+    found = answer(solved, "no cells")
+    assert found.loss_sum == 0
+    assert found.embedding.shape == (0, 8)
+    assert not found.h.any()
+
+
+def test_no_array_of_peaks_by_cells(solved):
+    case = CASES["many cells"]
+    assert solved["many cells/largest"] <= case.n_cells * case.embedding_dim * 4
+    assert case.n_peaks > case.embedding_dim * 4  # one byte a pair would be larger
+
+
+def test_float32_on_cuda_goes_to_triton_and_nothing_else_does():
+    with FakeTensorMode():
+        on_cuda, double = (
+            torch.empty(2, 8, device="cuda", dtype=d) for d in (torch.float32, torch.float64)
+        )
+        on_cpu = torch.empty(2, 8)
+    assert _triton_takes(on_cuda)
+    assert not _triton_takes(double)
+    assert not _triton_takes(on_cpu)
+
+
+def compiled_text(products: str, capability: int, *, batches: bool) -> str:
+    """Return the PTX for an NVIDIA GPU that need not be here."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from atlasbasset.core import _loss_triton
+
+    kernel = _loss_triton._fused_bce_kernel
+    fixed: dict[str, Any] = _loss_triton._compiled_for(16, products, batches=batches)
+    options = {key: fixed.pop(key) for key in ("num_warps", "num_stages", "enable_fp_fusion")}
+    if not batches:
+        fixed |= dict.fromkeys(("batch", "batch_embedding", "batch_intercept"))
+    kinds = dict.fromkeys(kernel.arg_names, "*fp32")
+    kinds |= dict.fromkeys(("batch", "first", "row"), "*i64") | {"loss_part": "*fp64"}
+    kinds |= dict.fromkeys(("n_rows", "n_cells", "tiles_each"), "i32") | {"scale": "fp32"}
+    kinds |= dict.fromkeys(fixed, "constexpr")
+    at = {(kernel.arg_names.index(name),): value for name, value in fixed.items()}
+    source = ASTSource(fn=kernel, signature=kinds, constexprs=at)
+    built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    return built.asm["ptx"]
+
+
+@pytest.mark.parametrize(
+    ("products", "capability", "batches"),
+    [("fp32", 90, False), ("bf16", 90, True), ("bf16", 80, False)],
+)
+def test_compiles_without_tf32_and_without_float_atomics(
+    monkeypatch, tmp_path, products, capability, batches
+):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    text = compiled_text(products, capability, batches=batches)
+    assert "tf32" not in text
+    assert "atom." not in text
+    assert "red.global" not in text
+    assert ("mma" in text) == (products == "bf16")
+
+
+if __name__ == "__main__":
+    import triton
+
+    assert triton.knobs.runtime.interpret, "TRITON_INTERPRET=1 did not take effect"
+    solve_all(Path(sys.argv[1]), "cpu")
