@@ -93,10 +93,12 @@ def simulation_plan(config: SimulationConfig, out: str) -> Plan:
 
 
 def training_plan(atlas: str, out: str, config: TrainConfig, *, workers: int) -> Plan:
-    """Plan a training; refuses settings that do not fit the atlas."""
+    """Plan a training; refuses what `train` would refuse."""
+    from atlasbasset.verbs.train import check_training
     from atlasstore import Atlas
 
     opened = Atlas.open(atlas)
+    config = check_training(opened, out=out, config=config, workers=workers)
     sizes = training_sizes(opened, config, workers=workers)
     rows = [
         ("training peaks", count(sizes.n_train_peaks)),

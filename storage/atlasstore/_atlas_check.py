@@ -55,17 +55,15 @@ def _verify_sequences(atlas: Atlas, on_event: Subscriber) -> None:
 def _verify_block(atlas: Atlas, block: CellBlock) -> None:
     for name in label_arrays(block.index):
         arrays.check_chunks(atlas.array(name), url=atlas.url)
-    fault = _fault(atlas.labels(block.index), block, atlas.block_positives[block.index])
+    fault = _fault(atlas.labels(block.index), atlas.block_positives[block.index])
     if fault is not None:
         raise _corrupt(atlas, f"labels/{block.index}", f"block {block.index}: {fault}")
 
 
-def _fault(rows: LabelRows, block: CellBlock, n_positives: int) -> str | None:
+def _fault(rows: LabelRows, n_positives: int) -> str | None:
     """Return what is wrong with one block's labels, if anything is."""
     if len(rows.indices) != n_positives:
         return f"{len(rows.indices)} positives where {n_positives} are expected"
-    if rows.indices.size and int(rows.indices.max()) >= block.n_cells:
-        return f"a cell index past the block's {block.n_cells} cells"
     rises = np.diff(rows.indices.astype(np.int32)) > 0
     row_changes = np.zeros(max(len(rows.indices) - 1, 0), bool)
     edges = rows.indptr[1:-1]

@@ -8,18 +8,16 @@ apart from zeros. Shard indices lie at the start, because some object stores can
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from atlasstore import urls
 from atlasstore.errors import CorruptStoreError
 
-if TYPE_CHECKING:
-    import zarr
-
-__all__ = ["check_chunks", "compressors", "create_array", "read_array"]
+__all__ = ["check_chunks", "check_group", "compressors", "create_array", "read_array"]
 
 _UNREADABLE = (ValueError, RuntimeError, OSError, KeyError)
 """What zarr and its codecs raise on damaged bytes."""
@@ -38,7 +36,7 @@ def create_array(
     dtype: np.dtype[Any] | type,
     chunk_rows: int,
     shard_rows: int | None = None,
-    fill_value: int | bool = 0,
+    fill_value: float | bool = 0,
     axes: tuple[str, ...],
 ) -> zarr.Array:
     """Create an array cut along its first axis only.
@@ -54,7 +52,8 @@ def create_array(
     shard_rows
         Rows in a shard, the unit of writing and a multiple of `chunk_rows`; unsharded when absent.
     fill_value
-        What a missing chunk reads as; choose a value that no valid data holds where there is one.
+        What a missing chunk reads as; choose a value that no valid data holds where there is one
+        (NaN for floats).
     axes
         Name of each dimension.
     """
@@ -110,6 +109,7 @@ def check_chunks(array: zarr.Array, *, url: str) -> None:
     cut = array.shards or array.chunks
     expected = math.prod(-(-size // piece) for size, piece in zip(array.shape, cut, strict=True))
     fs, root = urls.filesystem(urls.join(url, array.path))
+    fs.invalidate_cache()
     files = fs.find(root, detail=True)
     found = sum(files[name]["size"] > 0 and not name.endswith("zarr.json") for name in files)
     if found != expected:
@@ -117,3 +117,10 @@ def check_chunks(array: zarr.Array, *, url: str) -> None:
             f"{url}: array {array.path} has {found} of its {expected} stored pieces; the store is "
             "damaged: make it again or copy it again."
         )
+
+
+def check_group(group: zarr.Group, *, url: str) -> None:
+    """Do `check_chunks` for every array of `group`, at any depth; `group` is the store's root."""
+    for _, member in group.members(max_depth=None):
+        if isinstance(member, zarr.Array) and member.ndim:
+            check_chunks(member, url=url)

@@ -14,10 +14,10 @@ from scipy import sparse
 
 from atlasstore import anndata_io, arrays, formats, urls
 from atlasstore._atlas_writer import label_arrays
-from atlasstore.blocks import CellBlock, cut_cells
+from atlasstore.blocks import MAX_BLOCK_CELLS, CellBlock, cut_cells
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Subscriber, ignore
-from atlasstore.sequences import onehot_to_codes
+from atlasstore.sequences import UNKNOWN, onehot_to_codes
 from atlasstore.split import SPLITS
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Atlas:
         self.format_version = info.version
         self.provenance = info.provenance
         self.group = group
+        self._found_whole: set[str] = set()
 
     @classmethod
     def open(cls, url: str | Path) -> Atlas:
@@ -123,14 +124,17 @@ class Atlas:
         Raises
         ------
         CorruptStoreError
-            When the stored bytes are damaged.
+            When the stored bytes are damaged or missing.
         """
         _check_rows(start, stop, self.n_peaks, "peaks")
         onehot = arrays.read_array(self.array("sequence"), start, stop, url=self.url)
         try:
-            return onehot_to_codes(onehot)
+            codes = onehot_to_codes(onehot)
         except ValueError as error:
             raise self._corrupt("sequence", f"peaks {start} to {stop}", str(error)) from error
+        if np.any(np.all(codes == UNKNOWN, axis=1)):  # what a missing piece reads as
+            self._check_pieces("sequence")
+        return codes
 
     def labels(
         self, block_index: int, start_peak: int = 0, stop_peak: int | None = None
@@ -147,20 +151,37 @@ class Atlas:
         Raises
         ------
         CorruptStoreError
-            When the stored bytes are damaged.
+            When the stored bytes are damaged or missing.
         """
         stop = self.n_peaks if stop_peak is None else stop_peak
         _check_rows(start_peak, stop, self.n_peaks, "peaks")
-        indptr_name, indices_name = label_arrays(self.blocks[block_index].index)
+        block = self.blocks[block_index]
+        indptr_name, indices_name = label_arrays(block.index)
         edges = arrays.read_array(self.array(indptr_name), start_peak, stop + 1, url=self.url)
         if edges[0] < 0 or np.any(np.diff(edges) < 0):
-            raise self._corrupt(indptr_name, f"block {block_index}", "row starts do not rise")
+            raise self._corrupt(indptr_name, f"block {block.index}", "row starts do not rise")
         indices = arrays.read_array(
             self.array(indices_name), int(edges[0]), int(edges[-1]), url=self.url
         )
         if len(indices) != edges[-1] - edges[0]:
-            raise self._corrupt(indices_name, f"block {block_index}", "too few indices")
+            raise self._corrupt(indices_name, f"block {block.index}", "too few indices")
+        self._check_cells(indices, block, indices_name)
         return LabelRows(edges - edges[0], indices)
+
+    def _check_cells(self, indices: NDArray[np.uint16], block: CellBlock, name: str) -> None:
+        """Raise unless all indices are cells of the block: compiled code trusts them unread."""
+        highest = int(indices.max(initial=0))
+        if highest == MAX_BLOCK_CELLS - 1:  # what a missing piece reads as
+            self._check_pieces(name)
+        if highest >= block.n_cells:
+            what = f"a cell index past the block's {block.n_cells} cells"
+            raise self._corrupt(name, f"block {block.index}", what)
+
+    def _check_pieces(self, name: str) -> None:
+        """Raise unless array `name` is stored whole; looked up once, as listing is slow."""
+        if name not in self._found_whole:
+            arrays.check_chunks(self.array(name), url=self.url)
+            self._found_whole.add(name)
 
     def peak_rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of the peaks in one split ("train", "valid" or "test"), rising, int64."""

@@ -97,13 +97,15 @@ class FilterResult:
         """Return one sentence for each filter that removed something."""
         n_left = self.n_cells_in - self.n_cells_few_peaks
         few, rare = self.spec.min_peaks_per_cell, self.spec.min_cells(n_left)
+        too_few = "no open peak" if few == 1 else f"fewer than {few} open peaks"
+        too_rare = "open in no cell" if rare == 1 else f"open in fewer than {rare} cells"
         filters = (
-            (self.n_cells_few_peaks, self.n_cells_in, "cells", f"fewer than {few} open peaks"),
-            (self.n_peaks_rare, len(self.peaks), "peaks", f"open in fewer than {rare} cells"),
+            (self.n_cells_few_peaks, self.n_cells_in, "cells", too_few),
+            (self.n_peaks_rare, len(self.peaks), "peaks", too_rare),
             (self.n_cells_emptied, n_left, "cells", "no peak that was kept is open in them"),
         )
         return [
-            f"{count:,} of {total:,} {unit} were removed: {why}."
+            f"{count:,} of {total:,} {unit} {'was' if count == 1 else 'were'} removed: {why}."
             for count, total, unit, why in filters
             if count
         ]

@@ -2,7 +2,7 @@
 
 An index beside the FASTA (``.fai``, and ``.gzi`` for bgzip) is used when it is not older than the
 FASTA. Otherwise one is built once in the user's cache folder: nothing is written beside a genome,
-which often lies on a shared, read-only disk. A FASTA cut off at the end of a line cannot be told
+which often lies on a shared, read-only disk. The last line may lack its newline. A FASTA cut off at the end of a line cannot be told
 from a whole one unless an index beside it says so; a cut bgzip file can, and is refused.
 """
 
@@ -188,16 +188,24 @@ def _check_file(fasta: Path) -> None:
 
 
 def _check_whole(fasta: Path, faidx: pyfaidx.Faidx) -> None:
-    """Refuse a plain FASTA that is shorter than its index says."""
+    """Refuse a plain FASTA that ends before the last base its index names."""
     if fasta.suffix.lower() in (".gz", ".bgz"):
         return
     size = fasta.stat().st_size
-    short = [str(name) for name, record in faidx.index.items() if record.bend > size]
+    short = [str(name) for name, record in faidx.index.items() if _end(record) > size]
     if short:
         raise GenomeError(
-            f"{fasta} is cut off: its index promises more of {short[0]} than there is; copy the "
-            "FASTA again, or delete the .fai beside it if that is of another genome."
+            f"{fasta} is cut off: its index names bases of {short[0]} past the end of the file; copy "
+            "the FASTA again, or delete the .fai beside it if that is of another genome."
         )
+
+
+def _end(record: pyfaidx.IndexRecord) -> int:
+    """Return the byte after a chromosome's last base; a last line needs no newline."""
+    if record.rlen == 0:
+        return int(record.offset)
+    lines, rest = divmod(record.rlen - 1, record.lenc)
+    return int(record.offset + lines * record.lenb + rest + 1)
 
 
 def check_peaks(peaks: pd.DataFrame, genome: Genome) -> None:
@@ -235,19 +243,23 @@ def _check_names(chrom: pd.Series[str], genome: Genome) -> None:
         return
     n_peaks = int(chrom.isin(unknown).sum())
     raise GenomeError(
-        f"{len(unknown)} chromosome names of {n_peaks} of the {len(chrom)} peaks are not in "
-        f"{genome.path}: {_some(unknown)} (the genome has {_some(list(genome.chrom_lengths))}); "
-        f"{_advice(unknown, genome)}."
+        f"{genome.path} has no chromosome {_some(unknown)} (named by {n_peaks} of {len(chrom)} "
+        f"peaks; the genome has {_some(list(genome.chrom_lengths))}); {_advice(unknown, genome)}."
     )
 
 
 def _advice(unknown: Sequence[str], genome: Genome) -> str:
+    """Offer a change of the prefix to those names that the genome then has."""
     known = set(genome.chrom_lengths)
-    if all(f"chr{name}" in known for name in unknown):
-        return "put the prefix 'chr' before the chromosome names of the peaks, and they match"
-    if all(name.startswith("chr") and name[3:] in known for name in unknown):
-        return "take the prefix 'chr' off the chromosome names of the peaks, and they match"
-    return "use the genome assembly that the peaks were called on, or leave those peaks out"
+    without = [name for name in unknown if f"chr{name}" in known]
+    with_it = [name for name in unknown if name.startswith("chr") and name[3:] in known]
+    if not without and not with_it:
+        return "use the genome assembly that the peaks were called on, or leave those peaks out"
+    change = "put the prefix 'chr' before" if without else "take the prefix 'chr' off"
+    matching = without or with_it
+    if len(matching) == len(unknown):
+        return f"in the peaks, {change} {_some(matching)}, and all names match"
+    return f"in the peaks, {change} {_some(matching)}, and leave out those on the others"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

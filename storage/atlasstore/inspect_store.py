@@ -9,9 +9,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasstore import formats, urls
+import zarr
+
+from atlasstore import anndata_io, arrays, formats, urls
 from atlasstore.atlas import Atlas
-from atlasstore.errors import NotAStoreError
+from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.model_store import ModelStore
 from atlasstore.results import Result
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from atlasstore.model_store import Checkpoint
 
 __all__ = ["KINDS", "StoreKind", "StoreSummary", "inspect_store", "open_store"]
 
@@ -95,13 +99,34 @@ def _model_sizes(model: ModelStore) -> Mapping[str, Any]:
 
 
 def _verify_model(model: ModelStore, on_event: Subscriber) -> None:
+    _check_rows(len(model.obs), model.n_cells, f"{model.url}: obs")
+    anndata_io.check_table(urls.open_group(model.url), "obs", url=model.url)
     checkpoint = model.newest()
     for file in checkpoint.checksums:
         checkpoint.tensors(file.removesuffix(".safetensors"))
+    names = _cell_tables(checkpoint)
     for block in model.blocks:
-        for name in ("cells/embedding", "cells/intercept"):
-            checkpoint.rows(name, block.start, block.stop)
+        for name in names:
+            found = checkpoint.rows(name, block.start, block.stop)
+            _check_rows(len(found), block.n_cells, f"{checkpoint.url}: {name}, {block.start} on")
         on_event(Progress("checking cells", block.index + 1, len(model.blocks), "blocks"))
+
+
+def _cell_tables(checkpoint: Checkpoint) -> list[str]:
+    """Return the names of all cell tables, each of them stored whole; two are always there."""
+    group = urls.open_group(checkpoint.url)
+    arrays.check_group(group, url=checkpoint.url)
+    members = group.members(max_depth=None)
+    found = {name for name, member in members if isinstance(member, zarr.Array)}
+    return sorted(found | {"cells/embedding", "cells/intercept"})
+
+
+def _check_rows(n_rows: int, expected: int, place: str) -> None:
+    if n_rows != expected:
+        raise CorruptStoreError(
+            f"{place}: {n_rows} rows where {expected} are expected; the store is damaged: make it "
+            "again or copy it again."
+        )
 
 
 def _result_sizes(result: Result) -> Mapping[str, Any]:

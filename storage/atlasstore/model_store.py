@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors"]
 
 Tensors = Mapping[str, "NDArray[Any]"]
-_KEPT_CHECKPOINTS = 2  # a reader that has just opened the one before can finish
+_POINTER_READS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,10 @@ class Checkpoint:
         group = urls.open_group(self.url)
         if name not in group:
             raise CorruptStoreError(f"{self.url}: array {name} is absent.")
-        return arrays.read_array(group[name], start, stop, url=self.url)
+        found = arrays.read_array(group[name], start, stop, url=self.url)
+        if np.isnan(found).any():
+            arrays.check_chunks(group[name], url=self.url)  # lost, unless training diverged
+        return found
 
     def has_rows(self, name: str) -> bool:
         """Whether the checkpoint holds the cell table `name`."""
@@ -120,6 +123,7 @@ class CheckpointWriter:
                 shape=(self._store.n_cells, *row_shape),
                 dtype=np.float32,
                 chunk_rows=self._store.block_cells,
+                fill_value=float("nan"),  # what a lost piece reads as, and no table holds
                 axes=axes,
             )
 
@@ -137,12 +141,17 @@ class CheckpointWriter:
         self._checksums[file] = hashlib.sha256(content).hexdigest()
 
     def commit(self, state: Mapping[str, Any]) -> None:
-        """Publish the checkpoint as the newest; one process, after every other has written."""
+        """Publish the checkpoint as the newest; one process, after every other has written.
+
+        The one before is kept, so that a reader that has just opened it can finish; all others,
+        also what killed writers left, are deleted.
+        """
         manifest = {"state": dict(state), "checksums": self._checksums}
         urls.write_bytes(urls.join(self.url, "manifest.json"), _json_bytes(manifest))
+        before = self._store.latest_name()
         latest = {"checkpoint": self.name}
         urls.write_bytes(urls.join(self._store.url, "latest.json"), _json_bytes(latest))
-        self._store.delete_old_checkpoints()
+        self._store.delete_checkpoints_except({before, self.name})
 
 
 class ModelStore:
@@ -237,13 +246,24 @@ class ModelStore:
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint; None before the first."""
+        for attempt in range(_POINTER_READS):
+            name = self.latest_name()
+            if name is None:
+                return None
+            url = urls.join(self.url, "checkpoints", name)
+            try:
+                manifest = _json(urls.join(url, "manifest.json"))
+            except CorruptStoreError:
+                if attempt + 1 == _POINTER_READS or self.latest_name() == name:
+                    raise
+                continue  # two checkpoints were written between the two reads
+            return Checkpoint(url, manifest["state"], manifest["checksums"])
+        raise AssertionError("the last attempt returns or raises")
+
+    def latest_name(self) -> str | None:
+        """Return the name of the newest whole checkpoint; None before the first."""
         pointer = urls.join(self.url, "latest.json")
-        if not urls.exists(pointer):
-            return None
-        name = _json(pointer)["checkpoint"]
-        url = urls.join(self.url, "checkpoints", str(name))
-        manifest = _json(urls.join(url, "manifest.json"))
-        return Checkpoint(url, manifest["state"], manifest["checksums"])
+        return str(_json(pointer)["checkpoint"]) if urls.exists(pointer) else None
 
     def newest(self) -> Checkpoint:
         """Return the newest whole checkpoint.
@@ -267,18 +287,19 @@ class ModelStore:
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Replace ``metrics.jsonl`` by one line per epoch."""
-        lines = [json.dumps(dict(record)) + "\n" for record in history]
+        lines = [json.dumps(dict(record), allow_nan=False) + "\n" for record in history]
         urls.write_bytes(urls.join(self.url, "metrics.jsonl"), "".join(lines).encode())
 
-    def delete_old_checkpoints(self) -> None:
-        """Delete all but the newest two checkpoints."""
+    def delete_checkpoints_except(self, kept: Collection[str | None]) -> None:
+        """Delete every checkpoint, whole or not, whose name is not in `kept`."""
         folder = urls.join(self.url, "checkpoints")
-        for name in urls.list_names(folder)[:-_KEPT_CHECKPOINTS]:
-            urls.delete(urls.join(folder, name))
+        for name in urls.list_names(folder):
+            if name not in kept:
+                urls.delete(urls.join(folder, name))
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _json(url: str) -> dict[str, Any]:

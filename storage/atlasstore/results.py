@@ -134,6 +134,7 @@ class Result:
 
     def verify(self, *, on_event: Subscriber = ignore) -> None:
         """Read everything; raise CorruptStoreError where stored bytes are not what was written."""
+        arrays.check_group(self._group, url=self.url)
         for name, table, n_rows in (
             ("obs", self.obs, self.n_cells),
             ("var", self.var, self.n_peaks),
@@ -143,11 +144,10 @@ class Result:
                     f"{self.url}: {name}: {len(table)} rows where {n_rows} are expected; the store "
                     "is damaged: make it again or copy it again."
                 )
-        self.linear(0, min(1, self.n_cells))
         arrays.read_array(self._array(f"obsm/{EMBEDDING}"), 0, self.n_cells, url=self.url)
+        arrays.read_array(self._array(f"varm/{SEQUENCE}"), 0, self.n_peaks, url=self.url)
         if self.dense is None:
             return
-        arrays.check_chunks(self.dense, url=self.url)
         for start, stop in runs(self.n_cells, (self.dense.shards or self.dense.chunks)[0]):
             arrays.read_array(self.dense, start, stop, url=self.url)
             on_event(Progress("checking predictions", stop, self.n_cells, "cells"))

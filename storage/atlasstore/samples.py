@@ -125,8 +125,9 @@ def refuse_duplicates(peaks: pd.DataFrame) -> None:
     first = peaks[twice].iloc[0]
     same = (peaks[_COORDINATES] == first[_COORDINATES]).all(axis=1)
     n_extra = int(peaks.duplicated(_COORDINATES).sum())
+    counted = "1 peak repeats" if n_extra == 1 else f"{n_extra} peaks repeat"
     raise PeaksError(
-        f"{n_extra} peaks repeat the coordinates of another; the first such peaks, at "
+        f"{counted} the coordinates of another; the first such peaks, at "
         f"{_place(peaks, int(np.flatnonzero(twice)[0]))}, are named "
         f"{', '.join(map(str, peaks.index[same]))}; leave one of each."
     )

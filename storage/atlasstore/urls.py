@@ -6,6 +6,7 @@ credential or an endpoint override (``AWS_ENDPOINT_URL``) is dealt with once.
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ def list_names(url: str | Path) -> list[str]:
 def delete(url: str | Path) -> None:
     """Remove what lies at `url` and below; nothing there is no error."""
     fs, path = filesystem(url)
+    fs.invalidate_cache()
     if fs.exists(path):
         fs.rm(path, recursive=True)
 
@@ -128,7 +130,10 @@ def write_bytes(url: str | Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # the new name must never stand for content still in memory
         partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from atlasbasset.core.trunk import Trunk
 from atlasjobs.plans import training_sizes
 from atlasstore import Atlas
 
-from .conftest import Atlasbasset, snapshot
+from .conftest import TINY_TRAINING, Atlasbasset, snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ("simulate", "{new}", "--cells", "70"),
         ("preprocess", "{sim}/counts.h5ad", "--genome", "{sim}/genome.fa", "--out", "{new}"),
         ("train", "{atlas}", "--out", "{new}"),
-        ("train", "{atlas}", "--out", "{model}", "--workers", "3"),
+        ("train", "{atlas}", "--out", "{model}", "--workers", "3", *TINY_TRAINING),
         ("embed", "{model}", "--out", "{new}.h5ad"),
         ("evaluate", "{model}", "{atlas}", "--split", "all"),
         ("denoise", "{model}", "{atlas}", "--out", "{new}", "--peaks", "{sim}/peaks.bed"),
@@ -72,11 +72,26 @@ def test_more_workers_hold_fewer_cells_each(tiny: Path) -> None:
 def test_a_plan_for_too_many_workers_is_refused(tiny: Path, atlasbasset: Atlasbasset) -> None:
     done = atlasbasset("train", tiny / "atlas.zarr", "--out", "m", "--workers", 1000, "--dry-run")
     assert done.code == 2
-    assert "1000 workers" in done.err
+    assert "workers must be 1 to" in done.err
 
 
 def test_a_plan_says_where_a_model_goes_on(trained: Path, atlasbasset: Atlasbasset) -> None:
     done = atlasbasset(
-        "train", trained / "atlas.zarr", "--out", trained / "model.zarr", "--dry-run"
+        "train",
+        trained / "atlas.zarr",
+        "--out",
+        trained / "model.zarr",
+        "--dry-run",
+        *TINY_TRAINING,
     )
     assert "goes on after epoch 1" in done.out
+
+
+def test_a_dry_run_refuses_what_the_training_would_refuse(
+    trained: Path, atlasbasset: Atlasbasset
+) -> None:
+    command = ("train", trained / "atlas.zarr", "--out", trained / "model.zarr", "--dry-run")
+    for option, said in ((("--seed", 9), "seed is 9"), (("--max-shift-bp", 50), "stores 3 bp")):
+        done = atlasbasset(*command, *TINY_TRAINING, *option)
+        assert done.code == 2
+        assert said in done.err

@@ -104,3 +104,15 @@ def test_empty_array(group):
     array[:] = np.zeros(0, np.uint16)
     arrays.check_chunks(array, url=where(array))
     assert arrays.read_array(array, 0, 0, url=where(array)).shape == (0,)
+
+
+def test_nan_marks_what_is_missing(tmp_path, group):
+    options = {"shape": (4,), "dtype": np.float32, "chunk_rows": 2, "axes": ("a",)}
+    array = arrays.create_array(group, "deep/y", **options, fill_value=float("nan"))
+    array[:2] = [1, 2]
+    found = arrays.read_array(array, 0, 4, url=where(array))
+    assert np.isnan(found).tolist() == [False, False, True, True]
+    with pytest.raises(CorruptStoreError, match=r"deep/y has 1 of its 2"):
+        arrays.check_group(group, url=where(array))
+    array[2:] = 0
+    arrays.check_group(group, url=where(array))

@@ -14,7 +14,7 @@ import zarr
 from scipy import sparse
 from zarr.storage import LocalStore
 
-from atlasstore import _atlas_writer, formats, urls
+from atlasstore import _atlas_writer, arrays, formats, urls
 from atlasstore._atlas_writer import write_atlas
 from atlasstore.atlas import Atlas
 from atlasstore.blocks import plan_cell_blocks
@@ -283,6 +283,61 @@ def test_verify_finds_wrong_content_with_right_checksums(copied, name, change, m
     rewrite(copied, name, change(Atlas.open(copied).array(name)[:]))
     with pytest.raises(CorruptStoreError, match=message):
         Atlas.open(copied).verify()
+
+
+def test_missing_labels_are_an_error_not_a_crash(copied):
+    (copied / "labels/3/indices/c.0").unlink()
+    atlas = Atlas.open(copied)
+    with pytest.raises(CorruptStoreError, match="labels/3/indices has 0 of its 1"):
+        atlas.labels(3)
+    with pytest.raises(CorruptStoreError, match="labels/3/indices"):
+        atlas.to_anndata()
+    assert len(atlas.labels(2).indptr) == N_PEAKS + 1
+
+
+def test_missing_labels_of_a_full_block(tmp_path, codes):
+    """Where every uint16 is a cell, a missing piece reads as the last cell."""
+    labels = np.zeros((65_536, 2), bool)
+    labels[[0, 65_535]] = True
+    plan = {"cell_blocks": plan_cell_blocks(65_536, min_blocks=1), "window_bp": 192, "flank_bp": 3}
+    var = make_peaks(2).assign(split="train")
+    with write_atlas(tmp_path / "a", obs=_obs(65_536), var=var, **plan, provenance={}) as writer:
+        writer.write_sequences(0, codes[:2])
+        writer.write_labels(0, sparse.csr_array(labels.astype(np.uint8)))
+    assert Atlas.open(tmp_path / "a").labels(0).indices.tolist() == [0, 65_535] * 2
+    (tmp_path / "a/labels/0/indices/c.0").unlink()
+    with pytest.raises(CorruptStoreError, match="labels/0/indices has 0 of its 1"):
+        Atlas.open(tmp_path / "a").labels(0)
+
+
+def test_cells_past_the_block_are_refused_when_read(copied):
+    name = "labels/2/indices"
+    rewrite(copied, name, Atlas.open(copied).array(name)[:] + 100)
+    with pytest.raises(CorruptStoreError, match="block 2: a cell index past the block's 13"):
+        Atlas.open(copied).labels(2)
+
+
+@pytest.mark.parametrize("damage", ["delete", "empty"])
+def test_missing_sequences_are_an_error_not_unknown_bases(
+    tmp_path, labels, codes, damage, monkeypatch
+):
+    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 8 * STORED_BP * 4)
+    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 16 * STORED_BP * 4)
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes))
+    file = tmp_path / "a.zarr/sequence/c.1.0.0"
+    file.unlink() if damage == "delete" else file.write_bytes(b"")
+    np.testing.assert_array_equal(atlas.sequence_codes(0, 16), codes[:16])
+    with pytest.raises(CorruptStoreError, match="sequence has 2 of its 3"):
+        atlas.sequence_codes(15, 17)
+
+
+def test_windows_of_unknown_bases_are_looked_into_once(tmp_path, labels, codes, monkeypatch):
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, np.full_like(codes, 4)))
+    looked, check = [], arrays.check_chunks
+    monkeypatch.setattr(arrays, "check_chunks", lambda *a, **k: looked.append(a) or check(*a, **k))
+    for _ in range(3):
+        assert (atlas.sequence_codes(0, N_PEAKS) == 4).all()
+    assert len(looked) == 1
 
 
 def test_verify_reports_progress(copied):

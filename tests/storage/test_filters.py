@@ -58,11 +58,21 @@ def test_what_each_filter_removed_is_said_in_order():
     counts[9, 0] = 1  # one peak only
     found, _ = run(counts, min_cell_fraction=0.5, min_peaks_per_cell=2)
     assert found.removed() == [
-        "1 of 10 cells were removed: fewer than 2 open peaks.",
+        "1 of 10 cells was removed: fewer than 2 open peaks.",
         "2 of 4 peaks were removed: open in fewer than 5 cells.",
-        "1 of 9 cells were removed: no peak that was kept is open in them.",
+        "1 of 9 cells was removed: no peak that was kept is open in them.",
     ]
     assert found.cells[0].tolist() == [True] * 8 + [False] * 2
+
+
+def test_a_threshold_of_one_reads_as_none():
+    counts = np.ones((10, 4), int)
+    counts[0] = counts[:, 0] = 0
+    found, _ = run(counts, min_cell_fraction=0.1)
+    assert found.removed() == [
+        "1 of 10 cells was removed: no open peak.",
+        "1 of 4 peaks was removed: open in no cell.",
+    ]
 
 
 def test_threshold_is_met_exactly():

@@ -132,8 +132,44 @@ def test_plain_file_shorter_than_its_index(tmp_path, chromosomes):
     (tmp_path / "g.fa.fai").write_bytes(built.read_bytes())
     fasta.write_bytes(fasta.read_bytes()[:100_000])
     os.utime(fasta, (1, 1))
-    with pytest.raises(GenomeError, match="its index promises more of chrI"):
+    with pytest.raises(GenomeError, match="its index names bases of chrI past the end"):
         Genome.open(fasta)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(("length", "n_lines"), [(1, 1), (10, 1), (19, 2), (20, 2), (21, 3)])
+def test_final_newline_may_be_absent(tmp_path, rng, newline, length, n_lines):
+    chromosomes = random_chromosomes(rng, {"chrI": 35, "chrII": length})
+    text = fasta_text(chromosomes, width=10)
+    fasta = tmp_path / "g.fa"
+    assert text.partition(">chrII")[2].count("\n") == n_lines + 1
+    fasta.write_bytes(text.removesuffix("\n").replace("\n", newline).encode())
+    with Genome.open(fasta) as genome:
+        found = genome.codes("chrII", 0, length).tolist()
+    assert found == reference(chromosomes["chrII"], 0, length)
+
+
+def test_one_base_less_than_the_index_names_is_refused(tmp_path, chromosomes):
+    fasta = write_fasta(tmp_path / "g.fa", chromosomes)
+    Genome.open(fasta).close()
+    (built,) = (tmp_path / "cache").rglob("g.fa.fai")
+    (tmp_path / "g.fa.fai").write_bytes(built.read_bytes())
+    content = fasta.read_bytes()
+    for cut, refused in [(1, False), (2, True)]:
+        fasta.write_bytes(content[:-cut])
+        os.utime(fasta, (1, 1))
+        if refused:
+            with pytest.raises(GenomeError, match="names bases of chrM past the end"):
+                Genome.open(fasta)
+        else:
+            Genome.open(fasta).close()
+
+
+def test_chromosome_without_bases(tmp_path):
+    (tmp_path / "g.fa").write_bytes(b">chrI\nACGT\n>empty")
+    with Genome.open(tmp_path / "g.fa") as genome:
+        assert dict(genome.chrom_lengths) == {"chrI": 4, "empty": 0}
+        assert genome.codes("empty", 0, 2).tolist() == [4, 4]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +221,8 @@ def test_peaks_that_fit(genome):
 
 def test_missing_prefix_is_offered(genome):
     with pytest.raises(
-        GenomeError, match=r"2 chromosome names of 2 of the 3 peaks.*: I, II .*put the prefix 'chr'"
+        GenomeError,
+        match=r"no chromosome I, II \(named by 2 of 3 peaks; .*put the prefix 'chr' before I, II, and",
     ):
         check_peaks(peaks(("I", 0, 9), ("II", 0, 9), ("chrI", 0, 9)), genome)
 
@@ -197,6 +234,20 @@ def test_superfluous_prefix_is_offered(tmp_path, rng):
         pytest.raises(GenomeError, match="take the prefix 'chr' off"),
     ):
         check_peaks(peaks(("chr1", 0, 9), ("chr2", 0, 9)), genome)
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (("II", "scaffold1"), "put the prefix 'chr' before II, and leave out those on the others"),
+        (("MT", "scaffold1"), "use the genome assembly that"),
+        (("chrX",), "use the genome assembly that"),
+    ],
+)
+def test_the_prefix_is_offered_only_to_names_that_then_match(genome, names, advice):
+    rows = [(name, 0, 9) for name in (*names, "chrI")]
+    with pytest.raises(GenomeError, match=advice):
+        check_peaks(peaks(*rows), genome)
 
 
 def test_names_of_another_genome_are_listed(genome):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 
@@ -10,7 +13,11 @@ import atlasstore
 from atlasstore import formats, urls
 from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
 from atlasstore.inspect_store import KINDS, inspect_store, open_store
+from atlasstore.model_store import ModelStore
 from small_atlas import make_atlas, random_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -40,6 +47,60 @@ def test_verify_finds_damage(url, tmp_path):
     inspect_store(url)
     with pytest.raises(CorruptStoreError, match="labels/3/indices"):
         inspect_store(url, verify=True)
+
+
+@pytest.fixture
+def model(tmp_path, rng):
+    n_cells, width = 50, 3
+    obs = pd.DataFrame({"n_peaks": range(n_cells)}, index=[f"cell{i}" for i in range(n_cells)])
+    options = {"config": {}, "block_cells": 20, "provenance": {}}
+    store = ModelStore.create(tmp_path / "m", obs=obs, **options)
+    writer = store.write_checkpoint(7)
+    tables = {"cells/embedding": (width,), "cells/intercept": (), "optimizer/embedding/m": (width,)}
+    writer.begin(tables)
+    for name, row_shape in tables.items():
+        for block in store.blocks:
+            values = rng.normal(size=(block.n_cells, *row_shape)).astype(np.float32)
+            writer.write_rows(name, block.start, values)
+    writer.write_tensors("trunk", {"w": np.ones(2, np.float32)})
+    writer.commit({"epoch": 1})
+    return tmp_path / "m"
+
+
+def pieces(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "zarr.json")
+
+
+def test_model_that_is_whole(model):
+    assert inspect_store(model, verify=True).sizes["epochs_done"] == 1
+
+
+@pytest.mark.parametrize("damage", ["delete", "flip"])
+@pytest.mark.parametrize(
+    "name", ["cells/embedding", "cells/intercept", "optimizer/embedding/m", "obs/n_peaks"]
+)
+def test_verify_finds_a_damaged_model(model, name, damage):
+    place = model if name.startswith("obs") else model / "checkpoints/0000000007"
+    file = pieces(place / name)[-1]
+    if damage == "delete":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[-6] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(CorruptStoreError, match=name.partition("/")[0]):
+        inspect_store(model, verify=True)
+
+
+def test_verify_finds_a_cell_table_that_is_short_or_absent(model):
+    checkpoint = zarr.open_group(model / "checkpoints/0000000007", mode="r+")
+    checkpoint["optimizer/embedding/m"].resize((40, 3))
+    with pytest.raises(CorruptStoreError, match="m, 40 on: 0 rows where 10 are expected"):
+        inspect_store(model, verify=True)
+    shutil.rmtree(model / "checkpoints/0000000007/optimizer")
+    shutil.rmtree(model / "checkpoints/0000000007/cells/intercept")
+    with pytest.raises(CorruptStoreError, match="cells/intercept is absent"):
+        inspect_store(model, verify=True)
 
 
 def test_no_store_other_store_newer_store(tmp_path, url):

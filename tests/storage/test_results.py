@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -143,6 +145,31 @@ def test_verify_finds_damage(factors, tmp_path):
     pieces[1].unlink()
     with pytest.raises(CorruptStoreError, match="array X has 3 of its 4"):
         Result.open(tmp_path / "r").verify()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "obsm/X_scbasset",
+        "varm/scbasset_sequence",
+        "obs/scbasset_intercept",
+        "obs/kind",
+        "var/start",
+    ],
+)
+@pytest.mark.parametrize("plan", [SMALL, None], ids=["dense", "factored"])
+def test_verify_finds_what_is_missing(factors, tmp_path, name, plan):
+    write(tmp_path / "r", factors, plan)
+    files = (tmp_path / "r" / name).rglob("*")
+    max(f for f in files if f.is_file() and f.name != "zarr.json").unlink()
+    with pytest.raises(CorruptStoreError, match=f"array {name}.* has 0 of its 1"):
+        Result.open(tmp_path / "r").verify()
+
+
+def test_tables_of_nothing_are_whole(factors, tmp_path):
+    obs = factors.obs.assign(empty=pd.Categorical([None] * N), kind=None)
+    write(tmp_path / "r", replace(factors, obs=obs), None)
+    Result.open(tmp_path / "r").verify()
 
 
 def test_plan(monkeypatch):

@@ -59,7 +59,7 @@ def map_cells(
 def _plan(model: str, atlas: str, out: str, split: str) -> "Plan":
     """Plan a mapping; refuses an output that exists and a split without peaks."""
     from atlasbasset.core.newton import working_bytes
-    from atlasbasset.verbs.map_cells import fitted_peaks
+    from atlasbasset.verbs.atlas_peaks import split_rows
     from atlasjobs.plans import Plan
     from atlasjobs.units import count, size
     from atlasstore import Atlas as AtlasStore
@@ -70,7 +70,7 @@ def _plan(model: str, atlas: str, out: str, split: str) -> "Plan":
     opened = AtlasStore.open(atlas)
     store = ModelStore.open(model)
     store.newest()
-    n_peaks = len(fitted_peaks(opened, split))
+    n_peaks = len(split_rows(opened, split))
     width = int(store.config["train"]["trunk"]["embedding_dim"])
     memory = working_bytes(n_peaks, opened.blocks[0].n_cells, width)
     rows = [

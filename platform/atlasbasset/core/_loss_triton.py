@@ -3,8 +3,8 @@
 A program owns a run of cell tiles and goes over all rows of the batch for each, so it alone writes
 those cells' gradients, summed in registers. It adds the gradient of the rows to a buffer of its own
 (B x E, small enough for the caches); torch sums the buffers. No float atomics: equal input gives
-equal bits, on any size of GPU. The alternative, a second kernel for the rows' gradient, would make
-all logits and exponentials twice.
+equal bits. The alternative, a second kernel for the rows' gradient, would make all logits and
+exponentials twice.
 
 Rows are taken 32 at a time: their labels, which come as positives, are then the bits of one word
 per cell of the tile, and exist nowhere else. One launch whatever the sizes; nothing waits for the
@@ -34,7 +34,7 @@ MAX_PROGRAMS = 1024
 """Buffers of the rows' gradient; fixed, so that no result depends on the GPU."""
 
 TILE_CELLS, WARPS = 64, 4
-"""With 32 rows at a time: the largest that compiles without spilling registers."""
+"""With 32 rows at a time. Twice the rows or the cells spill registers at this many warps."""
 
 
 def fused_bce_triton(

@@ -39,7 +39,7 @@ def save_learner(
     runtime.barrier()
     if runtime.rank == 0:
         writer.commit(state.as_json())
-        store.write_metrics(state.history)
+        store.write_metrics(state.as_json()["history"])
 
 
 def load_learner(learner: Learner, checkpoint: Checkpoint, *, first_cell: int) -> None:

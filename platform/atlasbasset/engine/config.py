@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from atlasbasset.core.config import TrunkConfig
 from atlasstore.errors import UserInputError
@@ -61,13 +61,26 @@ class TrainConfig:
     """The trunk's architecture."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "patience", "n_auroc_peaks")
+        positive = (
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "patience",
+            "n_auroc_peaks",
+            "n_auroc_cells",
+        )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise UserInputError(f"{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("l2_cells", "l2_batch", "max_shift_bp"):
+        for name in ("l2_cells", "l2_batch", "max_shift_bp", "checkpoint_s", "seed"):
             if getattr(self, name) < 0:
                 raise UserInputError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserInputError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
+        if self.compute not in get_args(Compute):
+            allowed = ", ".join(get_args(Compute))
+            raise UserInputError(f"compute must be one of {allowed}, got {self.compute!r}.")
 
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

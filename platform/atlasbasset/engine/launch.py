@@ -16,6 +16,7 @@ from torch.multiprocessing.spawn import spawn
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.loop import Run, train_worker
+from atlasstore.errors import AtlasError
 from atlasstore.events import ignore
 from atlasstore.model_store import ModelStore
 
@@ -47,6 +48,8 @@ def _process(rank: int, run: Run, workers: int, meeting: str, threads: int) -> N
     use_threads(threads)
     gpu = torch.cuda.device_count() >= workers
     device = torch.device("cuda", rank) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
     backend = "nccl" if gpu else "gloo"
     dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=workers)
     try:
@@ -75,10 +78,10 @@ def followed(model_url: str, on_event: Subscriber) -> Iterator[None]:
 
 
 def _follow(model_url: str, on_event: Subscriber, stop: threading.Event) -> None:
-    seen = _epochs(model_url)
+    seen = len(_history_if_readable(model_url))
     while True:
         stopping = stop.wait(_FOLLOW_S)
-        history = _history(model_url)
+        history = _history_if_readable(model_url)
         for record in history[seen:]:
             on_event(EpochEnd(record))
         seen = max(seen, len(history))
@@ -91,5 +94,8 @@ def _history(model_url: str) -> list[dict[str, object]]:
     return [] if checkpoint is None else list(checkpoint.state["history"])
 
 
-def _epochs(model_url: str) -> int:
-    return len(_history(model_url))
+def _history_if_readable(model_url: str) -> list[dict[str, object]]:
+    try:
+        return _history(model_url)
+    except (AtlasError, OSError):
+        return []  # a passing fault of the store: look again next time

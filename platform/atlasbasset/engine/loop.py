@@ -106,6 +106,8 @@ class _Worker:
         if checkpoint is not None:
             self.state = RunState.from_json(checkpoint.state)
             load_learner(self.learner, checkpoint, first_cell=self.data.labels.start)
+            if self.runtime.rank == 0:  # a kill may have come between checkpoint and copy
+                self.store.write_metrics(self.state.as_json()["history"])
         self.on_event(
             TrainingStart(
                 n_peaks=len(self.train_peaks),

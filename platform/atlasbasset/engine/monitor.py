@@ -1,7 +1,8 @@
 """What an epoch reports: auROC on a fixed sample of training peaks and on the validation peaks.
 
-Per cell (over peaks) every cell counts, exactly. Per peak (over cells) all cells count up to
-`n_auroc_cells`, above that an evenly spaced sample of them. The trunk is evaluated as it would be
+Per cell (over peaks) every cell counts, exactly. Per peak (over cells) at most `n_auroc_peaks`
+validation peaks, a seeded sample, are ranked over all cells up to `n_auroc_cells`, above that over
+an evenly spaced sample of them. The trunk is evaluated as it would be
 used (running statistics, no augmentation, no dropout).
 """
 
@@ -68,10 +69,11 @@ class Monitor:
         size = min(config.n_auroc_peaks, len(train))
         self._train = np.sort(rng.choice(train, size, replace=False))
         self._valid = valid
+        size = min(config.n_auroc_peaks, len(valid))
+        self._ranked = np.sort(rng.choice(len(valid), size, replace=False))
         self._data = data
         self._stride = -(-n_cells // config.n_auroc_cells)
         self._n_sampled = -(-n_cells // self._stride)
-        self._n_ranked_peaks = config.n_auroc_peaks
 
     def measure(self, learner: Learner, runtime: Runtime) -> Quality:
         """Return the figures; every worker calls it and gets the same."""
@@ -109,11 +111,11 @@ class Monitor:
         return total / count if count else float("nan")
 
     def _per_peak(self, learner: Learner, h: Tensor, runtime: Runtime) -> float:
-        peaks = self._valid[: self._n_ranked_peaks]
+        peaks = self._valid[self._ranked]
         first = self._data.labels.start
         own = np.arange(-first % self._stride, self._data.labels.n_cells, self._stride)
         at = slice((first + self._stride - 1) // self._stride, None)
-        scores = self._scores(learner, h[: len(peaks)])
+        scores = self._scores(learner, h[torch.from_numpy(self._ranked)])
         logits = _columns(scores, own)
         labels = self._data.labels.matrix(peaks)[:, own].toarray().astype(np.float32)
         whole = [self._whole(values, at, runtime) for values in (logits, labels)]

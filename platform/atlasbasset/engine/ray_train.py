@@ -6,7 +6,9 @@ restarted group goes on from the newest one whatever Ray still knows of the run 
 
 from __future__ import annotations
 
+import os
 import uuid
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,14 @@ from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.launch import followed, use_threads
 from atlasbasset.engine.loop import Run, train_worker
 from atlasstore import urls
+from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ray.train.torch import TorchTrainer
+
     from atlasstore.events import Subscriber
 
 __all__ = ["run_ray"]
@@ -38,33 +46,80 @@ def run_ray(
 
     Parameters
     ----------
+    gpus_per_worker, cpus_per_worker
+        What each worker reserves.
     max_failures
         How often the worker group is restarted before the run is given up.
+
+    Raises
+    ------
+    UserInputError
+        When a Ray started here has not what the workers need.
     """
+    resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
+    with _ray(on_event, {name: workers * amount for name, amount in resources.items()}):
+        trainer = _trainer(run, workers, resources, max_failures)
+        with followed(run.model_url, on_event):
+            trainer.fit()
+    urls.delete(_ray_folder(run.model_url))
+
+
+@contextmanager
+def _ray(on_event: Subscriber, needed: dict[str, float]) -> Iterator[None]:
+    """Join the cluster that is there or start one here, which ends with the block."""
     import ray
+
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # said, not left to Ray's version
+    joined = ray.is_initialized()
+    if not joined:
+        ray.init(log_to_driver=False, configure_logging=False)
+        joined = not ray._private.worker._global_node.head
+    try:
+        _check_resources(needed, ray.cluster_resources(), on_event, joined=joined)
+        yield
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _check_resources(
+    needed: dict[str, float], present: dict[str, float], on_event: Subscriber, *, joined: bool
+) -> None:
+    """Refuse what a Ray of this machine can never give; a cluster may still grow."""
+    short = {name: amount for name, amount in needed.items() if present.get(name, 0) < amount}
+    if not short:
+        return
+    said = " and ".join(
+        f"{amount:g} {name}s (there are {present.get(name, 0):g})" for name, amount in short.items()
+    )
+    if not joined:
+        raise UserInputError(
+            f"the workers need {said} on this machine; ask for fewer --workers, or join a larger "
+            "Ray cluster by RAY_ADDRESS."
+        )
+    on_event(Notice(f"Waiting for the Ray cluster to have {said}."))
+
+
+def _trainer(
+    run: Run, workers: int, resources: dict[str, float], max_failures: int
+) -> TorchTrainer:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, configure_logging=False)
-    resources = {"CPU": cpus_per_worker}
-    if gpus_per_worker:
-        resources["GPU"] = gpus_per_worker
-    trainer = TorchTrainer(
+    gpu = "GPU" in resources
+    return TorchTrainer(
         _train_function,
-        train_loop_config=_payload(run, int(cpus_per_worker)),
+        train_loop_config=_payload(run, int(resources["CPU"])),
         scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=bool(gpus_per_worker), resources_per_worker=resources
+            num_workers=workers, use_gpu=gpu, resources_per_worker=resources
         ),
-        torch_config=TorchConfig(backend="nccl" if gpus_per_worker else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         run_config=RunConfig(
             name=f"atlasbasset-{uuid.uuid4().hex[:12]}",
             failure_config=FailureConfig(max_failures=max_failures),
             **_ray_storage(run.model_url),
         ),
     )
-    with followed(run.model_url, on_event):
-        trainer.fit()
 
 
 def _payload(run: Run, threads: int) -> dict[str, Any]:
@@ -90,9 +145,13 @@ def _train_function(payload: dict[str, Any]) -> None:
     train_worker(run, DistributedRuntime(device) if several else LocalRuntime(device), report)
 
 
+def _ray_folder(model_url: str) -> str:
+    return urls.join(model_url, "ray")
+
+
 def _ray_storage(model_url: str) -> dict[str, Any]:
     """Where Ray keeps its own small records: beside the checkpoints, reachable by every node."""
-    folder = urls.join(model_url, "ray")
+    folder = _ray_folder(model_url)
     if urls.is_local(model_url):
         return {"storage_path": str(urls.local_path(folder).absolute())}
     from pyarrow.fs import FSSpecHandler, PyFileSystem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class RunState:
         """Return JSON values (the start of `best_auroc`, minus infinity, as None)."""
         values = asdict(self)
         values["best_auroc"] = self.best_auroc if self.best_epoch else None
+        values["history"] = [_nan_to_null(record) for record in self.history]
         return values
 
     @classmethod
@@ -48,6 +50,7 @@ class RunState:
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         if known.get("best_auroc") is None:
             known["best_auroc"] = float("-inf")
+        known["history"] = [_null_to_nan(record) for record in known.get("history", [])]
         return cls(**known)
 
     def end_epoch(self, record: dict[str, Any], config: TrainConfig) -> None:
@@ -65,3 +68,12 @@ class RunState:
         if self.epoch - self.best_epoch >= config.patience:
             return f"training auROC has not risen in {config.patience} epochs"
         return None
+
+
+def _nan_to_null(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON values: a measure of nothing is NaN in Python, null in JSON."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()}
+
+
+def _null_to_nan(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: math.nan if v is None else v for k, v in record.items()}

@@ -13,6 +13,7 @@ from atlasbasset.engine.data import LabelShard
 from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
+from atlasstore.split import SPLITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from atlasstore.atlas import Atlas
     from atlasstore.events import Subscriber
 
-__all__ = ["check_window", "embed_peaks", "peak_labels"]
+__all__ = ["check_window", "embed_peaks", "peak_labels", "split_rows"]
 
 _READ_ROWS = 1024
 
@@ -33,6 +34,22 @@ def check_window(model: Model, atlas: Atlas) -> None:
             f"{atlas.url} has windows of {atlas.window_bp} bp, but {model.url} reads "
             f"{model.window_bp} bp; preprocess with --window-bp {model.window_bp}."
         )
+
+
+def split_rows(atlas: Atlas, split: str) -> NDArray[np.int64]:
+    """Return the rows of a split's peaks ("all": every peak), rising.
+
+    Raises
+    ------
+    UserInputError
+        There is no such split, or it holds no peaks.
+    """
+    if split not in (*SPLITS, "all"):
+        raise UserInputError(f"split must be one of {', '.join(SPLITS)} or all, got {split!r}.")
+    rows = np.arange(atlas.n_peaks) if split == "all" else atlas.peak_rows(split)
+    if not rows.size:
+        raise UserInputError(f"{atlas.url} has no {split} peaks; choose another split.")
+    return rows
 
 
 def embed_peaks(

@@ -24,12 +24,11 @@ from atlasbasset.metrics import (
     label_score,
 )
 from atlasbasset.model import Model, opened
-from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, peak_labels
+from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, peak_labels, split_rows
 from atlasbasset.verbs.embed import model_depth_correlation
 from atlasstore.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
-from atlasstore.split import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +137,7 @@ def evaluate(
     loaded, cells = opened(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     check_window(loaded, cells)
     _check_same_cells(loaded, cells)
-    rows = _split_rows(cells, split)
+    rows = split_rows(cells, split)
     label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
     embedding = loaded.cell_embedding
     grouped = label if cluster else None
@@ -179,15 +178,6 @@ def _check_same_cells(model: Model, atlas: Atlas) -> None:
             f"{ours[first]} in the model and {theirs[first]} in the atlas); give the atlas the "
             "model was trained on."
         )
-
-
-def _split_rows(atlas: Atlas, split: str) -> NDArray[np.int64]:
-    if split not in (*SPLITS, "all"):
-        raise UserInputError(f"split must be one of {', '.join(SPLITS)} or all, got {split!r}.")
-    rows = np.arange(atlas.n_peaks) if split == "all" else atlas.peak_rows(split)
-    if not rows.size:
-        raise UserInputError(f"{atlas.url} has no {split} peaks; choose another split.")
-    return rows
 
 
 def _column(obs: pd.DataFrame, key: str) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from scipy import sparse
 from atlasbasset.core.newton import SolvedCells, solve_cells
 from atlasbasset.engine.state import RunState
 from atlasbasset.model import Model, opened
-from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks
+from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, split_rows
 from atlasstore import formats
 from atlasstore.atlas import Atlas
 from atlasstore.blocks import runs
@@ -131,7 +131,7 @@ def map_cells(
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     _check_plain(loaded)
     check_window(loaded, cells)
-    rows = fitted_peaks(cells, split)
+    rows = split_rows(cells, split)
     began = time.monotonic()
     h = embed_peaks(loaded, cells, rows, on_event=on_event)
     embedded = time.monotonic()
@@ -145,14 +145,6 @@ def map_cells(
         solver.commit(report)
     _tell(report, on_event)
     return report
-
-
-def fitted_peaks(atlas: Atlas, split: str) -> NDArray[np.int64]:
-    """Return the rows of a split's peaks ("all": every peak)."""
-    rows = np.arange(atlas.n_peaks) if split == "all" else atlas.peak_rows(split)
-    if not rows.size:
-        raise UserInputError(f"{atlas.url} has no {split} peaks; choose another split.")
-    return rows
 
 
 def _check_plain(model: Model) -> None:

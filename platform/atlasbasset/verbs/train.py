@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["Launcher", "TrainReport", "train"]
+__all__ = ["Launcher", "TrainReport", "check_training", "train"]
 
 Launcher = Literal["auto", "process", "ray"]
 
@@ -80,12 +80,42 @@ def train(
         The settings do not fit the atlas, or the model was begun with others.
     """
     opened = Atlas.open(atlas)
-    config = _fitted(config or TrainConfig(), opened)
-    _check_workers(workers, launcher, opened)
+    config = check_training(
+        opened, out=out, config=config or TrainConfig(), workers=workers, launcher=launcher
+    )
     store = _begun(opened, str(out), config)
     run = Run(_absolute(atlas), _absolute(out), config)
     _launch(run, workers, launcher, on_event, gpus_per_worker, cpus_per_worker)
     return _report(store, config)
+
+
+def check_training(
+    atlas: Atlas,
+    *,
+    out: str | Path,
+    config: TrainConfig,
+    workers: int = 1,
+    launcher: Launcher = "auto",
+) -> TrainConfig:
+    """Check everything that `train` checks before it writes; return the resolved recipe.
+
+    Raises
+    ------
+    UserInputError
+        The settings do not fit the atlas, or the model at `out` was begun with others.
+    """
+    config = _fitted(config, atlas)
+    _check_workers(workers, launcher, atlas)
+    _obs_with_batches(atlas.obs, config.batch_key)
+    if urls.exists(out) and not _never_finished(out):
+        _check_same_run(ModelStore.open(out), atlas, config)
+    return config
+
+
+def _never_finished(out: str | Path) -> bool:
+    """Whether a writer died while it made the model store: only an object store shows one."""
+    attrs = urls.open_group(out).attrs
+    return attrs.get("format") == formats.MODEL and not attrs.get("complete")
 
 
 def _fitted(config: TrainConfig, atlas: Atlas) -> TrainConfig:
@@ -112,11 +142,11 @@ def _check_workers(workers: int, launcher: Launcher, atlas: Atlas) -> None:
 
 
 def _begun(atlas: Atlas, out: str, config: TrainConfig) -> ModelStore:
-    """Return the model store: the one that is there when it fits, else a new one."""
+    """Return the model store: the one that is there, else a new one."""
     if urls.exists(out):
-        store = ModelStore.open(out)
-        _check_same_run(store, atlas, config)
-        return store
+        if not _never_finished(out):
+            return ModelStore.open(out)
+        urls.delete(out)  # it held no checkpoint yet
     obs, batches = _obs_with_batches(atlas.obs, config.batch_key)
     return ModelStore.create(
         out,

@@ -10,45 +10,17 @@ import torch
 import torch.nn.functional as F
 
 from atlasbasset.core.cells import CellLayer
-from atlasbasset.core.loss import CellTable, Positives, fused_bce
+from atlasbasset.core.loss import Positives, fused_bce
+from dense_loss import dense, positives_of, random_case
 
 SIZES = [(1, 1), (3, 1), (7, 13), (5, 64), (16, 130), (2, 257)]
 E = 8
 
 
-def case(n_peaks, n_cells, seed=0, density=0.2, n_batches=0):
-    generator = torch.Generator().manual_seed(seed)
-    h = torch.randn(n_peaks, E, generator=generator)
-    tables = [
-        torch.randn(n_cells, E, generator=generator),
-        torch.randn(n_cells, generator=generator),
-    ]
-    if n_batches:
-        tables.append(torch.randint(0, n_batches, (n_cells,), generator=generator))
-        tables += [torch.randn(n_batches, E, generator=generator), torch.randn(n_batches)]
-    labels = torch.rand(n_peaks, n_cells, generator=generator) < density
-    return h, CellTable(*tables), labels
-
-
-def positives_of(labels):
-    cell, row = labels.T.nonzero(as_tuple=True)
-    return Positives(cell, row)
-
-
-def dense(h, table, labels, dtype):
-    """Loss and gradients of the plain computation by autograd."""
-    h = h.to(dtype).requires_grad_()
-    embedding, intercept = (t.to(dtype).requires_grad_() for t in table.tile(slice(None)))
-    logits = h @ embedding.T + intercept
-    loss = F.binary_cross_entropy_with_logits(logits, labels.to(dtype), reduction="sum")
-    loss.backward()
-    return [t.detach().double() for t in (loss, h.grad, embedding.grad, intercept.grad)]
-
-
 @pytest.mark.parametrize(("n_peaks", "n_cells"), SIZES)
 @pytest.mark.parametrize("tile", [1, 7, 64, 2048])
 def test_equals_the_dense_loss(n_peaks, n_cells, tile):
-    h, table, labels = case(n_peaks, n_cells)
+    h, table, labels = random_case(n_peaks, n_cells)
     found = fused_bce(h, table, positives_of(labels), tile_cells=tile)
     exact, plain = (dense(h, table, labels, dtype) for dtype in (torch.float64, torch.float32))
     for ours, truth, same_dtype in zip(found, exact, plain, strict=True):
@@ -58,28 +30,28 @@ def test_equals_the_dense_loss(n_peaks, n_cells, tile):
 
 @pytest.mark.parametrize("density", [0.0, 1.0])
 def test_rows_without_or_full_of_positives(density):
-    h, table, labels = case(5, 33, density=density)
+    h, table, labels = random_case(5, 33, density=density)
     found = fused_bce(h, table, positives_of(labels), tile_cells=8)
     truth = dense(h, table, labels, torch.float64)
     assert found.loss_sum.item() == pytest.approx(truth[0].item(), rel=1e-6)
 
 
 def test_large_logits_stay_finite():
-    h, table, labels = case(4, 9)
+    h, table, labels = random_case(4, 9)
     found = fused_bce(h * 1e3, table, positives_of(labels))
     assert all(torch.isfinite(value).all() for value in found)
 
 
 def test_gradients_are_scaled_and_the_loss_is_not():
-    h, table, labels = case(4, 9)
+    h, table, labels = random_case(4, 9)
     one, half = (fused_bce(h, table, positives_of(labels), scale=s) for s in (1.0, 0.5))
     assert one.loss_sum == half.loss_sum
     torch.testing.assert_close(one.embedding * 0.5, half.embedding)
 
 
 def test_batch_terms_and_penalties_against_autograd():
-    """loss + lambda1 * sum(W^2) + lambda2 * sum(V^2), every parameter's gradient (method)."""
-    h, table, labels = case(6, 40, n_batches=3)
+    """Loss + lambda1 * sum(W^2) + lambda2 * sum(V^2), every parameter's gradient (method)."""
+    h, table, labels = random_case(6, 40, n_batches=3)
     l2_cells, l2_batch = 1e-2, 3e-2
     layer = CellLayer(40, E, batch=table.batch, n_batches=3)
     with torch.no_grad():
@@ -113,7 +85,7 @@ def test_batch_terms_and_penalties_against_autograd():
 def test_memory_does_not_grow_with_cells():
     """No B x N array: every tensor made inside is a tile, a table or smaller."""
     n_cells, tile = 20_000, 500
-    h, table, _ = case(64, n_cells, density=0)
+    h, table, _ = random_case(64, n_cells, density=0)
     nothing = Positives(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long))
     largest = 0
 

@@ -108,6 +108,29 @@ def test_more_epochs_go_on_where_it_stopped(atlas_url, tmp_path):
     assert again.stopped_because == "all 4 epochs are done"
 
 
+def test_a_metrics_file_behind_its_checkpoint_is_mended(atlas_url, tmp_path):
+    """A kill between publishing the last checkpoint and copying its records."""
+    model = str(tmp_path / "m")
+    history = atlasbasset.train(atlas_url, out=model, config=config(epochs=2)).history
+    urls.write_bytes(urls.join(model, "metrics.jsonl"), b"")
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=2))
+    assert metrics_of(model) == list(history)
+
+
+def test_a_remote_model_that_was_never_finished_is_begun_again(atlas_url, monkeypatch):
+    def die(*_args):
+        raise Killed
+
+    model = "memory://models/unfinished"
+    with monkeypatch.context() as patch:
+        patch.setattr("atlasstore.model_store.anndata_io.finish", die)
+        patch.setattr("atlasstore.staging.urls.delete", lambda _url: None)  # as after kill -9
+        with pytest.raises(Killed):
+            atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
+    atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
+    assert len(metrics_of(model)) == 1
+
+
 def test_the_stopping_rule(atlas_url, tmp_path):
     """With a rise of at least 1 asked for, the first epoch stays the best."""
     report = atlasbasset.train(
@@ -212,8 +235,14 @@ def test_configuration_round_trip_and_unknown_keys():
     assert TrainConfig.from_json(json.loads(json.dumps(settings.as_json()))) == settings
     with pytest.raises(UserInputError, match="unknown settings epoch;"):
         TrainConfig.from_json({"epoch": 3})
-    with pytest.raises(UserInputError, match="epochs must be above 0"):
-        replace(settings, epochs=0)
+    for changes, message in (
+        ({"epochs": 0}, "epochs must be above 0"),
+        ({"beta1": 1.5}, "beta1 must be in"),
+        ({"compute": "fp8"}, "compute must be one of auto, bf16, fp32"),
+        ({"checkpoint_s": -1}, "checkpoint_s must be 0 or more"),
+    ):
+        with pytest.raises(UserInputError, match=message):
+            replace(settings, **changes)
 
 
 def test_a_worker_alone_needs_no_launcher(atlas_url, tmp_path):

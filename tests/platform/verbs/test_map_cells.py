@@ -145,7 +145,7 @@ def test_another_window_is_refused(model, truth, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"l2": 0.0}, "l2 must be above 0"), ({"split": "rest"}, "There is no split 'rest'")],
+    [({"l2": 0.0}, "l2 must be above 0"), ({"split": "rest"}, "split must be one of")],
 )
 def test_bad_options_get_one_sentence(model, atlas, tmp_path, options, message):
     with pytest.raises(UserInputError, match=message):

@@ -1,0 +1,252 @@
+"""The whole main path from and to S3: a server on loopback, spoken to over HTTP by s3fs.
+
+Every store is compared with the same work done on local disk.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import warnings
+from types import SimpleNamespace
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import atlasbasset
+import atlasstore
+from atlasbasset.engine.events import EpochEnd, StepDone
+from atlasstore import urls
+from atlasstore.atlas import Atlas
+from atlasstore.errors import CorruptStoreError, StoreExistsError
+from atlasstore.events import Progress
+from atlasstore.model_store import ModelStore
+from small_atlas import make_peaks, random_chromosomes, write_fasta
+from tiny import WINDOW, config
+
+pytestmark = pytest.mark.s3
+
+BUCKET = "s3://bucket"
+N_CELLS, N_PEAKS = 32, 60
+FIGURES = ("epoch", "loss", "penalty", "train_auroc", "valid_auroc_per_cell")
+SETTINGS = config(epochs=2, checkpoint_s=0.0)  # a checkpoint after every step
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("s3")
+
+
+@pytest.fixture(scope="module")
+def environment(folder):
+    """No setting, profile or cache of whoever runs the tests: nothing can reach a real bucket."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_CONFIG_FILE", str(folder / "no-config"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "no-credentials"))
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def s3(environment):
+    """The file system of an S3 server that holds one empty bucket."""
+    from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    S3FileSystem.clear_instance_cache()  # one made earlier would keep the endpoint of its making
+    fs, bucket = urls.filesystem(BUCKET)
+    fs.mkdir(bucket)
+    yield fs
+    fs.rm(bucket, recursive=True)
+    with warnings.catch_warnings():  # zarr's sessions are closed by garbage collection, which warns
+        warnings.simplefilter("ignore", ResourceWarning)
+        S3FileSystem.clear_instance_cache()
+        gc.collect()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def inputs(folder, s3):
+    """Counts in the bucket and on disk, and a genome on disk."""
+    rng = np.random.default_rng(11)
+    counts = rng.poisson(0.3, (N_CELLS, N_PEAKS)).astype(np.float32)
+    names = [f"cell{i}" for i in range(N_CELLS)]
+    kinds = pd.DataFrame({"kind": ["gut", "skin"] * (N_CELLS // 2)}, index=names)
+    table = anndata.AnnData(sparse.csr_matrix(counts), obs=kinds, var=make_peaks(N_PEAKS))
+    table.write_h5ad(folder / "counts.h5ad")
+    s3.put(str(folder / "counts.h5ad"), f"{BUCKET}/counts.h5ad")
+    chromosomes = random_chromosomes(rng, {"chrI": 15_500, "chrII": 15_500})
+    return SimpleNamespace(
+        s3=f"{BUCKET}/counts.h5ad",
+        local=folder / "counts.h5ad",
+        genome=write_fasta(folder / "genome.fa", chromosomes),
+    )
+
+
+def preprocess(counts, inputs, out, **options):
+    return atlasstore.preprocess(counts, genome=inputs.genome, out=out, window_bp=WINDOW, **options)
+
+
+@pytest.fixture(scope="module")
+def atlas(inputs):
+    """Made from counts in S3, in S3."""
+    report = preprocess(inputs.s3, inputs, f"{BUCKET}/atlas.zarr")
+    return SimpleNamespace(url=f"{BUCKET}/atlas.zarr", report=report)
+
+
+@pytest.fixture(scope="module")
+def local_atlas(inputs, folder):
+    preprocess(inputs.local, inputs, folder / "atlas.zarr")
+    return folder / "atlas.zarr"
+
+
+@pytest.fixture(scope="module")
+def local_run(local_atlas, folder):
+    """Trained on disk without a disturbance."""
+    return atlasbasset.train(local_atlas, out=folder / "model.zarr", config=SETTINGS)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_at(event_type, n):
+    def on_event(event):
+        nonlocal n
+        n -= isinstance(event, event_type)
+        if n == 0:
+            raise Killed
+
+    return on_event
+
+
+def train_until_killed(atlas, model, steps):
+    with pytest.raises(Killed):
+        atlasbasset.train(
+            atlas.url, out=model, config=SETTINGS, on_event=killed_at(StepDone, steps)
+        )
+
+
+@pytest.fixture(scope="module")
+def trained(atlas):
+    """Trained from S3 to S3, interrupted within each epoch."""
+    model = f"{BUCKET}/model.zarr"
+    train_until_killed(atlas, model, 3)
+    begun = ModelStore.open(model).newest().state
+    train_until_killed(atlas, model, 2)
+    report = atlasbasset.train(atlas.url, out=model, config=SETTINGS)
+    return SimpleNamespace(url=model, report=report, begun=begun)
+
+
+def figures(history):
+    return [[record[name] for name in FIGURES] for record in history]
+
+
+def read_anndata(url):
+    return anndata.read_zarr(urls.zarr_store(url, read_only=True))
+
+
+def test_atlas_equals_the_local_one(atlas, local_atlas, inputs, s3):
+    opened, local = Atlas.open(atlas.url), Atlas.open(local_atlas)
+    opened.verify()
+    pd.testing.assert_frame_equal(opened.obs, local.obs)
+    pd.testing.assert_frame_equal(opened.var, local.var)
+    np.testing.assert_array_equal(
+        opened.sequence_codes(0, opened.n_peaks), local.sequence_codes(0, local.n_peaks)
+    )
+    assert (opened.to_anndata().X != local.to_anndata().X).nnz == 0
+    assert opened.block_positives == local.block_positives
+    s3.invalidate_cache()
+    assert atlas.report.stored_bytes == s3.du(atlas.url) > 0
+    with pytest.raises(StoreExistsError, match="exists already"):
+        preprocess(inputs.s3, inputs, atlas.url)
+
+
+def test_lost_objects_are_found(atlas, s3):
+    damaged = f"{BUCKET}/damaged.zarr"
+    s3.copy(atlas.url, damaged, recursive=True)
+    Atlas.open(damaged).verify()
+    lost = next(p for p in s3.find(damaged) if "/indices/c/" in p)
+    s3.rm(lost)
+    with pytest.raises(CorruptStoreError):
+        Atlas.open(damaged).verify()
+
+
+def test_interrupted_preprocess_leaves_nothing(inputs, s3):
+    out = f"{BUCKET}/half.zarr"
+    with pytest.raises(Killed):
+        preprocess(inputs.s3, inputs, out, on_event=killed_at(Progress, 4))
+    s3.invalidate_cache()
+    assert s3.find(out) == []
+
+
+def test_resumed_training_equals_undisturbed_local_training(trained, local_run):
+    assert trained.begun["total_steps"] == 2
+    assert figures(trained.report.history) == figures(local_run.history)
+    assert urls.list_names(f"{trained.url}/checkpoints") == urls.list_names(
+        f"{local_run.model}/checkpoints"
+    )
+    for name in ("embedding", "intercept"):
+        tables = [
+            ModelStore.open(url).newest().rows(f"cells/{name}", 0, N_CELLS)
+            for url in (trained.url, local_run.model)
+        ]
+        np.testing.assert_array_equal(*tables)
+
+
+def test_embed(trained):
+    embedded = atlasbasset.embed(trained.url, out=f"{BUCKET}/cells.zarr")
+    read = read_anndata(f"{BUCKET}/cells.zarr")
+    np.testing.assert_array_equal(read.obsm["X_scbasset"], embedded.obsm["X_scbasset"])
+    pd.testing.assert_frame_equal(read.obs, embedded.obs)
+
+
+def test_evaluate(trained, atlas, local_run, local_atlas):
+    options = {"label_key": "kind", "ks": (5,), "split": "train"}
+    found = atlasbasset.evaluate(trained.url, atlas.url, **options).as_json()
+    local = atlasbasset.evaluate(local_run.model, local_atlas, **options).as_json()
+    for name in ("prediction", "labels", "depth_correlation"):
+        assert found[name] == local[name] is not None
+
+
+def test_denoise(trained, atlas, local_run, local_atlas, folder):
+    result = f"{BUCKET}/result.zarr"
+    atlasbasset.denoise(trained.url, atlas.url, out=result)
+    atlasbasset.denoise(local_run.model, local_atlas, out=folder / "result.zarr")
+    read, local = read_anndata(result), anndata.read_zarr(folder / "result.zarr")
+    assert read.shape == (N_CELLS, Atlas.open(atlas.url).n_peaks)
+    np.testing.assert_array_equal(read.X, local.X)
+    assert list(read.obs_names) == list(local.obs_names)
+    np.testing.assert_array_equal(read.varm["scbasset_sequence"], local.varm["scbasset_sequence"])
+
+
+def test_two_processes_train_from_and_to_s3(atlas, local_run):
+    """To rounding: two workers add float32 in another order than one."""
+    events = []
+    report = atlasbasset.train(
+        atlas.url,
+        out=f"{BUCKET}/two.zarr",
+        config=SETTINGS,
+        workers=2,
+        launcher="process",
+        on_event=events.append,
+    )
+    losses = [[r["loss"] for r in history] for history in (report.history, local_run.history)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    told = [event.record["epoch"] for event in events if isinstance(event, EpochEnd)]
+    assert told == [1, 2]
