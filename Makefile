@@ -28,7 +28,7 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python benchmarks/training_speed.py
+	OMP_WAIT_POLICY=PASSIVE THP_MEM_ALLOC_ENABLE=1 $(BIN)/python benchmarks/training_speed.py
 
 clean:
 	rm -rf $(VENV) demo runs

@@ -119,8 +119,10 @@ def check_chunks(array: zarr.Array, *, url: str) -> None:
         )
 
 
-def check_group(group: zarr.Group, *, url: str) -> None:
-    """Do `check_chunks` for every array of `group`, at any depth; `group` is the store's root."""
-    for _, member in group.members(max_depth=None):
-        if isinstance(member, zarr.Array) and member.ndim:
-            check_chunks(member, url=url)
+def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array]:
+    """Do `check_chunks` for every array of `group`, at any depth but scalars, and return them."""
+    members = [member for _, member in group.members(max_depth=None)]
+    found = [member for member in members if isinstance(member, zarr.Array) and member.ndim]
+    for array in found:
+        check_chunks(array, url=url)
+    return found

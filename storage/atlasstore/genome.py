@@ -2,8 +2,9 @@
 
 An index beside the FASTA (``.fai``, and ``.gzi`` for bgzip) is used when it is not older than the
 FASTA. Otherwise one is built once in the user's cache folder: nothing is written beside a genome,
-which often lies on a shared, read-only disk. The last line may lack its newline. A FASTA cut off at the end of a line cannot be told
-from a whole one unless an index beside it says so; a cut bgzip file can, and is refused.
+which often lies on a shared, read-only disk. The last line may lack its newline. A FASTA cut off at
+the end of a line cannot be told from a whole one unless an index beside it says so; a cut bgzip
+file can, and is refused.
 """
 
 from __future__ import annotations
@@ -195,8 +196,8 @@ def _check_whole(fasta: Path, faidx: pyfaidx.Faidx) -> None:
     short = [str(name) for name, record in faidx.index.items() if _end(record) > size]
     if short:
         raise GenomeError(
-            f"{fasta} is cut off: its index names bases of {short[0]} past the end of the file; copy "
-            "the FASTA again, or delete the .fai beside it if that is of another genome."
+            f"{fasta} is cut off: its index names bases of {short[0]} past the file's end; copy the "
+            "FASTA again, or delete the .fai beside it if that is of another genome."
         )
 
 

@@ -9,8 +9,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import zarr
-
 from atlasstore import anndata_io, arrays, formats, urls
 from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError
@@ -114,11 +112,11 @@ def _verify_model(model: ModelStore, on_event: Subscriber) -> None:
 
 def _cell_tables(checkpoint: Checkpoint) -> list[str]:
     """Return the names of all cell tables, each of them stored whole; two are always there."""
-    group = urls.open_group(checkpoint.url)
-    arrays.check_group(group, url=checkpoint.url)
-    members = group.members(max_depth=None)
-    found = {name for name, member in members if isinstance(member, zarr.Array)}
-    return sorted(found | {"cells/embedding", "cells/intercept"})
+    group, found = urls.open_group(checkpoint.url), {"cells/embedding", "cells/intercept"}
+    for name in urls.list_names(checkpoint.url):
+        if name in group:  # tensor files and the manifest are not
+            found |= {table.path for table in arrays.check_group(group[name], url=checkpoint.url)}
+    return sorted(found)
 
 
 def _check_rows(n_rows: int, expected: int, place: str) -> None:

@@ -74,7 +74,7 @@ def test_duplicates_are_named_and_overlaps_are_fine():
     twice = pd.concat([peaks, peaks.iloc[[2, 4]].set_axis(["second", "other"])])
     with pytest.raises(PeaksError, match=r"2 peaks repeat .* are named chrI:400-700, second;"):
         refuse_duplicates(twice)
-    with pytest.raises(PeaksError, match="^1 peak repeats the"):
+    with pytest.raises(PeaksError, match=r"^1 peak repeats the"):
         refuse_duplicates(twice.iloc[:-1])
 
 

@@ -1,0 +1,58 @@
+"""README and docs: links lead somewhere, commands would be accepted, nothing was left to fill in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from atlasjobs.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(text: str) -> list[list[str]]:
+    """Argument lists of lines in code blocks that begin with the program's name."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    called = [re.match(r"(?:\.venv/bin/)?atlasbasset (.*)", line.strip()) for line in lines]
+    return [shlex.split(found[1], comments=True) for found in called if found]
+
+
+def accept(arguments: list[str]) -> None:
+    """Parse as the program would, without running."""
+    command = typer.main.get_command(app)
+    if arguments[0].startswith("-") or "--help" in arguments or "VERB" in arguments:
+        return
+    parent = command.make_context("atlasbasset", list(arguments))
+    verb = command.get_command(parent, arguments[0])
+    assert verb is not None, f"no verb {arguments[0]}"
+    verb.make_context(arguments[0], arguments[1:], parent=parent)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_would_be_accepted(page):
+    for arguments in commands(page.read_text()):
+        accept(arguments)
+
+
+def test_commands_are_found_and_a_wrong_one_is_refused():
+    assert len(commands((ROOT / "README.md").read_text())) >= 4
+    with pytest.raises(Exception, match="--no-such"):
+        accept(["train", "a", "--out", "b", "--no-such", "1"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_left_to_fill_in(page):
+    assert not re.search(r"\b[A-Z]+_(TABLE|ROWS|FIGURE)\b|\bTODO\b|\bTBD\b", page.read_text())
