@@ -196,8 +196,8 @@ def _check_whole(fasta: Path, faidx: pyfaidx.Faidx) -> None:
     short = [str(name) for name, record in faidx.index.items() if _end(record) > size]
     if short:
         raise GenomeError(
-            f"{fasta} is cut off: its index names bases of {short[0]} past the file's end; copy the "
-            "FASTA again, or delete the .fai beside it if that is of another genome."
+            f"{fasta} is cut off: its index names bases of {short[0]} past the file's end; copy "
+            "the FASTA again, or delete the .fai beside it if that is of another genome."
         )
 
 

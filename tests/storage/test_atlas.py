@@ -327,7 +327,7 @@ def test_missing_sequences_are_an_error_not_unknown_bases(
     file = tmp_path / "a.zarr/sequence/c.1.0.0"
     file.unlink() if damage == "delete" else file.write_bytes(b"")
     np.testing.assert_array_equal(atlas.sequence_codes(0, 16), codes[:16])
-    with pytest.raises(CorruptStoreError, match="sequence has 2 of its 3"):
+    with pytest.raises(CorruptStoreError, match=r"sequence( has 2 of its 3|, rows 15 to 17)"):
         atlas.sequence_codes(15, 17)
 
 
