@@ -1,4 +1,4 @@
-"""README and docs: links lead somewhere, commands would be accepted, nothing was left to fill in."""
+"""README and docs: links lead somewhere, commands would be accepted, nothing is left to fill in."""
 
 from __future__ import annotations
 
