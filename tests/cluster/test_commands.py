@@ -52,6 +52,7 @@ def commands(configs: Path, root: Path, manifests: dict[str, dict[str, Any]]) ->
 def accept(arguments: list[str]) -> None:
     """Parse as `atlasbasset ARGUMENTS` would, without running; raise what it would raise."""
     import typer.main
+
     from atlasjobs.cli import app
 
     command = typer.main.get_command(app)
