@@ -6,7 +6,6 @@ credential or an endpoint override (``AWS_ENDPOINT_URL``) is dealt with once.
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,10 +129,7 @@ def write_bytes(url: str | Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # the new name must never stand for content still in memory
+        partial.write_bytes(content)
         partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
