@@ -29,7 +29,7 @@ from atlasstore.staging import staged
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 from tiny import WINDOW, config
 
-pytestmark = pytest.mark.s3
+pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]  # one server, one training for all
 
 BUCKET = "s3://bucket"
 N_CELLS, N_PEAKS = 8, 40  # every block, table and step costs requests
@@ -99,8 +99,8 @@ def inputs(folder, s3):
     )
 
 
-def preprocess(counts, inputs, out, **options):
-    return atlasstore.preprocess(counts, genome=inputs.genome, out=out, window_bp=WINDOW, **options)
+def preprocess(counts, inputs, out):
+    return atlasstore.preprocess(counts, genome=inputs.genome, out=out, window_bp=WINDOW)
 
 
 @pytest.fixture(scope="module")
