@@ -16,12 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from atlasbasset.core.activation import activate
-from atlasbasset.core.convolution import (
-    channel_multiple,
-    convolve,
-    convolve_bases,
-    pad_channels,
-)
+from atlasbasset.core.convolution import convolve, convolve_bases, pad_channels
 from atlasbasset.core.norm_pool import Reduce, norm_pool_activate, norm_pool_activate_frozen
 
 if TYPE_CHECKING:
@@ -223,8 +218,3 @@ def _summed(value: Tensor, reduce: Reduce | None) -> Tensor:
         return value
     summed: Tensor = _SumOverWorkers.apply(value, reduce)
     return summed
-
-
-def padded_channels(channels: int, dtype: torch.dtype) -> int:
-    """Return how many channels a layer of `channels` has inside a step of `dtype`."""
-    return channels + -channels % channel_multiple(dtype)
