@@ -15,11 +15,12 @@ import numpy as np
 import peers
 import torch
 
+from atlasbasset.core.cell_adam import CellAdam
 from atlasbasset.core.cells import CellLayer
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.loss import Positives
 from atlasbasset.core.runtime import LocalRuntime
-from atlasbasset.core.step import Batch, Learner
+from atlasbasset.core.step import Batch, Learner, StepPace
 from atlasbasset.core.trunk import Trunk
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ def our_step(codes: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> C
     config = TrunkConfig()
     trunk, cells = Trunk.initialised(config, seed=0), CellLayer(labels.shape[1], 32)
     cells.initialise([(0, labels.shape[1])], seed=0)
-    own = [*trunk.parameters(), cells.embedding, cells.intercept]
+    adam = {"betas": (0.95, 0.9995), "eps": 1e-7}
     learner = Learner(
         trunk=trunk,
         cells=cells,
-        optimizer=torch.optim.Adam(own, lr=0.01, betas=(0.95, 0.9995), eps=1e-7, fused=True),
+        optimizer=torch.optim.Adam(trunk.parameters(), lr=0.01, fused=True, **adam),
+        cell_optimizer=CellAdam(cells, **adam),
         n_cells_total=labels.shape[1],
         compute_dtype=dtype,
     )
@@ -45,7 +47,7 @@ def our_step(codes: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> C
     shift, reverse = torch.randint(-FLANK, FLANK + 1, (BATCH,)), torch.rand(BATCH) < 0.5
     batch = Batch(codes, shift, reverse, torch.rand(BATCH, 32) > 0.2, Positives(cell, row))
     runtime = LocalRuntime(torch.device("cpu"))
-    return lambda: learner.step(batch, runtime) and None
+    return lambda: learner.step(batch, runtime, StepPace(0.01, visits=1)) and None
 
 
 def main() -> None:

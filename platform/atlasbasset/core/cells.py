@@ -2,11 +2,12 @@
 
 A worker holds the cells of its own blocks; batch tables are small and held by all. Starting values
 are drawn block by block from (seed, block), so they do not depend on how many workers there are.
+A step may act on some of the cells only: a `Tiles` of runs names them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,26 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.loss import LossAndGradients
 
-__all__ = ["CellLayer"]
+__all__ = ["CellGradients", "CellLayer", "Tiles", "rows_of"]
+
+Tiles = tuple[slice, ...] | None
+"""The cells a step acts on: runs of this worker's rows, rising, or None for all."""
+
+
+class CellGradients(NamedTuple):
+    """Gradients of the cells a step acts on."""
+
+    embedding: Tensor
+    """(n, E)."""
+    intercept: Tensor
+    """(n,)."""
+
+
+def rows_of(table: Tensor, tiles: Tiles) -> Tensor:
+    """Return the rows of `tiles`: a copy, or `table` itself for all."""
+    if tiles is None:
+        return table
+    return torch.cat([table[tile] for tile in tiles]) if tiles else table[:0]
 
 
 class CellLayer(nn.Module):
@@ -62,35 +82,48 @@ class CellLayer(nn.Module):
         if self.batch_embedding.numel():
             he_normal_(self.batch_embedding, fan_in, generator)
 
-    def table(self) -> CellTable:
-        """Return the layer as the loss sees it, without gradients."""
-        own = self.embedding.detach(), self.intercept.detach()
+    def table(self, tiles: Tiles = None) -> CellTable:
+        """Return the cells of `tiles` as the loss sees them, without gradients."""
+        own = rows_of(self.embedding.detach(), tiles), rows_of(self.intercept.detach(), tiles)
         if self.batch is None:
             return CellTable(*own)
         shared = self.batch_embedding.detach(), self.batch_intercept.detach()
-        return CellTable(*own, self.batch, *shared)
+        return CellTable(*own, rows_of(self.batch, tiles), *shared)
 
     @torch.no_grad()
     def penalty(self, l2_cells: float, l2_batch: float) -> tuple[Tensor, Tensor]:
         """Return ``l2_cells * sum(W^2)`` of this worker's cells and ``l2_batch * sum(V^2)``."""
+        if not l2_cells and not l2_batch:
+            zero = torch.zeros((), dtype=torch.float64, device=self.embedding.device)
+            return zero, zero
         own = self.embedding.square().sum(dtype=torch.float64) * l2_cells
         return own, self.batch_embedding.square().sum(dtype=torch.float64) * l2_batch
 
     @torch.no_grad()
-    def set_gradients(self, found: LossAndGradients, *, l2_cells: float) -> None:
+    def gradients(
+        self, found: LossAndGradients, table: CellTable, *, l2_cells: float
+    ) -> CellGradients:
         """Turn gradients of the effective table into those of the parameters.
 
-        A batch's row collects the sum over its cells held *here*: sum it over workers afterwards.
-        The batch penalty's share is added by `add_batch_penalty`, once, after that sum.
+        A batch's row collects, in ``.grad``, the sum over its cells held *here*: sum it over
+        workers afterwards. The batch penalty's share is added by `add_batch_penalty`, once, after
+        that sum.
+
+        Parameters
+        ----------
+        found
+            Of `table`, whose memory is taken over.
+        l2_cells
+            The weight times how much more than itself a cell stands for in this step.
         """
-        if self.batch is not None:
+        if table.batch is not None:
             zeros = torch.zeros_like(self.batch_embedding), torch.zeros_like(self.batch_intercept)
-            self.batch_embedding.grad = zeros[0].index_add_(0, self.batch, found.embedding)
-            self.batch_intercept.grad = zeros[1].index_add_(0, self.batch, found.intercept)
-        self.embedding.grad = found.embedding
+            self.batch_embedding.grad = zeros[0].index_add_(0, table.batch, found.embedding)
+            self.batch_intercept.grad = zeros[1].index_add_(0, table.batch, found.intercept)
+        embedding = found.embedding
         if l2_cells:
-            self.embedding.grad.add_(self.embedding, alpha=2 * l2_cells)
-        self.intercept.grad = found.intercept
+            embedding.add_(table.embedding, alpha=2 * l2_cells)
+        return CellGradients(embedding, found.intercept)
 
     @torch.no_grad()
     def add_batch_penalty(self, l2_batch: float) -> None:

@@ -98,6 +98,7 @@ def solve_cells(
     l2: float,
     intercept_l2: float = 1e-6,
     start: tuple[Tensor, Tensor] | None = None,
+    prior: Tensor | None = None,
     tolerance: float = 1e-5,
     max_iterations: int = 50,
     tile_cells: int = TILE_CELLS,
@@ -120,6 +121,9 @@ def solve_cells(
     start
         (embedding (N, E), intercept (N,)) to begin with; by default zero, and the logit of the
         cell's share of open peaks.
+    prior
+        (N, E) what each embedding is held to: the penalty is ``l2 / 2 |w - prior|^2``; by default
+        zero.
     tolerance
         A cell has converged when its gradient's norm is at most this times its open peaks (at
         least 1). 1e-5 is within reach of float32; use 1e-10 and less with float64.
@@ -143,11 +147,12 @@ def solve_cells(
     _check(h_PE, open_sums_NF, l2, intercept_l2)
     problem = _problem(h_PE.to(dtype), (l2, intercept_l2), tile_peaks, tolerance, max_iterations)
     sums = open_sums_NF.to(h_PE.device, torch.float64)
+    pull = torch.zeros_like(sums[:, :-1]) if prior is None else l2 * prior.to(sums)
     tiles = []
     for first in range(0, len(sums), tile_cells):
         cells = slice(first, first + tile_cells)
         begun = None if start is None else (start[0][cells], start[1][cells])
-        tiles.append(_solve_tile(problem, sums[cells], begun))
+        tiles.append(_solve_tile(problem, sums[cells], pull[cells], begun))
     return SolvedCells(*(torch.cat(parts) for parts in zip(*tiles, strict=True)))
 
 
@@ -191,10 +196,15 @@ def _problem(
 
 
 def _solve_tile(
-    problem: _Problem, raw_sums_nF: Tensor, start: tuple[Tensor, Tensor] | None
+    problem: _Problem,
+    raw_sums_nF: Tensor,
+    pull_nE: Tensor,
+    start: tuple[Tensor, Tensor] | None,
 ) -> SolvedCells:
     n_open = raw_sums_nF[:, -1]
-    sums = torch.cat([raw_sums_nF[:, :-1] - n_open[:, None] * problem.mean_E, n_open[:, None]], 1)
+    centred = raw_sums_nF[:, :-1] - n_open[:, None] * problem.mean_E
+    # a penalty held to a prior differs from one held to zero by a linear term, as the labels do
+    sums = torch.cat([centred + pull_nE, n_open[:, None]], 1)
     points = _evaluate(problem, _first(problem, n_open, start), sums)
     iterations, converged = _iterate(problem, points, sums, from_zero=start is None)
     embedding = points.x_nF[:, :-1]
@@ -203,7 +213,7 @@ def _solve_tile(
         intercept=points.x_nF[:, -1] - embedding @ problem.mean_E,
         iterations=iterations,
         gradient_norm=points.gradient_nF.norm(dim=1),
-        objective=points.value_n,
+        objective=points.value_n + pull_nE.square().sum(1) / (2 * problem.penalty_F[0]),
         converged=converged,
         one_class=(n_open == 0) | (n_open == problem.n_peaks),
     )

@@ -4,6 +4,10 @@ Every worker embeds its share of the batch's peaks; all embeddings (B x E) are g
 takes loss and gradients of all B peaks against its own cells; the gradients of the embeddings are
 summed, and each worker pushes its own share back through its trunk; the trunk's gradients are
 summed. With batch statistics summed as well (`Reduce`), W workers do what one does, to rounding.
+
+A step may meet a sample of the cells only, one in `one_in`: each then counts `one_in` fold, so that
+loss and gradients are unbiased estimates of those over all cells, and all other cells and their
+moments stay as they are.
 """
 
 from __future__ import annotations
@@ -20,11 +24,12 @@ from atlasbasset.core.runtime import gather_rows, reducer, share_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from atlasbasset.core.cells import CellLayer
+    from atlasbasset.core.cell_adam import CellAdam
+    from atlasbasset.core.cells import CellGradients, CellLayer, Tiles
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.trunk import Trunk
 
-__all__ = ["Batch", "Learner", "StepLoss"]
+__all__ = ["Batch", "Learner", "StepLoss", "StepPace"]
 
 
 class Batch(NamedTuple):
@@ -39,7 +44,21 @@ class Batch(NamedTuple):
     keep: Tensor
     """bool (B, E): bottleneck units that survive dropout."""
     positives: Positives
-    """Open pairs of the batch and this worker's cells."""
+    """Open pairs of the batch and this worker's cells of `tiles`, counted in their order."""
+    tiles: Tiles = None
+    """This worker's cells that the step meets; None for all."""
+    one_in: int = 1
+    """One in how many cells the step meets, over all workers."""
+
+
+class StepPace(NamedTuple):
+    """How far a step goes."""
+
+    learning_rate: float
+    visits: int
+    """How often the step's cells have been met, this step included."""
+    train_trunk: bool = True
+    """False while the trunk is frozen: cells alone move, the trunk as in use (`Trunk.eval`)."""
 
 
 class StepLoss(NamedTuple):
@@ -53,11 +72,13 @@ class StepLoss(NamedTuple):
 
 @dataclass(frozen=True)
 class Learner:
-    """Parameters, their optimiser, and the step that moves them."""
+    """Parameters, their optimisers, and the step that moves them."""
 
     trunk: Trunk
     cells: CellLayer
     optimizer: torch.optim.Optimizer
+    """Of what every worker holds whole: the trunk and the batch tables."""
+    cell_optimizer: CellAdam
     n_cells_total: int
     """N over all workers."""
     compute_dtype: torch.dtype
@@ -65,23 +86,38 @@ class Learner:
     l2_cells: float = 0.0
     l2_batch: float = 0.0
 
-    def step(self, batch: Batch, runtime: Runtime) -> StepLoss:
+    def step(self, batch: Batch, runtime: Runtime, pace: StepPace) -> StepLoss:
         """Take one optimiser step; every worker calls it with the same rows."""
         n_rows = batch.codes.shape[0]
         share = share_of(n_rows, runtime.rank, runtime.world)
-        self.trunk.train()
+        self.trunk.train(pace.train_trunk)
         self.optimizer.zero_grad(set_to_none=True)
-        own = self._embed(batch, share, runtime)
+        with torch.set_grad_enabled(pace.train_trunk):
+            own = self._embed(batch, share, runtime)
         h = gather_rows(own.detach(), share, n_rows, runtime)
-        scale = 1.0 / (n_rows * self.n_cells_total)
-        found = fused_bce(h, self.cells.table(), batch.positives, scale=scale)
-        own.backward(runtime.sum_(found.h)[share])
+        table = self.cells.table(batch.tiles)
+        scale = batch.one_in / (n_rows * self.n_cells_total)
+        found = fused_bce(h, table, batch.positives, scale=scale)
+        grad_h = runtime.sum_(found.h)
+        if pace.train_trunk:
+            own.backward(grad_h[share])
         own_penalty, batch_penalty = self.cells.penalty(self.l2_cells, self.l2_batch)
-        self.cells.set_gradients(found, l2_cells=self.l2_cells)
+        gradients = self.cells.gradients(found, table, l2_cells=batch.one_in * self.l2_cells)
+        self._move(gradients, batch, runtime, pace)
+        penalty = own_penalty + batch_penalty / runtime.world
+        return StepLoss(found.loss_sum * batch.one_in, penalty)
+
+    def _move(
+        self, gradients: CellGradients, batch: Batch, runtime: Runtime, pace: StepPace
+    ) -> None:
         _sum_gradients([*self.trunk.parameters(), *self.cells.shared_parameters()], runtime)
         self.cells.add_batch_penalty(self.l2_batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = pace.learning_rate
         self.optimizer.step()
-        return StepLoss(found.loss_sum, own_penalty + batch_penalty / runtime.world)
+        self.cell_optimizer.step(
+            gradients, batch.tiles, visits=pace.visits, learning_rate=pace.learning_rate
+        )
 
     def _embed(self, batch: Batch, share: slice, runtime: Runtime) -> Tensor:
         window_bp = self.trunk.config.window_bp
@@ -103,6 +139,8 @@ def _sum_gradients(parameters: list[nn.Parameter], runtime: Runtime) -> None:
     if runtime.world == 1:
         return
     grads = [p.grad for p in parameters if p.grad is not None]
+    if not grads:
+        return
     flat = runtime.sum_(torch.cat([g.flatten() for g in grads]))
     for grad, summed in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
         grad.copy_(summed.view_as(grad))

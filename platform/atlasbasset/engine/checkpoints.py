@@ -1,45 +1,110 @@
-"""A learner to and from a model store; each worker writes and reads the rows of its own cells."""
+"""A learner to and from a model store; each worker writes and reads the rows of its own cells.
+
+Saving copies the values and lets a thread write them while training goes on. When every worker has
+written its part, rank 0 publishes: between training steps, as all workers must agree that they are
+done (`Saver.settle`). A kill before that leaves the checkpoint before.
+"""
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
+    from torch.optim.swa_utils import AveragedModel
 
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.state import RunState
-    from atlasstore.model_store import Checkpoint, ModelStore
+    from atlasstore.model_store import Checkpoint, CheckpointWriter, ModelStore
 
-__all__ = ["cells_from", "load_learner", "save_learner", "trunk_from"]
+__all__ = ["Saver", "cells_from", "load_average", "load_learner", "trunk_from"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
+Arrays = dict[str, np.ndarray[Any, Any]]
 
-def save_learner(
-    learner: Learner, state: RunState, store: ModelStore, *, first_cell: int, runtime: Runtime
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A checkpoint that is being written."""
+
+    writer: CheckpointWriter
+    written: Future[None]
+    state: Mapping[str, Any]
+
+
+class Saver:
+    """Writes checkpoints of one learner; every worker has one and calls it at the same steps.
+
+    Parameters
+    ----------
+    store
+        The model.
+    first_cell
+        First of this worker's cells.
+    """
+
+    def __init__(self, store: ModelStore, *, first_cell: int, runtime: Runtime) -> None:
+        self._store, self._first_cell, self._runtime = store, first_cell, runtime
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: _Pending | None = None
+
+    def save(self, learner: Learner, state: RunState, average: AveragedModel | None) -> None:
+        """Begin a checkpoint of the values as they are now; waits for the one before."""
+        self.finish()
+        writer = self._store.write_checkpoint(state.total_steps)
+        rows = {name: _copy(t) for name, t in _cell_tables(learner).items()}
+        whole: dict[str, Arrays] = {}
+        if self._runtime.rank == 0:
+            writer.begin({name: tuple(t.shape[1:]) for name, t in rows.items()})
+            whole = _whole_tensors(learner, average)
+        self._runtime.barrier()
+        written = self._thread.submit(_write, writer, rows, self._first_cell, whole)
+        self._pending = _Pending(writer, written, state.as_json())
+
+    def finish(self) -> None:
+        """Wait until the checkpoint under way is published."""
+        if self._pending is not None:
+            self._pending.written.result()
+            self._runtime.barrier()
+            self._publish()
+
+    def written(self) -> bool:
+        """Whether this worker has nothing left to write of the checkpoint under way."""
+        return self._pending is None or self._pending.written.done()
+
+    def publish(self) -> None:
+        """Publish the checkpoint under way, which all workers have `written`."""
+        if self._pending is not None:
+            self._pending.written.result()
+            self._publish()
+
+    def close(self) -> None:
+        """Stop the thread; what it has not begun is dropped."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _publish(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None and self._runtime.rank == 0:
+            pending.writer.commit(pending.state)
+            self._store.write_metrics(pending.state["history"])
+
+
+def _write(
+    writer: CheckpointWriter, rows: Arrays, first_cell: int, whole: Mapping[str, Arrays]
 ) -> None:
-    """Write a checkpoint; every worker calls it, rank 0 publishes it at the end."""
-    writer = store.write_checkpoint(state.total_steps)
-    if runtime.rank == 0:
-        tables = {name: tuple(t.shape[1:]) for name, t in _cell_tables(learner).items()}
-        writer.begin(tables)
-    runtime.barrier()
-    for name, values in _cell_tables(learner).items():
-        writer.write_rows(name, first_cell, values.detach().cpu().numpy())
-    if runtime.rank == 0:
-        writer.write_tensors("trunk", _arrays(learner.trunk.state_dict()))
-        writer.write_tensors("optimizer", _arrays(_shared_moments(learner)))
-        if learner.cells.shared_parameters():
-            writer.write_tensors("batches", _arrays(_batch_tables(learner)))
-    runtime.barrier()
-    if runtime.rank == 0:
-        writer.commit(state.as_json())
-        store.write_metrics(state.as_json()["history"])
+    for name, values in rows.items():
+        writer.write_rows(name, first_cell, values)
+    for name, tensors in whole.items():
+        writer.write_tensors(name, tensors)
 
 
 def load_learner(learner: Learner, checkpoint: Checkpoint, *, first_cell: int) -> None:
@@ -59,12 +124,18 @@ def load_learner(learner: Learner, checkpoint: Checkpoint, *, first_cell: int) -
             values.copy_(stored[name])
 
 
+def load_average(average: AveragedModel, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's running average into `average`, where it holds one."""
+    if checkpoint.has_tensors("average"):
+        average.load_state_dict(_tensors(checkpoint.tensors("average")))
+
+
 def trunk_from(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Return the trunk's state dict."""
     return _tensors(checkpoint.tensors("trunk"))
 
 
-def cells_from(checkpoint: Checkpoint, n_cells: int) -> dict[str, np.ndarray[Any, Any]]:
+def cells_from(checkpoint: Checkpoint, n_cells: int) -> Arrays:
     """Return ``embedding`` (N, E) and ``intercept`` (N,), and the batch tables where there are."""
     tables = {
         name: checkpoint.rows(f"cells/{name}", 0, n_cells) for name in ("embedding", "intercept")
@@ -74,18 +145,27 @@ def cells_from(checkpoint: Checkpoint, n_cells: int) -> dict[str, np.ndarray[Any
     return tables
 
 
-def _cell_parameters(learner: Learner) -> dict[str, nn.Parameter]:
-    return {"embedding": learner.cells.embedding, "intercept": learner.cells.intercept}
-
-
 def _cell_tables(learner: Learner) -> dict[str, Tensor]:
     """Every per-cell table of the learner: parameters, then the optimiser's moments."""
-    tables: dict[str, Tensor] = {}
-    for name, parameter in _cell_parameters(learner).items():
-        tables[f"cells/{name}"] = parameter.detach()
-        for moment in _MOMENTS:
-            tables[f"optimizer/{name}/{moment}"] = learner.optimizer.state[parameter][moment]
-    return tables
+    cells = learner.cells
+    own = {"embedding": cells.embedding, "intercept": cells.intercept}
+    return {
+        **{f"cells/{name}": parameter.detach() for name, parameter in own.items()},
+        **{f"optimizer/{name}": t for name, t in learner.cell_optimizer.tables().items()},
+    }
+
+
+def _whole_tensors(learner: Learner, average: AveragedModel | None) -> dict[str, Arrays]:
+    """Everything that every worker holds whole, copied, by file."""
+    whole = {
+        "trunk": _arrays(learner.trunk.state_dict()),
+        "optimizer": _arrays(_shared_moments(learner)),
+    }
+    if learner.cells.shared_parameters():
+        whole["batches"] = _arrays(_batch_tables(learner))
+    if average is not None:
+        whole["average"] = _arrays(average.state_dict())
+    return whole
 
 
 def _batch_tables(learner: Learner) -> dict[str, Tensor]:
@@ -104,14 +184,16 @@ def _named_shared(learner: Learner) -> dict[str, nn.Parameter]:
 
 
 def _shared_moments(learner: Learner) -> dict[str, Tensor]:
-    """Moments of what every worker holds whole, and each parameter's step count."""
+    """Moments of what every worker holds whole, and each parameter's step count.
+
+    Parameters that no step has moved yet (a frozen trunk's) have neither: they count as zero.
+    """
     found: dict[str, Tensor] = {}
     for name, parameter in _named_shared(learner).items():
+        state = learner.optimizer.state.get(parameter) or _no_steps(parameter)
         for moment in _MOMENTS:
-            found[f"{name}.{moment}"] = learner.optimizer.state[parameter][moment]
-        found[f"{name}.step"] = learner.optimizer.state[parameter]["step"]
-    for name, parameter in _cell_parameters(learner).items():
-        found[f"cells.{name}.step"] = learner.optimizer.state[parameter]["step"]
+            found[f"{name}.{moment}"] = state[moment]
+        found[f"{name}.step"] = state["step"]
     return found
 
 
@@ -119,15 +201,21 @@ def _restore_moments_layout(learner: Learner) -> None:
     """Give the optimiser the state tensors that its first step would make."""
     for group in learner.optimizer.param_groups:
         for p in group["params"]:
-            state = learner.optimizer.state[p]
-            state["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
-            for moment in _MOMENTS:
-                state[moment] = torch.zeros_like(p)
+            learner.optimizer.state[p] = _no_steps(p)
 
 
-def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: t.detach().cpu().numpy() for name, t in tensors.items()}
+def _no_steps(parameter: Tensor) -> dict[str, Tensor]:
+    state = {"step": torch.zeros((), dtype=torch.float32, device=parameter.device)}
+    return state | {moment: torch.zeros_like(parameter.detach()) for moment in _MOMENTS}
 
 
-def _tensors(arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Tensor]:
+def _copy(tensor: Tensor) -> np.ndarray[Any, Any]:
+    return tensor.detach().to("cpu", copy=True).numpy()
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:
+    return {name: _copy(t) for name, t in tensors.items()}
+
+
+def _tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}

@@ -1,19 +1,41 @@
-"""A training run as one frozen, complete configuration; its defaults are the paper's recipe."""
+"""A training run as one frozen, complete configuration; its defaults are the paper's recipe.
+
+Other recipes (`TrainConfig.recipe`) are the same settings with other values.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from atlasbasset.core.config import TrunkConfig
 from atlasstore.errors import UserInputError
 
-__all__ = ["TrainConfig"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["RECIPES", "TrainConfig"]
 
 Compute = Literal["auto", "bf16", "fp32"]
+CellStart = Literal["random", "svd", "solve"]
+Schedule = Literal["constant", "cosine"]
+Recipe = Literal["fast", "paper"]
 
 # What may differ between the run that began a model and the one that goes on with it.
-_MAY_CHANGE = ("epochs", "patience", "checkpoint_s", "compute")
+_MAY_CHANGE = ("patience", "checkpoint_s", "compute")
+
+_CHOICES = {"compute": Compute, "cell_start": CellStart, "schedule": Schedule}
+_NOT_NEGATIVE = (
+    "l2_cells",
+    "l2_batch",
+    "max_shift_bp",
+    "checkpoint_s",
+    "seed",
+    "cells_per_step",
+    "solve_every",
+    "freeze_epochs",
+    "group_peaks",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +74,35 @@ class TrainConfig:
     checkpoint_s: float = 600.0
     """Seconds between checkpoints within an epoch; every epoch ends with one."""
     n_auroc_peaks: int = 1000
-    """Training peaks, a fixed seeded sample, on which the training auROC is measured."""
+    """Peaks of a split at most, a fixed seeded sample, on which an epoch's auROC is measured."""
     n_auroc_cells: int = 20_000
-    """Cells, evenly spaced, on which the validation auROC per peak is measured."""
+    """Cells at most, evenly spaced, on which an epoch's auROC is measured."""
+    cells_per_step: int = 0
+    """Cells that a step meets, about; 0 for all. See `atlasbasset.engine.cell_sampling`."""
+    cell_start: CellStart = "random"
+    """The cell layer's start: He-normal, the labels' truncated SVD, or solved on the first trunk
+    (sensible with `init_from`)."""
+    schedule: Schedule = "constant"
+    """Of the learning rate over all epochs: constant, or a cosine from it to 0."""
+    average: float = 0.0
+    """Decay of the running average of the trunk's weights per step, [0, 1); 0 for none. The
+    finished model has the average; its cells are solved on it, so `polish` must be on."""
+    solve_every: int = 0
+    """Solve the cell layer exactly after every so many epochs; 0 for never."""
+    polish: bool = False
+    """Whether to solve the cell layer exactly at the end."""
+    solve_l2: float = 10.0
+    """Weight of ``|w|^2 / 2`` beside the cross-entropy summed over peaks, in solves."""
+    per_cell_eps: bool = False
+    """Whether Adam's epsilon (1e-7) is held against a cell's own gradient rather than against that
+    gradient divided by N, as in the released code: at a million cells those are 5e-8."""
+    init_from: str | None = None
+    """URL of a model whose trunk to begin with; None for He-normal."""
+    freeze_epochs: int = 0
+    """Epochs at the start in which the trunk stays as it is."""
+    group_peaks: int = 0
+    """Peaks whose labels are in memory together when labels are streamed: their order is shuffled
+    within such a group, and groups are random runs of peaks. 0: all labels in memory."""
     seed: int = 0
     """Of every random choice."""
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
@@ -68,19 +116,40 @@ class TrainConfig:
             "patience",
             "n_auroc_peaks",
             "n_auroc_cells",
+            "solve_l2",
         )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise UserInputError(f"{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("l2_cells", "l2_batch", "max_shift_bp", "checkpoint_s", "seed"):
+        for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise UserInputError(f"{name} must be 0 or more, got {getattr(self, name)}.")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserInputError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
-        if self.compute not in get_args(Compute):
-            allowed = ", ".join(get_args(Compute))
-            raise UserInputError(f"compute must be one of {allowed}, got {self.compute!r}.")
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                allowed = ", ".join(get_args(kind))
+                raise UserInputError(
+                    f"{name} must be one of {allowed}, got {getattr(self, name)!r}."
+                )
+        if self.average and not self.polish:
+            raise UserInputError(
+                "average needs polish: the cells must be solved on the averaged trunk."
+            )
+
+    @classmethod
+    def recipe(cls, name: str, **changes: Any) -> TrainConfig:
+        """Return a named recipe with some settings changed.
+
+        Raises
+        ------
+        UserInputError
+            There is no such recipe, or a value is out of bounds.
+        """
+        if name not in RECIPES:
+            raise UserInputError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}.")
+        return cls(**{**RECIPES[name], **changes})
 
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
@@ -105,10 +174,11 @@ class TrainConfig:
 
     def check_continues(self, earlier: TrainConfig, url: str) -> None:
         """Raise UserInputError unless this run may go on with a model that `earlier` began."""
+        free = (*_MAY_CHANGE, "epochs") if self.schedule == "constant" else _MAY_CHANGE
         differing = [
             f.name
             for f in fields(self)
-            if f.name not in _MAY_CHANGE and getattr(self, f.name) != getattr(earlier, f.name)
+            if f.name not in free and getattr(self, f.name) != getattr(earlier, f.name)
         ]
         if differing:
             listed = "; ".join(
@@ -118,3 +188,16 @@ class TrainConfig:
                 f"{url} was begun with other settings ({listed}); give the same settings to go on "
                 "with it, or another --out."
             )
+
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "fast": {
+        "epochs": 8,
+        "schedule": "cosine",
+        "cell_start": "svd",
+        "polish": True,
+        "per_cell_eps": True,
+    },
+    "paper": {},
+}
+"""What a recipe changes of the paper's settings (docs/recipes.md has the comparison)."""

@@ -1,30 +1,37 @@
-"""A worker's part of an atlas in memory: all sequences as codes, labels of its own cell blocks.
+"""A worker's part of an atlas: all sequences as codes, labels of its own cell blocks.
 
-Codes take 1,350 bytes a peak (118k peaks: 159 MB), labels 2 bytes an open pair. Both are read once;
-batches are then assembled without touching the store.
+Codes take 1,350 bytes a peak (118k peaks: 159 MB) and stay in memory. Labels take 2 bytes an open
+pair: all of them stay in memory (`CachedLabels`) or they are read for a group of peaks at a time
+(`StreamedLabels`); what uses them sees no difference.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from atlasbasset.core.loss import Positives
+from atlasstore.atlas import LabelRows
+from atlasstore.blocks import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from atlasstore.atlas import Atlas, LabelRows
+    from atlasbasset.core.cells import Tiles
+    from atlasstore.atlas import Atlas
     from atlasstore.blocks import CellBlock
 
-__all__ = ["LabelShard", "WorkerData"]
+__all__ = ["CachedLabels", "LabelShard", "Labels", "StreamedLabels", "WorkerData"]
 
 _READ_ROWS = 4096
+_TILE_POSITIVES = 4_000_000
+_JOIN_GAP = 64
+"""Peaks that are read for nothing rather than by a request of their own."""
 
 
 class LabelShard:
@@ -35,11 +42,19 @@ class LabelShard:
     blocks
         The run, in order.
     labels
-        Each block's CSR rows, one per peak of the atlas.
+        Each block's CSR rows, one per peak held.
+    peaks
+        Which peaks are held, rising; None for all of the atlas.
     """
 
-    def __init__(self, blocks: Sequence[CellBlock], labels: Sequence[LabelRows]) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[CellBlock],
+        labels: Sequence[LabelRows],
+        peaks: NDArray[np.int64] | None = None,
+    ) -> None:
         self.start, self.stop = blocks[0].start, blocks[-1].stop
+        self._peaks = peaks
         self._parts = [
             (b.start - self.start, b.n_cells, rows) for b, rows in zip(blocks, labels, strict=True)
         ]
@@ -49,30 +64,118 @@ class LabelShard:
         """Cells in the run."""
         return self.stop - self.start
 
-    def positives(self, peaks: NDArray[np.int64]) -> Positives:
-        """Return the open pairs of a batch of peaks, sorted by cell."""
-        cells, rows = [], []
+    def positives(self, peaks: NDArray[np.int64], tiles: Tiles = None) -> Positives:
+        """Return the open pairs of a batch of peaks and the cells of `tiles`, sorted by cell.
+
+        Cells are counted in the order of `tiles`.
+        """
+        rows, place = self._rows(peaks), None if tiles is None else _places(tiles, self.n_cells)
+        cells, row = [], []
         for offset, n_cells, labels in self._parts:
-            by_cell = _rows_of(labels, peaks, n_cells).tocsc()
+            part = _rows_of(labels, rows, n_cells)
+            first = offset
+            if place is not None:
+                part, first = _met(part, place[offset : offset + n_cells])
+            by_cell = part.tocsc()
             counts = np.diff(by_cell.indptr)
-            cells.append(np.repeat(np.arange(offset, offset + n_cells), counts))
-            rows.append(by_cell.indices)
-        cell, row = np.concatenate(cells), np.concatenate(rows).astype(np.int64)
-        return Positives(torch.from_numpy(cell), torch.from_numpy(row))
+            cells.append(np.repeat(np.arange(first, first + len(counts)), counts))
+            row.append(by_cell.indices)
+        cell, of_batch = np.concatenate(cells), np.concatenate(row).astype(np.int64)
+        return Positives(torch.from_numpy(cell), torch.from_numpy(of_batch))
 
     def matrix(self, peaks: NDArray[np.int64]) -> sparse.csr_array:
         """Return the labels of `peaks`, bool CSR (len(peaks), n_cells)."""
-        return sparse.hstack([_rows_of(rows, peaks, n) for _, n, rows in self._parts], format="csr")
+        rows = self._rows(peaks)
+        return sparse.hstack([_rows_of(part, rows, n) for _, n, part in self._parts], format="csr")
+
+    def _rows(self, peaks: NDArray[np.int64]) -> NDArray[np.int64]:
+        return peaks if self._peaks is None else np.searchsorted(self._peaks, peaks)
 
 
-def _rows_of(labels: LabelRows, peaks: NDArray[np.int64], n_cells: int) -> sparse.csr_array:
-    starts, stops = labels.indptr[peaks], labels.indptr[peaks + 1]
+def _places(tiles: tuple[slice, ...], n_cells: int) -> NDArray[np.int32]:
+    """Return each cell's place among the cells of `tiles`; -1 for the others."""
+    place = np.full(n_cells, -1, np.int32)
+    at = 0
+    for tile in tiles:
+        size = tile.stop - tile.start
+        place[tile] = np.arange(at, at + size, dtype=np.int32)
+        at += size
+    return place
+
+
+def _met(part: sparse.csr_array, place: NDArray[np.int32]) -> tuple[sparse.csr_array, int]:
+    """Keep the columns that have a place, which rise without gaps; return the first place too."""
+    known = place[place >= 0]
+    first, n_met = (int(known[0]), len(known)) if len(known) else (0, 0)
+    moved = place[part.indices]
+    kept = moved >= 0
+    indptr = np.concatenate([[0], np.cumsum(kept)])[part.indptr]
+    indices = moved[kept] - np.int32(first)
+    ones = np.ones(len(indices), bool)
+    return sparse.csr_array((ones, indices, indptr), shape=(part.shape[0], n_met)), first
+
+
+def _rows_of(labels: LabelRows, rows: NDArray[np.int64], n_cells: int) -> sparse.csr_array:
+    starts, stops = labels.indptr[rows], labels.indptr[rows + 1]
     lengths = stops - starts
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     at = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
     indices = labels.indices[at].astype(np.int32)
     ones = np.ones(len(indices), bool)
-    return sparse.csr_array((ones, indices, indptr), shape=(len(peaks), n_cells))
+    return sparse.csr_array((ones, indices, indptr), shape=(len(rows), n_cells))
+
+
+class Labels(Protocol):
+    """The labels of a worker's cells, wherever they lie."""
+
+    blocks: Sequence[CellBlock]
+
+    def load(self, peaks: NDArray[np.int64]) -> LabelShard:
+        """Return a shard that holds at least `peaks` (rising), in memory."""
+        ...
+
+
+class CachedLabels:
+    """All labels of the worker's cells in memory, read once."""
+
+    def __init__(self, atlas: Atlas, blocks: Sequence[CellBlock]) -> None:
+        self.blocks = blocks
+        self._shard = LabelShard(blocks, [atlas.labels(b.index) for b in blocks])
+
+    def load(self, peaks: NDArray[np.int64]) -> LabelShard:
+        """Return everything."""
+        return self._shard
+
+
+class StreamedLabels:
+    """Labels read from the store whenever they are needed, in runs of neighbouring peaks."""
+
+    def __init__(self, atlas: Atlas, blocks: Sequence[CellBlock]) -> None:
+        self.blocks = blocks
+        self._atlas = atlas
+
+    def load(self, peaks: NDArray[np.int64]) -> LabelShard:
+        """Read the labels of `peaks` and no others."""
+        return LabelShard(self.blocks, [self._block(b.index, peaks) for b in self.blocks], peaks)
+
+    def _block(self, index: int, peaks: NDArray[np.int64]) -> LabelRows:
+        lengths, indices = [np.zeros(1, np.int64)], []
+        for run in np.split(peaks, np.flatnonzero(np.diff(peaks) > _JOIN_GAP) + 1):
+            first = int(run[0])
+            read = self._atlas.labels(index, first, int(run[-1]) + 1)
+            held = _held(read, run - first)
+            lengths.append(np.diff(held.indptr))
+            indices.append(held.indices)
+        return LabelRows(np.cumsum(np.concatenate(lengths)), np.concatenate(indices))
+
+
+def _held(read: LabelRows, rows: NDArray[np.int64]) -> LabelRows:
+    """Keep some rows."""
+    lengths = np.diff(read.indptr)
+    kept = np.zeros(len(lengths), bool)
+    kept[rows] = True
+    indices = read.indices if kept.all() else read.indices[np.repeat(kept, lengths)]
+    return LabelRows(np.concatenate([[0], np.cumsum(lengths[rows])]), indices)
 
 
 class WorkerData:
@@ -84,17 +187,33 @@ class WorkerData:
         The open atlas.
     block_indices
         This worker's cell blocks, a contiguous run.
+    streamed
+        Whether labels are read when needed, rather than once.
     """
 
-    def __init__(self, atlas: Atlas, block_indices: range) -> None:
+    def __init__(self, atlas: Atlas, block_indices: range, *, streamed: bool = False) -> None:
         self.blocks = [atlas.blocks[i] for i in block_indices]
-        self.labels = LabelShard(self.blocks, [atlas.labels(i) for i in block_indices])
+        self.start, self.stop = self.blocks[0].start, self.blocks[-1].stop
+        self.labels: Labels = (StreamedLabels if streamed else CachedLabels)(atlas, self.blocks)
         self.codes = torch.from_numpy(_all_codes(atlas))
+        positives = sum(atlas.block_positives[i] for i in block_indices)
+        mean_row = max(1, positives // max(1, atlas.n_peaks))
+        self._tile_peaks = max(1, min(_READ_ROWS, _TILE_POSITIVES // mean_row))
+
+    @property
+    def n_cells(self) -> int:
+        """Number of this worker's cells."""
+        return self.stop - self.start
+
+    def label_tiles(self, peaks: NDArray[np.int64]) -> Iterator[tuple[slice, sparse.csr_array]]:
+        """Yield (rows of `peaks`, their labels as bool CSR), tile by tile; `peaks` rise."""
+        for start, stop in runs(len(peaks), self._tile_peaks):
+            chosen = peaks[start:stop]
+            yield slice(start, stop), self.labels.load(chosen).matrix(chosen)
 
 
 def _all_codes(atlas: Atlas) -> NDArray[np.uint8]:
     codes = np.empty((atlas.n_peaks, atlas.window_bp + 2 * atlas.flank_bp), np.uint8)
-    for start in range(0, atlas.n_peaks, _READ_ROWS):
-        stop = min(start + _READ_ROWS, atlas.n_peaks)
+    for start, stop in runs(atlas.n_peaks, _READ_ROWS):
         codes[start:stop] = atlas.sequence_codes(start, stop)
     return codes

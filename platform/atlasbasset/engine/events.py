@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EpochEnd", "StepDone", "TrainingEnd", "TrainingStart"]
+__all__ = ["CellsSolved", "EpochEnd", "StepDone", "TrainingEnd", "TrainingStart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,18 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """An epoch is finished and its checkpoint is written."""
+    """An epoch is finished; its checkpoint is being written."""
 
     record: Mapping[str, Any]
     """The epoch's line of ``metrics.jsonl``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellsSolved:
+    """The cell layer was solved exactly, for good or between epochs."""
+
+    record: Mapping[str, Any]
+    """Loss, cells that converged, seconds; at the end auROC as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 The loop is a function of (configuration, atlas, model store): where it stands comes from the
 model's newest checkpoint, so a run that was killed goes on by being started again. Every random
 number depends on (seed, epoch, step) alone; a resumed run repeats an undisturbed one exactly.
+
+Nothing in a step waits for the device: losses are summed there and fetched with the next
+checkpoint.
 """
 
 from __future__ import annotations
@@ -11,33 +14,34 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from atlasbasset.core.cells import CellLayer
-from atlasbasset.core.inference import compute_dtype_for
-from atlasbasset.core.step import Batch, Learner
-from atlasbasset.core.trunk import Trunk
-from atlasbasset.engine.checkpoints import load_learner, save_learner
+from atlasbasset.core.step import StepPace
+from atlasbasset.engine.assembly import new_average, new_learner
+from atlasbasset.engine.cell_sampling import CellSampling
+from atlasbasset.engine.checkpoints import Saver, load_average, load_learner
 from atlasbasset.engine.data import WorkerData
-from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasbasset.engine.events import CellsSolved, EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasbasset.engine.feeding import Feeder
 from atlasbasset.engine.monitor import Monitor
-from atlasbasset.engine.sampling import epoch_steps, n_steps, step_draws
+from atlasbasset.engine.schedule import learning_rate
+from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
+from atlasbasset.engine.svd_start import start_from_svd
 from atlasstore.atlas import Atlas
 from atlasstore.blocks import assign_blocks
 from atlasstore.model_store import ModelStore
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from atlasbasset.core.runtime import Runtime
+    from atlasbasset.core.step import Batch
     from atlasbasset.engine.config import TrainConfig
     from atlasstore.events import Subscriber
 
 __all__ = ["Run", "train_worker"]
 
-_ADAM_EPS = 1e-7  # Keras' default; torch's is 1e-8
+_STEPS_BETWEEN_VOTES = 16
+"""Several workers agree on checkpoints every so many steps: agreeing makes them wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,57 +59,59 @@ def train_worker(run: Run, runtime: Runtime, on_event: Subscriber) -> None:
     The model store exists already (`atlasbasset.train` makes it).
     """
     worker = _Worker(run, runtime, on_event)
-    worker.start()
-    while (reason := worker.state.stop_reason(run.config)) is None:
-        worker.run_epoch()
+    try:
+        worker.start()
+        while (reason := worker.state.stop_reason(run.config)) is None:
+            worker.run_epoch()
+        worker.finish()
+    finally:
+        worker.saver.close()
     on_event(TrainingEnd(reason, worker.state.epoch))
 
 
 class _Worker:
     def __init__(self, run: Run, runtime: Runtime, on_event: Subscriber) -> None:
         atlas, self.store = Atlas.open(run.atlas_url), ModelStore.open(run.model_url)
-        self.config, self.runtime, self.on_event = run.config, runtime, on_event
+        self.atlas, self.config, self.runtime, self.on_event = atlas, run.config, runtime, on_event
         self.train_peaks = atlas.peak_rows("train")
         own_blocks = assign_blocks(atlas.block_positives, runtime.world)[runtime.rank]
-        self.data = WorkerData(atlas, own_blocks)
+        self.data = WorkerData(atlas, own_blocks, streamed=run.config.group_peaks > 0)
         self.monitor = Monitor(
-            self.data, self.train_peaks, atlas.peak_rows("valid"), run.config, atlas.n_cells
+            self.data,
+            self.train_peaks,
+            atlas.peak_rows("valid"),
+            config=run.config,
+            n_cells=atlas.n_cells,
         )
-        self.learner = self._new_learner(atlas.n_cells)
+        self.learner = new_learner(
+            run.config, self.data, self.store, n_cells=atlas.n_cells, device=runtime.device
+        )
+        self.average = new_average(self.learner, run.config)
+        self.sampling = CellSampling.plan(
+            atlas.n_cells, run.config.cells_per_step, seed=run.config.seed
+        )
+        self.feeder = Feeder(
+            self.data,
+            self.train_peaks,
+            config=run.config,
+            cells=self.sampling,
+            device=runtime.device,
+        )
+        self.saver = Saver(self.store, first_cell=self.data.start, runtime=runtime)
         self.state = RunState()
+        self._sums = torch.zeros(2, dtype=torch.float64, device=runtime.device)
         self._saved_at = time.monotonic()
 
-    def _new_learner(self, n_cells: int) -> Learner:
-        config, labels, device = self.config, self.data.labels, self.runtime.device
-        trunk = Trunk.initialised(config.trunk, seed=config.seed).to(device)
-        batch = None
-        if self.store.batches:
-            codes = self.store.obs["scbasset_batch"].to_numpy(np.int64)
-            batch = torch.from_numpy(codes[labels.start : labels.stop])
-        cells = CellLayer(
-            labels.n_cells,
-            config.trunk.embedding_dim,
-            batch=batch,
-            n_batches=len(self.store.batches),
-        )
-        cells.initialise([(b.index, b.n_cells) for b in self.data.blocks], seed=config.seed)
-        cells.to(device)
-        return Learner(
-            trunk=trunk,
-            cells=cells,
-            optimizer=_adam(trunk, cells, config),
-            n_cells_total=n_cells,
-            compute_dtype=compute_dtype_for(config.compute, device),
-            l2_cells=config.l2_cells,
-            l2_batch=config.l2_batch,
-        )
-
     def start(self) -> None:
-        """Go to where the newest checkpoint stands."""
+        """Go to where the newest checkpoint stands, or to the start."""
         checkpoint = self.store.latest()
-        if checkpoint is not None:
+        if checkpoint is None:
+            self._begin()
+        else:
             self.state = RunState.from_json(checkpoint.state)
-            load_learner(self.learner, checkpoint, first_cell=self.data.labels.start)
+            load_learner(self.learner, checkpoint, first_cell=self.data.start)
+            if self.average is not None:
+                load_average(self.average, checkpoint)
             if self.runtime.rank == 0:  # a kill may have come between checkpoint and copy
                 self.store.write_metrics(self.state.as_json()["history"])
         self.on_event(
@@ -120,75 +126,127 @@ class _Worker:
             )
         )
 
+    def _begin(self) -> None:
+        """Give the cell layer the start that is asked for; random it is already."""
+        if self.config.cell_start == "svd":
+            start_from_svd(
+                self.learner.cells,
+                self.data,
+                self.train_peaks,
+                self.runtime,
+                n_cells=self.atlas.n_cells,
+                n_positives=self.atlas.n_positives,
+                seed=self.config.seed,
+            )
+        elif self.config.cell_start == "solve":
+            self._solve()
+
     def run_epoch(self) -> None:
         """Finish the epoch under way, from its next step."""
-        steps = epoch_steps(self.train_peaks, self.config, self.state.epoch)
-        done_before = sum(len(peaks) for peaks in steps[: self.state.step])
-        for peaks in steps[self.state.step :]:
-            self._step(peaks)
-            done_before += len(peaks)
-            rate = done_before / self.state.seconds
-            self.on_event(StepDone(self.state.epoch + 1, self.state.step, len(steps), rate))
-            if self._checkpoint_due() and self.state.step < len(steps):
-                self._save()
-        self._end_epoch()
-
-    def _step(self, peaks: NDArray[np.int64]) -> None:
+        self.state.polished = None
+        n_steps, batches = self.feeder.rest_of_epoch(self.state)
+        n_done = len(self.train_peaks) * self.state.step // n_steps
+        seconds_before, waited_before = self.state.seconds, self.state.seconds_waiting
         began = time.perf_counter()
-        loss = self.learner.step(self._batch(peaks), self.runtime)
-        sums = self.runtime.sum_(torch.stack([loss.bce_sum, loss.penalty])).tolist()
-        self.state.bce_sum += sums[0]
-        self.state.penalty_sum += sums[1]
-        self.state.step += 1
-        self.state.total_steps += 1
-        self.state.seconds += time.perf_counter() - began
+        for batch in batches:
+            self._step(batch, n_steps)
+            n_done += len(batch.codes)
+            self.state.seconds = seconds_before + time.perf_counter() - began
+            self.state.seconds_waiting = waited_before + batches.waited_s
+            rate = n_done / self.state.seconds
+            self.on_event(StepDone(self.state.epoch + 1, self.state.step, n_steps, rate))
+            if self.state.step < n_steps:
+                self._tend_checkpoints()
+        self._collect_losses()  # waits for the device
+        self.state.seconds = seconds_before + time.perf_counter() - began
+        self._end_epoch(n_steps)
 
-    def _batch(self, peaks: NDArray[np.int64]) -> Batch:
-        device = self.runtime.device
-        draws = step_draws(len(peaks), self.config, self.state.epoch, self.state.step)
-        shift, reverse, keep = (torch.from_numpy(d).to(device) for d in draws)
-        codes = self.data.codes[torch.from_numpy(peaks)].to(device)
-        positives = self.data.labels.positives(peaks)
-        on_device = type(positives)(*(p.to(device) for p in positives))
-        return Batch(codes, shift, reverse, keep, on_device)
+    def _step(self, batch: Batch, n_steps: int) -> None:
+        state = self.state
+        pace = StepPace(
+            learning_rate(self.config, state.epoch, state.step, n_steps),
+            self.sampling.visits(state.total_steps),
+            train_trunk=state.epoch >= self.config.freeze_epochs,
+        )
+        loss = self.learner.step(batch, self.runtime, pace)
+        if self.average is not None:
+            self.average.update_parameters(self.learner.trunk)
+        self._sums += torch.stack([loss.bce_sum, loss.penalty])
+        state.step += 1
+        state.total_steps += 1
 
-    def _end_epoch(self) -> None:
+    def _collect_losses(self) -> None:
+        bce, penalty = self.runtime.sum_(self._sums.clone()).tolist()
+        self._sums.zero_()
+        self.state.bce_sum += bce
+        self.state.penalty_sum += penalty
+
+    def _end_epoch(self, n_steps: int) -> None:
+        if self.config.solve_every and not (self.state.epoch + 1) % self.config.solve_every:
+            self._solve()
         began = time.perf_counter()
         quality = self.monitor.measure(self.learner, self.runtime)
-        record = self._record(quality._asdict(), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        record = self._record(quality._asdict(), n_steps, seconds)
         self.state.end_epoch(record, self.config)
         self._save()
         self.on_event(EpochEnd(record))
 
-    def _record(self, quality: dict[str, float], seconds_measuring: float) -> dict[str, Any]:
+    def _record(self, quality: dict[str, float], n_steps: int, measuring: float) -> dict[str, Any]:
         state, n_peaks = self.state, len(self.train_peaks)
         return {
             "epoch": state.epoch + 1,
             "loss": state.bce_sum / (n_peaks * self.learner.n_cells_total),
-            "penalty": state.penalty_sum / n_steps(n_peaks, self.config.batch_size),
+            "penalty": state.penalty_sum / n_steps,
             **quality,
             "sequences_per_s": n_peaks / state.seconds,
             "seconds": state.seconds,
-            "seconds_measuring": seconds_measuring,
+            "seconds_waiting": state.seconds_waiting,
+            "seconds_measuring": measuring,
         }
 
-    def _checkpoint_due(self) -> bool:
+    def finish(self) -> None:
+        """End the run: the averaged trunk, solved cells, a last checkpoint, all as asked for."""
+        if self.config.polish and self.state.polished is None:
+            if self.average is not None:
+                self.learner.trunk.load_state_dict(self.average.module.state_dict())
+            solved = self._solve()
+            quality = self.monitor.measure(self.learner, self.runtime)
+            self.state.polished = {**solved, **quality._asdict()}
+            self.state.total_steps += 1  # a checkpoint of its own
+            self._save()
+        self.saver.finish()
+
+    def _solve(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        self.learner.trunk.eval()
+        solved = solve_layer(
+            self.learner, self.data, self.train_peaks, self.runtime, l2=self._solve_l2()
+        )
+        seconds = time.perf_counter() - began
+        record = {**solved._asdict(), "epoch": self.state.epoch, "seconds": seconds}
+        self.on_event(CellsSolved(record))
+        return record
+
+    def _solve_l2(self) -> float:
+        """Return the solves' weight: never less than what `l2_cells` means beside a mean loss."""
+        pairs = len(self.train_peaks) * self.learner.n_cells_total
+        return max(self.config.solve_l2, 2 * self.config.l2_cells * pairs)
+
+    def _tend_checkpoints(self) -> None:
+        """Publish what all have written; begin a checkpoint when one is due by rank 0's clock."""
+        if self.runtime.world > 1 and self.state.total_steps % _STEPS_BETWEEN_VOTES:
+            return
         due = time.monotonic() - self._saved_at >= self.config.checkpoint_s
-        vote = torch.tensor([float(due and self.runtime.rank == 0)], device=self.runtime.device)
-        return bool(self.runtime.sum_(vote).item())  # rank 0's clock decides for all
+        votes = [float(due and self.runtime.rank == 0), float(not self.saver.written())]
+        if self.runtime.world > 1:
+            votes = self.runtime.sum_(torch.tensor(votes, device=self.runtime.device)).tolist()
+        if not votes[1]:
+            self.saver.publish()
+            if votes[0]:
+                self._save()
 
     def _save(self) -> None:
-        first = self.data.labels.start
-        save_learner(self.learner, self.state, self.store, first_cell=first, runtime=self.runtime)
+        self._collect_losses()
+        self.saver.save(self.learner, self.state, self.average)
         self._saved_at = time.monotonic()
-
-
-def _adam(trunk: Trunk, cells: CellLayer, config: TrainConfig) -> torch.optim.Adam:
-    own = [cells.embedding, cells.intercept, *cells.shared_parameters()]
-    return torch.optim.Adam(
-        [*trunk.parameters(), *own],
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=_ADAM_EPS,
-        fused=True,
-    )

@@ -1,9 +1,10 @@
-"""What an epoch reports: auROC on a fixed sample of training peaks and on the validation peaks.
+"""What an epoch reports: auROC on a fixed sample of training peaks and of validation peaks.
 
-Per cell (over peaks) every cell counts, exactly. Per peak (over cells) at most `n_auroc_peaks`
-validation peaks, a seeded sample, are ranked over all cells up to `n_auroc_cells`, above that over
-an evenly spaced sample of them. The trunk is evaluated as it would be
-used (running statistics, no augmentation, no dropout).
+A sample is at most `n_auroc_peaks` peaks of the split (seeded) and at most `n_auroc_cells` cells
+(evenly spaced); on it ranks are exact, ties counted half. Atlases within those sizes are measured
+whole; beyond them the cost does not grow, so that it stays a few parts in a hundred of an epoch.
+`evaluate` measures everything. The trunk is evaluated as it would be used (running statistics, no
+augmentation, no dropout).
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from atlasbasset.core.inference import embed_codes
-from atlasbasset.core.runtime import gather_rows, share_of
-from atlasbasset.metrics import FactoredScores, SparseLabels, auroc_columns, auroc_rows
-from atlasstore.blocks import runs
+from atlasbasset.core.runtime import gather_rows
+from atlasbasset.engine.embedding import embed_shared
+from atlasbasset.metrics import auroc_columns, auroc_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor", "Quality"]
 
-_TILE = 1024
 _SAMPLE = 2  # stream of the seed, beside the sampler's
 
 
@@ -37,13 +36,22 @@ class Quality(NamedTuple):
     """An epoch's figures; NaN where nothing has both classes."""
 
     train_auroc: float
-    """Mean over cells, on the fixed sample of training peaks."""
+    """Mean over the sampled cells, on the sampled training peaks."""
     valid_auroc_per_cell: float
     valid_auroc_per_peak: float
 
 
+class _Sample(NamedTuple):
+    """Peaks of a split and their labels in this worker's sampled cells."""
+
+    peaks: NDArray[np.int64]
+    """Rising."""
+    labels: NDArray[np.bool_]
+    """(peaks, cells)."""
+
+
 class Monitor:
-    """Measures a learner on fixed peaks.
+    """Measures a learner on fixed peaks and cells.
 
     Parameters
     ----------
@@ -52,7 +60,7 @@ class Monitor:
     train, valid
         Peak rows of the two splits.
     config
-        Sizes of the samples, the seed, the arithmetic.
+        Sizes of the samples, the seed.
     n_cells
         N over all workers.
     """
@@ -62,81 +70,62 @@ class Monitor:
         data: WorkerData,
         train: NDArray[np.int64],
         valid: NDArray[np.int64],
+        *,
         config: TrainConfig,
         n_cells: int,
     ) -> None:
         rng = np.random.default_rng([config.seed, _SAMPLE])
-        size = min(config.n_auroc_peaks, len(train))
-        self._train = np.sort(rng.choice(train, size, replace=False))
-        self._valid = valid
-        size = min(config.n_auroc_peaks, len(valid))
-        self._ranked = np.sort(rng.choice(len(valid), size, replace=False))
-        self._data = data
-        self._stride = -(-n_cells // config.n_auroc_cells)
-        self._n_sampled = -(-n_cells // self._stride)
+        stride = -(-n_cells // config.n_auroc_cells)
+        self._cells = np.arange(-data.start % stride, data.n_cells, stride)
+        self._first = -(-data.start // stride)  # of all workers' sampled cells, those before ours
+        self._n_sampled = -(-n_cells // stride)
+        self._codes = data.codes
+        self._train = self._sample(data, _chosen(train, config, rng))
+        self._valid = self._sample(data, _chosen(valid, config, rng))
 
+    def _sample(self, data: WorkerData, peaks: NDArray[np.int64]) -> _Sample:
+        labels = np.empty((len(peaks), len(self._cells)), bool)
+        for rows, tile in data.label_tiles(peaks):
+            labels[rows] = tile[:, self._cells].toarray()
+        return _Sample(peaks, labels)
+
+    @torch.no_grad()
     def measure(self, learner: Learner, runtime: Runtime) -> Quality:
         """Return the figures; every worker calls it and gets the same."""
-        train = self._embed(learner, self._train, runtime)
-        valid = self._embed(learner, self._valid, runtime)
+        train, valid = (self._logits(learner, s, runtime) for s in (self._train, self._valid))
         return Quality(
-            self._per_cell(learner, self._train, train, runtime),
-            self._per_cell(learner, self._valid, valid, runtime),
-            self._per_peak(learner, valid, runtime),
+            self._per_cell(train, self._train, runtime),
+            self._per_cell(valid, self._valid, runtime),
+            self._per_peak(valid, runtime),
         )
 
-    def _embed(self, learner: Learner, peaks: NDArray[np.int64], runtime: Runtime) -> Tensor:
-        share = share_of(len(peaks), runtime.rank, runtime.world)
-        codes = self._data.codes[torch.from_numpy(peaks[share])]
-        own = embed_codes(learner.trunk, codes, compute_dtype=learner.compute_dtype)
-        return gather_rows(own, share, len(peaks), runtime)
+    def _logits(self, learner: Learner, sample: _Sample, runtime: Runtime) -> Tensor:
+        h = embed_shared(learner, self._codes, sample.peaks, runtime)
+        embedding, intercept = learner.cells.table().tile(slice(None))
+        own = torch.from_numpy(self._cells).to(h.device)
+        return torch.addmm(intercept[own], h, embedding[own].T)
 
-    def _scores(self, learner: Learner, h: Tensor) -> FactoredScores:
-        table = learner.cells.table()
-        embedding, intercept = table.tile(slice(None))
-        return FactoredScores(h.cpu().numpy(), embedding.cpu().numpy(), intercept.cpu().numpy())
-
-    def _per_cell(
-        self, learner: Learner, peaks: NDArray[np.int64], h: Tensor, runtime: Runtime
-    ) -> float:
-        scores = self._scores(learner, h)
-        labels = SparseLabels(self._data.labels.matrix(peaks))
-        found = [
-            auroc_columns(scores.cells(*tile), labels.cells(*tile))
-            for tile in runs(scores.n_cells, _TILE)
-        ]
-        aurocs = np.concatenate(found)
+    def _per_cell(self, logits: Tensor, sample: _Sample, runtime: Runtime) -> float:
+        aurocs = auroc_columns(logits.cpu().numpy(), sample.labels)
         known = torch.tensor([np.nansum(aurocs), np.sum(~np.isnan(aurocs))], dtype=torch.float64)
         total, count = runtime.sum_(known.to(runtime.device)).tolist()
         return total / count if count else float("nan")
 
-    def _per_peak(self, learner: Learner, h: Tensor, runtime: Runtime) -> float:
-        peaks = self._valid[self._ranked]
-        first = self._data.labels.start
-        own = np.arange(-first % self._stride, self._data.labels.n_cells, self._stride)
-        at = slice((first + self._stride - 1) // self._stride, None)
-        scores = self._scores(learner, h[torch.from_numpy(self._ranked)])
-        logits = _columns(scores, own)
-        labels = self._data.labels.matrix(peaks)[:, own].toarray().astype(np.float32)
-        whole = [self._whole(values, at, runtime) for values in (logits, labels)]
+    def _per_peak(self, logits: Tensor, runtime: Runtime) -> float:
+        labels = torch.from_numpy(self._valid.labels).to(logits)
+        whole = [self._whole(own, runtime) for own in (logits, labels)]
         aurocs = auroc_rows(whole[0], whole[1] > 0.5)
         return float(np.nanmean(aurocs)) if np.isfinite(aurocs).any() else float("nan")
 
-    def _whole(self, own: NDArray[np.float32], at: slice, runtime: Runtime) -> NDArray[np.float32]:
+    def _whole(self, own: Tensor, runtime: Runtime) -> NDArray[np.float32]:
         """Return all workers' sampled columns side by side."""
-        if runtime.world == 1:
-            return own
-        columns = slice(at.start, at.start + own.shape[1])
-        local = torch.from_numpy(np.ascontiguousarray(own.T)).to(runtime.device)
-        gathered = gather_rows(local, columns, self._n_sampled, runtime)
-        return np.ascontiguousarray(gathered.cpu().numpy().T)
+        columns = slice(self._first, self._first + own.shape[1])
+        whole = gather_rows(own.T.contiguous(), columns, self._n_sampled, runtime)
+        return np.ascontiguousarray(whole.T.cpu().numpy())
 
 
-def _columns(scores: FactoredScores, columns: NDArray[np.int64]) -> NDArray[np.float32]:
-    if len(columns) == scores.n_cells:
-        return np.ascontiguousarray(scores.cells(0, scores.n_cells))
-    tiles = [
-        scores.cells(start, stop)[:, columns[(columns >= start) & (columns < stop)] - start]
-        for start, stop in runs(scores.n_cells, _TILE)
-    ]
-    return np.concatenate(tiles, axis=1)
+def _chosen(
+    peaks: NDArray[np.int64], config: TrainConfig, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    size = min(config.n_auroc_peaks, len(peaks))
+    return np.sort(rng.choice(peaks, size, replace=False))

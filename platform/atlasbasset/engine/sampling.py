@@ -2,6 +2,10 @@
 
 Every worker draws the same numbers for the whole batch and uses its own part, so results do not
 depend on the number of workers, and a resumed epoch goes on exactly where it stopped.
+
+An epoch is a series of groups, a group a series of steps. With all labels in memory there is one
+group. Streamed labels are read group by group: a group is a few runs of neighbouring peaks, drawn
+from all over the atlas, and peaks are shuffled within it.
 """
 
 from __future__ import annotations
@@ -15,9 +19,11 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.config import TrainConfig
 
-__all__ = ["Draws", "epoch_steps", "n_steps", "step_draws"]
+__all__ = ["Draws", "Group", "epoch_groups", "step_draws"]
 
 _ORDER, _AUGMENT = 0, 1  # streams of one seed
+_RUN_PEAKS = 256
+"""Neighbouring peaks read together: about a chunk of a full cell block's labels."""
 
 
 class Draws(NamedTuple):
@@ -31,21 +37,41 @@ class Draws(NamedTuple):
     """(B, E) which bottleneck units survive dropout."""
 
 
-def n_steps(n_peaks: int, batch_size: int) -> int:
-    """Return the steps of an epoch."""
-    return -(-n_peaks // batch_size)
+class Group(NamedTuple):
+    """Peaks whose labels are needed together."""
+
+    peaks: NDArray[np.int64]
+    """Rising."""
+    steps: list[NDArray[np.int64]]
+    """The same peaks, in the order and the steps in which they are met."""
 
 
-def epoch_steps(
-    peaks: NDArray[np.int64], config: TrainConfig, epoch: int
-) -> list[NDArray[np.int64]]:
-    """Return the peak rows of every step: each peak once, sizes differing by one at most.
+def epoch_groups(peaks: NDArray[np.int64], config: TrainConfig, epoch: int) -> list[Group]:
+    """Return an epoch: every peak once, steps of equal size (but for one) within a group.
 
     Equal steps rather than full ones and a remainder: batch normalisation by a handful of peaks
     would be noise.
     """
     rng = np.random.default_rng([config.seed, _ORDER, epoch])
-    return np.array_split(rng.permutation(peaks), n_steps(len(peaks), config.batch_size))
+    groups = []
+    for chosen in _chosen(peaks, config.group_peaks, rng):
+        n_steps = -(-len(chosen) // config.batch_size)
+        steps = np.array_split(rng.permutation(chosen), n_steps)
+        groups.append(Group(np.sort(chosen), steps))
+    return groups
+
+
+def _chosen(
+    peaks: NDArray[np.int64], group_peaks: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Deal the peaks out to groups of at most about `group_peaks` (0: one group)."""
+    if group_peaks <= 0 or group_peaks >= len(peaks):
+        return [peaks]
+    n_groups = -(-len(peaks) // group_peaks)
+    n_runs = max(n_groups, -(-len(peaks) // min(_RUN_PEAKS, group_peaks)))
+    runs = np.array_split(peaks, n_runs)
+    order = rng.permutation(n_runs)
+    return [np.concatenate([runs[i] for i in part]) for part in np.array_split(order, n_groups)]
 
 
 def step_draws(n_rows: int, config: TrainConfig, epoch: int, step: int) -> Draws:

@@ -30,18 +30,23 @@ class RunState:
     """Summed L2 penalties of the epoch under way."""
     seconds: float = 0.0
     """Spent on the steps of the epoch under way."""
+    seconds_waiting: float = 0.0
+    """Of those, spent waiting for batches."""
     best_auroc: float = float("-inf")
     """Highest training auROC so far."""
     best_epoch: int = 0
     """Epoch of the last rise of `best_auroc`."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One record per finished epoch."""
+    polished: dict[str, Any] | None = None
+    """What was measured after the last solve, where the run ends with one."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values (the start of `best_auroc`, minus infinity, as None)."""
         values = asdict(self)
         values["best_auroc"] = self.best_auroc if self.best_epoch else None
         values["history"] = [_nan_to_null(record) for record in self.history]
+        values["polished"] = None if self.polished is None else _nan_to_null(self.polished)
         return values
 
     @classmethod
@@ -51,6 +56,8 @@ class RunState:
         if known.get("best_auroc") is None:
             known["best_auroc"] = float("-inf")
         known["history"] = [_null_to_nan(record) for record in known.get("history", [])]
+        if known.get("polished") is not None:
+            known["polished"] = _null_to_nan(known["polished"])
         return cls(**known)
 
     def end_epoch(self, record: dict[str, Any], config: TrainConfig) -> None:
@@ -59,7 +66,8 @@ class RunState:
         self.history.append(record)
         if record["train_auroc"] >= self.best_auroc + config.min_rise:
             self.best_auroc, self.best_epoch = record["train_auroc"], self.epoch
-        self.step, self.bce_sum, self.penalty_sum, self.seconds = 0, 0.0, 0.0, 0.0
+        self.step, self.bce_sum, self.penalty_sum = 0, 0.0, 0.0
+        self.seconds, self.seconds_waiting = 0.0, 0.0
 
     def stop_reason(self, config: TrainConfig) -> str | None:
         """Return why training is over, or None."""

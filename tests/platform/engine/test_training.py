@@ -11,6 +11,7 @@ import torch
 
 import atlasbasset
 from atlasbasset.core.runtime import LocalRuntime
+from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import cells_from
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
@@ -97,6 +98,89 @@ def test_a_resumed_run_equals_an_undisturbed_one(atlas_url, tmp_path, batch_key)
     assert figures(resumed.history) == figures(whole.history)
     for name, expected in weights_of(str(tmp_path / "whole")).items():
         np.testing.assert_array_equal(weights_of(str(broken))[name], expected, err_msg=name)
+
+
+EVERYTHING = {
+    "cells_per_step": 10,
+    "cell_start": "svd",
+    "schedule": "cosine",
+    "average": 0.9,
+    "solve_every": 2,
+    "polish": True,
+    "per_cell_eps": True,
+    "group_peaks": 40,
+}
+
+
+def test_a_resumed_run_with_everything_on_equals_an_undisturbed_one(atlas_url, tmp_path):
+    """Sampled cells, streamed labels, schedule, average and solves: all from the checkpoint."""
+    settings = config(checkpoint_s=0.0, **EVERYTHING)
+    whole = atlasbasset.train(atlas_url, out=tmp_path / "whole", config=settings)
+    broken = tmp_path / "broken"
+    for steps in (4, 2, 9):
+        with pytest.raises(Killed):
+            atlasbasset.train(
+                atlas_url, out=broken, config=settings, on_event=interrupted_after(steps)
+            )
+    resumed = atlasbasset.train(atlas_url, out=broken, config=settings)
+    assert figures(resumed.history) == figures(whole.history)
+    for name, expected in weights_of(str(tmp_path / "whole")).items():
+        np.testing.assert_array_equal(weights_of(str(broken))[name], expected, err_msg=name)
+    states = [ModelStore.open(tmp_path / name).newest().state for name in ("whole", "broken")]
+    quality = [state["polished"]["valid_auroc_per_cell"] for state in states]
+    assert quality[0] == quality[1]
+
+
+def test_workers_do_what_one_does_with_everything_on(atlas_url, tmp_path):
+    one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=config(**EVERYTHING))
+    two = atlasbasset.train(
+        atlas_url, out=tmp_path / "two", config=config(**EVERYTHING), workers=2, launcher="process"
+    )
+    losses = [[r["loss"] for r in history] for history in (one.history, two.history)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    ends = [ModelStore.open(tmp_path / name).newest().state["polished"] for name in ("one", "two")]
+    assert ends[1]["loss"] == pytest.approx(ends[0]["loss"], rel=1e-3)
+
+
+def test_the_finished_model_has_the_averaged_trunk(atlas_url, tmp_path):
+    settings = config(average=0.9, polish=True)
+    atlasbasset.train(atlas_url, out=tmp_path / "m", config=settings)
+    newest = ModelStore.open(tmp_path / "m").newest()
+    average = newest.tensors("average")
+    for name, values in newest.tensors("trunk").items():
+        np.testing.assert_array_equal(values, average[f"module.{name}"], err_msg=name)
+
+
+def test_polishing_lowers_the_training_loss_to_the_best_for_the_trunk(atlas_url, tmp_path):
+    """After it, a solve of the same cells has nothing left to do."""
+    atlasbasset.train(atlas_url, out=tmp_path / "m", config=config(polish=True))
+    atlasbasset.map_cells(tmp_path / "m", atlas_url, out=tmp_path / "mapped", compute="fp32")
+    found, expected = (weights_of(str(tmp_path / name)) for name in ("m", "mapped"))
+    np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-3)
+
+
+def test_sampled_cells_see_an_unbiased_loss(atlas_url, tmp_path):
+    """Without learning, the sampled loss of an epoch scatters around the whole one."""
+    still = {"learning_rate": 1e-12, "epochs": 12, "max_shift_bp": 0, "reverse_complement": False}
+    whole, part = (
+        atlasbasset.train(
+            atlas_url, out=tmp_path / str(n), config=config(cells_per_step=n, **still)
+        ).history
+        for n in (0, 10)
+    )
+    losses = [[record["loss"] for record in history] for history in (whole, part)]
+    error = np.std(losses[1]) / np.sqrt(len(losses[1]))
+    assert abs(np.mean(losses[1]) - np.mean(losses[0])) < 4 * error
+    assert error < 0.02 * np.mean(losses[0])
+
+
+def test_a_frozen_trunk_stays(atlas_url, tmp_path):
+    frozen = config(epochs=2, freeze_epochs=2)
+    atlasbasset.train(atlas_url, out=tmp_path / "m", config=frozen)
+    found = ModelStore.open(tmp_path / "m").newest().tensors("trunk")
+    start = Trunk.initialised(frozen.trunk, seed=frozen.seed).state_dict()
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, start[name].numpy(), err_msg=name)
 
 
 def test_more_epochs_go_on_where_it_stopped(atlas_url, tmp_path):
@@ -196,6 +280,7 @@ def test_memory_urls(atlas_url):
     [
         ({"seed": 9}, "seed is 9, was 5"),
         ({"learning_rate": 0.5}, "learning_rate is 0.5, was 0.01"),
+        ({"cells_per_step": 8}, "cells_per_step is 8, was 0"),
     ],
 )
 def test_other_settings_do_not_go_on_with_a_model(atlas_url, tmp_path, changes, message):
@@ -205,6 +290,12 @@ def test_other_settings_do_not_go_on_with_a_model(atlas_url, tmp_path, changes, 
     with pytest.raises(UserInputError, match=message):
         atlasbasset.train(atlas_url, out=model, config=config(**changes))
     assert metrics_of(str(model)) == before
+
+
+def test_a_cosine_has_its_epochs_fixed(atlas_url, tmp_path):
+    atlasbasset.train(atlas_url, out=tmp_path / "m", config=config(epochs=1, schedule="cosine"))
+    with pytest.raises(UserInputError, match="epochs is 2, was 1"):
+        atlasbasset.train(atlas_url, out=tmp_path / "m", config=config(epochs=2, schedule="cosine"))
 
 
 def test_another_atlas_does_not_go_on_with_a_model(atlas_url, tmp_path):
@@ -240,6 +331,8 @@ def test_configuration_round_trip_and_unknown_keys():
         ({"beta1": 1.5}, "beta1 must be in"),
         ({"compute": "fp8"}, "compute must be one of auto, bf16, fp32"),
         ({"checkpoint_s": -1}, "checkpoint_s must be 0 or more"),
+        ({"schedule": "linear"}, "schedule must be one of constant, cosine"),
+        ({"average": 0.9}, "average needs polish"),
     ):
         with pytest.raises(UserInputError, match=message):
             replace(settings, **changes)

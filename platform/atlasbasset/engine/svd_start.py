@@ -1,0 +1,147 @@
+"""The cell layer's start from the labels: a truncated SVD instead of random numbers.
+
+Labels are standardised by depth: with p_c the share of the training peaks that are open in cell c,
+``x_cp = (y_cp - p_c) / sqrt(p_c (1 - p_c))``. A cell's embedding starts as its coordinates along
+the first E right singular vectors of x, all scaled by one number so that their root mean square is
+He's ``sqrt(2 / E)``; its intercept starts as the logit of p_c (method, "A lever nobody uses").
+
+The vectors come from randomised subspace iteration (Halko, Martinsson and Tropp 2011) on a sample
+of cells, evenly spaced, that fits in memory; one more pass over all labels gives all cells their
+coordinates. Nothing of size cells x cells or cells x peaks is made, x is never dense, and workers
+exchange (peaks, E) and (E, E) sums only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from atlasbasset.core.cells import CellLayer
+    from atlasbasset.core.runtime import Runtime
+    from atlasbasset.engine.data import WorkerData
+
+__all__ = ["start_from_svd"]
+
+_OVERSAMPLING = 10
+_POWER_ITERATIONS = 4
+_SAMPLE_POSITIVES = 32_000_000
+"""Open pairs of the sample of cells: 8 bytes each."""
+_SVD = 4  # stream of the seed
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Cells' shares of open peaks and what standardises them."""
+
+    share: NDArray[np.float64]
+    """(n,)"""
+    weight: NDArray[np.float64]
+    """(n,) ``1 / sqrt(p (1 - p))``, 0 for cells with no or all peaks open."""
+
+    def at(self, cells: NDArray[np.int64]) -> _Scale:
+        return _Scale(self.share[cells], self.weight[cells])
+
+
+def start_from_svd(
+    cells: CellLayer,
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    runtime: Runtime,
+    *,
+    n_cells: int,
+    n_positives: int,
+    seed: int,
+) -> None:
+    """Set the embeddings and intercepts of `cells`; every worker calls it.
+
+    Parameters
+    ----------
+    peaks
+        Training peaks, rising; the others' labels stay unseen.
+    n_cells, n_positives
+        Of the whole atlas: they decide the sample.
+    """
+    n_open = np.zeros(data.n_cells)
+    for _, labels in data.label_tiles(peaks):
+        n_open += labels.sum(axis=0)
+    scale = _scale(n_open, len(peaks))
+    dim = cells.embedding.shape[1]
+    stride = max(1, -(-n_positives // _SAMPLE_POSITIVES))
+    sample = np.arange(-data.start % stride, data.n_cells, stride)
+    vectors = _vectors(_sampled(data, peaks, sample), scale.at(sample), runtime, dim, seed)
+    coordinates = _project_all(data, peaks, scale, vectors)
+    _place(cells, coordinates, runtime, n_cells)
+    share = torch.from_numpy((n_open + 0.5) / (len(peaks) + 1))
+    with torch.no_grad():
+        cells.intercept.copy_(share.logit())
+
+
+def _scale(n_open: NDArray[np.float64], n_peaks: int) -> _Scale:
+    share = n_open / n_peaks
+    variance = share * (1 - share)
+    weight = np.divide(1, np.sqrt(variance), out=np.zeros_like(share), where=variance > 0)
+    return _Scale(share, weight)
+
+
+def _sampled(
+    data: WorkerData, peaks: NDArray[np.int64], sample: NDArray[np.int64]
+) -> sparse.csr_array:
+    """Return the sampled cells' labels, float32 CSR (peaks, cells)."""
+    tiles = [labels[:, sample].astype(np.float32) for _, labels in data.label_tiles(peaks)]
+    return sparse.csr_array(sparse.vstack(tiles, format="csr"))
+
+
+def _vectors(
+    labels: sparse.csr_array, scale: _Scale, runtime: Runtime, dim: int, seed: int
+) -> NDArray[np.float64]:
+    """Return an orthonormal basis of the leading right singular vectors, (peaks, dim + 10)."""
+    n_peaks = labels.shape[0]
+    rng = np.random.default_rng([seed, _SVD])
+    basis = rng.standard_normal((n_peaks, min(dim + _OVERSAMPLING, n_peaks)))
+    for _ in range(_POWER_ITERATIONS):
+        along = _weighted(labels.T @ basis, basis.sum(0), scale) * scale.weight[:, None]
+        back = labels @ along - scale.share @ along
+        basis = np.linalg.qr(_summed(back, runtime))[0]
+    return basis
+
+
+def _weighted(
+    products: NDArray[np.float64], column_sums: NDArray[np.float64], scale: _Scale
+) -> NDArray[np.float64]:
+    """Turn products of labels into products of standardised labels."""
+    return (products - np.outer(scale.share, column_sums)) * scale.weight[:, None]
+
+
+def _project_all(
+    data: WorkerData, peaks: NDArray[np.int64], scale: _Scale, vectors: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return all of the worker's cells along `vectors`, (n, k)."""
+    products = np.zeros((data.n_cells, vectors.shape[1]))
+    for rows, labels in data.label_tiles(peaks):
+        products += labels.T @ vectors[rows]
+    return _weighted(products, vectors.sum(0), scale)
+
+
+@torch.no_grad()
+def _place(
+    cells: CellLayer, coordinates: NDArray[np.float64], runtime: Runtime, n_cells: int
+) -> None:
+    """Rotate the coordinates to singular vectors, keep the first E, scale, and write them."""
+    dim = cells.embedding.shape[1]
+    gram = _summed(coordinates.T @ coordinates, runtime)
+    values, rotation = np.linalg.eigh(gram)
+    leading = rotation[:, ::-1][:, :dim]
+    total = max(float(values[::-1][:dim].clip(0).sum()), np.finfo(float).tiny)
+    embedding = coordinates @ leading * np.sqrt(2 / dim * n_cells * dim / total)
+    cells.embedding[:, : leading.shape[1]] = torch.from_numpy(embedding).to(cells.embedding)
+
+
+def _summed(values: NDArray[np.float64], runtime: Runtime) -> NDArray[np.float64]:
+    return runtime.sum_(torch.from_numpy(values).to(runtime.device)).cpu().numpy()
