@@ -13,7 +13,7 @@ import platform
 import subprocess
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def row(
         "p80": f"{p80:.4g}",
         "config": json.dumps(config, sort_keys=True),
         "hardware": hardware(),
-        "version": version("atlasbasset"),
+        "version": _version(),
         "commit": _commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -104,6 +104,13 @@ def _cpu_flags() -> set[str]:
         return set()
     lines = [line for line in info.read_text().splitlines() if line.startswith("flags")]
     return set(lines[0].split()) if lines else set()
+
+
+def _version() -> str:
+    try:
+        return version("atlasbasset")
+    except PackageNotFoundError:
+        return "checkout"
 
 
 def _commit() -> str:

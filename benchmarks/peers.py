@@ -49,14 +49,17 @@ class PlainScBasset(nn.Module):
         return self.cells(act(F.dropout(h, 0.2, training=self.training)))
 
 
-def plain_step(onehot_B4L: Tensor, labels_BN: Tensor, *, bf16: bool) -> Callable[[], None]:
+def plain_step(
+    onehot_B4L: Tensor, labels_BN: Tensor, *, bf16: bool, device: torch.device | str = "cpu"
+) -> Callable[[], None]:
     """Return a function that takes one training step of the plain network."""
-    model = PlainScBasset(labels_BN.shape[1])
+    device = torch.device(device)
+    model = PlainScBasset(labels_BN.shape[1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, betas=(0.95, 0.9995))
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = model(onehot_B4L)
         F.binary_cross_entropy_with_logits(logits.float(), labels_BN).backward()
         optimizer.step()

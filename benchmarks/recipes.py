@@ -34,6 +34,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cosine+svd+polish lr 0.02": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "learning_rate": 0.02,
     },
+    "cosine+svd+polish lr 0.04": {
+        **SOLVED, "schedule": "cosine", "cell_start": "svd", "learning_rate": 0.04,
+    },
+    "cosine+svd+polish lr 0.02 batch 64": {
+        **SOLVED, "schedule": "cosine", "cell_start": "svd", "learning_rate": 0.02,
+        "batch_size": 64,
+    },
     "cosine+svd+polish batch 64": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "batch_size": 64,
     },

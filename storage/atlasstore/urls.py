@@ -30,6 +30,7 @@ __all__ = [
     "local_path",
     "open_group",
     "read_bytes",
+    "stored_bytes",
     "write_bytes",
     "zarr_store",
 ]
@@ -62,7 +63,7 @@ def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
         When the backend of the URL's scheme is not installed.
     """
     try:
-        fs, path = fsspec.core.url_to_fs(str(url))
+        fs, path = fsspec.core.url_to_fs(str(url), **_options(url))
     except ImportError as error:
         scheme = str(url).split("://", maxsplit=1)[0]
         extra = _EXTRA_BY_SCHEME.get(scheme, "s3")
@@ -78,6 +79,13 @@ def exists(url: str | Path) -> bool:
     fs, path = filesystem(url)
     fs.invalidate_cache()
     return bool(fs.exists(path))
+
+
+def stored_bytes(url: str | Path) -> int:
+    """Return the size of the file at `url`, or of all files below it; 0 for nothing."""
+    fs, path = filesystem(url)
+    fs.invalidate_cache()
+    return int(fs.du(path)) if fs.exists(path) else 0
 
 
 def list_names(url: str | Path) -> list[str]:
@@ -141,8 +149,19 @@ def zarr_store(url: str | Path, *, read_only: bool) -> Store:
     if is_local(url):
         return LocalStore(local_path(url), read_only=read_only)
     filesystem(url)  # a missing extra gets its own sentence
-    options: dict[str, Any] = {"asynchronous": True} if not str(url).startswith("memory:") else {}
+    options = _options(url)
+    if not str(url).startswith("memory:"):
+        options["asynchronous"] = True
     return FsspecStore.from_url(str(url), storage_options=options, read_only=read_only)
+
+
+def _options(url: str | Path) -> dict[str, Any]:
+    """Return what a backend is told beside its own configuration.
+
+    s3fs asks for a file's size before it reads a whole one, so as to read it in several parts at
+    once. Our pieces are a few MB and many are under way together: one request each is enough.
+    """
+    return {"max_concurrency": 1} if str(url).startswith(("s3:", "s3a:")) else {}
 
 
 def open_group(url: str | Path, *, mode: str = "r") -> zarr.Group:

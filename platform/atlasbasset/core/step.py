@@ -13,6 +13,7 @@ moments stay as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -22,6 +23,8 @@ from atlasbasset.core.loss import Positives, fused_bce
 from atlasbasset.core.runtime import gather_rows, reducer, share_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from atlasbasset.core.cell_adam import CellAdam
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from atlasbasset.core.trunk import Trunk
 
 __all__ = ["Batch", "Learner", "StepLoss", "StepPace"]
+
+
+_COMPILE_MODE = "reduce-overhead"  # CUDA graphs: a step is some hundred small kernels
 
 
 class Batch(NamedTuple):
@@ -85,6 +91,17 @@ class Learner:
     """Of the convolutions."""
     l2_cells: float = 0.0
     l2_batch: float = 0.0
+    compiled: bool = False
+    """Whether the trunk's step runs through `torch.compile` (with CUDA graphs on a GPU)."""
+
+    @cached_property
+    def _training_trunk(self) -> Callable[..., Tensor]:
+        if not self.compiled:
+            return self.trunk
+        compiled: Callable[..., Tensor] = torch.compile(
+            self.trunk, fullgraph=True, dynamic=False, mode=_COMPILE_MODE
+        )
+        return compiled
 
     def step(self, batch: Batch, runtime: Runtime, pace: StepPace) -> StepLoss:
         """Take one optimiser step; every worker calls it with the same rows."""
@@ -125,7 +142,7 @@ class Learner:
             batch.codes[share], window_bp, batch.shift[share], batch.reverse[share]
         )
         x = one_hot_input(codes, self.compute_dtype)
-        embedded: Tensor = self.trunk(
+        embedded: Tensor = self._training_trunk(
             x,
             keep_BE=batch.keep[share],
             reduce=reducer(runtime),

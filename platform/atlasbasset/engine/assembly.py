@@ -59,6 +59,7 @@ def new_learner(
         compute_dtype=compute_dtype_for(config.compute, device),
         l2_cells=config.l2_cells,
         l2_batch=config.l2_batch,
+        compiled=config.compile_trunk,
     )
 
 

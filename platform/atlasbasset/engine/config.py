@@ -22,7 +22,7 @@ Schedule = Literal["constant", "cosine"]
 Recipe = Literal["fast", "paper"]
 
 # What may differ between the run that began a model and the one that goes on with it.
-_MAY_CHANGE = ("patience", "checkpoint_s", "compute")
+_MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
 
 _CHOICES = {"compute": Compute, "cell_start": CellStart, "schedule": Schedule}
 _NOT_NEGATIVE = (
@@ -71,6 +71,8 @@ class TrainConfig:
     """Column of obs that names each cell's batch; None for no batch correction."""
     compute: Compute = "auto"
     """Arithmetic of the convolutions: bf16, fp32, or auto (bf16 where the hardware has it)."""
+    compile_trunk: bool = False
+    """Whether to run the trunk through `torch.compile`: for GPUs, tried on none so far."""
     checkpoint_s: float = 600.0
     """Seconds between checkpoints within an epoch; every epoch ends with one."""
     n_auroc_peaks: int = 1000

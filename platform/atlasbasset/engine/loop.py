@@ -199,6 +199,7 @@ class _Worker:
             "loss": state.bce_sum / (n_peaks * self.learner.n_cells_total),
             "penalty": state.penalty_sum / n_steps,
             **quality,
+            "workers": self.runtime.world,
             "sequences_per_s": n_peaks / state.seconds,
             "seconds": state.seconds,
             "seconds_waiting": state.seconds_waiting,

@@ -6,9 +6,7 @@ restarted group goes on from the newest one whatever Ray still knows of the run 
 
 from __future__ import annotations
 
-import os
 import uuid
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +17,10 @@ from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.launch import followed, use_threads
 from atlasbasset.engine.loop import Run, train_worker
+from atlasbasset.ray_session import ray_session
 from atlasstore import urls
-from atlasstore.errors import UserInputError
-from atlasstore.events import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ray.train.torch import TorchTrainer
 
     from atlasstore.events import Subscriber
@@ -40,6 +35,8 @@ def run_ray(
     *,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
+    min_workers: int | None = None,
+    resize_check_s: float = 60.0,
     max_failures: int = 8,
 ) -> None:
     """Train with `workers` Ray Train workers; starts or joins Ray.
@@ -48,6 +45,11 @@ def run_ray(
     ----------
     gpus_per_worker, cpus_per_worker
         What each worker reserves.
+    min_workers
+        Go on with as few as this many when nodes are lost, and with up to `workers` when some come
+        back; None: always `workers`.
+    resize_check_s
+        Seconds between looks for more workers, with `min_workers`.
     max_failures
         How often the worker group is restarted before the run is given up.
 
@@ -57,51 +59,22 @@ def run_ray(
         When a Ray started here has not what the workers need.
     """
     resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
-    with _ray(on_event, {name: workers * amount for name, amount in resources.items()}):
-        trainer = _trainer(run, workers, resources, max_failures)
+    least = min_workers or workers
+    with ray_session({name: least * amount for name, amount in resources.items()}, on_event):
+        size: dict[str, Any] = {"num_workers": workers}
+        if least < workers:
+            size = {
+                "num_workers": (least, workers),
+                "elastic_resize_monitor_interval_s": resize_check_s,
+            }
+        trainer = _trainer(run, size, resources, max_failures)
         with followed(run.model_url, on_event):
             trainer.fit()
     urls.delete(_ray_folder(run.model_url))
 
 
-@contextmanager
-def _ray(on_event: Subscriber, needed: dict[str, float]) -> Iterator[None]:
-    """Join the cluster that is there or start one here, which ends with the block."""
-    import ray
-
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # said, not left to Ray's version
-    joined = ray.is_initialized()
-    if not joined:
-        ray.init(log_to_driver=False, configure_logging=False)
-        joined = not ray._private.worker._global_node.head
-    try:
-        _check_resources(needed, ray.cluster_resources(), on_event, joined=joined)
-        yield
-    finally:
-        if not joined:
-            ray.shutdown()
-
-
-def _check_resources(
-    needed: dict[str, float], present: dict[str, float], on_event: Subscriber, *, joined: bool
-) -> None:
-    """Refuse what a Ray of this machine can never give; a cluster may still grow."""
-    short = {name: amount for name, amount in needed.items() if present.get(name, 0) < amount}
-    if not short:
-        return
-    said = " and ".join(
-        f"{amount:g} {name}s (there are {present.get(name, 0):g})" for name, amount in short.items()
-    )
-    if not joined:
-        raise UserInputError(
-            f"the workers need {said} on this machine; ask for fewer --workers, or join a larger "
-            "Ray cluster by RAY_ADDRESS."
-        )
-    on_event(Notice(f"Waiting for the Ray cluster to have {said}."))
-
-
 def _trainer(
-    run: Run, workers: int, resources: dict[str, float], max_failures: int
+    run: Run, size: dict[str, Any], resources: dict[str, float], max_failures: int
 ) -> TorchTrainer:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -110,9 +83,7 @@ def _trainer(
     return TorchTrainer(
         _train_function,
         train_loop_config=_payload(run, int(resources["CPU"])),
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=gpu, resources_per_worker=resources
-        ),
+        scaling_config=ScalingConfig(use_gpu=gpu, resources_per_worker=resources, **size),
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         run_config=RunConfig(
             name=f"atlasbasset-{uuid.uuid4().hex[:12]}",
