@@ -1,11 +1,11 @@
 """What loss and gradients of one batch cost as cells grow: fused and sparse against dense.
 
-Batch 128, 32 numbers a cell, 2 % positives. Ours runs by torch tiles on a CPU and by Triton on a
-GPU; the dense layer is a matrix product and BCE-with-logits under autograd, given its dense labels
-for nothing, and is left out where it would not fit. Rows: seconds, and the peak of memory above
-what the inputs hold.
+Batch 128, 32 numbers a cell, 2 % positives. Ours is compiled by numba on a CPU and by Triton on a
+GPU; "torch tiles" is what runs where these are missing. The dense layer is a matrix product and
+BCE-with-logits under autograd, given its dense labels for nothing, and is left out where it would
+not fit. Rows: seconds, and the peak of memory above what the inputs hold.
 
-    python benchmarks/fused_loss.py [--cells 2000 10000 100000 1000000] [--repeats 7]
+    python benchmarks/fused_loss.py [--cells 2000 10000 100000 1000000] [--repeats 7] [--threads 2]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import harness
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from atlasbasset.core.loss import CellTable, Positives, fused_bce
+from atlasbasset.core.loss import TILE_CELLS, CellTable, Positives, _by_tiles, fused_bce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,17 @@ def fused(
     return call
 
 
+def torch_tiles(h: torch.Tensor, table: CellTable, found: Positives) -> Callable[[], None]:
+    """Return the way without numba and Triton."""
+    scale = 1 / (BATCH * table.embedding.shape[0])
+
+    def call() -> None:
+        _by_tiles(h, table, found, scale, TILE_CELLS, "fp32")
+        wait(h.device)
+
+    return call
+
+
 def dense(h: torch.Tensor, table: CellTable, found: Positives, *, bf16: bool) -> Callable[[], None]:
     leaves = [t.clone().requires_grad_() for t in (h, table.embedding, table.intercept)]
     labels = torch.zeros(h.shape[0], table.embedding.shape[0], device=h.device)
@@ -72,7 +83,10 @@ def providers(n_cells: int, device: torch.device) -> dict[str, Callable[[], None
     own = torch.randn(n_cells, EMBEDDING, generator=generator) / EMBEDDING**0.5
     table = CellTable(own.to(device), torch.full((n_cells,), -3.9, device=device))
     found = positives(n_cells, device, generator)
-    calls = {"atlasbasset fp32": fused(h, table, found, "fp32")}
+    calls = {
+        "atlasbasset fp32": fused(h, table, found, "fp32"),
+        "torch tiles": torch_tiles(h, table, found),
+    }
     gpu = device.type == "cuda"
     if gpu:
         calls["atlasbasset bf16 products"] = fused(h, table, found, "bf16")
@@ -121,7 +135,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, nargs="+", default=[2_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = {
         "batch": BATCH, "density": DENSITY, "embedding": EMBEDDING, "repeats": args.repeats,

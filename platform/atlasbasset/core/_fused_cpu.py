@@ -17,13 +17,13 @@ an order that does not depend on the number of threads.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, prange, types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
+
+from atlasbasset.core._vector_math import bits_of_float, exp, float_of_bits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,29 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["channel_sums", "pool_activate", "pool_activate_grad", "spread_grad"]
 
 _ROWS_PER_RUN = 512
-_LOG2E = np.float32(1.0 / math.log(2.0))
-_LN2_HIGH = np.float32(0.693359375)  # exact in few bits, so n * _LN2_HIGH is exact
-_LN2_LOW = np.float32(math.log(2.0) - 0.693359375)
-_ROUND = np.float32(12582912.0)  # 1.5 * 2**23: adding it rounds to the nearest integer
-_CLIP = np.float32(87.0)  # exp stays finite and normal
 _GAIN = np.float32(1.702)
 _ONE = np.float32(1.0)
-
-
-@intrinsic
-def _float_of_bits(_context: Any, _bits: Any) -> Any:
-    def codegen(_ctx: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.uint32), codegen
-
-
-@intrinsic
-def _bits_of_float(_context: Any, _value: Any) -> Any:
-    def codegen(_ctx: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.uint32(types.float32), codegen
 
 
 def _load(value: Any) -> Any:
@@ -65,7 +44,7 @@ def _load(value: Any) -> Any:
 def _load_impl(value: Any) -> Any:
 
     def from_bfloat16(value: Any) -> Any:
-        return _float_of_bits(np.uint32(value) << np.uint32(16))
+        return float_of_bits(np.uint32(value) << np.uint32(16))
 
     def from_float32(value: Any) -> Any:
         return value
@@ -85,7 +64,7 @@ def _store_impl(value: Any, like: Any) -> Any:
         return value
 
     def to_bfloat16(value: Any, like: Any) -> Any:
-        bits = _bits_of_float(value)
+        bits = bits_of_float(value)
         odd = (bits >> np.uint32(16)) & np.uint32(1)
         return np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
 
@@ -94,20 +73,8 @@ def _store_impl(value: Any, like: Any) -> Any:
 
 @njit(inline="always")
 def _sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) in float32, relative error of exp below 2e-7, branch-free."""
-    t = -x if -x < _CLIP else _CLIP
-    t = t if t > -_CLIP else -_CLIP
-    n = (t * _LOG2E + _ROUND) - _ROUND
-    r = (t - n * _LN2_HIGH) - n * _LN2_LOW
-    p = np.float32(1.0 / 720.0)
-    p = p * r + np.float32(1.0 / 120.0)
-    p = p * r + np.float32(1.0 / 24.0)
-    p = p * r + np.float32(1.0 / 6.0)
-    p = p * r + np.float32(0.5)
-    p = p * r + _ONE
-    p = p * r + _ONE
-    power = _float_of_bits(np.uint32((np.int32(n) + np.int32(127)) << np.int32(23)))
-    return _ONE / (_ONE + p * power)
+    """1 / (1 + exp(-x)) in float32, branch-free."""
+    return _ONE / (_ONE + exp(-x))
 
 
 @njit(parallel=True, cache=True)

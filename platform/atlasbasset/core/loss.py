@@ -3,8 +3,8 @@
 ``loss = sum over (p, c) of softplus(z) - sum over positives of z``, ``z = h @ W.T + b`` (method,
 "Cell layer and loss"). Logits are made, used and dropped one tile of cells at a time, forward and
 backward together, so memory does not grow with the number of cells and labels are never dense.
-Plain torch by tiles here, any device and float dtype; float32 on CUDA goes to `_loss_triton` where
-Triton is installed.
+Plain torch by tiles here, any device and float dtype. Where they are installed, numba takes float32
+on the CPU (`_loss_cpu`) and Triton float32 on CUDA (`_loss_triton`).
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def fused_bce(
     scale
         Gradients are multiplied by this (``1 / (B N)`` for the mean).
     tile_cells
-        Cells per tile; lower it when memory is short: B x tile values live at once. On CUDA with
-        Triton tiles live in registers and this does not apply.
+        Cells per tile of the torch tiles; lower it when memory is short: B x tile values live at
+        once. The compiled kernels choose their own, which fit in cache or registers.
     products
         "bf16" rounds the operands of the three products: faster on a GPU, not on a CPU.
     """
@@ -109,16 +109,25 @@ def fused_bce(
             h_BE, table, positives, scale=scale, products=products
         )
         return found
+    if _numba_takes(h_BE, products):
+        compiled: Any = importlib.import_module("atlasbasset.core._loss_cpu")
+        summed: LossAndGradients = compiled.fused_bce_numba(h_BE, table, positives, scale=scale)
+        return summed
     return _by_tiles(h_BE.detach(), table, positives, scale, tile_cells, products)
 
 
 def _triton_takes(h: Tensor) -> bool:
-    return h.device.type == "cuda" and h.dtype == torch.float32 and _has_triton()
+    return h.device.type == "cuda" and h.dtype == torch.float32 and _is_installed("triton")
+
+
+def _numba_takes(h: Tensor, products: Products) -> bool:
+    single = h.dtype == torch.float32 and products == "fp32"
+    return h.device.type == "cpu" and single and _is_installed("numba")
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _is_installed(module: str) -> bool:
+    return find_spec(module) is not None
 
 
 def _by_tiles(
