@@ -7,6 +7,7 @@ import typer
 from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
 
 if TYPE_CHECKING:
+    from atlasbasset.batch.run import Workers as Pool
     from atlasbasset.verbs.map_cells import MapReport
     from atlasjobs.facts import Facts
     from atlasjobs.plans import Plan
@@ -27,6 +28,21 @@ Split = Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="P
 Compute = Annotated[
     Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
 ]
+_WORKERS = "Workers"
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        help="Ray Data actors that share the peaks and the cell blocks; 0: this process alone.",
+        rich_help_panel=_WORKERS,
+    ),
+]
+GpusPerWorker = Annotated[
+    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
+]
+CpusPerWorker = Annotated[
+    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
+]
 
 
 def map_cells(
@@ -37,6 +53,9 @@ def map_cells(
     l2: L2 = 10.0,
     split: Split = "train",
     compute: Compute = "auto",
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -47,39 +66,64 @@ def map_cells(
 
     output = Output(json)
     if dry_run:
-        output.plan(_plan(model, atlas, out, split))
+        from atlasbasset.batch.run import Workers as Pool
+
+        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
+        output.plan(_plan(model, atlas, out, l2=l2, split=split, pool=pool))
         return
     from atlasbasset import map_cells as work
 
     with output.watching() as on_event:
-        report = work(model, atlas, out=out, l2=l2, split=split, compute=compute, on_event=on_event)
+        report = work(
+            model,
+            atlas,
+            out=out,
+            l2=l2,
+            split=split,
+            compute=compute,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            cpus_per_worker=cpus_per_worker,
+            on_event=on_event,
+        )
     output.report(f"Mapped {atlas} onto {model} as {out}", _facts(report), report)
 
 
-def _plan(model: str, atlas: str, out: str, split: str) -> "Plan":
-    """Plan a mapping; refuses an output that exists and a split without peaks."""
-    from atlasbasset.core.newton import working_bytes
-    from atlasbasset.verbs.atlas_peaks import split_rows
+def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Pool") -> "Plan":
+    """Plan a mapping; refuses what `map_cells` refuses, but for the window's length."""
+    from atlasbasset.batch.solve import solving_bytes
+    from atlasbasset.verbs.map_cells import check_mapping
     from atlasjobs.plans import Plan
     from atlasjobs.units import count, size
     from atlasstore import Atlas as AtlasStore
     from atlasstore.model_store import ModelStore
-    from atlasstore.staging import refuse_existing
 
-    refuse_existing(out)
-    opened = AtlasStore.open(atlas)
-    store = ModelStore.open(model)
+    opened, store = AtlasStore.open(atlas), ModelStore.open(model)
     store.newest()
-    n_peaks = len(split_rows(opened, split))
+    n_peaks = len(check_mapping(store, opened, out=out, l2=l2, split=split, workers=pool))
     width = int(store.config["train"]["trunk"]["embedding_dim"])
-    memory = working_bytes(n_peaks, opened.blocks[0].n_cells, width)
+    memory = solving_bytes(opened, n_peaks, width)
     rows = [
         ("cells", f"{count(opened.n_cells)} in {count(len(opened.blocks))} blocks"),
         ("peaks", f"{count(n_peaks)} of the {split} split"),
-        ("memory", f"about {size(memory)} while solving"),
+        ("workers", _workers_line(pool)),
+        ("memory", f"about {size(memory)} {'per worker ' if pool.count else ''}while solving"),
     ]
-    values = {"out": out, "n_cells": opened.n_cells, "n_peaks": n_peaks, "memory_bytes": memory}
+    values = {
+        "out": out,
+        "n_cells": opened.n_cells,
+        "n_blocks": len(opened.blocks),
+        "n_peaks": n_peaks,
+        "workers": pool.count,
+        "memory_bytes": memory,
+    }
     return Plan(f"Would map {atlas} onto {model}", rows, values)
+
+
+def _workers_line(pool: "Pool") -> str:
+    if not pool.count:
+        return "this process"
+    return f"{pool.count} Ray actors of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs"
 
 
 def _facts(report: "MapReport") -> "Facts":

@@ -1,25 +1,31 @@
-"""`map`: the cells of an atlas onto a trained trunk, solved exactly, without training."""
+"""`map`: the cells of an atlas onto a trained trunk, solved exactly, without training.
+
+Two stages of units, here or on Ray Data: the fitted peaks' embeddings into a small array beside the
+checkpoint, then the cells block by block, each worker writing the rows of its own blocks. The array
+is deleted when all cells are solved.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from scipy import sparse
 
-from atlasbasset.core.newton import SolvedCells, solve_cells
+from atlasbasset.batch.peaks import EmbedPeaks, create_embedded, peak_units
+from atlasbasset.batch.run import Stage, Workers, run_units
+from atlasbasset.batch.solve import SOLVED_STEP, SolveBlocks, block_units, solved_tables
 from atlasbasset.engine.state import RunState
 from atlasbasset.model import Model, opened
-from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, split_rows
-from atlasstore import formats
+from atlasbasset.verbs.atlas_peaks import check_window, split_rows
+from atlasstore import formats, urls
 from atlasstore.atlas import Atlas
-from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
-from atlasstore.events import Notice, Progress, ignore
-from atlasstore.model_store import CheckpointWriter, ModelStore
+from atlasstore.events import Notice, ignore
+from atlasstore.model_store import Checkpoint, CheckpointWriter, ModelStore
 from atlasstore.staging import refuse_existing, staged
 
 if TYPE_CHECKING:
@@ -28,14 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.engine.config import Compute
-    from atlasstore.blocks import CellBlock
     from atlasstore.events import Subscriber
 
-__all__ = ["MapReport", "map_cells"]
+__all__ = ["MapReport", "check_mapping", "map_cells"]
 
 Split = Literal["train", "valid", "test", "all"]
-
-_READ_PEAKS = 4096
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,6 +91,9 @@ def map_cells(
     l2: float = 10.0,
     split: Split = "train",
     compute: Compute = "auto",
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
     on_event: Subscriber = ignore,
 ) -> MapReport:
     """Make a model of an atlas's cells with the trunk of another: no training, no random numbers.
@@ -112,158 +118,163 @@ def map_cells(
     split
         Peaks to fit: "train" by default, so that an evaluation on the others stays honest.
     compute
-        Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
+        Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
+        decided in this process, for all workers.
+    workers
+        Ray Data actors that share the work; 0 works in this process. More than the atlas has cell
+        blocks help only with the peaks. The result is the same, bit for bit where as many CPU
+        threads compute.
+    gpus_per_worker, cpus_per_worker
+        What each worker reserves; a worker computes on its GPU if it has one, else with as many
+        threads as CPUs.
     on_event
         Hears `Progress` and `Notice`.
 
     Raises
     ------
     UserInputError
-        When the model is batch-corrected, its window is not the atlas's, `l2` is not above 0, or
-        the split has no peaks.
+        When the model is batch-corrected, its window is not the atlas's, `l2` is not above 0, the
+        split has no peaks, or workers could not be had or could not reach what they need.
     StoreExistsError
         When anything lies at `out`.
     """
-    refuse_existing(out)
-    if not l2 > 0:
-        raise UserInputError(f"l2 must be above 0, got {l2}; without it a solution may not exist.")
-    loaded = opened(model, compute=compute)
+    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    store = model.store if isinstance(model, Model) else ModelStore.open(model)
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    _check_plain(loaded)
+    rows = check_mapping(store, cells, out=out, l2=l2, split=split, workers=pool)
+    loaded = opened(model, compute=compute)
     check_window(loaded, cells)
-    rows = split_rows(cells, split)
-    began = time.monotonic()
-    h = embed_peaks(loaded, cells, rows, on_event=on_event)
-    embedded = time.monotonic()
-    with staged(out) as place:
-        store = _new_store(place, loaded, cells, l2=l2, split=split)
-        solver = _Solver(store, loaded, cells, h, rows, l2)
-        parts = solver.run(on_event)
-        solved = SolvedCells(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        seconds = (embedded - began, time.monotonic() - embedded)
-        report = _report(str(out), solved, len(rows), l2, seconds)
-        solver.commit(report)
+    mapping = _Mapping(loaded, cells, rows, l2, split, pool)
+    with pool.session(on_event), staged(out) as place:
+        report = mapping.run(place, str(out), on_event)
     _tell(report, on_event)
     return report
 
 
-def _check_plain(model: Model) -> None:
+def check_mapping(
+    model: ModelStore, atlas: Atlas, *, out: str | Path, l2: float, split: str, workers: Workers
+) -> NDArray[np.int64]:
+    """Return the rows of the peaks to fit, or raise what `map_cells` raises of its options."""
+    refuse_existing(out)
+    if not l2 > 0:
+        raise UserInputError(f"l2 must be above 0, got {l2}; without it a solution may not exist.")
     if model.batches:
         raise UserInputError(
             f"{model.url} is batch-corrected ({len(model.batches)} batches), and new cells can be "
             "mapped onto models without batch correction only; train one without --batch-key."
         )
+    for url in (model.url, atlas.url, out):
+        workers.reachable(url)
+    return split_rows(atlas, split)
 
 
-def _new_store(place: str, model: Model, atlas: Atlas, *, l2: float, split: str) -> ModelStore:
-    settings = {"model": model.url, "atlas": atlas.url, "l2": l2, "split": split}
-    made = formats.provenance([], settings, None)
-    return ModelStore.create(
-        place,
-        obs=atlas.obs,
-        # "atlas" names what training may go on with: nothing, since no optimiser's state is here
-        config={**model.config, "atlas": None, "mapped": settings},
-        block_cells=atlas.blocks[0].n_cells,
-        provenance={
-            **made,
-            "model": dict(model.store.provenance),
-            "atlas": dict(atlas.provenance),
-        },
-    )
+@dataclass(frozen=True, eq=False, slots=True)
+class _Mapping:
+    """A mapping whose input has been checked."""
 
+    model: Model
+    atlas: Atlas
+    rows: NDArray[np.int64]
+    l2: float
+    split: str
+    workers: Workers
 
-class _Solver:
-    """Solves a store's cells block by block and writes each block when it is solved."""
+    def run(self, place: str, out: str, on_event: Subscriber) -> MapReport:
+        """Write the new model at `place` and publish its checkpoint; it will lie at `out`."""
+        store = self._new_store(place)
+        peaks_url = urls.join(place, "peaks")
+        began = time.monotonic()
+        self._embed(peaks_url, on_event)
+        embedded = time.monotonic()
+        writer = store.write_checkpoint(SOLVED_STEP)
+        writer.begin(solved_tables(self._width))
+        objective = self._solve(place, peaks_url, on_event)
+        urls.delete(peaks_url)
+        seconds = (embedded - began, time.monotonic() - embedded)
+        report = self._report(writer.url, out, objective, seconds)
+        self._commit(writer, report)
+        return report
 
-    def __init__(
-        self,
-        store: ModelStore,
-        model: Model,
-        atlas: Atlas,
-        h: NDArray[np.float32],
-        rows: NDArray[np.int64],
-        l2: float,
-    ) -> None:
-        self._atlas, self._model, self._l2 = atlas, model, l2
-        self._h = torch.from_numpy(h).to(model.trunk.bottleneck.weight.device)
-        self._features = _open_features(h, rows, atlas.n_peaks)
-        self._writer: CheckpointWriter = store.write_checkpoint(0)
-        self._writer.begin({**dict.fromkeys(_TABLES, ()), "cells/embedding": (h.shape[1],)})
+    @property
+    def _width(self) -> int:
+        return self.model.trunk.config.embedding_dim
 
-    def run(self, on_event: Subscriber) -> list[SolvedCells]:
-        """Solve every block; return what is said of its cells, without their embeddings."""
-        parts = []
-        for block in self._atlas.blocks:
-            sums = torch.from_numpy(_open_sums(self._atlas, block, self._features))
-            solved = SolvedCells(*(t.cpu() for t in solve_cells(self._h, sums, l2=self._l2)))
-            self._write(block, solved)
-            parts.append(solved._replace(embedding=solved.embedding[:, :0]))
-            on_event(Progress("solving cells", block.stop, self._atlas.n_cells, "cells"))
-        return parts
+    @property
+    def _atlas_for_workers(self) -> Atlas | str:
+        return self.workers.reachable(self.atlas.url) if self.workers.count else self.atlas
 
-    def _write(self, block: CellBlock, solved: SolvedCells) -> None:
-        for name, field in _TABLES.items():
-            self._writer.write_rows(name, block.start, getattr(solved, field).numpy())
-
-    def commit(self, report: MapReport) -> None:
-        """Publish the model."""
-        trunk = {name: t.cpu().numpy() for name, t in self._model.trunk.state_dict().items()}
-        self._writer.write_tensors("trunk", trunk)
-        solved = {name: value for name, value in report.as_json().items() if name != "model"}
-        self._writer.commit({**RunState().as_json(), "mapped": solved})
-
-
-_TABLES = {
-    "cells/embedding": "embedding",
-    "cells/intercept": "intercept",
-    "solve/iterations": "iterations",
-    "solve/gradient_norm": "gradient_norm",
-    "solve/objective": "objective",
-    "solve/converged": "converged",
-}
-"""Cell table of the checkpoint -> field of `SolvedCells`."""
-
-
-def _open_features(
-    h: NDArray[np.float32], rows: NDArray[np.int64], n_peaks: int
-) -> NDArray[np.float64]:
-    """Return ``[h_p, 1]`` of every peak of the atlas, float64 (P, E + 1); 0 where not fitted."""
-    features = np.zeros((n_peaks, h.shape[1] + 1))
-    features[rows, :-1], features[rows, -1] = h, 1
-    return features
-
-
-def _open_sums(
-    atlas: Atlas, block: CellBlock, features: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Sum the open peaks' features for each cell of a block, float64 (n_cells, E + 1)."""
-    sums = np.zeros((block.n_cells, features.shape[1]))
-    for start, stop in runs(atlas.n_peaks, _READ_PEAKS):
-        labels = atlas.labels(block.index, start, stop)
-        ones = np.ones(len(labels.indices))
-        by_peak = sparse.csr_array(
-            (ones, labels.indices.astype(np.int32), labels.indptr),
-            shape=(stop - start, block.n_cells),
+    def _new_store(self, place: str) -> ModelStore:
+        settings = {
+            "model": self.model.url,
+            "atlas": self.atlas.url,
+            "l2": self.l2,
+            "split": self.split,
+        }
+        made = formats.provenance([], settings, None)
+        inputs = {"model": dict(self.model.store.provenance), "atlas": dict(self.atlas.provenance)}
+        return ModelStore.create(
+            place,
+            obs=self.atlas.obs,
+            # "atlas" names what training may go on with: nothing, as no optimiser's state is here
+            config={**self.model.config, "atlas": None, "mapped": settings},
+            block_cells=self.atlas.blocks[0].n_cells,
+            provenance={**made, **inputs},
         )
-        sums += by_peak.T @ features[start:stop]
-    return sums
 
+    def _embed(self, peaks_url: str, on_event: Subscriber) -> None:
+        create_embedded(peaks_url, len(self.rows), self._width)
+        bf16 = self.model.compute_dtype == torch.bfloat16
+        work = EmbedPeaks(
+            model=self.workers.reachable(self.model.url) if self.workers.count else self.model,
+            atlas=self._atlas_for_workers,
+            rows=self.rows,
+            url=self.workers.reachable(peaks_url),
+            compute="bf16" if bf16 else "fp32",
+            device=self.workers.device,
+        )
+        stage = Stage("embedding sequences", "peaks")
+        units = peak_units(len(self.rows))
+        run_units(units, work, workers=self.workers, stage=stage, on_event=on_event)
 
-def _report(
-    out: str, solved: SolvedCells, n_peaks: int, l2: float, seconds: tuple[float, float]
-) -> MapReport:
-    return MapReport(
-        model=out,
-        n_peaks=n_peaks,
-        l2=l2,
-        loss=float(solved.objective.mean()) / n_peaks,
-        seconds_embedding=seconds[0],
-        seconds_solving=seconds[1],
-        iterations=solved.iterations.numpy().astype(np.int32),
-        gradient_norm=solved.gradient_norm.numpy().astype(np.float32),
-        converged=solved.converged.numpy(),
-        one_class=solved.one_class.numpy(),
-    )
+    def _solve(self, place: str, peaks_url: str, on_event: Subscriber) -> float:
+        """Solve every block; return the sum of all cells' objectives."""
+        work = SolveBlocks(
+            atlas=self._atlas_for_workers,
+            rows=self.rows,
+            peaks_url=self.workers.reachable(peaks_url),
+            model_url=self.workers.reachable(place),
+            l2=self.l2,
+            device=self.workers.device or self.model.trunk.bottleneck.weight.device,
+        )
+        stage = Stage("solving cells", "cells")
+        units = block_units(self.atlas.blocks)
+        found = run_units(units, work, workers=self.workers, stage=stage, on_event=on_event)
+        return math.fsum(row["objective"] for row in found)
+
+    def _report(
+        self, checkpoint: str, out: str, objective: float, seconds: tuple[float, float]
+    ) -> MapReport:
+        """Read what the blocks wrote of their cells."""
+        n_cells = self.atlas.n_cells
+        stored = Checkpoint(checkpoint, {}, {})
+        return MapReport(
+            model=out,
+            n_peaks=len(self.rows),
+            l2=self.l2,
+            loss=objective / n_cells / len(self.rows),
+            seconds_embedding=seconds[0],
+            seconds_solving=seconds[1],
+            iterations=stored.rows("solve/iterations", 0, n_cells).astype(np.int32),
+            gradient_norm=stored.rows("solve/gradient_norm", 0, n_cells),
+            converged=stored.rows("solve/converged", 0, n_cells).astype(bool),
+            one_class=stored.rows("solve/one_class", 0, n_cells).astype(bool),
+        )
+
+    def _commit(self, writer: CheckpointWriter, report: MapReport) -> None:
+        trunk = {name: t.cpu().numpy() for name, t in self.model.trunk.state_dict().items()}
+        writer.write_tensors("trunk", trunk)
+        solved = {name: value for name, value in report.as_json().items() if name != "model"}
+        writer.commit({**RunState().as_json(), "mapped": solved})
 
 
 def _tell(report: MapReport, on_event: Subscriber) -> None:

@@ -1,0 +1,103 @@
+"""Ray Data: the same bits as one process, whoever is killed, and errors as they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import pytest
+
+import atlasbasset
+from atlasbasset.batch.run import Stage, Workers, run_units
+from atlasstore.errors import CorruptStoreError, UserInputError
+from atlasstore.events import Progress
+from atlasstore.model_store import ModelStore
+from small_atlas import make_atlas, random_labels
+from small_model import TINY, random_weights, write_model
+
+pytestmark = pytest.mark.ray
+
+N, P = 60, 1500
+TABLES = ("cells/embedding", "cells/intercept", "solve/objective", "solve/gradient_norm")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    rng = np.random.default_rng(5)
+    codes = rng.integers(0, 5, (P, TINY.window_bp + 6), dtype=np.uint8)
+    model = write_model(folder / "model", random_weights(rng, 3))
+    return model, make_atlas(folder / "atlas", random_labels(rng, N, P), codes, max_block_cells=7)
+
+
+def kill_a_worker():
+    processes = psutil.Process().children(recursive=True)
+    working = [p for p in processes if "MapWorker" in " ".join(p.cmdline())]
+    os.kill(working[0].pid, signal.SIGKILL)
+    return len(working)
+
+
+def test_two_workers_of_which_one_is_killed_map_to_the_same_bits(cluster, stores, tmp_path):
+    one = atlasbasset.map_cells(*stores, out=tmp_path / "one", compute="fp32")
+    killed, done = [], {"solving cells": [], "embedding sequences": []}
+
+    def hear(event):
+        if isinstance(event, Progress):
+            done[event.stage].append(event.done)
+            if event.stage == "solving cells" and not killed:
+                killed.append(kill_a_worker())
+
+    out = tmp_path / "two"
+    two = atlasbasset.map_cells(*stores, out=out, compute="fp32", workers=2, on_event=hear)
+    assert killed == [2]
+    assert done["solving cells"] == sorted(set(done["solving cells"]))
+    assert [done["solving cells"][-1], done["embedding sequences"][-1]] == [N, two.n_peaks]
+    here, there = (ModelStore.open(report.model) for report in (one, two))
+    for table in TABLES:
+        rows = [store.newest().rows(table, 0, N) for store in (here, there)]
+        np.testing.assert_array_equal(*rows)
+    assert two.loss == one.loss
+    np.testing.assert_array_equal(two.iterations, one.iterations)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in (tmp_path / "one").iterdir()
+    )
+
+
+@dataclass(frozen=True)
+class TornUnit:
+    torn: int
+
+    def __call__(self, unit):
+        if unit["start"] == self.torn:
+            raise CorruptStoreError(f"unit {self.torn} is torn")
+        return {"infinity": float("inf")}
+
+
+def test_an_error_keeps_its_class_and_sentence(cluster):
+    units = [{"start": i, "stop": i + 1} for i in range(4)]
+    stage, done = Stage("trying", "units"), []
+    with pytest.raises(CorruptStoreError, match="unit 2 is torn") as found:
+        run_units(units, TornUnit(2), workers=Workers(1, 0.5), stage=stage, on_event=done.append)
+    assert str(found.value) == "unit 2 is torn"
+    assert done == [Progress("trying", n, 4, "units") for n in (1, 2)]
+
+
+def test_what_workers_cannot_reach_is_refused_before_anything_starts(stores, tmp_path):
+    with pytest.raises(UserInputError, match="workers cannot reach"):
+        atlasbasset.map_cells(*stores, out="memory://test_on_ray/model", workers=2)

@@ -1,0 +1,105 @@
+"""Units in this process, and what is refused; Ray itself in `test_on_ray`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlasbasset.batch.peaks import peak_units
+from atlasbasset.batch.run import Stage, Workers, run_units
+from atlasbasset.batch.solve import block_units
+from atlasbasset.ray_session import _check_resources
+from atlasstore.blocks import cut_cells
+from atlasstore.errors import CorruptStoreError, UserInputError
+from atlasstore.events import Notice, Progress, ignore
+
+HERE, STAGE = Workers(), Stage("squaring", "numbers")
+
+
+def square(unit):
+    return {"square": unit["start"] ** 2}
+
+
+def test_rows_come_in_the_order_of_units_and_progress_counts_their_runs():
+    units = [{"start": 4, "stop": 9}, {"start": 0, "stop": 4}]
+    events = []
+    rows = run_units(units, square, workers=HERE, stage=STAGE, on_event=events.append)
+    assert rows == [{"square": 16}, {"square": 0}]
+    assert events == [Progress("squaring", n, 9, "numbers") for n in (5, 9)]
+
+
+def test_no_units_need_no_workers():
+    assert run_units([], square, workers=Workers(2), stage=STAGE, on_event=ignore) == []
+
+
+def test_an_error_ends_the_run_as_it_is():
+    done = []
+
+    def work(unit):
+        if unit["start"] == 1:
+            raise CorruptStoreError("unit 1 is torn")
+        done.append(unit["start"])
+        return {}
+
+    units = [{"start": i, "stop": i + 1} for i in range(3)]
+    with pytest.raises(CorruptStoreError, match="unit 1 is torn") as found:
+        run_units(units, work, workers=HERE, stage=STAGE, on_event=ignore)
+    assert str(found.value) == "unit 1 is torn"
+    assert done == [0]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((-1,), "workers must be 0"),
+        ((1, 0), "more than 0 CPUs"),
+        ((1, float("nan")), "more than 0 CPUs"),
+        ((1, 1, -1), "no less than 0 GPUs"),
+        ((0, 1, 1), "given without workers"),
+    ],
+)
+def test_workers_that_make_no_sense_get_one_sentence(numbers, message):
+    with pytest.raises(UserInputError, match=message):
+        Workers(*numbers)
+
+
+def test_where_workers_compute():
+    assert [Workers(0).device, Workers(2).device, Workers(2, 1, 0.5).device] == [
+        None,
+        "cpu",
+        "cuda",
+    ]
+
+
+def test_what_workers_can_reach(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Workers(2).reachable("a/b") == str(tmp_path / "a" / "b")
+    assert Workers(2).reachable(Path("/a")) == "/a"
+    assert Workers(2).reachable("s3://bucket/a") == "s3://bucket/a"
+    assert Workers(0).reachable("memory://a") == "memory://a"
+    with pytest.raises(UserInputError, match="memory://a lies in the memory of this process"):
+        Workers(2).reachable("memory://a")
+
+
+def test_a_machine_that_is_too_small_is_refused_and_a_cluster_may_grow():
+    events = []
+    needed, present = {"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}
+    with pytest.raises(UserInputError, match=r"8 CPUs \(there are 4\) and 2 GPUs \(there are 0\)"):
+        _check_resources(needed, present, events.append, joined=False)
+    assert events == []
+    _check_resources(needed, present, events.append, joined=True)
+    assert [type(event) for event in events] == [Notice]
+    _check_resources({"CPU": 4.0}, present, events.append, joined=False)
+    assert len(events) == 1
+
+
+@given(n_cells=st.integers(1, 10_000), block_cells=st.integers(1, 3000))
+def test_blocks_and_peaks_are_cut_into_units_once(n_cells, block_cells):
+    blocks = cut_cells(n_cells, block_cells)
+    for units in (block_units(blocks), peak_units(n_cells)):
+        covered = [i for unit in units for i in range(unit["start"], unit["stop"])]
+        assert covered == list(range(n_cells))
+    assert [unit["block"] for unit in block_units(blocks)] == list(range(len(blocks)))
