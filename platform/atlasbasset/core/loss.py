@@ -28,7 +28,11 @@ Products = Literal["fp32", "bf16"]
 
 
 class Positives(NamedTuple):
-    """The open (peak, cell) pairs of one step, sorted by cell."""
+    """The open (peak, cell) pairs of one step, sorted by cell.
+
+    On CUDA pairs with ``cell == N`` may follow, which count for nothing: so that nobody has to ask
+    the device how many pairs there are.
+    """
 
     cell: Tensor
     """(K,) int64, row of the cell table, ascending."""

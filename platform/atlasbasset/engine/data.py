@@ -14,6 +14,8 @@ import torch
 from scipy import sparse
 
 from atlasbasset.core.loss import Positives
+from atlasbasset.engine._by_cell import pairs_by_cell
+from atlasbasset.engine.device_labels import DeviceCachedLabels
 from atlasstore.atlas import LabelRows
 from atlasstore.blocks import runs
 
@@ -23,11 +25,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.core.cells import Tiles
+    from atlasbasset.engine.memory_parts import CodePlace, LabelPlace
     from atlasstore.atlas import Atlas
     from atlasstore.blocks import CellBlock
 
-__all__ = ["CachedLabels", "LabelShard", "Labels", "StreamedLabels", "WorkerData"]
+__all__ = [
+    "CachedLabels",
+    "LabelShard",
+    "Labels",
+    "LoadedLabels",
+    "StreamedLabels",
+    "WorkerData",
+]
 
+_CPU = torch.device("cpu")
 _READ_ROWS = 4096
 _TILE_POSITIVES = 4_000_000
 _JOIN_GAP = 64
@@ -69,19 +80,13 @@ class LabelShard:
 
         Cells are counted in the order of `tiles`.
         """
-        rows, place = self._rows(peaks), None if tiles is None else _places(tiles, self.n_cells)
-        cells, row = [], []
-        for offset, n_cells, labels in self._parts:
-            part = _rows_of(labels, rows, n_cells)
-            first = offset
-            if place is not None:
-                part, first = _met(part, place[offset : offset + n_cells])
-            by_cell = part.tocsc()
-            counts = np.diff(by_cell.indptr)
-            cells.append(np.repeat(np.arange(first, first + len(counts)), counts))
-            row.append(by_cell.indices)
-        cell, of_batch = np.concatenate(cells), np.concatenate(row).astype(np.int64)
-        return Positives(torch.from_numpy(cell), torch.from_numpy(of_batch))
+        rows, place = self._rows(peaks), _places(tiles, self.n_cells)
+        parts = [
+            pairs_by_cell(labels.indptr, labels.indices, rows, place[offset : offset + n_cells])
+            for offset, n_cells, labels in self._parts
+        ]
+        cell, row = (np.concatenate(pairs) for pairs in zip(*parts, strict=True))
+        return Positives(torch.from_numpy(cell), torch.from_numpy(row))
 
     def matrix(self, peaks: NDArray[np.int64]) -> sparse.csr_array:
         """Return the labels of `peaks`, bool CSR (len(peaks), n_cells)."""
@@ -92,27 +97,17 @@ class LabelShard:
         return peaks if self._peaks is None else np.searchsorted(self._peaks, peaks)
 
 
-def _places(tiles: tuple[slice, ...], n_cells: int) -> NDArray[np.int32]:
+def _places(tiles: Tiles, n_cells: int) -> NDArray[np.int64]:
     """Return each cell's place among the cells of `tiles`; -1 for the others."""
-    place = np.full(n_cells, -1, np.int32)
+    if tiles is None:
+        return np.arange(n_cells)
+    place = np.full(n_cells, -1, np.int64)
     at = 0
     for tile in tiles:
         size = tile.stop - tile.start
-        place[tile] = np.arange(at, at + size, dtype=np.int32)
+        place[tile] = np.arange(at, at + size)
         at += size
     return place
-
-
-def _met(part: sparse.csr_array, place: NDArray[np.int32]) -> tuple[sparse.csr_array, int]:
-    """Keep the columns that have a place, which rise without gaps; return the first place too."""
-    known = place[place >= 0]
-    first, n_met = (int(known[0]), len(known)) if len(known) else (0, 0)
-    moved = place[part.indices]
-    kept = moved >= 0
-    indptr = np.concatenate([[0], np.cumsum(kept)])[part.indptr]
-    indices = moved[kept] - np.int32(first)
-    ones = np.ones(len(indices), bool)
-    return sparse.csr_array((ones, indices, indptr), shape=(part.shape[0], n_met)), first
 
 
 def _rows_of(labels: LabelRows, rows: NDArray[np.int64], n_cells: int) -> sparse.csr_array:
@@ -125,13 +120,25 @@ def _rows_of(labels: LabelRows, rows: NDArray[np.int64], n_cells: int) -> sparse
     return sparse.csr_array((ones, indices, indptr), shape=(len(rows), n_cells))
 
 
+class LoadedLabels(Protocol):
+    """Labels in memory: a `LabelShard`, or `device_labels.DeviceLabels`."""
+
+    def positives(self, peaks: NDArray[np.int64], tiles: Tiles = None) -> Positives:
+        """Return the open pairs of a batch of peaks and the cells of `tiles`, sorted by cell."""
+        ...
+
+    def matrix(self, peaks: NDArray[np.int64]) -> sparse.csr_array:
+        """Return the labels of `peaks`, bool CSR (len(peaks), n_cells)."""
+        ...
+
+
 class Labels(Protocol):
     """The labels of a worker's cells, wherever they lie."""
 
     blocks: Sequence[CellBlock]
 
-    def load(self, peaks: NDArray[np.int64]) -> LabelShard:
-        """Return a shard that holds at least `peaks` (rising), in memory."""
+    def load(self, peaks: NDArray[np.int64]) -> LoadedLabels:
+        """Return labels that hold at least `peaks` (rising), in memory."""
         ...
 
 
@@ -187,15 +194,27 @@ class WorkerData:
         The open atlas.
     block_indices
         This worker's cell blocks, a contiguous run.
-    streamed
-        Whether labels are read when needed, rather than once.
+    labels
+        Where labels lie: read once into memory or onto the device, or read when needed.
+    codes
+        Where sequences lie.
+    device
+        Where the worker computes.
     """
 
-    def __init__(self, atlas: Atlas, block_indices: range, *, streamed: bool = False) -> None:
+    def __init__(
+        self,
+        atlas: Atlas,
+        block_indices: range,
+        *,
+        labels: LabelPlace = "ram",
+        codes: CodePlace = "ram",
+        device: torch.device = _CPU,
+    ) -> None:
         self.blocks = [atlas.blocks[i] for i in block_indices]
         self.start, self.stop = self.blocks[0].start, self.blocks[-1].stop
-        self.labels: Labels = (StreamedLabels if streamed else CachedLabels)(atlas, self.blocks)
-        self.codes = torch.from_numpy(_all_codes(atlas))
+        self.labels = _placed_labels(atlas, self.blocks, labels, device)
+        self.codes = torch.from_numpy(_all_codes(atlas)).to(device if codes == "device" else _CPU)
         positives = sum(atlas.block_positives[i] for i in block_indices)
         mean_row = max(1, positives // max(1, atlas.n_peaks))
         self._tile_peaks = max(1, min(_READ_ROWS, _TILE_POSITIVES // mean_row))
@@ -210,6 +229,14 @@ class WorkerData:
         for start, stop in runs(len(peaks), self._tile_peaks):
             chosen = peaks[start:stop]
             yield slice(start, stop), self.labels.load(chosen).matrix(chosen)
+
+
+def _placed_labels(
+    atlas: Atlas, blocks: Sequence[CellBlock], place: LabelPlace, device: torch.device
+) -> Labels:
+    if place == "device":
+        return DeviceCachedLabels(atlas, blocks, device)
+    return StreamedLabels(atlas, blocks) if place == "streamed" else CachedLabels(atlas, blocks)
 
 
 def _all_codes(atlas: Atlas) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.cell_sampling import CellSampling
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.data import LabelShard, WorkerData
+    from atlasbasset.engine.data import LoadedLabels, WorkerData
     from atlasbasset.engine.state import RunState
 
 __all__ = ["Feeder"]
@@ -71,13 +71,15 @@ class Feeder:
             first_step = 0
 
     def _batch(
-        self, peaks: NDArray[np.int64], shard: LabelShard, epoch: int, step: int, total: int
+        self, peaks: NDArray[np.int64], shard: LoadedLabels, epoch: int, step: int, total: int
     ) -> Batch:
         draws = step_draws(len(peaks), self._config, epoch, step)
         tiles = self._cells.tiles(total, self._data.start, self._data.stop)
         found = shard.positives(peaks, tiles)
         return Batch(
-            codes=self._placed(self._data.codes[torch.from_numpy(peaks)]),
+            codes=self._placed(
+                self._data.codes[torch.from_numpy(peaks).to(self._data.codes.device)]
+            ),
             shift=self._placed(torch.from_numpy(draws.shift)),
             reverse=self._placed(torch.from_numpy(draws.reverse)),
             keep=self._placed(torch.from_numpy(draws.keep)),
@@ -88,7 +90,7 @@ class Feeder:
 
     def _placed(self, tensor: Tensor) -> Tensor:
         """Send a tensor to the device; from pinned memory, so that nobody waits."""
-        if self._device.type != "cuda":
+        if tensor.is_cuda or self._device.type != "cuda":
             return tensor.to(self._device)
         return tensor.pin_memory().to(self._device, non_blocking=True)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Batch
     from atlasbasset.engine.config import TrainConfig
+    from atlasbasset.engine.memory_parts import CodePlace, LabelPlace
     from atlasstore.events import Subscriber
 
 __all__ = ["Run", "train_worker"]
@@ -51,6 +52,10 @@ class Run:
     atlas_url: str
     model_url: str
     config: TrainConfig
+    labels: LabelPlace = "ram"
+    """Where each worker's labels lie; "streamed" goes with ``config.group_peaks``."""
+    codes: CodePlace = "ram"
+    """Where the sequences lie."""
 
 
 def train_worker(run: Run, runtime: Runtime, on_event: Subscriber) -> None:
@@ -75,7 +80,9 @@ class _Worker:
         self.atlas, self.config, self.runtime, self.on_event = atlas, run.config, runtime, on_event
         self.train_peaks = atlas.peak_rows("train")
         own_blocks = assign_blocks(atlas.block_positives, runtime.world)[runtime.rank]
-        self.data = WorkerData(atlas, own_blocks, streamed=run.config.group_peaks > 0)
+        self.data = WorkerData(
+            atlas, own_blocks, labels=run.labels, codes=run.codes, device=runtime.device
+        )
         self.monitor = Monitor(
             self.data,
             self.train_peaks,

@@ -105,7 +105,7 @@ def _train_function(payload: dict[str, Any]) -> None:
 
     use_threads(max(1, payload["threads"]))
     values = payload["run"]
-    run = Run(values["atlas_url"], values["model_url"], TrainConfig.from_json(values["config"]))
+    run = Run(**{**values, "config": TrainConfig.from_json(values["config"])})
 
     def report(event: object) -> None:
         if isinstance(event, EpochEnd):

@@ -115,8 +115,14 @@ def _vectors(
 def _weighted(
     products: NDArray[np.float64], column_sums: NDArray[np.float64], scale: _Scale
 ) -> NDArray[np.float64]:
-    """Turn products of labels into products of standardised labels."""
-    return (products - np.outer(scale.share, column_sums)) * scale.weight[:, None]
+    """Turn products of labels into products of standardised labels, in place.
+
+    Column by column: for millions of cells a second table of this size would be the run's peak.
+    """
+    for column, total in zip(products.T, column_sums, strict=True):
+        column -= scale.share * total
+        column *= scale.weight
+    return products
 
 
 def _project_all(

@@ -22,7 +22,7 @@ def opened(tmp_path_factory):
 
 
 def started(opened, *, dim=4, streamed=False):
-    data = WorkerData(opened, range(len(opened.blocks)), streamed=streamed)
+    data = WorkerData(opened, range(len(opened.blocks)), labels="streamed" if streamed else "ram")
     cells = CellLayer(opened.n_cells, dim)
     start_from_svd(
         cells,
