@@ -20,6 +20,7 @@ from atlasjobs.commands.preprocess import preprocess
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
 from atlasjobs.program import Program, Verb
+from atlasjobs.recipe_help import RecipeVerb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "export-weights": export_weights,
 }
 for _name, _function in _VERBS.items():
-    app.command(_name, cls=Verb)(_function)
+    app.command(_name, cls=RecipeVerb if _name == "train" else Verb)(_function)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - how callbacks are called

@@ -24,7 +24,7 @@ _SAFE = {
     "train": "What {out} holds is safe: the same command goes on from its newest checkpoint.",
     "demo": "Finished stages in {out} are kept: the same command goes on from there.",
     "simulate": _ALL_OR_NOTHING,
-    "preprocess": _ALL_OR_NOTHING,
+    "preprocess": "What is done is kept beside {out}: the same command goes on from there.",
     "map": _ALL_OR_NOTHING,
     "import-weights": _ALL_OR_NOTHING,
     "inspect": "Nothing was changed.",

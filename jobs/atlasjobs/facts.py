@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from atlasjobs.training_lines import converged
 from atlasjobs.units import count, duration, share, size
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.denoise import DenoiseReport
     from atlasbasset.verbs.evaluate import Evaluation
     from atlasbasset.verbs.train import TrainReport
-    from atlasstore import PreprocessReport, StoreSummary
+    from atlasstore import StoreSummary
     from atlasstore.simulation import SimulationReport
 
 __all__ = [
     "Facts",
     "denoising_facts",
     "evaluation_facts",
-    "preprocess_facts",
     "simulation_facts",
     "store_facts",
     "training_facts",
@@ -38,21 +38,6 @@ def simulation_facts(report: SimulationReport) -> Facts:
         ("genome", f"{count(report.genome_bp)} bp"),
         ("fragments", f"{count(report.n_fragments)}, median {report.median_depth:,.0f} per cell"),
         ("open", f"{count(report.n_open)} pairs of cell and peak, {share(report.density)}"),
-    ]
-
-
-def preprocess_facts(report: PreprocessReport) -> Facts:
-    """Describe an atlas that was or would be made."""
-    splits = ", ".join(f"{count(n)} {name}" for name, n in report.splits.items())
-    samples = ", ".join(f"{name} {count(n)}" for name, n in report.samples.items())
-    about = "about " if report.dry_run else ""
-    return [
-        ("cells", f"{count(report.n_cells)} of {count(report.n_cells_in)}"),
-        ("peaks", f"{count(report.n_peaks)} of {count(report.n_peaks_in)}: {splits}"),
-        ("open", f"{count(report.n_positives)} pairs of cell and peak, {share(report.density)}"),
-        ("blocks", f"{count(report.n_blocks)} of up to {count(report.block_cells)} cells"),
-        ("samples", samples),
-        ("stored", about + size(report.stored_bytes)),
     ]
 
 
@@ -84,16 +69,27 @@ def training_facts(report: TrainReport) -> Facts:
         return [("epochs", "none")]
     last = report.history[-1]
     spent = sum(r["seconds"] + r["seconds_measuring"] for r in report.history)
-    return [
+    rows = [
         ("epochs", f"{len(report.history)} in {duration(spent)}: {report.stopped_because}"),
-        ("loss", f"{last['loss']:.4f}"),
-        ("train auROC", f"{_auroc(last['train_auroc'])} per cell"),
+        *_quality_facts(last),
+        ("speed", f"{last['sequences_per_s']:.0f} sequences/s in the last epoch"),
+    ]
+    if (solved := report.polished) is not None:
+        took = f"{converged(solved, report.n_cells)}, in {duration(solved['seconds'])}"
+        rows.append(("cells solved at the end", took))
+        rows += [(f"{name}, solved", value) for name, value in _quality_facts(solved)]
+    return rows
+
+
+def _quality_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("loss", f"{record['loss']:.4f}"),
+        ("train auROC", f"{_auroc(record['train_auroc'])} per cell"),
         (
             "valid auROC",
-            f"{_auroc(last['valid_auroc_per_cell'])} per cell, "
-            f"{_auroc(last['valid_auroc_per_peak'])} per peak",
+            f"{_auroc(record['valid_auroc_per_cell'])} per cell, "
+            f"{_auroc(record['valid_auroc_per_peak'])} per peak",
         ),
-        ("speed", f"{last['sequences_per_s']:.0f} sequences/s in the last epoch"),
     ]
 
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from atlasjobs.memory_rows import memory_rows, memory_values
 from atlasjobs.units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset import TrainConfig
+    from atlasbasset.engine.memory import MemoryPlan
+    from atlasbasset.verbs.train import Launcher
     from atlasjobs.facts import Facts
     from atlasstore import Atlas
     from atlasstore.simulation import SimulationConfig
 
 __all__ = [
     "Plan",
-    "TrainingSizes",
     "denoising_plan",
     "embedding_plan",
     "evaluation_plan",
     "simulation_plan",
     "training_plan",
-    "training_sizes",
 ]
 
-_ADAM_BYTES = 12  # a float32 parameter and its two moments
 _FRAGMENT_BYTES = 3  # a count in counts.h5ad: value and column, compressed
 _FASTA_BYTES = 1.02  # a base and its share of a line end
 _BP_PER_PEAK = 2500  # mean spacing of simulated peaks
@@ -45,32 +45,6 @@ class Plan:
     def as_json(self) -> Mapping[str, Any]:
         """Return JSON values."""
         return {"dry_run": True, **self.values}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingSizes:
-    """Rows, steps and memory of a training."""
-
-    n_train_peaks: int
-    n_cells: int
-    n_blocks: int
-    workers: int
-    steps_per_epoch: int
-    n_parameters: int
-    """Of the whole model; method: 4,513,960 + 33 N, more with batches."""
-    sequence_bytes: int
-    """One byte per stored base, P (L + 2 flank), on every worker."""
-    label_bytes: int
-    """2 per positive and 8 per peak and block, of the heaviest worker."""
-    cell_bytes: int
-    """Cell table, gradient's moments included: 12 bytes x 33 N, of the widest worker."""
-    trunk_bytes: int
-    """The trunk and its Adam moments, on every worker."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """What one worker holds, without the activations of a step."""
-        return self.sequence_bytes + self.label_bytes + self.cell_bytes + self.trunk_bytes
 
 
 def simulation_plan(config: SimulationConfig, out: str) -> Plan:
@@ -92,98 +66,71 @@ def simulation_plan(config: SimulationConfig, out: str) -> Plan:
     return Plan(f"Would simulate {out}", rows, values)
 
 
-def training_plan(atlas: str, out: str, config: TrainConfig, *, workers: int) -> Plan:
-    """Plan a training; refuses what `train` would refuse."""
+def training_plan(
+    atlas: str,
+    out: str,
+    config: TrainConfig,
+    *,
+    workers: int,
+    memory: str | None = None,
+    launcher: Launcher = "auto",
+    gpus_per_worker: float = 0,
+) -> Plan:
+    """Plan a training; refuses what `train` would refuse, memory that does not suffice included."""
+    from atlasbasset.engine.memory import plan_training
+    from atlasbasset.engine.memory_limit import run_limit
     from atlasbasset.verbs.train import check_training
     from atlasstore import Atlas
 
     opened = Atlas.open(atlas)
-    config = check_training(opened, out=out, config=config, workers=workers)
-    sizes = training_sizes(opened, config, workers=workers)
+    config = check_training(
+        opened, out=out, config=config, workers=workers, launcher=launcher, memory=memory
+    )
+    limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
+    standing, begun = _standing(out)
+    planned = plan_training(opened, config, workers=workers, limit=limit, begun=begun)
+    run = _run_values(opened, config, planned)
     rows = [
-        ("training peaks", count(sizes.n_train_peaks)),
-        ("cells", f"{count(sizes.n_cells)} in {count(sizes.n_blocks)} blocks"),
-        ("parameters", count(sizes.n_parameters)),
+        ("training peaks", count(run["n_train_peaks"])),
+        ("cells", f"{count(run['n_cells'])} in {count(run['n_blocks'])} blocks"),
+        ("parameters", count(run["n_parameters"])),
         ("workers", f"{workers}, each with whole blocks"),
         (
             "steps",
-            f"{count(sizes.steps_per_epoch)} per epoch, at most {count(config.epochs)} epochs",
+            f"{count(run['steps_per_epoch'])} per epoch, {count(config.epochs)} epochs at most",
         ),
-        ("sequences", f"{size(sizes.sequence_bytes)} per worker"),
-        ("labels", f"{size(sizes.label_bytes)} on the heaviest worker"),
-        ("cell table, Adam", f"{size(sizes.cell_bytes)} on the widest worker"),
-        ("trunk, Adam", f"{size(sizes.trunk_bytes)} per worker"),
-        ("memory", f"{size(sizes.memory_bytes)} per worker, and a step's activations"),
-        ("model", _standing(out)),
+        *memory_rows(planned),
+        ("model", standing),
     ]
-    values = {**asdict(sizes), "memory_bytes": sizes.memory_bytes, "config": config.as_json()}
+    values = {**run, "memory": memory_values(planned), "config": config.as_json()}
     return Plan(f"Would train {out}", rows, values)
 
 
-def training_sizes(atlas: Atlas, config: TrainConfig, *, workers: int) -> TrainingSizes:
-    """Reckon rows, steps and memory.
+def _run_values(atlas: Atlas, config: TrainConfig, planned: MemoryPlan) -> dict[str, int]:
+    from atlasbasset.engine.sampling import epoch_groups
 
-    Raises
-    ------
-    UserInputError
-        More workers than cell blocks, or a `batch_key` that is no column of obs.
-    """
-    from atlasstore.blocks import assign_blocks
-
-    ranks = assign_blocks(atlas.block_positives, max(workers, 1))
-    dim = config.trunk.embedding_dim
-    positives = max(sum(atlas.block_positives[i] for i in rank) for rank in ranks)
-    widest = max(sum(atlas.blocks[i].n_cells for i in rank) for rank in ranks)
-    n_train = len(atlas.peak_rows("train"))
-    trunk = _trunk_parameters(config, atlas.window_bp)
-    return TrainingSizes(
-        n_train_peaks=n_train,
-        n_cells=atlas.n_cells,
-        n_blocks=len(atlas.blocks),
-        workers=workers,
-        steps_per_epoch=-(-n_train // config.batch_size),
-        n_parameters=trunk + (dim + 1) * (atlas.n_cells + _n_batches(atlas, config.batch_key)),
-        sequence_bytes=atlas.n_peaks * (atlas.window_bp + 2 * atlas.flank_bp),
-        label_bytes=2 * positives + 8 * (atlas.n_peaks + 1) * max(len(rank) for rank in ranks),
-        cell_bytes=_ADAM_BYTES * (dim + 1) * widest,
-        trunk_bytes=_ADAM_BYTES * trunk,
-    )
+    sizes, peaks = planned.sizes, atlas.peak_rows("train")
+    config = replace(config, group_peaks=planned.layout.group_peaks)
+    return {
+        "n_train_peaks": len(peaks),
+        "n_cells": atlas.n_cells,
+        "n_blocks": len(atlas.blocks),
+        "workers": sizes.workers,
+        "steps_per_epoch": sum(len(group.steps) for group in epoch_groups(peaks, config, 0)),
+        "n_parameters": sizes.n_parameters + sizes.table_width * (atlas.n_cells + sizes.n_batches),
+    }
 
 
-def _trunk_parameters(config: TrainConfig, window_bp: int) -> int:
-    trunk = config.trunk
-    filters = (trunk.stem_filters, *trunk.tower_filters, trunk.prebottleneck_filters)
-    widths = (trunk.stem_kernel, *(trunk.tower_kernel,) * len(trunk.tower_filters), 1)
-    taken = (4, *filters[:-1])
-    convolutions = sum(
-        c_in * w * c_out for c_in, w, c_out in zip(taken, widths, filters, strict=True)
-    )
-    dense = filters[-1] * (window_bp // trunk.pool_bp) * trunk.embedding_dim
-    return convolutions + dense + 2 * (sum(filters) + trunk.embedding_dim)
-
-
-def _n_batches(atlas: Atlas, key: str | None) -> int:
-    from atlasstore.errors import UserInputError
-
-    if key is None:
-        return 0
-    if key not in atlas.obs:
-        raise UserInputError(
-            f"obs has no column {key!r} for --batch-key; its columns are "
-            f"{', '.join(map(str, atlas.obs.columns))}."
-        )
-    return int(atlas.obs[key].nunique())
-
-
-def _standing(out: str) -> str:
+def _standing(out: str) -> tuple[str, bool]:
+    """Say where a model stands, and whether its run is under way."""
     from atlasstore import urls
     from atlasstore.model_store import ModelStore
 
     if not urls.exists(out):
-        return f"{out}, new"
+        return f"{out}, new", False
     checkpoint = ModelStore.open(out).latest()
     done = 0 if checkpoint is None else len(checkpoint.state["history"])
-    return f"{out}, goes on after epoch {done}"
+    return f"{out}, goes on after epoch {done}", True
 
 
 def embedding_plan(model: str, out: str) -> Plan:

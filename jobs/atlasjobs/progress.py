@@ -14,7 +14,13 @@ from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasbasset.engine.events import (
+    CellsSolved,
+    EpochEnd,
+    StepDone,
+    TrainingEnd,
+    TrainingStart,
+)
 from atlasjobs.training_lines import TrainingLines
 from atlasjobs.units import count, duration
 from atlasstore.events import Notice, Progress
@@ -37,11 +43,13 @@ class _View:
         self._lines = TrainingLines(epochs)
         self._header_shown = False
         self._began: dict[str, float] = {}
+        self._began_with: dict[str, int] = {}
 
     def __call__(self, event: object) -> None:
         """Show one event; what is not known is passed over."""
         if isinstance(event, Progress):
             self._began.setdefault(event.stage, time.monotonic())
+            self._began_with.setdefault(event.stage, event.done)
             self._on_progress(event)
         elif isinstance(event, Notice):
             self._output.line(event.message, style="yellow")
@@ -51,6 +59,8 @@ class _View:
             self._on_step(event)
         elif isinstance(event, EpochEnd):
             self._on_epoch(event)
+        elif isinstance(event, CellsSolved):
+            self._output.line(self._lines.solved(event.record))
         elif isinstance(event, TrainingEnd):
             self._output.line(f"Training ended after epoch {event.epochs}: {event.reason}.")
 
@@ -62,6 +72,7 @@ class _View:
 
     def _stage_done(self, event: Progress) -> None:
         took = duration(time.monotonic() - self._began.pop(event.stage))
+        self._began_with.pop(event.stage)
         self._output.line(
             f"{event.stage}: {count(event.total)} {event.unit} in {took}", style="dim"
         )
@@ -92,7 +103,17 @@ class PlainView(_View):
         elif self._due():
             self._output.line(
                 f"{event.stage}: {count(event.done)} of {count(event.total)} {event.unit}"
+                f"{self._pace(event)}"
             )
+
+    def _pace(self, event: Progress) -> str:
+        """Return rate and time left, by what was done since the stage was first heard of."""
+        began_at, began_with = self._began[event.stage], self._began_with[event.stage]
+        done, took = event.done - began_with, time.monotonic() - began_at
+        if done <= 0 or took <= 0:
+            return ""
+        left = duration((event.total - event.done) * took / done)
+        return f", {count(done / took)} {event.unit}/s, {left} left"
 
     def _on_step(self, event: StepDone) -> None:
         if event.step < event.steps and self._due():

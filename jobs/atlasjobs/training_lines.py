@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.events import TrainingStart
 
-__all__ = ["TrainingLines"]
+__all__ = ["TrainingLines", "converged"]
 
 _HEADER = ("epoch", "loss", "train auROC", "valid / cell", "valid / peak", "seq/s", "time left")
 _WIDTHS = (11, 8, 13, 14, 14, 8, 14)
@@ -33,11 +33,12 @@ class TrainingLines:
 
     def __init__(self, epochs: int | None = None) -> None:
         self.epochs = epochs
+        self._n_cells: int | None = None
         self._spent_s: list[float] = []
 
     def start(self, event: TrainingStart) -> str:
         """Take over the run's sizes; return a line that tells them."""
-        self.epochs = event.epochs
+        self.epochs, self._n_cells = event.epochs, event.n_cells
         workers = "1 worker" if event.workers == 1 else f"{event.workers} workers"
         going_on = f", going on after epoch {event.epochs_done}" if event.epochs_done else ""
         return (
@@ -61,12 +62,27 @@ class TrainingLines:
         )
         return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
 
+    def solved(self, record: Mapping[str, Any]) -> str:
+        """Return a line on a solve of all cells; `record` is what `CellsSolved` tells."""
+        return (
+            f"cells solved in {duration(float(record['seconds']))}: "
+            f"loss {_figure(record['loss'], 4)}, {converged(record, self._n_cells)}"
+        )
+
     def _left(self, number: int) -> str:
         if self.epochs is None:
             return "-"
         if number >= self.epochs:
             return "done"
         return duration((self.epochs - number) * statistics.median(self._spent_s[-_RECENT:]))
+
+
+def converged(record: Mapping[str, Any], n_cells: int | None) -> str:
+    """Return how many cells a solve has solved, out of `n_cells` where that is known."""
+    found = int(record["n_converged"])
+    if found == n_cells:
+        return "all converged"
+    return f"{count(found)}{'' if n_cells is None else f' of {count(n_cells)}'} converged"
 
 
 def _figure(value: object, digits: int) -> str:

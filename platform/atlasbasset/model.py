@@ -6,18 +6,18 @@ in evaluation mode (running statistics, no dropout, no augmentation).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from atlasbasset.core.inference import compute_dtype_for
+from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import cells_from, trunk_from
 from atlasbasset.engine.config import Compute, TrainConfig
 from atlasbasset.selection import selected_rows
 from atlasbasset.sequence_input import checked_sequences, input_batches
-from atlasbasset.weights.early_pool import trunk_for
 from atlasstore.errors import UserInputError
 from atlasstore.model_store import ModelStore
 
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from atlasbasset.core.config import TrunkConfig
-    from atlasbasset.core.trunk import Trunk
 
-__all__ = ["SCALES", "Model", "Scale", "load_model", "opened"]
+__all__ = ["SCALES", "Model", "Scale", "load_model", "opened", "trunk_config"]
 
 Scale = Literal["linear", "sigmoid", "probability"]
 SCALES: tuple[Scale, ...] = ("linear", "sigmoid", "probability")
@@ -224,7 +223,7 @@ def load_model(
     store = ModelStore.open(url)
     checkpoint = store.newest()
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    trunk = trunk_for(trunk_config(store), stem_pool_lead=int(store.config.get(_LEAD_KEY, 0)))
+    trunk = Trunk(trunk_config(store))
     trunk.load_state_dict(trunk_from(checkpoint))
     trunk.eval().requires_grad_(requires_grad=False).to(place)
     cells = cells_from(checkpoint, store.n_cells)
@@ -240,12 +239,11 @@ def load_model(
     )
 
 
-_LEAD_KEY = "stem_pool_lead"
-
-
 def trunk_config(store: ModelStore) -> TrunkConfig:
     """Return the architecture of a stored model."""
-    return TrainConfig.from_json(dict(store.config["train"])).trunk
+    trunk = TrainConfig.from_json(dict(store.config["train"])).trunk
+    beside = store.config.get("stem_pool_lead")  # where it stood before the trunk's own settings
+    return trunk if beside is None else replace(trunk, stem_pool_lead=int(beside))
 
 
 def opened(model: str | Path | Model, *, compute: Compute = "fp32") -> Model:

@@ -11,15 +11,18 @@ from __future__ import annotations
 from typing import Any
 
 from atlasstore import errors
+from atlasstore.append import AppendReport, append
 from atlasstore.atlas import Atlas
 from atlasstore.inspect_store import StoreSummary, inspect_store
 from atlasstore.inspect_store import open_store as open
 from atlasstore.preprocess import PreprocessReport, preprocess
 
 __all__ = [
+    "AppendReport",
     "Atlas",
     "PreprocessReport",
     "StoreSummary",
+    "append",
     "errors",
     "inspect_store",
     "open",

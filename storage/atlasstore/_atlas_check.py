@@ -14,8 +14,9 @@ from atlasstore.events import Progress, Subscriber
 from atlasstore.split import SPLITS
 
 if TYPE_CHECKING:
-    from atlasstore.atlas import Atlas, LabelRows
-    from atlasstore.blocks import CellBlock
+    from atlasstore.atlas import Atlas
+    from atlasstore.blocks import CellPart
+    from atlasstore.label_rows import LabelRows
 
 __all__ = ["verify_atlas"]
 
@@ -24,13 +25,13 @@ def verify_atlas(atlas: Atlas, *, on_event: Subscriber) -> None:
     """Check tables, sequences, then labels block by block; see `Atlas.verify`."""
     _verify_tables(atlas)
     _verify_sequences(atlas, on_event)
-    for block in atlas.blocks:
-        _verify_block(atlas, block)
-        on_event(Progress("checking labels", block.index + 1, len(atlas.blocks), "blocks"))
+    for part in atlas.parts:
+        _verify_part(atlas, part)
+        on_event(Progress("checking labels", part.index + 1, len(atlas.parts), "blocks"))
 
 
 def _verify_tables(atlas: Atlas) -> None:
-    expected = {"obs": (atlas.obs, atlas.n_cells), "var": (atlas.var, atlas.n_peaks)}
+    expected = {atlas.obs_name: (atlas.obs, atlas.n_cells), "var": (atlas.var, atlas.n_peaks)}
     for name, (table, n_rows) in expected.items():
         if len(table) != n_rows:
             raise _corrupt(atlas, name, f"{len(table)} rows where {n_rows} are expected")
@@ -52,18 +53,21 @@ def _verify_sequences(atlas: Atlas, on_event: Subscriber) -> None:
         on_event(Progress("checking sequences", stop, atlas.n_peaks, "peaks"))
 
 
-def _verify_block(atlas: Atlas, block: CellBlock) -> None:
-    for name in label_arrays(block.index):
+def _verify_part(atlas: Atlas, part: CellPart) -> None:
+    for name in label_arrays(part.index):
         arrays.check_chunks(atlas.array(name), url=atlas.url)
-    fault = _fault(atlas.labels(block.index), atlas.block_positives[block.index])
+    rows = atlas.part_labels(part, 0, atlas.n_peaks)
+    fault = _fault(rows, atlas.part_positives[part.index], first_index=part.first_index)
     if fault is not None:
-        raise _corrupt(atlas, f"labels/{block.index}", f"block {block.index}: {fault}")
+        raise _corrupt(atlas, f"labels/{part.index}", f"block {part.block}: {fault}")
 
 
-def _fault(rows: LabelRows, n_positives: int) -> str | None:
-    """Return what is wrong with one block's labels, if anything is."""
+def _fault(rows: LabelRows, n_positives: int, *, first_index: int) -> str | None:
+    """Return what is wrong with one part's labels, if anything is."""
     if len(rows.indices) != n_positives:
         return f"{len(rows.indices)} positives where {n_positives} are expected"
+    if len(rows.indices) and int(rows.indices.min()) < first_index:
+        return f"a cell index before the part's first, {first_index}"
     rises = np.diff(rows.indices.astype(np.int32)) > 0
     row_changes = np.zeros(max(len(rows.indices) - 1, 0), bool)
     edges = rows.indptr[1:-1]

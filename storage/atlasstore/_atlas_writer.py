@@ -1,12 +1,14 @@
 """Writing an atlas: tables and empty arrays first, then rows in shard-aligned runs, the stamp last.
 
-The layout is described in ``docs/atlas-store.md``. The caller brings sequences and labels in any
-order, one run or block at a time; nothing larger is ever held here.
+The layout is described in ``docs/atlas-store.md``. The functions here write one part each into an
+open group, and may be called by different processes: no two parts share a file. `write_atlas` is
+all of them in one process, for an atlas that is at hand.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +18,53 @@ from atlasstore.sequences import codes_to_onehot
 from atlasstore.staging import staged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
+    import zarr
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
-__all__ = ["AtlasWriter", "label_arrays", "sequence_rows", "write_atlas"]
+__all__ = [
+    "INDEX_SHARD_BYTES",
+    "AtlasShape",
+    "AtlasWriter",
+    "LabelWriter",
+    "begin_atlas",
+    "finish_atlas",
+    "label_arrays",
+    "sequence_rows",
+    "write_atlas",
+    "write_sequences",
+]
 
 _CHUNK_BYTES = 1 << 20
 _SEQUENCE_SHARD_BYTES = 48 << 20
-_INDEX_SHARD_BYTES = 32 << 20
+INDEX_SHARD_BYTES = 32 << 20
 _INDPTR_CHUNK = 131_072
+_INDEX_COMPRESSION_LEVEL = 1
+"""Of zstd: level 5 makes cell indices a tenth smaller and takes six times as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasShape:
+    """The sizes that fix an atlas's layout."""
+
+    n_cells: int
+    n_peaks: int
+    block_cells: int
+    window_bp: int
+    flank_bp: int
+
+    @property
+    def stored_bp(self) -> int:
+        """Bases stored of each peak."""
+        return self.window_bp + 2 * self.flank_bp
+
+    def sequence_runs(self) -> list[tuple[int, int]]:
+        """Return the (start, stop) runs of peaks in which sequences must be written."""
+        return list(blocks.runs(self.n_peaks, sequence_rows(self.n_peaks, self.stored_bp)[1]))
 
 
 def sequence_rows(n_peaks: int, stored_bp: int) -> tuple[int, int]:
@@ -39,8 +75,124 @@ def sequence_rows(n_peaks: int, stored_bp: int) -> tuple[int, int]:
 
 
 def label_arrays(index: int) -> tuple[str, str]:
-    """Return the names of block `index`'s (indptr, indices)."""
+    """Return the names of part `index`'s (indptr, indices); in most atlases a part is a block."""
     return f"labels/{index}/indptr", f"labels/{index}/indices"
+
+
+def begin_atlas(place: str, shape: AtlasShape, *, obs: pd.DataFrame, var: pd.DataFrame) -> None:
+    """Create the group, its tables and its empty sequence array, marked as unfinished."""
+    if (len(obs), len(var)) != (shape.n_cells, shape.n_peaks):
+        raise ValueError(f"{len(obs)} rows of obs and {len(var)} of var do not fit {shape}")
+    group = urls.create_group(place)
+    formats.begin(group, formats.ATLAS)
+    chunk, run = sequence_rows(shape.n_peaks, shape.stored_bp)
+    arrays.create_array(
+        group,
+        "sequence",
+        shape=(shape.n_peaks, shape.stored_bp, 4),
+        dtype=np.bool_,
+        chunk_rows=chunk,
+        shard_rows=run,
+        axes=("peak", "position", "base"),
+    )
+    anndata_io.write_table(group, "obs", obs)
+    anndata_io.write_table(group, "var", var)
+
+
+def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> None:
+    """Write the windows of one run of peaks, codes uint8, shape (n, window + 2 flank)."""
+    arrays.writable(group["sequence"])[start : start + len(codes)] = codes_to_onehot(codes)
+
+
+class LabelWriter:
+    """Writes the labels of one part peak after peak, in whole shards.
+
+    Parameters
+    ----------
+    group
+        The atlas.
+    index
+        The part.
+    edges
+        int64, shape (n_peaks + 1,): where each peak's open cells begin.
+    """
+
+    def __init__(self, group: zarr.Group, index: int, edges: NDArray[np.int64]) -> None:
+        indptr_name, indices_name = label_arrays(index)
+        pointer = arrays.create_array(
+            group,
+            indptr_name,
+            shape=edges.shape,
+            dtype=np.int64,
+            chunk_rows=min(_INDPTR_CHUNK, len(edges)),
+            fill_value=-1,
+            axes=("peak_edge",),
+        )
+        pointer[:] = edges
+        n_positives = int(edges[-1])
+        chunk, self._shard = blocks.chunk_and_shard(
+            n_positives, 2, chunk_bytes=_CHUNK_BYTES, shard_bytes=INDEX_SHARD_BYTES
+        )
+        self._cells = arrays.create_array(
+            group,
+            indices_name,
+            shape=(n_positives,),
+            dtype=np.uint16,
+            chunk_rows=chunk,
+            shard_rows=self._shard,
+            fill_value=blocks.MAX_BLOCK_CELLS - 1,
+            axes=("positive",),
+            compression_level=_INDEX_COMPRESSION_LEVEL,
+        )
+        self._at = 0
+        self._waiting = np.empty(0, np.uint16)
+
+    def append(self, cells: NDArray[np.uint16]) -> None:
+        """Add the open cells of the next peaks, uint16, counted from the block's start."""
+        if len(self._waiting):
+            taken = self._shard - len(self._waiting)
+            self._waiting = np.concatenate([self._waiting, cells[:taken]])
+            cells = cells[taken:]
+            if len(self._waiting) < self._shard:
+                return
+            self._write(self._waiting)
+        whole = len(cells) // self._shard * self._shard
+        for start in range(0, whole, self._shard):
+            self._write(cells[start : start + self._shard])
+        self._waiting = cells[whole:].copy()
+
+    def close(self) -> None:
+        """Write what is waiting; all positives must have come."""
+        if len(self._waiting):
+            self._write(self._waiting)
+        if self._at != self._cells.shape[0]:
+            raise ValueError(f"{self._at} of {self._cells.shape[0]} positives were written")
+
+    def _write(self, cells: NDArray[np.uint16]) -> None:
+        self._cells[self._at : self._at + len(cells)] = cells
+        self._at += len(cells)
+
+
+def finish_atlas(
+    place: str,
+    shape: AtlasShape,
+    *,
+    block_positives: Sequence[int],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write what describes the whole, consolidate, and stamp the atlas as complete."""
+    group = urls.open_group(place, mode="r+")
+    group.attrs.update(
+        {
+            "n_peaks": shape.n_peaks,
+            "n_cells": shape.n_cells,
+            "window_bp": shape.window_bp,
+            "flank_bp": shape.flank_bp,
+            "block_cells": shape.block_cells,
+            "block_positives": list(block_positives),
+        }
+    )
+    anndata_io.finish(group.store, formats.ATLAS, provenance)
 
 
 @contextmanager
@@ -76,9 +228,16 @@ def write_atlas(
     StoreExistsError
         When anything lies at `url`. On any exception nothing is left there.
     """
+    shape = AtlasShape(
+        n_cells=cell_blocks[-1].stop,
+        n_peaks=len(var),
+        block_cells=cell_blocks[0].n_cells,
+        window_bp=window_bp,
+        flank_bp=flank_bp,
+    )
     with staged(url) as place:
-        writer = AtlasWriter(place, len(var), cell_blocks, window_bp=window_bp, flank_bp=flank_bp)
-        writer.write_tables(obs, var)
+        begin_atlas(place, shape, obs=obs, var=var)
+        writer = AtlasWriter(place, shape, cell_blocks)
         yield writer
         writer.finish(provenance)
 
@@ -87,50 +246,24 @@ class AtlasWriter:
     """The open end of `write_atlas`."""
 
     def __init__(
-        self,
-        place: str,
-        n_peaks: int,
-        cell_blocks: tuple[blocks.CellBlock, ...],
-        *,
-        window_bp: int,
-        flank_bp: int,
+        self, place: str, shape: AtlasShape, cell_blocks: tuple[blocks.CellBlock, ...]
     ) -> None:
         self.cell_blocks = cell_blocks
-        self._group = urls.create_group(place)
-        formats.begin(self._group, formats.ATLAS)
-        self._n_peaks, self._window_bp, self._flank_bp = n_peaks, window_bp, flank_bp
-        stored_bp = window_bp + 2 * flank_bp
-        chunk, self._run_peaks = sequence_rows(n_peaks, stored_bp)
-        self._sequence = arrays.create_array(
-            self._group,
-            "sequence",
-            shape=(n_peaks, stored_bp, 4),
-            dtype=np.bool_,
-            chunk_rows=chunk,
-            shard_rows=self._run_peaks,
-            axes=("peak", "position", "base"),
-        )
+        self._place, self._shape = place, shape
+        self._group = urls.open_group(place, mode="r+")
         self._runs_left = set(self.sequence_runs())
         self._positives: dict[int, int] = {}
 
     def sequence_runs(self) -> list[tuple[int, int]]:
         """Return the (start, stop) runs of peaks in which sequences must be written."""
-        return list(blocks.runs(self._n_peaks, self._run_peaks))
-
-    def write_tables(self, obs: pd.DataFrame, var: pd.DataFrame) -> None:
-        """Write the cells' and the peaks' tables."""
-        n_cells = self.cell_blocks[-1].stop
-        if len(obs) != n_cells or len(var) != self._n_peaks:
-            raise ValueError(f"{len(obs)} rows of obs and {len(var)} of var do not fit the plan")
-        anndata_io.write_table(self._group, "obs", obs)
-        anndata_io.write_table(self._group, "var", var)
+        return self._shape.sequence_runs()
 
     def write_sequences(self, start: int, codes: NDArray[np.uint8]) -> None:
         """Write the windows of one run of peaks, codes uint8, shape (n, window + 2 flank)."""
         run = (start, start + len(codes))
         if run not in self._runs_left:
             raise ValueError(f"peaks {run} are no run that is still to be written")
-        self._sequence[run[0] : run[1]] = codes_to_onehot(codes)
+        write_sequences(self._group, start, codes)
         self._runs_left.remove(run)
 
     def write_labels(self, index: int, labels: csr_array) -> None:
@@ -139,40 +272,13 @@ class AtlasWriter:
         Every stored value counts as an open peak; indices must be without duplicates.
         """
         block = self.cell_blocks[index]
-        if labels.shape != (block.n_cells, self._n_peaks) or index in self._positives:
+        if labels.shape != (block.n_cells, self._shape.n_peaks) or index in self._positives:
             raise ValueError(f"labels of shape {labels.shape} are not those of block {index}")
         by_peak = labels.tocsc()
-        self._write_label_arrays(index, by_peak.indptr, by_peak.indices)
+        writer = LabelWriter(self._group, index, by_peak.indptr.astype(np.int64))
+        writer.append(by_peak.indices.astype(np.uint16))
+        writer.close()
         self._positives[index] = int(by_peak.nnz)
-
-    def _write_label_arrays(
-        self, index: int, indptr: NDArray[np.integer[Any]], indices: NDArray[np.integer[Any]]
-    ) -> None:
-        indptr_name, indices_name = label_arrays(index)
-        pointer = arrays.create_array(
-            self._group,
-            indptr_name,
-            shape=indptr.shape,
-            dtype=np.int64,
-            chunk_rows=min(_INDPTR_CHUNK, len(indptr)),
-            fill_value=-1,
-            axes=("peak_edge",),
-        )
-        pointer[:] = indptr.astype(np.int64)
-        chunk, shard = blocks.chunk_and_shard(
-            len(indices), 2, chunk_bytes=_CHUNK_BYTES, shard_bytes=_INDEX_SHARD_BYTES
-        )
-        cells = arrays.create_array(
-            self._group,
-            indices_name,
-            shape=indices.shape,
-            dtype=np.uint16,
-            chunk_rows=chunk,
-            shard_rows=shard,
-            fill_value=blocks.MAX_BLOCK_CELLS - 1,
-            axes=("positive",),
-        )
-        cells[:] = indices.astype(np.uint16)
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write what describes the whole, consolidate, and stamp the atlas as complete."""
@@ -181,14 +287,5 @@ class AtlasWriter:
                 f"the atlas lacks {len(self._runs_left)} runs of sequences and "
                 f"{len(self.cell_blocks) - len(self._positives)} blocks of labels"
             )
-        self._group.attrs.update(
-            {
-                "n_peaks": self._n_peaks,
-                "n_cells": self.cell_blocks[-1].stop,
-                "window_bp": self._window_bp,
-                "flank_bp": self._flank_bp,
-                "block_cells": self.cell_blocks[0].n_cells,
-                "block_positives": [self._positives[b.index] for b in self.cell_blocks],
-            }
-        )
-        anndata_io.finish(self._group.store, formats.ATLAS, provenance)
+        positives = [self._positives[block.index] for block in self.cell_blocks]
+        finish_atlas(self._place, self._shape, block_positives=positives, provenance=provenance)

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-__all__ = ["PreprocessReport"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PreprocessReport", "WorkPlan"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPlan:
+    """How the work is cut, reckoned before it is done."""
+
+    input_bytes: int
+    """Size of the inputs; each is read once."""
+    scratch_bytes: int
+    """About what lies beside the atlas while it is made: the open peaks, 1.6 bytes each."""
+    workers: int
+    """Blocks that are written at a time."""
+    passes: int
+    """How often a block's open peaks are read at most: once to count, once per range of peaks."""
+    peak_memory_bytes: int
+    """Memory expected at most, of this process (of each of a cluster's workers)."""
+    memory_bytes: int
+    """The bound on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +64,18 @@ class PreprocessReport:
     """Split ("train", "valid", "test") -> peaks."""
     samples: dict[str, int]
     """Sample -> cells in the atlas."""
+    left_out: dict[str, str]
+    """Sample -> why it was left out, with `skip_bad`."""
     stored_bytes: int
     """Size of the atlas on disk."""
+    work: WorkPlan
+    """How the work was or would be cut."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Undo `as_json`."""
+        return cls(**{**values, "work": WorkPlan(**values["work"])})

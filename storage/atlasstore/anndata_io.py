@@ -102,4 +102,4 @@ def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> Non
         # Consolidated metadata is what anndata writes too; readers without it lose only time.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
         group = zarr.consolidate_metadata(store)
-    formats.stamp(group, format_name, formats.FORMATS[format_name], provenance)
+    formats.stamp(group, format_name, formats.WRITTEN[format_name], provenance)

@@ -17,15 +17,15 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from atlasstore import urls
 from atlasstore.errors import CorruptStoreError
 
-__all__ = ["check_chunks", "check_group", "compressors", "create_array", "read_array"]
+__all__ = ["check_chunks", "check_group", "compressors", "create_array", "read_array", "writable"]
 
 _UNREADABLE = (ValueError, RuntimeError, OSError, KeyError)
 """What zarr and its codecs raise on damaged bytes."""
 
 
-def compressors() -> list[Any]:
+def compressors(level: int = 5) -> list[Any]:
     """Return the bytes-to-bytes codecs of every array: blosc (zstd, bitshuffle), then crc32c."""
-    return [BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()]
+    return [BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle"), Crc32cCodec()]
 
 
 def create_array(
@@ -38,6 +38,7 @@ def create_array(
     shard_rows: int | None = None,
     fill_value: float | bool = 0,
     axes: tuple[str, ...],
+    compression_level: int = 5,
 ) -> zarr.Array:
     """Create an array cut along its first axis only.
 
@@ -56,6 +57,8 @@ def create_array(
         (NaN for floats).
     axes
         Name of each dimension.
+    compression_level
+        Of zstd, 1 (fast) to 9.
     """
     rest = shape[1:]
     shards = None
@@ -67,13 +70,18 @@ def create_array(
         dtype=np.dtype(dtype),
         chunks=(chunk_rows, *rest),
         shards=shards,
-        compressors=compressors(),
+        compressors=compressors(compression_level),
         fill_value=fill_value,
         config={"write_empty_chunks": True},
         # one flat folder of pieces: a folder per piece costs more than the piece to make and delete
         chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=axes,
     )
+
+
+def writable(array: zarr.Array) -> zarr.Array:
+    """Return a reopened array such that its empty chunks are written too, as `create_array`'s."""
+    return array.with_config({"write_empty_chunks": True})
 
 
 def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndarray[Any, Any]:

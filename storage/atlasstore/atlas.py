@@ -7,16 +7,17 @@ Nothing is read before it is asked for, and no more than is asked for. The layou
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 from atlasstore import anndata_io, arrays, formats, urls
 from atlasstore._atlas_writer import label_arrays
-from atlasstore.blocks import MAX_BLOCK_CELLS, CellBlock, cut_cells
+from atlasstore.blocks import MAX_BLOCK_CELLS, CellBlock, CellPart, cut_cells, plan_parts
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Subscriber, ignore
+from atlasstore.label_rows import LabelRows, merged
 from atlasstore.sequences import UNKNOWN, onehot_to_codes
 from atlasstore.split import SPLITS
 
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Atlas", "LabelRows"]
-
-
-class LabelRows(NamedTuple):
-    """Open cells of consecutive peaks in one cell block, as CSR rows (one row per peak)."""
-
-    indptr: NDArray[np.int64]
-    """int64, shape (n_peaks + 1,), starting at 0."""
-    indices: NDArray[np.uint16]
-    """uint16, shape (indptr[-1],): cells counted from the block's start, rising in each row."""
 
 
 class Atlas:
@@ -56,6 +48,11 @@ class Atlas:
         The cell blocks, in the cells' order.
     block_positives
         Number of positives (open peak in a cell) of each block.
+    parts
+        The runs of cells whose labels lie in arrays of their own: the blocks, or, where cells
+        were added later, parts of blocks.
+    part_positives
+        Number of positives of each part.
     provenance
         Inputs with checksums, configuration, package versions, seed, time.
     group
@@ -71,6 +68,11 @@ class Atlas:
         self.flank_bp = int(attrs["flank_bp"])
         self.blocks: tuple[CellBlock, ...] = cut_cells(self.n_cells, int(attrs["block_cells"]))
         self.block_positives = tuple(int(n) for n in attrs["block_positives"])
+        lots = attrs.get("lots", [0, self.n_cells])
+        self.parts: tuple[CellPart, ...] = plan_parts(lots, int(attrs["block_cells"]))
+        of_parts = attrs.get("part_positives", self.block_positives)
+        self.part_positives = tuple(int(n) for n in of_parts)
+        self.obs_name = str(attrs.get("obs", "obs"))
         self.format_version = info.version
         self.provenance = info.provenance
         self.group = group
@@ -106,7 +108,7 @@ class Atlas:
     @cached_property
     def obs(self) -> pd.DataFrame:
         """One row per cell, in the order of the blocks; read once."""
-        return anndata_io.read_table(self.group, "obs", url=self.url)
+        return anndata_io.read_table(self.group, self.obs_name, url=self.url)
 
     @cached_property
     def var(self) -> pd.DataFrame:
@@ -156,26 +158,32 @@ class Atlas:
         stop = self.n_peaks if stop_peak is None else stop_peak
         _check_rows(start_peak, stop, self.n_peaks, "peaks")
         block = self.blocks[block_index]
-        indptr_name, indices_name = label_arrays(block.index)
-        edges = arrays.read_array(self.array(indptr_name), start_peak, stop + 1, url=self.url)
+        parts = [part for part in self.parts if part.block == block.index]
+        return merged([self.part_labels(part, start_peak, stop) for part in parts])
+
+    def part_labels(self, part: CellPart, start_peak: int, stop_peak: int) -> LabelRows:
+        """Return the open cells of peaks [start_peak, stop_peak) in one part; see `labels`."""
+        indptr_name, indices_name = label_arrays(part.index)
+        edges = arrays.read_array(self.array(indptr_name), start_peak, stop_peak + 1, url=self.url)
         if edges[0] < 0 or np.any(np.diff(edges) < 0):
-            raise self._corrupt(indptr_name, f"block {block.index}", "row starts do not rise")
+            raise self._corrupt(indptr_name, f"block {part.block}", "row starts do not rise")
         indices = arrays.read_array(
             self.array(indices_name), int(edges[0]), int(edges[-1]), url=self.url
         )
         if len(indices) != edges[-1] - edges[0]:
-            raise self._corrupt(indices_name, f"block {block.index}", "too few indices")
-        self._check_cells(indices, block, indices_name)
+            raise self._corrupt(indices_name, f"block {part.block}", "too few indices")
+        self._check_cells(indices, part, indices_name)
         return LabelRows(edges - edges[0], indices)
 
-    def _check_cells(self, indices: NDArray[np.uint16], block: CellBlock, name: str) -> None:
-        """Raise unless all indices are cells of the block: compiled code trusts them unread."""
+    def _check_cells(self, indices: NDArray[np.uint16], part: CellPart, name: str) -> None:
+        """Raise unless all indices are cells of the part: compiled code trusts them unread."""
         highest = int(indices.max(initial=0))
         if highest == MAX_BLOCK_CELLS - 1:  # what a missing piece reads as
             self._check_pieces(name)
-        if highest >= block.n_cells:
-            what = f"a cell index past the block's {block.n_cells} cells"
-            raise self._corrupt(name, f"block {block.index}", what)
+        n_cells = part.first_index + part.n_cells
+        if highest >= n_cells:
+            what = f"a cell index past the block's {n_cells} cells"
+            raise self._corrupt(name, f"block {part.block}", what)
 
     def _check_pieces(self, name: str) -> None:
         """Raise unless array `name` is stored whole; looked up once, as listing is slow."""
@@ -189,23 +197,28 @@ class Atlas:
             raise UserInputError(f"There is no split {split!r}; use one of {', '.join(SPLITS)}.")
         return np.flatnonzero(self.var["split"].to_numpy() == split).astype(np.int64)
 
-    def to_anndata(self) -> anndata.AnnData:
-        """Return cells x peaks in memory: X uint8 CSR of ones, obs and var as stored."""
+    def to_anndata(self, *, lazy: bool = False) -> anndata.AnnData:
+        """Return cells x peaks: X uint8 CSR of ones, obs and var as stored.
+
+        Parameters
+        ----------
+        lazy
+            X is a dask array, one CSR chunk per cell block, each read when it is needed: choose
+            cells and peaks as in any AnnData, then ``.to_memory()`` or ``.write_h5ad(...)``.
+        """
         import anndata
 
-        parts = [self._block_matrix(block) for block in self.blocks]
-        return anndata.AnnData(
-            X=sparse.vstack(parts, format="csr"), obs=self.obs.copy(), var=self.var.copy()
-        )
+        from atlasstore.lazy import block_matrix, lazy_matrix
 
-    def _block_matrix(self, block: CellBlock) -> sparse.csr_matrix:
-        rows = self.labels(block.index)
-        ones = np.ones(len(rows.indices), np.uint8)
-        by_peak = sparse.csc_matrix(
-            (ones, rows.indices.astype(np.int32), rows.indptr),
-            shape=(block.n_cells, self.n_peaks),
-        )
-        return by_peak.tocsr()
+        if lazy:
+            x = lazy_matrix(self)
+        else:
+            parts = [block_matrix(self, block.index) for block in self.blocks]
+            x = sparse.vstack(parts, format="csr")
+        return anndata.AnnData(X=x, obs=self.obs.copy(), var=self.var.copy())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Atlas.open, (self.url,)
 
     def verify(self, *, on_event: Subscriber = ignore) -> None:
         """Read everything and check it against itself.

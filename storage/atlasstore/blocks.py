@@ -7,6 +7,7 @@ writing and of ownership in training; a cell's index inside its block fits a uin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import UserInputError
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CellBlock",
+    "CellPart",
     "assign_blocks",
     "chunk_and_shard",
     "cut_cells",
     "plan_cell_blocks",
+    "plan_parts",
     "runs",
 ]
 
@@ -38,6 +41,28 @@ class CellBlock:
     @property
     def n_cells(self) -> int:
         """Cells in the block."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class CellPart:
+    """Cells [start, stop) of one block whose labels lie in arrays of their own.
+
+    A block is one part, or several where cells were added later: what was written stays.
+    """
+
+    index: int
+    """Names the arrays: ``labels/<index>``."""
+    block: int
+    """The block they are cells of."""
+    start: int
+    stop: int
+    first_index: int
+    """Index of cell `start` in its block."""
+
+    @property
+    def n_cells(self) -> int:
+        """Cells in the part."""
         return self.stop - self.start
 
 
@@ -77,6 +102,31 @@ def cut_cells(n_cells: int, block_cells: int) -> tuple[CellBlock, ...]:
     return tuple(
         CellBlock(index, start, stop)
         for index, (start, stop) in enumerate(runs(n_cells, block_cells))
+    )
+
+
+def plan_parts(edges: Sequence[int], block_cells: int) -> tuple[CellPart, ...]:
+    """Return the parts of an atlas that was made and appended to.
+
+    Every lot of cells goes on where the one before ended: it first fills that one's last block,
+    then adds blocks, so all blocks but the last are full.
+
+    Parameters
+    ----------
+    edges
+        0, then the number of cells after making and after each appending, rising.
+    block_cells
+        Cells in a block.
+
+    Returns
+    -------
+    tuple of CellPart
+        In the cells' order, none empty, none crossing the end of a block or of a lot.
+    """
+    cuts = sorted({*edges, *range(0, edges[-1], block_cells)})
+    return tuple(
+        CellPart(index, start // block_cells, start, stop, start % block_cells)
+        for index, (start, stop) in enumerate(pairwise(cuts))
     )
 
 

@@ -1,74 +1,72 @@
-"""Counts as a stream of runs of cells: read from sources, made binary, cut anew into blocks."""
+"""Counts as a stream of runs of cells, for what needs them once and keeps nothing: dry runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
-from atlasstore.blocks import runs
 from atlasstore.events import Progress
+from atlasstore.transpose.kernels import add_cells_with_peak, kept_depth
+from atlasstore.transpose.reading import reads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-    from scipy.sparse import csr_array
 
     from atlasstore.events import Subscriber
     from atlasstore.inputs.source import CountsSource
+    from atlasstore.transpose.scratch import OpenPeaks
 
-__all__ = ["kept_runs", "read_runs", "regroup"]
-
-_CELLS_PER_READ = 2_048
-"""Cells of one read at least; at 10,000 open peaks a cell this is 160 MB."""
+__all__ = ["count_open", "depth_among", "read_runs"]
 
 
 def read_runs(
-    sources: Sequence[CountsSource], *, stage: str, on_event: Subscriber
-) -> Iterator[csr_array]:
-    """Yield every cell of every source once, in order, as binary CSR (uint8 ones)."""
+    sources: Sequence[CountsSource], *, stage: str, positives_per_read: int, on_event: Subscriber
+) -> Iterator[OpenPeaks]:
+    """Yield the open peaks of every cell of every source once, in order."""
     done, total = 0, sum(len(source.obs) for source in sources)
     for source in sources:
-        for start, stop in runs(len(source.obs), max(source.cells_per_read, _CELLS_PER_READ)):
-            yield _binary(source.read_cells(start, stop))
-            done += stop - start
+        size = {"n_peaks": len(source.peaks), "positives_per_read": positives_per_read}
+        for run in reads(source, 0, len(source.obs), **size):
+            yield run
+            done += len(run.n_open)
             on_event(Progress(stage, done, total, "cells"))
 
 
-def _binary(counts: csr_array) -> csr_array:
-    """Return open or not: count > 0."""
-    ones = np.ones(counts.nnz, np.uint8)
-    return sparse.csr_array((ones, counts.indices, counts.indptr), shape=counts.shape)
+def count_open(
+    sources: Sequence[CountsSource], least: int, *, positives_per_read: int, on_event: Subscriber
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each cell's open peaks, and in how many cells with `least` of them each is open."""
+    per_peak, per_cell = np.zeros(len(sources[0].peaks), np.int64), []
+    stage = "counting open peaks"
+    for run in read_runs(
+        sources, stage=stage, positives_per_read=positives_per_read, on_event=on_event
+    ):
+        add_cells_with_peak(run.peaks, run.n_open, least, per_peak)
+        per_cell.append(run.n_open)
+    return _joined(per_cell), per_peak
 
 
-def kept_runs(
-    all_runs: Iterable[csr_array], cells: NDArray[np.bool_], peaks: NDArray[np.bool_]
-) -> Iterator[csr_array]:
-    """Yield the kept cells' kept peaks of each run; `cells` spans all runs."""
-    columns, start = np.flatnonzero(peaks), 0
-    for run in all_runs:
-        stop = start + run.shape[0]
-        rows = np.flatnonzero(cells[start:stop])
-        kept = run if len(rows) == run.shape[0] else run[rows]
-        yield kept if len(columns) == run.shape[1] else kept[:, columns]
-        start = stop
+def depth_among(
+    sources: Sequence[CountsSource],
+    kept: NDArray[np.bool_],
+    *,
+    positives_per_read: int,
+    on_event: Subscriber,
+) -> NDArray[np.int64]:
+    """Return each cell's open peaks among the kept ones."""
+    parts = []
+    stage = "counting kept peaks"
+    for run in read_runs(
+        sources, stage=stage, positives_per_read=positives_per_read, on_event=on_event
+    ):
+        depth = np.empty_like(run.n_open)
+        kept_depth(run.peaks, run.n_open, kept, depth)
+        parts.append(depth)
+    return _joined(parts)
 
 
-def regroup(matrices: Iterable[csr_array], sizes: Iterable[int]) -> Iterator[csr_array]:
-    """Yield the rows of consecutive matrices anew, in groups of the given sizes.
-
-    One matrix and one group are held at a time; the sizes must not ask for more rows than come.
-    """
-    incoming = iter(matrices)
-    matrix, at = next(incoming), 0
-    for size in sizes:
-        pieces, missing = [], size
-        while missing:
-            if at == matrix.shape[0]:
-                matrix, at = next(incoming), 0
-            taken = min(missing, matrix.shape[0] - at)
-            pieces.append(matrix[at : at + taken])
-            at, missing = at + taken, missing - taken
-        yield pieces[0] if len(pieces) == 1 else sparse.vstack(pieces, format="csr")
+def _joined(parts: list[NDArray[np.uint32]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, np.uint32), *parts]).astype(np.int64)

@@ -11,7 +11,8 @@
     │   ├── StoreExistsError (FileExistsError)
     │   ├── NotAStoreError (FileNotFoundError)
     │   ├── FormatVersionError                 written by a newer atlasbasset
-    │   └── MissingExtraError (ImportError)    an optional dependency is not installed
+    │   ├── MissingExtraError (ImportError)    an optional dependency is not installed
+    │   └── TooLittleMemoryError               the bound on memory is below what the work needs
     └── CorruptStoreError                      stored bytes are not what was written
 
 Every message says what was got, what is allowed and what to do next. All of them take one
@@ -31,6 +32,7 @@ __all__ = [
     "NotAStoreError",
     "PeaksError",
     "StoreExistsError",
+    "TooLittleMemoryError",
     "UserInputError",
 ]
 
@@ -93,6 +95,12 @@ class MissingExtraError(UserInputError, ImportError):
     """An optional dependency is needed; the message carries the pip command."""
 
     kind = "missing-extra"
+
+
+class TooLittleMemoryError(UserInputError):
+    """The bound on memory is below what the work needs; the message says what is enough."""
+
+    kind = "memory"
 
 
 class CorruptStoreError(AtlasError):

@@ -2,30 +2,31 @@
 
 The order: first cells with too few open peaks go (all peaks counting), then peaks open in too small
 a share of the cells that are left, then cells that have no open peak left. Both thresholds are
-taken once; nothing is repeated until it settles. Counts are read in runs of cells, twice when a
-peak goes (the second time for the cells' depth over the peaks kept), else once.
+taken once; nothing is repeated until it settles. That takes one pass over the counts, in which each
+cell's open peaks and each peak's cells are counted, and, only when a peak goes, a second one for
+the cells' open peaks among those kept. `preprocess` makes the second over its own pieces; a dry
+run, which keeps nothing, reads the inputs again.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasstore.cell_runs import read_runs
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from atlasstore.events import Subscriber
     from atlasstore.inputs.source import CountsSource
 
-__all__ = ["FilterResult", "FilterSpec", "filter_counts"]
+__all__ = ["FilterResult", "FilterSpec", "choose", "choose_cells", "filter_counts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +112,68 @@ class FilterResult:
         ]
 
 
-def filter_counts(
-    sources: Sequence[CountsSource], spec: FilterSpec, *, on_event: Subscriber
+def choose(
+    peaks_of_cell: NDArray[np.int64],
+    cells_with_peak: NDArray[np.int64],
+    depth_among: Callable[[NDArray[np.bool_]], NDArray[np.int64]],
+    spec: FilterSpec,
+    *,
+    cells_of_source: Sequence[int],
 ) -> FilterResult:
-    """Decide what to keep of `sources`, which share their peaks.
+    """Decide what to keep.
+
+    Parameters
+    ----------
+    peaks_of_cell
+        Open peaks of each cell, int64, shape (cells of all sources,).
+    cells_with_peak
+        In how many cells with enough open peaks each peak is open, int64, shape (n_peaks,).
+    depth_among
+        Peaks kept, bool -> each cell's open peaks among them; called only when a peak goes.
+    spec
+        The thresholds.
+    cells_of_source
+        Number of cells of each source.
 
     Raises
     ------
     UserInputError
         When nothing would be left; it says what each filter removed.
-    CountsError
-        From a source.
     """
-    peaks_of_cell, cells_with_peak = _count(sources, spec.min_peaks_per_cell, on_event)
     enough = peaks_of_cell >= spec.min_peaks_per_cell
     peaks = cells_with_peak >= spec.min_cells(int(enough.sum()))
-    depth = peaks_of_cell if peaks.all() else _depth(sources, peaks, on_event)
+    depth = peaks_of_cell if peaks.all() else depth_among(peaks)
+    return _result(spec, enough, peaks, depth, cells_of_source)
+
+
+def choose_cells(
+    peaks_of_cell: NDArray[np.int64],
+    peaks: NDArray[np.bool_],
+    depth: NDArray[np.int64],
+    spec: FilterSpec,
+    *,
+    cells_of_source: Sequence[int],
+) -> FilterResult:
+    """Decide which cells to keep where the peaks are fixed; see `choose`.
+
+    `depth` is each cell's open peaks among `peaks`. No peak counts as rare.
+    """
+    enough = peaks_of_cell >= spec.min_peaks_per_cell
+    found = _result(spec, enough, peaks, depth, cells_of_source)
+    return replace(found, n_peaks_rare=0)
+
+
+def _result(
+    spec: FilterSpec,
+    enough: NDArray[np.bool_],
+    peaks: NDArray[np.bool_],
+    depth: NDArray[np.int64],
+    cells_of_source: Sequence[int],
+) -> FilterResult:
     kept = enough & (depth > 0)
-    ends = np.cumsum([len(source.obs) for source in sources])[:-1]
     result = FilterResult(
         spec=spec,
-        cells=tuple(np.split(kept, ends)),
+        cells=tuple(np.split(kept, np.cumsum(cells_of_source)[:-1])),
         peaks=peaks,
         depth=depth[kept],
         n_cells_few_peaks=int((~enough).sum()),
@@ -142,34 +184,34 @@ def filter_counts(
     return result
 
 
-def _count(
-    sources: Sequence[CountsSource], min_peaks_per_cell: int, on_event: Subscriber
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return each cell's open peaks, and in how many cells with enough of them each is open."""
-    n_peaks = len(sources[0].peaks)
-    per_peak = np.zeros(n_peaks, np.int64)
-    per_cell: list[NDArray[np.int64]] = []
-    for run in read_runs(sources, stage="counting open peaks", on_event=on_event):
-        opened = np.diff(run.indptr).astype(np.int64)
-        counted = np.repeat(opened >= min_peaks_per_cell, opened)
-        per_peak += np.bincount(run.indices[counted], minlength=n_peaks)
-        per_cell.append(opened)
-    return _joined(per_cell), per_peak
+def filter_counts(
+    sources: Sequence[CountsSource],
+    spec: FilterSpec,
+    *,
+    positives_per_read: int = 2_000_000,
+    on_event: Subscriber,
+) -> FilterResult:
+    """Decide what to keep of `sources`, which share their peaks, without keeping what was read.
 
+    Raises
+    ------
+    UserInputError
+        As `choose`.
+    CountsError
+        From a source.
+    """
+    from atlasstore.cell_runs import count_open, depth_among  # compiled code: only when needed
 
-def _depth(
-    sources: Sequence[CountsSource], peaks: NDArray[np.bool_], on_event: Subscriber
-) -> NDArray[np.int64]:
-    """Return each cell's open peaks among the kept ones."""
-    parts = []
-    for run in read_runs(sources, stage="counting kept peaks", on_event=on_event):
-        so_far = np.concatenate([[0], np.cumsum(peaks[run.indices])])
-        parts.append(np.diff(so_far[run.indptr]).astype(np.int64))
-    return _joined(parts)
-
-
-def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    size = positives_per_read
+    totals = count_open(
+        sources, spec.min_peaks_per_cell, positives_per_read=size, on_event=on_event
+    )
+    return choose(
+        *totals,
+        lambda kept: depth_among(sources, kept, positives_per_read=size, on_event=on_event),
+        spec,
+        cells_of_source=[len(source.obs) for source in sources],
+    )
 
 
 def _refuse_empty(result: FilterResult) -> None:

@@ -25,9 +25,11 @@ __all__ = [
     "FORMATS",
     "MODEL",
     "RESULT",
+    "WRITTEN",
     "StoreInfo",
     "begin",
     "check",
+    "describe_input",
     "provenance",
     "stamp",
 ]
@@ -35,8 +37,10 @@ __all__ = [
 ATLAS = "atlasbasset.atlas"
 MODEL = "atlasbasset.model"
 RESULT = "atlasbasset.result"
-FORMATS: Mapping[str, int] = {ATLAS: 1, MODEL: 1, RESULT: 1}
-"""Format name -> the newest version this package reads and the one it writes."""
+FORMATS: dict[str, int] = {ATLAS: 2, MODEL: 1, RESULT: 1}
+"""Format name -> the newest version this package reads."""
+WRITTEN: Mapping[str, int] = FORMATS | {ATLAS: 1}
+"""Format name -> the version of a new store; an atlas is of version 2 once it was appended to."""
 
 _PACKAGES = ("atlasbasset", "zarr", "anndata", "numpy")
 _HASH_BYTES = 1 << 20
@@ -128,18 +132,25 @@ def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
 
 
 def provenance(
-    inputs: Sequence[str], config: Mapping[str, Any], seed: int | None
+    inputs: Sequence[str | Mapping[str, Any]],
+    config: Mapping[str, Any],
+    seed: int | None,
+    *,
+    created: str | None = None,
 ) -> dict[str, Any]:
     """Return where a store came from, as JSON values.
 
     Parameters
     ----------
     inputs
-        Paths or URLs of files and folders that were read; a folder stands for the files below it.
+        Paths or URLs of files and folders that were read (a folder stands for the files below it),
+        or what `describe_input` returned for them.
     config
         The resolved configuration, JSON values only.
     seed
         The seed of every random choice; None where there was none.
+    created
+        When the work began, UTC, ISO 8601; now by default.
 
     Returns
     -------
@@ -148,16 +159,16 @@ def provenance(
         ``seed``, ``created`` (UTC, ISO 8601).
     """
     return {
-        "inputs": [_describe_input(url) for url in inputs],
+        "inputs": [describe_input(i) if isinstance(i, str) else dict(i) for i in inputs],
         "config": dict(config),
         "packages": {name: _package_version(name) for name in _PACKAGES},
         "seed": seed,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _describe_input(url: str) -> dict[str, Any]:
-    """Size and sha256 of a file; of a folder, over its files' relative names and contents."""
+def describe_input(url: str) -> dict[str, Any]:
+    """Return url, size and sha256 of a file; of a folder, over its files' names and contents."""
     fs, root = urls.filesystem(url)
     digest, n_bytes = hashlib.sha256(), 0
     is_folder = bool(fs.isdir(root))

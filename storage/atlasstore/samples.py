@@ -1,24 +1,28 @@
-"""Several inputs as samples of one atlas: their names, their shared peaks, their joint tables."""
+"""Several inputs as samples of one atlas: which, their names, their peaks, their joint tables."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from atlasstore import urls
 from atlasstore.errors import PeaksError, UserInputError
+from atlasstore.sample_sheet import is_sample_sheet, read_sample_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from atlasstore.inputs.source import CountsSource
 
 __all__ = [
     "SEPARATOR",
-    "check_same_peaks",
+    "Sample",
     "join_obs",
+    "plan_samples",
     "refuse_duplicates",
     "sample_names",
     "set_aside",
@@ -28,7 +32,88 @@ SEPARATOR = ":"
 """Between sample and barcode in the cell names of an atlas of several samples."""
 
 _COORDINATES = ["chrom", "start", "end"]
-_SUFFIXES = (".h5ad", ".zarr", ".h5", ".tsv", ".bed", ".gz", ".bgz", ".fragments")
+_SUFFIXES = (".h5ad", ".zarr", ".h5", ".tsv", ".bed", ".gz", ".bgz", ".fragments", "*.bam", ".bam")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One input of an atlas."""
+
+    name: str
+    """Of the sample, unlike all others'."""
+    url: str
+    """Path or URL of the input."""
+    barcodes: str | None = None
+    """Path or URL of its barcode list."""
+    columns: tuple[tuple[str, str], ...] = ()
+    """(column of obs, value) for all of its cells."""
+
+
+def plan_samples(
+    inputs: Sequence[str],
+    *,
+    names: Sequence[str] | None = None,
+    barcodes: Sequence[str] | None = None,
+) -> tuple[Sample, ...]:
+    """Return the samples that the inputs stand for; only a sample sheet is opened.
+
+    Parameters
+    ----------
+    inputs
+        Paths or URLs; patterns (``s3://bucket/*.h5ad``, ``**`` for any depth) stand for what they
+        match, sorted. One that ends in ``.csv`` is a sample sheet and the only input. A pattern of
+        ``.bam`` files is one input, whose cells they are.
+    names
+        One name for each input that is left then, in place of the file names.
+    barcodes
+        One barcode list for each of these inputs.
+
+    Raises
+    ------
+    UserInputError
+        When a pattern matches nothing, the sheet is wrong, or the numbers of inputs, names and
+        barcode lists differ.
+    """
+    sheets = [text for text in inputs if is_sample_sheet(text)]
+    if sheets:
+        return _from_sheet(sheets[0], alone=len(inputs) == 1 and not names and not barcodes)
+    found = [match for text in inputs for match in _expanded(text)]
+    lists: list[str | None] = list(barcodes) if barcodes else [None] * len(found)
+    if len(lists) != len(found):
+        raise UserInputError(
+            f"{len(lists)} barcode list(s) were given for {len(found)} inputs; give one for each "
+            "input, in the same order, or none."
+        )
+    named = sample_names(found, names)
+    return tuple(Sample(n, url, b) for n, url, b in zip(named, found, lists, strict=True))
+
+
+def _from_sheet(url: str, *, alone: bool) -> tuple[Sample, ...]:
+    if not alone:
+        raise UserInputError(
+            f"{url} is a sample sheet, which is given alone: put every input into it, and names "
+            "and barcode lists into its columns sample and barcodes."
+        )
+    rows = read_sample_sheet(url)
+    from_files = sample_names([row.path for row in rows if not row.sample])
+    free = iter(_numbered(from_files, taken=[row.sample for row in rows]))
+    return tuple(
+        Sample(row.sample or next(free), row.path, row.barcodes, row.columns) for row in rows
+    )
+
+
+def _expanded(text: str) -> list[str]:
+    """Return what a pattern matches, sorted; an input that is no pattern stays as it is."""
+    wild = "*[" if text.startswith(("http://", "https://")) else "*?["  # there ? begins a query
+    if not any(sign in text for sign in wild) or text.lower().endswith(".bam"):
+        return [text]
+    if urls.exists(text):
+        return [text]
+    fs, pattern = urls.filesystem(text)
+    found = sorted(str(path).rstrip("/") for path in fs.glob(pattern))
+    if not found:
+        raise UserInputError(f"{text} matches nothing; check the path or URL and the pattern.")
+    return found if urls.is_local(text) else [str(fs.unstrip_protocol(path)) for path in found]
 
 
 def sample_names(inputs: Sequence[str], given: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -67,49 +152,25 @@ def _stem(text: str) -> str:
     name = _path(text).name
     while suffix := next((end for end in _SUFFIXES if name.lower().endswith(end)), ""):
         name = name[: -len(suffix)]
-    return name or "sample"
+    return name or _parent(text) or "sample"
 
 
 def _parent(text: str) -> str:
     return _path(text).parent.name
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
-    """Append -2, -3, ... to names that came before."""
-    taken: set[str] = set()
+def _numbered(names: Sequence[str], *, taken: Iterable[str] = ()) -> list[str]:
+    """Append -2, -3, ... to names that came before or are `taken`."""
+    used = set(taken)
     result = []
     for name in names:
         number, unique = 1, name
-        while unique in taken:
+        while unique in used:
             number += 1
             unique = f"{name}-{number}"
-        taken.add(unique)
+        used.add(unique)
         result.append(unique)
     return result
-
-
-def check_same_peaks(sources: Sequence[CountsSource]) -> None:
-    """Raise PeaksError unless all sources have the same peaks in the same order."""
-    first = sources[0]
-    for other in sources[1:]:
-        if len(first.peaks) != len(other.peaks):
-            difference = f"{len(first.peaks)} peaks and {len(other.peaks)}"
-        elif (row := _first_difference(first.peaks, other.peaks)) is not None:
-            pair = (_place(first.peaks, row), _place(other.peaks, row))
-            difference = f"peak {row + 1} is {pair[0]} and {pair[1]}"
-        else:
-            continue
-        raise PeaksError(
-            f"{first.name} and {other.name} do not have the same peaks in the same order "
-            f"({difference}); count all samples on one peak set."
-        )
-
-
-def _first_difference(a: pd.DataFrame, b: pd.DataFrame) -> int | None:
-    differs = np.zeros(len(a), bool)
-    for column in _COORDINATES:
-        differs |= a[column].astype(object).to_numpy() != b[column].astype(object).to_numpy()
-    return int(differs.argmax()) if differs.any() else None
 
 
 def _place(peaks: pd.DataFrame, row: int) -> str:
@@ -133,21 +194,48 @@ def refuse_duplicates(peaks: pd.DataFrame) -> None:
     )
 
 
-def join_obs(sources: Sequence[CountsSource], names: Sequence[str]) -> pd.DataFrame:
+def join_obs(
+    sources: Sequence[CountsSource],
+    names: Sequence[str],
+    *,
+    columns: Sequence[Mapping[str, str]] | None = None,
+    prefixed: bool = False,
+) -> pd.DataFrame:
     """Return all sources' cells, in order, with the column ``sample``.
 
     With one source, cell names stay as they are, and so does a column ``sample`` it already has.
-    With several, cell names become ``SAMPLE:BARCODE``, and a column ``sample`` of theirs becomes
-    ``input_sample``. A column that only some sources have is missing in the others' cells.
+    With several, or `prefixed`, cell names become ``SAMPLE:BARCODE``, and a column ``sample`` of
+    theirs becomes ``input_sample``. A column that only some sources have is missing in the others'
+    cells.
+
+    Parameters
+    ----------
+    sources, names
+        As many names as sources.
+    columns
+        For each source, the columns that all of its cells get; one of the same name that the
+        source has becomes ``input_NAME``.
+    prefixed
+        Whether one source's cells are named as those of several.
     """
-    if len(sources) == 1:
-        obs = sources[0].obs.copy()
+    given = columns or [{}] * len(sources)
+    tables = [_extended(s.obs, more) for s, more in zip(sources, given, strict=True)]
+    if len(sources) == 1 and not prefixed:
+        obs = tables[0].copy()
         if "sample" not in obs:
             obs.insert(0, "sample", names[0])
         return obs
-    return pd.concat([_prefixed(s.obs, n) for s, n in zip(sources, names, strict=True)]).assign(
+    return pd.concat([_prefixed(t, n) for t, n in zip(tables, names, strict=True)]).assign(
         sample=lambda table: pd.Categorical(table["sample"], categories=list(names))
     )
+
+
+def _extended(obs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    table = obs
+    for name, value in columns.items():
+        table = set_aside(table, name)
+        table[name] = value
+    return table
 
 
 def set_aside(table: pd.DataFrame, name: str) -> pd.DataFrame:

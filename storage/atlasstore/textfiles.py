@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
 from atlasstore import urls
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from atlasstore.errors import UserInputError
 
-__all__ = ["DAMAGED", "TextStream", "numbered_lines", "open_raw", "open_text"]
+__all__ = [
+    "BGZF_HEADER_BYTES",
+    "DAMAGED",
+    "TextStream",
+    "bgzf_block_bytes",
+    "check_bgzip_end",
+    "numbered_lines",
+    "open_raw",
+    "open_text",
+    "text_kind",
+]
 
 DAMAGED = (EOFError, OSError, zlib.error)
 """What reading a cut or damaged gzip stream raises."""
@@ -28,7 +38,11 @@ DAMAGED = (EOFError, OSError, zlib.error)
 TextStream = io.BufferedReader | gzip.GzipFile
 """Both can `peek`, `readline` and be iterated by lines."""
 
+BGZF_HEADER_BYTES = 18
+"""A bgzip block begins with a gzip header of this length, its size in the last two bytes."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
+_BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _BGZF_EXTRA = b"\x06\x00BC\x02\x00"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
@@ -57,17 +71,43 @@ def open_text(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> Text
     UserInputError
         Of the class `error`, when a bgzip file lacks its end marker: it was cut.
     """
-    head = raw.read(18)
-    raw.seek(0)
-    if not head.startswith(_GZIP_MAGIC):
+    kind = text_kind(raw)
+    if kind == "plain":
         return io.BufferedReader(cast("io.RawIOBase", raw), 1 << 20)
-    if head[10:16] == _BGZF_EXTRA:
-        _check_bgzip_end(raw, name=name, error=error)
+    if kind == "bgzip":
+        check_bgzip_end(raw, name=name, error=error)
     # not buffered once more: a buffer around a broken stream loses the lines before the break
     return gzip.GzipFile(fileobj=raw)
 
 
-def _check_bgzip_end(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> None:
+def text_kind(raw: IO[bytes]) -> Literal["plain", "gzip", "bgzip"]:
+    """Return how the text of an open file is stored; the file stands at its start then."""
+    raw.seek(0)
+    head = raw.read(BGZF_HEADER_BYTES)
+    raw.seek(0)
+    if not head.startswith(_GZIP_MAGIC):
+        return "plain"
+    return "gzip" if bgzf_block_bytes(head) is None else "bgzip"
+
+
+def bgzf_block_bytes(header: bytes) -> int | None:
+    """Return the stored size of the bgzip block that begins with `header`; None if none does.
+
+    SAM specification, section 4.1: the extra field ``BC`` holds the size less one.
+    """
+    if header[:4] != _BGZF_MAGIC or header[10:16] != _BGZF_EXTRA or len(header) < BGZF_HEADER_BYTES:
+        return None
+    return int.from_bytes(header[16:18], "little") + 1
+
+
+def check_bgzip_end(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> None:
+    """Refuse a bgzip file without its end marker; the file stands at its start then.
+
+    Raises
+    ------
+    UserInputError
+        Of the class `error`: the file was cut.
+    """
     raw.seek(0, io.SEEK_END)
     size = raw.tell()
     raw.seek(max(0, size - len(_BGZF_END)))

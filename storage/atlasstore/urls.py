@@ -164,8 +164,12 @@ def _options(url: str | Path) -> dict[str, Any]:
     return {"max_concurrency": 1} if str(url).startswith(("s3:", "s3a:")) else {}
 
 
-def open_group(url: str | Path, *, mode: str = "r") -> zarr.Group:
+def open_group(
+    url: str | Path, *, mode: str = "r", use_consolidated: bool | None = None
+) -> zarr.Group:
     """Open an existing zarr v3 group at `url` (``mode`` "r" or "r+").
+
+    With `use_consolidated` False members are looked up one by one, so that new ones can be made.
 
     Raises
     ------
@@ -174,7 +178,7 @@ def open_group(url: str | Path, *, mode: str = "r") -> zarr.Group:
     """
     store = zarr_store(url, read_only=mode == "r")
     try:
-        return zarr.open_group(store, mode=mode, zarr_format=3)
+        return zarr.open_group(store, mode=mode, zarr_format=3, use_consolidated=use_consolidated)
     except FileNotFoundError as error:
         raise NotAStoreError(
             f"{url} is not a zarr store; give the URL of an atlas, model or result."

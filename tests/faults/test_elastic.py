@@ -11,7 +11,7 @@ import pytest
 import atlasbasset
 from atlasbasset.engine.loop import Run
 from atlasbasset.engine.ray_train import run_ray
-from atlasbasset.verbs.train import _begun
+from atlasbasset.verbs.training_setup import begun_store
 from atlasstore.atlas import Atlas
 from atlasstore.errors import AtlasError
 from atlasstore.model_store import ModelStore
@@ -66,7 +66,7 @@ def test_two_workers_one_and_two_again(cluster, tmp_path):
     settings = config(epochs=EPOCHS)
     one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=settings)
     model = str(tmp_path / "elastic")
-    _begun(Atlas.open(atlas_url), model, settings)
+    begun_store(Atlas.open(atlas_url), model, settings)
     run = Run(atlas_url, model, settings)
     node = cluster.add_node(num_cpus=1)
     failed = []

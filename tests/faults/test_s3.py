@@ -23,7 +23,8 @@ import atlasstore
 from atlasbasset.engine.events import EpochEnd, StepDone
 from atlasstore import urls
 from atlasstore.atlas import Atlas
-from atlasstore.errors import CorruptStoreError, StoreExistsError
+from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
+from atlasstore.events import Progress
 from atlasstore.model_store import ModelStore
 from atlasstore.staging import staged
 from small_atlas import make_peaks, random_chromosomes, write_fasta
@@ -99,8 +100,8 @@ def inputs(folder, s3):
     )
 
 
-def preprocess(counts, inputs, out):
-    return atlasstore.preprocess(counts, genome=inputs.genome, out=out, window_bp=WINDOW)
+def preprocess(counts, inputs, out, **options):
+    return atlasstore.preprocess(counts, genome=inputs.genome, out=out, window_bp=WINDOW, **options)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,46 @@ def test_atlas_equals_the_local_one(atlas, local_atlas, inputs, s3):
     assert atlas.report.stored_bytes == s3.du(atlas.url) > 0
     with pytest.raises(StoreExistsError, match="exists already"):
         preprocess(inputs.s3, inputs, atlas.url)
+
+
+def test_interrupted_preprocessing_goes_on_and_writes_nothing_twice(inputs, local_atlas, s3):
+    """Each stage is interrupted once; what is finished stays as it was put."""
+    out, put = f"{BUCKET}/again.zarr", {}
+
+    def interrupted_in(stage):
+        def on_event(event):
+            if isinstance(event, Progress) and event.stage == stage:
+                raise Killed
+
+        return on_event
+
+    for stage in ("reading counts", "writing sequences", "writing labels"):
+        with pytest.raises(Killed):
+            preprocess(inputs.s3, inputs, out, on_event=interrupted_in(stage))
+        with pytest.raises(NotAStoreError):
+            Atlas.open(out)
+        put |= {path: info["LastModified"] for path, info in finished(s3, out).items()}
+    assert len(put) > 5
+    preprocess(inputs.s3, inputs, out)
+    found = s3.find(out, detail=True, refresh=True)
+    assert {path: found[path]["LastModified"] for path in put} == put
+    opened, local = Atlas.open(out), Atlas.open(local_atlas)
+    opened.verify()
+    assert (opened.to_anndata().X != local.to_anndata().X).nnz == 0
+    assert s3.find(f"{out}.partial", refresh=True) == []
+
+
+def finished(s3, out):
+    """The objects of units that have a receipt."""
+    units = {path.rpartition("/")[2] for path in s3.find(f"{out}.partial/ledger", refresh=True)}
+    places = {f"{out}/labels/{u.removeprefix('labels-').removesuffix('.json')}" for u in units}
+    if "begin.json" in units:
+        places |= {f"{out}/obs", f"{out}/var"}
+    if "sequence-0.json" in units:
+        places.add(f"{out}/sequence/c")
+    names = [place.removeprefix("s3://") for place in places]
+    every = s3.find(out, detail=True, refresh=True).items()
+    return {path: info for path, info in every if any(path.startswith(n) for n in names)}
 
 
 def test_a_lost_object_is_found(atlas, s3):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,10 @@ import typer.main
 
 import atlasbasset as platform_package
 import atlasstore
+from atlasbasset.engine import config as engine_config
+from atlasbasset.engine.config import TrainConfig
 from atlasjobs.cli import app
+from atlasjobs.recipe_help import differences, recipe_values, setting_text
 from atlasstore.simulation import SimulationConfig
 
 if TYPE_CHECKING:
@@ -34,6 +39,8 @@ VERBS = [
 ]
 OWN = {"dry_run", "json", "config", "debug"}
 """Parameters of the command line alone."""
+DECIDED_ELSEWHERE = {"trunk", "group_peaks"}
+"""Settings that are no options: an atlas or model has the one, memory decides the other."""
 
 
 def parameters(verb: str) -> dict[str, Any]:
@@ -62,6 +69,66 @@ def test_help_shows_units_and_defaults(atlasbasset: Atlasbasset) -> None:
     assert "bp" in shown
     assert "1344" in shown
     assert "0.01" in shown
+
+
+def test_help_shows_what_each_recipe_uses(
+    atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = {"fast": {"epochs": 77, "polish": True}, "paper": {"average": 0.0}}
+    monkeypatch.setattr(engine_config, "RECIPES", changed)
+    shown = " ".join(atlasbasset("train", "--help").out.replace("\u2502", " ").split())
+    assert "fast 77, paper 1000" in shown
+    assert "fast yes, paper no" in shown
+    assert "They differ in epochs, polish." in shown
+
+
+def test_the_page_on_training_shows_what_each_recipe_uses() -> None:
+    values = recipe_values()
+    wanted = "\n".join(
+        f"| `--{name.replace('_', '-')}` | {setting_text(values[name]['fast'])} "
+        f"| {setting_text(values[name]['paper'])} |"
+        for name in differences()
+    )
+    page = (Path(__file__).parents[2] / "docs" / "train.md").read_text()
+    assert f"| setting | fast | paper |\n|---|---|---|\n{wanted}\n\n" in page, (
+        f"docs/train.md needs this table:\n{wanted}"
+    )
+
+
+def test_only_what_is_given_changes_the_recipe(
+    tiny: Path, tmp_path: Path, atlasbasset: Atlasbasset
+) -> None:
+    def settings(*options: object) -> dict[str, Any]:
+        given = (tiny / "atlas.zarr", "--out", tmp_path / "m", "--dry-run", "--json", "-")
+        done = atlasbasset("train", *given, *options)
+        assert done.code == 0, done.err
+        return dict(json.loads(done.out)["config"])
+
+    trunk = settings()["trunk"]
+    for recipe in ("fast", "paper"):
+        plain = TrainConfig.recipe(recipe).as_json() | {"trunk": trunk}
+        assert settings("--recipe", recipe) == plain
+        changed = settings("--recipe", recipe, "--no-polish", "--average", 0, "--solve-every", 3)
+        assert changed == plain | {"polish": False, "solve_every": 3}
+    assert settings("--cells-per-step", 9)["cells_per_step"] == 9
+
+
+def test_training_from_another_models_trunk(
+    trained: Path, tmp_path: Path, atlasbasset: Atlasbasset
+) -> None:
+    given = (trained / "atlas.zarr", "--out", tmp_path / "m", "--dry-run", "--json", "-")
+    begin = ("--init-from", trained / "model.zarr")
+    done = atlasbasset("train", *given, *begin, "--freeze-epochs", 2)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)["config"]
+    assert (found["cell_start"], found["freeze_epochs"]) == ("solve", 2)
+    assert found["init_from"] == str(trained / "model.zarr")
+    done = atlasbasset("train", *given, *begin, "--cell-start", "random")
+    assert json.loads(done.out)["config"]["cell_start"] == "random"
+    done = atlasbasset("train", *given, "--init-from", trained / "atlas.zarr")
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "m").exists()
 
 
 def test_version(atlasbasset: Atlasbasset) -> None:
@@ -96,10 +163,9 @@ def test_names_and_defaults_are_the_python_functions(verb: str) -> None:
         for name, p in inspect.signature(function).parameters.items()
         if name not in {"on_event", "config"}
     }
-    if verb == "train":
-        recipe = {f.name: f.default for f in fields(platform_package.TrainConfig)}
-        expected |= {name: value for name, value in recipe.items() if value is not MISSING}
-        expected.pop("trunk", None)
+    if verb == "train":  # a setting that is not given is the recipe's
+        names = {field.name for field in fields(platform_package.TrainConfig)}
+        expected |= dict.fromkeys(names - DECIDED_ELSEWHERE)
     found = {n: p.default for n, p in parameters(verb).items() if n not in OWN}
     assert {name: _plain(value) for name, value in found.items()} == {
         name: _plain(value) for name, value in expected.items()
@@ -109,6 +175,7 @@ def test_names_and_defaults_are_the_python_functions(verb: str) -> None:
 def test_preprocess_has_the_python_functions_names_and_defaults() -> None:
     signature = inspect.signature(atlasstore.preprocess).parameters
     found = {n: p.default for n, p in parameters("preprocess").items() if n not in OWN}
+    assert found.pop("append") is False  # `atlasstore.append` in Python
     assert set(found) == set(signature) - {"on_event", "dry_run"}
     for name, value in found.items():
         default = signature[name].default

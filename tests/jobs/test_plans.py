@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from atlasbasset import TrainConfig
-from atlasbasset.core.trunk import Trunk
-from atlasjobs.plans import training_sizes
+from atlasbasset.engine.memory import plan_training
+from atlasbasset.engine.memory_limit import MemoryLimit
+from atlasbasset.engine.memory_parts import Layout
+from atlasjobs.memory_rows import memory_rows
+from atlasjobs.plans import training_plan
 from atlasstore import Atlas
+from atlasstore.errors import UserInputError
 
 from .conftest import TINY_TRAINING, Atlasbasset, snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+GB = 10**9
 
 
 @pytest.mark.parametrize(
@@ -50,23 +59,63 @@ def test_a_dry_run_touches_nothing(
     assert not (trained / "new").exists()
 
 
-def test_training_sizes(tiny: Path) -> None:
-    atlas, config = Atlas.open(tiny / "atlas.zarr"), TrainConfig(batch_size=10)
-    sizes = training_sizes(atlas, config, workers=1)
-    trunk = sum(p.numel() for p in Trunk(config.trunk).parameters())
-    assert sizes.n_parameters == trunk + 33 * 60 == 4_513_960 + 33 * 60
-    assert sizes.steps_per_epoch == 4
-    assert sizes.sequence_bytes == 60 * 1350
-    assert sizes.cell_bytes == 12 * 33 * 60
-    assert sizes.label_bytes == 2 * atlas.n_positives + 8 * 61 * len(atlas.blocks)
+def planned(tiny: Path, *, workers: int = 1, memory: str = "10GB") -> Mapping[str, Any]:
+    url, config = str(tiny / "atlas.zarr"), TrainConfig(batch_size=10)
+    plan = training_plan(url, str(tiny / "new.zarr"), config, workers=workers, memory=memory)
+    return plan.as_json()
 
 
+def held(plan: Mapping[str, Any]) -> dict[str, int]:
+    return {part["name"]: part["ram_bytes"] for part in plan["memory"]["held"]}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="parts lie on the GPU where there is one")
+def test_a_training_plan_says_what_it_holds(tiny: Path) -> None:
+    atlas, plan = Atlas.open(tiny / "atlas.zarr"), planned(tiny)
+    assert plan["n_parameters"] == 4_513_960 + 33 * 60
+    assert plan["steps_per_epoch"] == 4
+    parts, memory = held(plan), plan["memory"]
+    assert (memory["labels"], memory["codes"], memory["group_peaks"]) == ("ram", "ram", 0)
+    assert parts["sequences"] == 60 * 1350
+    assert parts["labels"] == 2 * atlas.n_positives + 8 * 61 * len(atlas.blocks)
+    assert parts["cell table, Adam"] == 12 * 33 * 60
+    besides = max(phase["ram_bytes"] for phase in memory["phases"])
+    assert memory["ram_bytes"] == sum(parts.values()) + besides
+    assert memory["ram_limit_bytes"] == 10_000_000_000
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="parts lie on the GPU where there is one")
 def test_more_workers_hold_fewer_cells_each(tiny: Path) -> None:
-    atlas = Atlas.open(tiny / "atlas.zarr")
-    one, three = (training_sizes(atlas, TrainConfig(), workers=n) for n in (1, 3))
-    assert three.cell_bytes < one.cell_bytes / 2
-    assert three.label_bytes < one.label_bytes
-    assert three.sequence_bytes == one.sequence_bytes
+    one, three = (held(planned(tiny, workers=n)) for n in (1, 3))
+    assert three["cell table, Adam"] < one["cell table, Adam"] / 2
+    assert three["labels"] < one["labels"]
+    assert three["sequences"] == one["sequences"]
+
+
+def test_the_memory_of_a_plan_is_printed_part_by_part(tiny: Path) -> None:
+    config = TrainConfig(batch_size=10)
+    plan = training_plan(str(tiny / "atlas.zarr"), "new", config, workers=1, memory="10GB")
+    rows = dict(plan.rows)
+    assert "read once" in rows["labels"]
+    assert rows["memory"].endswith("per worker of 10.0 GB that it may take")
+    assert {"sequences", "cell table, Adam", "checkpoint copy", "a step", "measuring"} <= set(rows)
+
+
+def test_streamed_labels_and_a_gpu_have_rows_of_their_own(tiny: Path) -> None:
+    atlas, config = Atlas.open(tiny / "atlas.zarr"), TrainConfig(group_peaks=512)
+    plan = plan_training(atlas, config, workers=1, limit=MemoryLimit(64 * GB, 64 * GB))
+    rows = dict(memory_rows(plan))
+    assert "on the GPU" in rows["labels"]
+    assert rows["GPU memory"].endswith("of 64.0 GB on each GPU")
+    streamed = replace(plan, layout=Layout("streamed", "ram", 512))
+    assert "read 512 peaks at a time" in dict(memory_rows(streamed))["labels"]
+
+
+def test_a_plan_that_does_not_fit_is_refused_and_touches_nothing(tiny: Path) -> None:
+    before = snapshot(tiny)
+    with pytest.raises(UserInputError, match=r"but 0\.5 GB may be used"):
+        planned(tiny, memory="500MB")
+    assert snapshot(tiny) == before
 
 
 def test_a_plan_for_too_many_workers_is_refused(tiny: Path, atlasbasset: Atlasbasset) -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasbasset.engine.events import (
+    CellsSolved,
+    EpochEnd,
+    StepDone,
+    TrainingEnd,
+    TrainingStart,
+)
 from atlasjobs import progress
 from atlasjobs.console import Output
 from atlasjobs.training_lines import TrainingLines
@@ -45,6 +51,7 @@ def events() -> list[object]:
         StepDone(1, 5, 10, 100.0),
         EpochEnd(record(1)),
         EpochEnd(record(2)),
+        CellsSolved({"loss": 0.41236, "n_converged": 50, "seconds": 2.0, "epoch": 2}),
         TrainingEnd("all is done", 2),
         object(),
     ]
@@ -69,6 +76,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert re.search(r"^reading: 2 cells in 0\.0 s$", text, flags=re.MULTILINE)
     assert "reading: 1 of 2" not in text
     assert "step 5" not in text
+    assert "cells solved in 2.0 s: loss 0.4124, all converged" in text.splitlines()
     assert text.splitlines()[-1] == "Training ended after epoch 2: all is done."
 
 
@@ -94,6 +102,14 @@ def test_epoch_lines_are_aligned_under_their_header() -> None:
     assert found[0].split() == ["1/3", "0.5000", "0.700", "0.650", "-", "200", "24", "s"]
     assert found[1].endswith("17 s")  # the median of 12 s and 22 s
     assert found[2].endswith("done")
+
+
+def test_cells_that_did_not_converge_are_told() -> None:
+    solved = {"loss": 0.4, "n_converged": 1_234, "seconds": 2.0}
+    assert TrainingLines().solved(solved).endswith("1,234 converged")
+    lines = TrainingLines()
+    lines.start(START)
+    assert lines.solved(solved | {"n_converged": 49}).endswith("49 of 50 converged")
 
 
 def test_workers_that_do_not_say_leave_the_time_open() -> None:

@@ -11,6 +11,7 @@ arithmetic, and our error against float64 is held against its error: bf16 no lar
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ import reference_trunk
 from atlasbasset.core.activation import activate
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.trunk import Trunk
-from atlasbasset.weights.early_pool import trunk_for
 
 SMALL = TrunkConfig(
     window_bp=384,
@@ -40,7 +40,7 @@ def relative(found, expected):
 
 def random_trunk(config, *, lead=0):
     """A float64 trunk with no weight, offset or statistic left at a neutral value."""
-    trunk = trunk_for(config, stem_pool_lead=lead).double()
+    trunk = Trunk(replace(config, stem_pool_lead=lead)).double()
     trunk.load_state_dict(Trunk.initialised(config, seed=3).state_dict())
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
@@ -77,6 +77,7 @@ def our_stages(trunk, x_BL4):
         (SMALL, 5, 0, False),
         (SMALL, 5, 0, True),
         (SMALL, 5, 1, False),
+        (SMALL, 5, 1, True),
         (PUBLISHED, 3, 0, False),
         (PUBLISHED, 3, 0, True),
     ],
@@ -110,12 +111,12 @@ def gradients_of(trunk, x, weight_BE, compute_dtype):
     return h.detach(), {name: p.grad for name, p in trunk.named_parameters()}
 
 
-def reference_gradients(weights, x_B4L, weight_BE, *, autocast=False):
+def reference_gradients(weights, x_B4L, weight_BE, *, autocast=False, lead=0):
     leaves = {
         name: value.clone().requires_grad_("running" not in name) for name, value in weights.items()
     }
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        h = reference_trunk.forward(leaves, x_B4L, training=True).h
+        h = reference_trunk.forward(leaves, x_B4L, training=True, stem_pool_lead=lead).h
     (h.to(weight_BE.dtype) * weight_BE).sum().backward()
     return h.detach(), {n: v.grad for n, v in leaves.items() if v.grad is not None}
 
@@ -126,13 +127,15 @@ def norm_error(found, expected):
 
 
 @pytest.mark.parametrize(
-    ("config", "n_rows"), [(SMALL, 6), (PUBLISHED, 8)], ids=["small", "published"]
+    ("config", "n_rows", "lead"),
+    [(SMALL, 6, 0), (SMALL, 6, 1), (PUBLISHED, 8, 0)],
+    ids=["small", "small early pool", "published"],
 )
-def test_gradients_of_every_parameter(config, n_rows, rng):
-    trunk = random_trunk(config)
+def test_gradients_of_every_parameter(config, n_rows, lead, rng):
+    trunk = random_trunk(config, lead=lead)
     x = random_input(n_rows, config.window_bp, rng)
     weight = torch.from_numpy(rng.normal(size=(n_rows, config.embedding_dim)))
-    exact = reference_gradients(weights_of(trunk), x.transpose(1, 2), weight)
+    exact = reference_gradients(weights_of(trunk), x.transpose(1, 2), weight, lead=lead)
     found = gradients_of(copy.deepcopy(trunk), x, weight, torch.float64)
     assert set(found[1]) == set(exact[1]) == {name for name, _ in trunk.named_parameters()}
     assert relative(found[0], exact[0]) < 1e-10

@@ -1,69 +1,40 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
-from atlasstore import cell_runs
-from atlasstore.cell_runs import kept_runs, read_runs, regroup
+from atlasstore.cell_runs import count_open, depth_among, read_runs
 from atlasstore.events import Progress, ignore
 from small_atlas import MemorySource, make_peaks
 
 
-def test_runs_are_binary_in_order_and_of_the_source_s_size(monkeypatch, rng):
-    monkeypatch.setattr(cell_runs, "_CELLS_PER_READ", 4)
-    counts = [rng.integers(0, 3, (n, 6)) for n in (10, 3, 9)]
-    sources = [
-        MemorySource(c, make_peaks(6), cells_per_read=size)
-        for c, size in zip(counts, (1, 1, 9), strict=True)
-    ]
+def test_runs_are_in_order_and_grow_with_what_was_found(rng):
+    counts = [rng.integers(0, 3, (n, 6)) for n in (40, 3)]
+    sources = [MemorySource(c, make_peaks(6)) for c in counts]
     events: list[Progress] = []
-    found = [run.toarray() for run in read_runs(sources, stage="s", on_event=events.append)]
-    np.testing.assert_array_equal(np.vstack(found), np.vstack(counts) > 0)
-    assert [s.reads for s in sources] == [[(0, 4), (4, 8), (8, 10)], [(0, 3)], [(0, 9)]]
-    assert [e.done for e in events] == [4, 8, 10, 13, 22]
-    assert events[-1] == Progress("s", 22, 22, "cells")
+    runs = list(read_runs(sources, stage="s", positives_per_read=12, on_event=events.append))
+    opened = np.vstack(counts) > 0
+    np.testing.assert_array_equal(np.concatenate([r.n_open for r in runs]), opened.sum(1))
+    np.testing.assert_array_equal(np.concatenate([r.peaks for r in runs]), np.nonzero(opened)[1])
+    assert sources[0].reads[0] == (
+        0,
+        12,
+    )  # a cell is taken to have a tenth of the peaks, at least 1
+    assert all(stop - start <= 3 for start, stop in sources[0].reads[1:])
+    assert events[-1] == Progress("s", 43, 43, "cells")
 
 
-def test_kept_cells_and_peaks(rng):
-    counts = rng.integers(0, 2, (11, 6))
-    cells, peaks = rng.random(11) < 0.5, rng.random(6) < 0.5
-    runs = read_runs([MemorySource(counts, make_peaks(6))], stage="s", on_event=ignore)
-    kept = np.vstack([run.toarray() for run in kept_runs(runs, cells, peaks)])
-    np.testing.assert_array_equal(kept, counts[cells][:, peaks])
-
-
-@given(st.data())
-def test_regroup_keeps_rows_and_order(data):
-    lengths = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=6))
-    left, sizes = sum(lengths), []
-    while left:
-        sizes.append(data.draw(st.integers(1, left)))
-        left -= sizes[-1]
-    edges = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.arange(2 * edges[-1]).reshape(-1, 2)
-    runs = [sparse.csr_array(rows[a:b].reshape(-1, 2)) for a, b in itertools.pairwise(edges)]
-    groups = list(regroup(runs, sizes))
-    assert [g.shape[0] for g in groups] == sizes
-    if groups:
-        np.testing.assert_array_equal(np.vstack([g.toarray() for g in groups]), rows)
-
-
-def test_one_run_is_held_at_a_time():
-    """The second run is not asked for before the first is used up."""
-    asked = []
-
-    def runs():
-        for i in range(3):
-            asked.append(i)
-            yield sparse.csr_array(np.ones((4, 2)))
-
-    groups = regroup(runs(), [2, 2, 8])
-    next(groups)
-    next(groups)
-    assert asked == [0]
-    next(groups)
-    assert asked == [0, 1, 2]
+@settings(deadline=None)  # the first call may compile
+@given(seed=st.integers(0, 10**6), parts=st.integers(1, 3), size=st.integers(1, 50))
+def test_counts_equal_the_dense_ones(seed, parts, size):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(0.5, (17, 5))
+    kept = rng.random(5) < 0.5
+    sources = [MemorySource(part, make_peaks(5)) for part in np.array_split(counts, parts)]
+    options = {"positives_per_read": size, "on_event": ignore}
+    per_cell, per_peak = count_open(sources, 2, **options)
+    opened = counts > 0
+    np.testing.assert_array_equal(per_cell, opened.sum(1))
+    np.testing.assert_array_equal(per_peak, opened[opened.sum(1) >= 2].sum(0))
+    np.testing.assert_array_equal(depth_among(sources, kept, **options), opened[:, kept].sum(1))

@@ -112,8 +112,8 @@ def test_no_store_other_store_newer_store(tmp_path, url):
     formats.begin(foreign, formats.RESULT)
     with pytest.raises(NotAStoreError, match="is an incomplete result"):
         open_store(tmp_path / "foreign.zarr")
-    zarr.open_group(url, mode="r+").attrs.update({"format_version": 2})
-    with pytest.raises(FormatVersionError, match="version 2"):
+    zarr.open_group(url, mode="r+").attrs.update({"format_version": 3})
+    with pytest.raises(FormatVersionError, match="version 3"):
         open_store(url)
 
 

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 import atlasstore
-from atlasstore import _atlas_writer, cell_runs, urls
+from atlasstore import _atlas_writer, _preprocess_work, urls
 from atlasstore.atlas import Atlas
 from atlasstore.errors import (
     CountsError,
@@ -25,6 +25,7 @@ from atlasstore.errors import (
 )
 from atlasstore.events import Notice, Progress
 from atlasstore.preprocess import preprocess
+from atlasstore.transpose import plan
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 if TYPE_CHECKING:
@@ -144,8 +145,9 @@ def test_storage_form_of_the_counts_does_not_matter(tmp_path, counts, genome, h5
 
 def test_size_of_reads_blocks_and_shards_does_not_matter(tmp_path, h5ad, genome, monkeypatch):
     preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
-    monkeypatch.setattr(cell_runs, "_CELLS_PER_READ", 7)
-    monkeypatch.setattr("atlasstore.inputs.anndata_input._CELLS_PER_READ", 5)
+    monkeypatch.setattr(plan, "_CELLS_PER_SPAN", 7)
+    monkeypatch.setattr(plan, "_MOST_PER_READ", 11)
+    monkeypatch.setattr(plan, "_MOST_PER_RANGE", 13)
     monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 4 * 792)
     monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 8 * 792)
     preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", **SMALL)
@@ -180,8 +182,34 @@ def test_several_samples(tmp_path, counts, genome):
 
 def test_samples_on_other_peaks_are_refused(tmp_path, counts, genome):
     parts = [write_h5ad(tmp_path / f"{n}.h5ad", counts[:, :n]) for n in (40, 38)]
-    with pytest.raises(PeaksError, match=r"40\.h5ad and .*38\.h5ad do not have the same peaks"):
+    with pytest.raises(PeaksError, match=r"38\.h5ad does not have the peaks of .*40\.h5ad"):
         preprocess(parts, genome=genome, out=tmp_path / "a.zarr", **SMALL)
+
+
+def bad_late(folder: Path, counts: np.ndarray) -> Path:
+    """Counts whose tables are right and whose last cell holds a value that is no count."""
+    wrong = counts.astype(float)
+    wrong[-1, 3] = 0.5
+    return write_h5ad(folder / "late.h5ad", wrong)
+
+
+def test_inputs_found_bad_while_reading_are_named_or_left_out(tmp_path, counts, genome):
+    inputs = [write_h5ad(tmp_path / "a.h5ad", counts[:50]), bad_late(tmp_path, counts[50:])]
+    inputs.append(write_h5ad(tmp_path / "c.h5ad", counts[50:]))
+    error = refused(tmp_path, inputs, genome=genome)
+    assert "late.h5ad has 0.5 at cell 69" in str(error)
+    events: list[object] = []
+    out = tmp_path / "o.zarr"
+    told = {"on_event": events.append, **SMALL}
+    report = preprocess(inputs, genome=genome, out=out, skip_bad=True, **told)
+    assert list(report.left_out) == ["late"]
+    assert any(isinstance(e, Notice) and "late is left out" in e.message for e in events)
+    assert set(report.samples) == {"a", "c"}
+    atlas = Atlas.open(out)
+    assert list(atlas.provenance["config"]["left_out"]) == ["late"]
+    assert len(atlas.provenance["inputs"]) == 3  # two inputs and the genome
+    preprocess([inputs[0], inputs[2]], genome=genome, out=tmp_path / "p.zarr", **SMALL)
+    same_content(atlas, Atlas.open(tmp_path / "p.zarr"))
 
 
 def test_fragments_with_peaks(tmp_path, genome):
@@ -206,14 +234,18 @@ def test_fragments_with_peaks(tmp_path, genome):
 
 def test_dry_run_plans_and_writes_nothing(tmp_path, h5ad, genome):
     before = sorted(p.name for p in tmp_path.iterdir())
-    plan = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", dry_run=True, **SMALL)
+    planned = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", dry_run=True, **SMALL)
     after = sorted(p.name for p in tmp_path.iterdir())
     assert set(after) - set(before) <= {"cache"}  # the genome's index
     real = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
-    told = {k: v for k, v in real.as_json().items() if k not in ("dry_run", "stored_bytes")}
-    assert told.items() <= plan.as_json().items()
-    assert plan.dry_run
-    assert plan.stored_bytes > 0
+    differs = ("dry_run", "stored_bytes", "work")
+    told = {k: v for k, v in real.as_json().items() if k not in differs}
+    assert told.items() <= planned.as_json().items()
+    assert planned.work.passes == real.work.passes == 2
+    assert 0 < planned.work.peak_memory_bytes < planned.work.memory_bytes
+    assert planned.work.input_bytes > h5ad.stat().st_size
+    assert planned.dry_run
+    assert planned.stored_bytes > 0
 
 
 def test_existing_output_is_refused_before_any_work(tmp_path, genome):
@@ -296,14 +328,23 @@ def test_wrong_value_is_one_sentence_and_leaves_nothing(tmp_path, h5ad, genome, 
     assert message in str(refused(tmp_path, h5ad, genome=genome, **wrong))
 
 
-def test_failure_while_writing_leaves_nothing(tmp_path, h5ad, genome, monkeypatch):
+def test_failure_while_writing_keeps_what_is_done(tmp_path, h5ad, genome, monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(_atlas_writer.AtlasWriter, "write_labels", fail)
-    with pytest.raises(OSError, match="no space"):
-        preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
-    assert not any("a.zarr" in p.name for p in tmp_path.iterdir())
+    out = tmp_path / "a.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(_preprocess_work, "finish_atlas", fail)
+        with pytest.raises(OSError, match="no space"):
+            preprocess(h5ad, genome=genome, out=out, **SMALL)
+    assert not out.exists()
+    events: list[object] = []
+    preprocess(h5ad, genome=genome, out=out, on_event=events.append, **SMALL)
+    stages = {event.stage for event in events if isinstance(event, Progress)}
+    assert not stages & {"reading counts", "writing sequences", "writing labels"}  # all was done
+    assert any(isinstance(event, Notice) and "Going on with" in event.message for event in events)
+    assert not any("partial" in p.name for p in tmp_path.iterdir())
+    Atlas.open(out).verify()
 
 
 def test_events_tell_what_is_done_and_removed(tmp_path, h5ad, genome):

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.samples import (
-    check_same_peaks,
+    Sample,
     join_obs,
+    plan_samples,
     refuse_duplicates,
     sample_names,
     set_aside,
@@ -48,26 +50,6 @@ def source(peaks: pd.DataFrame, name: str = "a", **obs: list) -> MemorySource:
     return MemorySource(np.zeros((n_cells, len(peaks))), peaks, name=name, obs=table)
 
 
-def test_same_peaks_under_other_names_and_types_are_fine():
-    renamed = make_peaks(6).rename(index=lambda name: f"peak_{name}").astype({"chrom": "category"})
-    check_same_peaks([source(make_peaks(6)), source(renamed)])
-
-
-def test_different_number_of_peaks_is_shown():
-    with pytest.raises(PeaksError, match=r"a and b do not .*\(6 peaks and 5\)"):
-        check_same_peaks([source(make_peaks(6)), source(make_peaks(6).iloc[:5], "b")])
-
-
-@pytest.mark.parametrize(("column", "value"), [("chrom", "chrX"), ("start", 1), ("end", 999)])
-def test_first_different_peak_is_shown(column, value):
-    other = make_peaks(6)
-    other.iloc[3:, other.columns.get_loc(column)] = value
-    peak = other.iloc[3]
-    shown = f"peak 4 is chrII:200-500 and {peak.chrom}:{peak.start}-{peak.end}"
-    with pytest.raises(PeaksError, match=shown):
-        check_same_peaks([source(make_peaks(6)), source(other, "b")])
-
-
 def test_duplicates_are_named_and_overlaps_are_fine():
     peaks = make_peaks(6, step=100)  # 300 bp long: each overlaps the next
     refuse_duplicates(peaks)
@@ -105,3 +87,81 @@ def test_set_aside_makes_room():
     table = pd.DataFrame({"split": [1]})
     assert list(set_aside(table, "split").columns) == ["input_split"]
     assert list(table.columns) == ["split"]
+
+
+def test_columns_of_a_sheet_go_to_all_cells_and_make_room():
+    peaks = make_peaks(2)
+    sources = [source(peaks, batch=["x", "y"]), source(peaks, n=[1])]
+    obs = join_obs(sources, ["a", "b"], columns=[{"batch": "1", "sex": "f"}, {"batch": "2"}])
+    assert list(obs["batch"]) == ["1", "1", "2"]
+    assert list(obs["input_batch"][:2]) == ["x", "y"]
+    assert list(obs["sex"][:2]) == ["f", "f"]
+    assert obs["sex"].isna().tolist() == [False, False, True]
+    assert list(sources[0].obs["batch"]) == ["x", "y"]
+
+
+def test_one_source_can_be_named_as_several_are():
+    obs = join_obs([source(make_peaks(2), tissue=["x", "y"])], ["worm"], prefixed=True)
+    assert list(obs.index) == ["worm:c0", "worm:c1"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ["b/2.h5ad", "b/10.h5ad", "a/1.h5ad", "a/skip.txt", "[x].h5ad", "c/1.bam"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_patterns_stand_for_what_they_match_sorted(folder):
+    found = plan_samples([f"{folder}/b/*.h5ad", f"{folder}/a/1.h5ad"])
+    assert [s.url for s in found] == [
+        f"{folder}/{n}" for n in ("b/10.h5ad", "b/2.h5ad", "a/1.h5ad")
+    ]
+    assert [s.name for s in found] == ["10", "2", "1"]
+    deep = plan_samples([f"{folder}/**/?.h5ad"])
+    assert [s.url for s in deep] == [f"{folder}/{n}" for n in ("a/1.h5ad", "b/2.h5ad")]
+
+
+def test_patterns_match_at_a_url():
+    fs = fsspec.filesystem("memory")
+    for name in ("d2.h5ad", "d1.h5ad", "e.zarr/zarr.json"):
+        fs.pipe(f"/samples/{name}", b"")
+    found = plan_samples(["memory://samples/d*.h5ad", "memory://samples/*.zarr"])
+    assert [s.name for s in found] == ["d1", "d2", "e"]
+    assert [fs.exists(s.url) for s in found] == [True] * 3
+    assert all(s.url.startswith("memory://") for s in found)
+
+
+def test_what_exists_is_no_pattern_and_bam_is_one_input(folder):
+    assert [s.url for s in plan_samples([f"{folder}/[x].h5ad"])] == [f"{folder}/[x].h5ad"]
+    (sample,) = plan_samples([f"{folder}/c/*.bam"])
+    assert (sample.url, sample.name) == (f"{folder}/c/*.bam", "c")
+    assert plan_samples(["https://host/d.h5ad?version=3"])[0].name == "d"
+
+
+def test_a_pattern_without_a_match_is_named(folder):
+    with pytest.raises(UserInputError, match=r"/\*\.loom matches nothing"):
+        plan_samples([f"{folder}/*.loom"])
+
+
+def test_names_and_lists_go_to_the_inputs_in_order(folder):
+    found = plan_samples([f"{folder}/b/*.h5ad"], names=["x", "y"], barcodes=["1.txt", "2.txt"])
+    assert [(s.name, s.barcodes) for s in found] == [("x", "1.txt"), ("y", "2.txt")]
+    with pytest.raises(UserInputError, match=r"1 barcode list\(s\) were given for 2 inputs"):
+        plan_samples([f"{folder}/b/*.h5ad"], barcodes=["1.txt"])
+
+
+def test_a_sheet_gives_samples(folder):
+    sheet = folder / "s.csv"
+    sheet.write_text("path,sample,batch\nb/2.h5ad,,1\na/1.h5ad,2,\nb/10.h5ad,,3\n")
+    assert plan_samples([str(sheet)]) == (
+        Sample("2-2", f"{folder}/b/2.h5ad", None, (("batch", "1"),)),
+        Sample("2", f"{folder}/a/1.h5ad", None, ()),
+        Sample("10", f"{folder}/b/10.h5ad", None, (("batch", "3"),)),
+    )
+    for more in ({"names": ["a"]}, {"barcodes": ["b"]}):
+        with pytest.raises(UserInputError, match="sample sheet, which is given alone"):
+            plan_samples([str(sheet)], **more)
+    with pytest.raises(UserInputError, match="sample sheet, which is given alone"):
+        plan_samples(["a.h5ad", str(sheet)])

@@ -1,6 +1,6 @@
-"""``atlasbasset preprocess``: counts and a genome in, an atlas out."""
+"""``atlasbasset preprocess``: counts and a genome in, an atlas out; or samples into an atlas."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,17 +12,52 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT...",
-        help="AnnData .h5ad or .zarr, 10x .h5, 10x matrix folder, or fragments.tsv.gz; several "
-        "on the same peaks are several samples.",
+        help="AnnData .h5ad or .zarr, 10x .h5, 10x matrix folder, fragments.tsv.gz or a folder of "
+        "BAM; several (also as a pattern, or a sample sheet .csv) are several samples.",
         show_default=False,
     ),
 ]
 Genome = Annotated[
-    str, typer.Option("--genome", metavar="FASTA", help="Genome, plain or bgzip FASTA.")
+    str | None,
+    typer.Option(
+        "--genome",
+        metavar="FASTA",
+        help="Genome, plain or bgzip FASTA; needed but with --append.",
+        show_default=False,
+    ),
 ]
 Out = Annotated[
-    str, typer.Option("--out", metavar="ATLAS", help="Path or URL of the atlas; must not exist.")
+    str,
+    typer.Option(
+        "--out", metavar="ATLAS", help="Path or URL of the atlas; must not exist, but for --append."
+    ),
 ]
+Append = Annotated[
+    bool,
+    typer.Option("--append", help="Add the inputs to the atlas that is there, on its peaks."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Bound on memory, such as 2GB (of each worker with --dask) [half of what is free].",
+        show_default=False,
+    ),
+]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Scheduler of a running Dask cluster, such as tcp://host:8786 [this machine's cores].",
+        show_default=False,
+    ),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say which.")
+]
+MinMapq = Annotated[int, typer.Option("--min-mapq", help="Least mapping quality, for BAM.")]
 Peaks = Annotated[
     str | None,
     typer.Option("--peaks", metavar="BED", help="BED or narrowPeak, for fragments."),
@@ -62,10 +97,12 @@ Samples = Annotated[
 
 
 def preprocess(
+    context: typer.Context,
     inputs: Inputs,
     *,
-    genome: Genome,
     out: Out,
+    genome: Genome = None,
+    append: Append = False,
     peaks: Peaks = None,
     barcodes: Barcodes = None,
     min_cell_fraction: MinCellFraction = 0.01,
@@ -76,34 +113,91 @@ def preprocess(
     holdout: Holdout = None,
     seed: Seed = 0,
     samples: Samples = None,
+    min_mapq: MinMapq = 30,
+    skip_bad: SkipBad = False,
+    memory: Memory = None,
+    dask: Dask = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
     debug: Debug = False,
 ) -> None:
-    """Make an atlas from counts and a genome."""
+    """Make an atlas from counts and a genome, or add samples to one."""
     from atlasjobs.console import Output
-    from atlasjobs.facts import preprocess_facts
+    from atlasjobs.preprocess_facts import append_facts, preprocess_facts
+    from atlasstore import append as work_append
     from atlasstore import preprocess as work
 
     output = Output(json)
+    common: dict[str, Any] = {
+        "peaks": peaks,
+        "barcodes": barcodes or None,
+        "min_peaks_per_cell": min_peaks_per_cell,
+        "samples": samples or None,
+        "min_mapq": min_mapq,
+        "skip_bad": skip_bad,
+        "memory": memory,
+        "dask": dask,
+    }
     with output.watching() as on_event:
-        report = work(
-            inputs,
-            genome=genome,
-            out=out,
-            peaks=peaks,
-            barcodes=barcodes or None,
-            min_cell_fraction=min_cell_fraction,
-            min_peaks_per_cell=min_peaks_per_cell,
-            window_bp=window_bp,
-            flank_bp=flank_bp,
-            split_fractions=split_fractions,
-            holdout=tuple(holdout or ()),
-            seed=seed,
-            samples=samples or None,
-            dry_run=dry_run,
-            on_event=on_event,
-        )
+        if append:
+            _refuse_unused(context)
+            added = work_append(inputs, atlas=out, on_event=on_event, **common)
+        else:
+            report = work(
+                inputs,
+                genome=_needed(genome),
+                out=out,
+                min_cell_fraction=min_cell_fraction,
+                window_bp=window_bp,
+                flank_bp=flank_bp,
+                split_fractions=split_fractions,
+                holdout=tuple(holdout or ()),
+                seed=seed,
+                dry_run=dry_run,
+                on_event=on_event,
+                **common,
+            )
+    if append:
+        output.report(f"Added to the atlas {out}", append_facts(added), added)
+        return
     title = f"Would make the atlas {out}" if dry_run else f"Made the atlas {out}"
     output.report(title, preprocess_facts(report), report)
+
+
+def _needed(genome: str | None) -> str:
+    from atlasstore.errors import GenomeError
+
+    if genome is None:
+        raise GenomeError("a genome is needed to make an atlas; give its FASTA (--genome).")
+    return genome
+
+
+def _refuse_unused(context: typer.Context) -> None:
+    """Raise UserInputError when an option was given that --append has no use for."""
+    from atlasstore.errors import UserInputError
+
+    given = [
+        name
+        for name in _OF_NEW_ATLASES
+        if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
+    ]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UserInputError(
+            f"{option} has no meaning with --append, which keeps the atlas's peaks, windows and "
+            f"split; leave {option} out."
+        )
+
+
+_OF_NEW_ATLASES = (
+    "genome",
+    "min_cell_fraction",
+    "window_bp",
+    "flank_bp",
+    "split_fractions",
+    "holdout",
+    "seed",
+    "dry_run",
+)
+"""Parameters that say how an atlas is made."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from atlasjobs import recipe_options as r
 from atlasjobs.options import Config, Debug, DryRun, Json
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_WORKERS, _RECIPE, _REPORT = "Workers", "Recipe (defaults: the paper's)", "Records"
+_WORKERS = "Workers"
 
 Atlas = Annotated[str, typer.Argument(metavar="ATLAS", help="Path or URL of an atlas.")]
 Out = Annotated[
@@ -23,6 +24,14 @@ Out = Annotated[
 ]
 Workers = Annotated[
     int, typer.Option(help="Worker processes; at most the cell blocks.", rich_help_panel=_WORKERS)
+]
+MinWorkers = Annotated[
+    int | None,
+    typer.Option(
+        help="Go on with as few as this many when nodes are lost (ray).",
+        rich_help_panel=_WORKERS,
+        show_default="--workers",
+    ),
 ]
 GpusPerWorker = Annotated[
     float, typer.Option(help="GPUs of a Ray worker.", rich_help_panel=_WORKERS)
@@ -37,82 +46,13 @@ Launcher = Annotated[
         rich_help_panel=_WORKERS,
     ),
 ]
-Epochs = Annotated[int, typer.Option(help="Epochs at most.", rich_help_panel=_RECIPE)]
-BatchSize = Annotated[
-    int, typer.Option(help="Peaks in a step, over all workers.", rich_help_panel=_RECIPE)
-]
-LearningRate = Annotated[float, typer.Option(help="Adam's step size.", rich_help_panel=_RECIPE)]
-Beta1 = Annotated[
-    float, typer.Option("--beta1", help="Adam's first decay, [0, 1).", rich_help_panel=_RECIPE)
-]
-Beta2 = Annotated[
-    float, typer.Option("--beta2", help="Adam's second decay, [0, 1).", rich_help_panel=_RECIPE)
-]
-Patience = Annotated[
-    int,
-    typer.Option(
-        help="Stop when training auROC has not risen in this many epochs.", rich_help_panel=_RECIPE
-    ),
-]
-MinRise = Annotated[
-    float, typer.Option(help="Smallest rise of auROC that counts.", rich_help_panel=_RECIPE)
-]
-MaxShiftBp = Annotated[
-    int, typer.Option(help="Largest random shift of a window, bp.", rich_help_panel=_RECIPE)
-]
-ReverseComplement = Annotated[
-    bool,
-    typer.Option(
-        " /--no-reverse-complement",
-        help="Never reverse-complement a sequence; half are otherwise.",
-        rich_help_panel=_RECIPE,
-        show_default=False,
-    ),
-]
-L2Cells = Annotated[
-    float,
-    typer.Option(
-        "--l2-cells",
-        help="lambda1: weight of the squared cell embeddings.",
-        rich_help_panel=_RECIPE,
-    ),
-]
-L2Batch = Annotated[
-    float,
-    typer.Option(
-        "--l2-batch",
-        help="lambda2: weight of the squared batch embeddings.",
-        rich_help_panel=_RECIPE,
-    ),
-]
-BatchKey = Annotated[
+Memory = Annotated[
     str | None,
     typer.Option(
-        help="Column of obs with each cell's batch, to correct for it.", rich_help_panel=_RECIPE
-    ),
-]
-Compute = Annotated[
-    Literal["auto", "bf16", "fp32"],
-    typer.Option(
-        help="Arithmetic of the convolutions; auto: bf16 where the hardware has it.",
-        rich_help_panel=_RECIPE,
-    ),
-]
-Seed = Annotated[int, typer.Option(help="Of every random choice.", rich_help_panel=_RECIPE)]
-CheckpointS = Annotated[
-    float,
-    typer.Option(
-        help="Seconds between checkpoints within an epoch; every epoch ends with one.",
-        rich_help_panel=_REPORT,
-    ),
-]
-NAurocPeaks = Annotated[
-    int, typer.Option(help="Training peaks that the auROC is taken on.", rich_help_panel=_REPORT)
-]
-NAurocCells = Annotated[
-    int,
-    typer.Option(
-        help="Cells at most that the auROC per peak is taken on.", rich_help_panel=_REPORT
+        help="What each worker may take, such as 8GB.",
+        metavar="SIZE",
+        rich_help_panel=_WORKERS,
+        show_default="what the machine has",
     ),
 ]
 
@@ -122,27 +62,41 @@ def train(
     atlas: Atlas,
     *,
     out: Out,
+    recipe: r.Recipe = "fast",
     workers: Workers = 1,
+    min_workers: MinWorkers = None,
     launcher: Launcher = "auto",
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
-    epochs: Epochs = 1000,
-    batch_size: BatchSize = 128,
-    learning_rate: LearningRate = 0.01,
-    beta1: Beta1 = 0.95,
-    beta2: Beta2 = 0.9995,
-    patience: Patience = 50,
-    min_rise: MinRise = 1e-6,
-    max_shift_bp: MaxShiftBp = 3,
-    reverse_complement: ReverseComplement = True,
-    l2_cells: L2Cells = 0.0,
-    l2_batch: L2Batch = 0.0,
-    batch_key: BatchKey = None,
-    compute: Compute = "auto",
-    checkpoint_s: CheckpointS = 600.0,
-    n_auroc_peaks: NAurocPeaks = 1000,
-    n_auroc_cells: NAurocCells = 20_000,
-    seed: Seed = 0,
+    memory: Memory = None,
+    epochs: r.Epochs = None,
+    batch_size: r.BatchSize = None,
+    learning_rate: r.LearningRate = None,
+    schedule: r.Schedule = None,
+    beta1: r.Beta1 = None,
+    beta2: r.Beta2 = None,
+    average: r.Average = None,
+    patience: r.Patience = None,
+    min_rise: r.MinRise = None,
+    max_shift_bp: r.MaxShiftBp = None,
+    reverse_complement: r.ReverseComplement = None,
+    compute: r.Compute = None,
+    compile_trunk: r.CompileTrunk = None,
+    seed: r.Seed = None,
+    cell_start: r.CellStart = None,
+    cells_per_step: r.CellsPerStep = None,
+    solve_every: r.SolveEvery = None,
+    polish: r.Polish = None,
+    solve_l2: r.SolveL2 = None,
+    per_cell_eps: r.PerCellEps = None,
+    init_from: r.InitFrom = None,
+    freeze_epochs: r.FreezeEpochs = None,
+    batch_key: r.BatchKey = None,
+    l2_cells: r.L2Cells = None,
+    l2_batch: r.L2Batch = None,
+    checkpoint_s: r.CheckpointS = None,
+    n_auroc_peaks: r.NAurocPeaks = None,
+    n_auroc_cells: r.NAurocCells = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -154,29 +108,43 @@ def train(
     from atlasjobs.plans import training_plan
 
     output = Output(json)
-    recipe = _recipe(ctx.params)
+    settings = _settings(recipe, ctx.params)
     if dry_run:
-        output.plan(training_plan(atlas, out, recipe, workers=workers))
+        plan = training_plan(
+            atlas,
+            out,
+            settings,
+            workers=workers,
+            memory=memory,
+            launcher=launcher,
+            gpus_per_worker=gpus_per_worker,
+        )
+        output.plan(plan)
         return
     from atlasbasset import train as work
 
-    with output.watching(epochs=epochs) as on_event:
+    with output.watching(epochs=settings.epochs) as on_event:
         report = work(
             atlas,
             out=out,
-            config=recipe,
+            config=settings,
             workers=workers,
+            min_workers=min_workers,
             launcher=launcher,
             gpus_per_worker=gpus_per_worker,
             cpus_per_worker=cpus_per_worker,
+            memory=memory,
             on_event=on_event,
         )
     output.report(f"Trained {out}", training_facts(report), report)
 
 
-def _recipe(params: "Mapping[str, Any]") -> "TrainConfig":
-    """Gather the options that are settings of the recipe; the trunk's window is the atlas's."""
+def _settings(recipe: str, params: "Mapping[str, Any]") -> "TrainConfig":
+    """Return the recipe with the options that were given; the trunk's window is the atlas's."""
     from atlasbasset import TrainConfig
 
-    names = [field.name for field in fields(TrainConfig) if field.name in params]
-    return TrainConfig(**{name: params[name] for name in names})
+    names = [field.name for field in fields(TrainConfig)]
+    given = {name: params[name] for name in names if params.get(name) is not None}
+    if "init_from" in given:
+        given.setdefault("cell_start", "solve")  # cells that fit the trunk from the first step
+    return TrainConfig.recipe(recipe, **given)

@@ -23,6 +23,9 @@ class TrunkConfig:
     """Width of the first convolution, bp; odd."""
     stem_pool: int = 3
     """Max-pool width after the first convolution."""
+    stem_pool_lead: int = 0
+    """Positions before the sequence at which that max-pool begins, 0 to stem_pool - 1 (1 in
+    scvi-tools' port of the model)."""
     tower_filters: tuple[int, ...] = (288, 323, 363, 407, 456, 512)
     """Filters of each tower convolution; each is followed by max-pool 2."""
     tower_kernel: int = 5
@@ -46,6 +49,10 @@ class TrunkConfig:
             )
         if self.stem_kernel % 2 == 0 or self.tower_kernel % 2 == 0:
             raise ValueError("stem_kernel and tower_kernel must be odd ('same' padding)")
+        if not 0 <= self.stem_pool_lead < self.stem_pool:
+            raise ValueError(
+                f"stem_pool_lead must be 0 to {self.stem_pool - 1}, got {self.stem_pool_lead}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 

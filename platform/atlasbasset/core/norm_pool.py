@@ -5,6 +5,9 @@ The step is written once in terms of four passes over memory; two back ends prov
 `_fused_cpu` (numba, bfloat16 and float32 on CPU) and `_passes` (plain torch, any dtype and device;
 also what the fused one is tested against). Batch statistics can be summed over workers through
 `reduce`, forward and backward, so that several workers normalise by the global batch.
+
+With a `lead` the first window begins that many positions before y. Position 0 stands there as well,
+which leaves that window's maximum as it is; statistics are of y alone.
 """
 
 from __future__ import annotations
@@ -74,6 +77,7 @@ class _NormPoolActivate(torch.autograd.Function):
         pool: int,
         eps: float,
         reduce: Reduce | None,
+        lead: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         passes = _passes_for(y)
         count = y.shape[0] * y.shape[1]
@@ -84,15 +88,15 @@ class _NormPoolActivate(torch.autograd.Function):
         scale64 = gamma.double() * torch.rsqrt(var + eps)
         scale, shift = scale64.to(gamma.dtype), (beta.double() - mean * scale64).to(gamma.dtype)
         ctx.save_for_backward(y, gamma, beta, mean, var, scale, shift, total)
-        ctx.pool, ctx.eps, ctx.reduce = pool, eps, reduce
+        ctx.pool, ctx.eps, ctx.reduce, ctx.lead = pool, eps, reduce, lead
         ctx.mark_non_differentiable(mean, var)
-        return passes.pool_activate(y, scale, shift, pool), mean, var
+        return passes.pool_activate(_led(y, lead), scale, shift, pool), mean, var
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
         y, gamma, beta, mean, var, scale, shift, total = ctx.saved_tensors
-        passes = _passes_for(y)
-        at_max, sums = passes.pool_activate_grad(y, scale, shift, ctx.pool, grad.contiguous())
+        passes, led = _passes_for(y), _led(y, ctx.lead)
+        at_max, sums = passes.pool_activate_grad(led, scale, shift, ctx.pool, grad.contiguous())
         # sum(g * xhat) from sum(g * z), z = gamma * xhat + beta; gamma = 0 leaves nothing to divide
         safe = torch.where(gamma == 0, torch.ones_like(gamma), gamma).double()
         grad_beta = sums[0]
@@ -101,10 +105,10 @@ class _NormPoolActivate(torch.autograd.Function):
         slope = -scale.double() * means[1] * torch.rsqrt(var + ctx.eps)
         constant = -scale.double() * means[0] - slope * mean
         like = scale.dtype
-        grad_y = passes.spread_grad(
-            y, scale, shift, ctx.pool, at_max, constant.to(like), slope.to(like)
-        )
-        return grad_y, grad_gamma.to(like), grad_beta.to(like), None, None, None
+        line = constant.to(like), slope.to(like)
+        grad_led = passes.spread_grad(led, scale, shift, ctx.pool, at_max, *line)
+        grad_y = _without_lead(grad_led, y, ctx.lead, *line)
+        return grad_y, grad_gamma.to(like), grad_beta.to(like), None, None, None, None
 
 
 def norm_pool_activate(
@@ -115,6 +119,7 @@ def norm_pool_activate(
     pool: int,
     eps: float,
     reduce: Reduce | None = None,
+    lead: int = 0,
 ) -> Normalised:
     """Normalise by the batch's own statistics, max-pool, activate.
 
@@ -131,13 +136,40 @@ def norm_pool_activate(
         Added to the variance.
     reduce
         Sums over workers; None for one worker.
+    lead
+        Positions before y at which the first window begins, 0 to pool - 1; as many at y's end are
+        in no window.
     """
-    return Normalised(*_NormPoolActivate.apply(y, gamma, beta, pool, eps, reduce))
+    return Normalised(*_NormPoolActivate.apply(y, gamma, beta, pool, eps, reduce, lead))
 
 
-def norm_pool_activate_frozen(y: Tensor, scale: Tensor, shift: Tensor, *, pool: int) -> Tensor:
+def norm_pool_activate_frozen(
+    y: Tensor, scale: Tensor, shift: Tensor, *, pool: int, lead: int = 0
+) -> Tensor:
     """Inference form: ``act(maxpool(y * scale + shift))``, shape (B, L // pool, C); no gradient."""
-    return _passes_for(y).pool_activate(y, scale, shift, pool)
+    return _passes_for(y).pool_activate(_led(y, lead), scale, shift, pool)
+
+
+def _led(y: Tensor, lead: int) -> Tensor:
+    """Return y moved by `lead` positions, position 0 in the places before it."""
+    return torch.cat([y[:, :1].expand(-1, lead, -1), y[:, :-lead]], dim=1) if lead else y
+
+
+def _without_lead(
+    grad_led: Tensor, y: Tensor, lead: int, constant: Tensor, slope: Tensor
+) -> Tensor:
+    """Return y's gradient from that of `_led(y, lead)`.
+
+    Every position has the normalisation's ``constant + slope * y`` once, what a window sends to its
+    maximum besides: position 0 collects from all its places, the last ones are in no window.
+    """
+    if not lead:
+        return grad_led
+    wide = torch.promote_types(y.dtype, constant.dtype)
+    first = grad_led[:, : lead + 1].to(wide).sum(1, keepdim=True)
+    first -= lead * (constant + slope * y[:, :1].to(wide))
+    last = constant + slope * y[:, -lead:].to(wide)
+    return torch.cat([first.to(y.dtype), grad_led[:, lead + 1 :], last.to(y.dtype)], dim=1)
 
 
 def _scalar(value: float, like: Tensor) -> Tensor:

@@ -49,14 +49,16 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, y: Tensor, *, pool: int, reduce: Reduce | None) -> Tensor:
+    def forward(
+        self, y: Tensor, *, pool: int, reduce: Reduce | None = None, lead: int = 0
+    ) -> Tensor:
         """Return act(maxpool(normalise(y))): by the batch's statistics in training mode."""
         multiple = y.shape[-1]
         gamma, beta = pad_channels(self.gamma, multiple), pad_channels(self.beta, multiple)
         if not self.training:
             scale, shift = (pad_channels(v, multiple) for v in self.affine())
-            return norm_pool_activate_frozen(y, scale, shift, pool=pool)
-        out = norm_pool_activate(y, gamma, beta, pool=pool, eps=self.eps, reduce=reduce)
+            return norm_pool_activate_frozen(y, scale, shift, pool=pool, lead=lead)
+        out = norm_pool_activate(y, gamma, beta, pool=pool, eps=self.eps, reduce=reduce, lead=lead)
         self._remember(out.mean, out.var)
         return out.activated
 
@@ -76,16 +78,19 @@ class BatchNorm(nn.Module):
 class Stage(nn.Module):
     """One convolution and the normalise-pool-activate step after it."""
 
-    def __init__(self, shape: tuple[int, int, int], *, pool: int, config: TrunkConfig) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], *, pool: int, config: TrunkConfig, lead: int = 0
+    ) -> None:
         super().__init__()
-        self.pool = pool
+        self.pool, self.lead = pool, lead
         self.weight = nn.Parameter(torch.empty(shape))
         self.norm = BatchNorm(shape[0], eps=config.bn_eps, momentum=config.bn_momentum)
 
     def forward(self, x_BLC: Tensor, *, reduce: Reduce | None = None) -> Tensor:
         """Return (B, L // pool, F), activated; F padded to the hardware's multiple."""
         convolution = convolve_bases if x_BLC.shape[2] == 4 else convolve
-        out: Tensor = self.norm(convolution(x_BLC, self.weight), pool=self.pool, reduce=reduce)
+        y = convolution(x_BLC, self.weight)
+        out: Tensor = self.norm(y, pool=self.pool, reduce=reduce, lead=self.lead)
         return out
 
 
@@ -103,7 +108,9 @@ class Trunk(nn.Module):
         self.config = config
         channels = (config.stem_filters, *config.tower_filters)
         stem_shape = (config.stem_filters, 4, config.stem_kernel)
-        self.stem = Stage(stem_shape, pool=config.stem_pool, config=config)
+        self.stem = Stage(
+            stem_shape, pool=config.stem_pool, config=config, lead=config.stem_pool_lead
+        )
         self.tower = nn.ModuleList(
             Stage((c_out, c_in, config.tower_kernel), pool=2, config=config)
             for c_in, c_out in itertools.pairwise(channels)

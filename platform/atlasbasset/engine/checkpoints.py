@@ -88,8 +88,12 @@ class Saver:
             self._publish()
 
     def close(self) -> None:
-        """Stop the thread; what it has not begun is dropped."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Stop the thread; an interrupted worker that is alone still publishes what it began."""
+        try:
+            if self._runtime.world == 1:
+                self.finish()
+        finally:
+            self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _publish(self) -> None:
         pending, self._pending = self._pending, None

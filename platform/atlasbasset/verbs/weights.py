@@ -180,10 +180,9 @@ def _write_model(
     out: str, weights: PublishedWeights, obs: pd.DataFrame, batches: list[str], *, source: Any
 ) -> None:
     config = {
-        "train": TrainConfig(trunk=_trunk_config(weights.trunk)).as_json(),
+        "train": TrainConfig(trunk=_trunk_config(weights)).as_json(),
         "atlas": None,
         "imported": source,
-        "stem_pool_lead": weights.stem_pool_lead,
     }
     with staged(out) as place:
         store = ModelStore.create(
@@ -214,14 +213,16 @@ def _write_checkpoint(store: ModelStore, weights: PublishedWeights) -> None:
     writer.commit(RunState().as_json())
 
 
-def _trunk_config(trunk: dict[str, NDArray[Any]]) -> TrunkConfig:
+def _trunk_config(weights: PublishedWeights) -> TrunkConfig:
     """Return the architecture that weights have; window and pools are the published ones."""
+    trunk = weights.trunk
     n_tower = sum(name.startswith("tower.") and name.endswith(".weight") for name in trunk)
     return TrunkConfig(
         stem_filters=trunk["stem.weight"].shape[0],
         tower_filters=tuple(trunk[f"tower.{i}.weight"].shape[0] for i in range(n_tower)),
         prebottleneck_filters=trunk["prebottleneck.weight"].shape[0],
         embedding_dim=trunk["bottleneck.weight"].shape[0],
+        stem_pool_lead=weights.stem_pool_lead,
     )
 
 
@@ -270,7 +271,7 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
 
 
 def _check_exportable(model: Model) -> None:
-    if model.config.get("stem_pool_lead", 0):
+    if model.trunk.config.stem_pool_lead:
         raise UserInputError(
             f"{model.url} was imported from scvi-tools, whose first pooling is offset by one "
             "position; the released TensorFlow model has no such setting, so it would predict "

@@ -3,8 +3,8 @@
 How the port differs from the released model, and what becomes of it here:
 
 * its bottleneck flattens (256, 7) channel by channel: the weight's columns are permuted;
-* the stem's max-pool begins one position before the sequence (and leaves the last one out): the
-  model's configuration says so (`PublishedWeights.stem_pool_lead`), and the trunk does the same;
+* the stem's max-pool begins one position before the sequence (and leaves the last one out):
+  `TrunkConfig.stem_pool_lead` is 1;
 * batches have an embedding but no intercept: the intercepts are 0.
 
 `model.pt` also names the cells and the batches. It is read without running anything in it.

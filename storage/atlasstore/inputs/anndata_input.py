@@ -1,120 +1,130 @@
 """AnnData inputs: .h5ad files and .zarr stores (v2 or v3), backed: X is never read whole.
 
 X is cells x peaks as CSR, CSC or dense. CSR and dense are read by runs of cells. CSC is stored by
-peaks, so any run of cells costs a scan of all of X: `cells_per_read` asks for all cells at once,
-and the scan keeps the wanted cells while it passes through bounded ranges of peaks. Raw counts
-must be in X; layers and `raw` are not read.
+peaks, so any run of cells would cost a scan of all of X: it is counted in ranges of peaks into a
+cell-major copy (see `atlasstore.inputs.convert`). Raw counts must be in X; layers and `raw` are
+not read.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anndata
-import numpy as np
 import pandas as pd
 import zarr
-from scipy.sparse import coo_array, csr_array, vstack
+from scipy.sparse import csr_array, vstack
 
 from atlasstore import urls
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
-from atlasstore.inputs.counts import canonical_counts, check_unique
+from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.hdf5 import open_hdf5, readable
+from atlasstore.inputs.source import Description
 from atlasstore.peaks import peaks_from_var
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
-    ReadRows = Callable[[int, int], Any]
 
-__all__ = ["AnnDataSource", "open_h5ad", "open_zarr"]
+__all__ = ["AnnDataMatrix", "anndata_group", "describe_anndata", "open_anndata"]
 
-_CELLS_PER_READ = 1024
 _DENSE_BYTES = 1 << 28
-_SCAN_ENTRIES = 1 << 24
 
 
-def open_h5ad(url: str | Path, *, on_event: Subscriber = ignore) -> AnnDataSource:
-    """Open an .h5ad file.
+def _open_group(url: str | Path) -> tuple[Any, Callable[[], None]]:
+    """Return the HDF5 or zarr group of an AnnData and what closes it."""
+    if str(url).rstrip("/").lower().endswith((".h5ad", ".h5", ".hdf5")):
+        file = open_hdf5(url)
+        return file, file.close
+    with readable(str(url), what="a zarr group"):
+        group = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r")
+    return group, lambda: None
+
+
+@contextmanager
+def anndata_group(url: str | Path, *, name: str) -> Iterator[Any]:
+    """Yield the group of an AnnData that has X, obs and var.
+
+    Raises
+    ------
+    CountsError
+        When it is missing, cut, or no AnnData with counts.
+    """
+    group, close = _open_group(url)
+    try:
+        _check_parts(group, name)
+        yield group
+    finally:
+        close()
+
+
+def describe_anndata(url: str | Path, *, on_event: Subscriber = ignore) -> Description:
+    """Read the tables of an .h5ad or .zarr.
+
+    Parameters
+    ----------
+    url
+        Path or URL; zarr format 2 or 3.
+    on_event
+        Hears how many features that are not peaks were left out.
 
     Raises
     ------
     CountsError, PeaksError
         When it is missing, cut, not AnnData, or its obs, var or X cannot be used.
     """
-    file = open_hdf5(url)
-    try:
-        return AnnDataSource(file, name=str(url), close=file.close, on_event=on_event)
-    except BaseException:
-        file.close()
-        raise
+    name = str(url)
+    with anndata_group(url, name=name) as group:
+        obs = _table(group, "obs", name)
+        obs.index = check_unique(obs.index, name=name)
+        var = _table(group, "var", name)
+        with readable(name, what="an X"):
+            shape, layout = _shape_and_layout(group["X"])
+    _check_shape(name, shape, n_cells=len(obs), n_features=len(var))
+    kept = _kept_columns(var, name, on_event)
+    peaks = _peaks(var if kept is None else var.iloc[kept], name)
+    return Description(obs, peaks, kept, by_cell=layout != "csc")
 
 
-def open_zarr(url: str | Path, *, on_event: Subscriber = ignore) -> AnnDataSource:
-    """Open an AnnData .zarr store, zarr format 2 or 3, at a path or URL.
+def open_anndata(url: str | Path, *, name: str) -> AnnDataMatrix:
+    """Open X of an .h5ad or .zarr that is stored by cells.
 
     Raises
     ------
-    CountsError, PeaksError
-        When it is missing, not AnnData, or its obs, var or X cannot be used.
+    CountsError
+        When it cannot be opened.
     """
-    with readable(str(url), what="a zarr group"):
-        group = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r")
-    return AnnDataSource(group, name=str(url), close=lambda: None, on_event=on_event)
+    group, close = _open_group(url)
+    try:
+        return AnnDataMatrix(group, name=name, close=close)
+    except BaseException:
+        close()
+        raise
 
 
-class AnnDataSource:
-    """A `CountsSource` over an AnnData group of HDF5 or zarr.
+class AnnDataMatrix:
+    """X of an AnnData group, CSR or dense, by runs of cells."""
 
-    Parameters
-    ----------
-    group
-        h5py or zarr group with ``X``, ``obs`` and ``var``.
-    name
-        The path or URL, for messages.
-    close
-        Called by `close`.
-    on_event
-        Hears how many features that are not peaks were left out.
-    """
-
-    def __init__(
-        self, group: Any, *, name: str, close: Callable[[], None], on_event: Subscriber = ignore
-    ) -> None:
-        self.name = name
+    def __init__(self, group: Any, *, name: str, close: Callable[[], None]) -> None:
         self.close = close
-        _check_parts(group, name)
-        self.obs = _table(group, "obs", name)
-        self.obs.index = check_unique(self.obs.index, name=name)
-        var = _table(group, "var", name)
-        self._kept = _kept_columns(var, name, on_event)
-        self.peaks = _peaks(var if self._kept is None else var.iloc[self._kept], name)
+        self._name = name
         with readable(name, what="an X"):
             x = group["X"]
-            self._read, by_cell = _reader(x)
-            self._check_shape(_shape(x), n_features=len(var))
-        self.cells_per_read = min(_CELLS_PER_READ, len(self.obs)) if by_cell else len(self.obs)
+            (self.n_cells, self.n_features), layout = _shape_and_layout(x)
+            self._rows = _DenseRows(x) if layout == "dense" else anndata.io.sparse_dataset(x)
 
-    def _check_shape(self, shape: tuple[int, ...], *, n_features: int) -> None:
-        if shape != (len(self.obs), n_features):
-            raise CountsError(
-                f"{self.name} has X of shape {shape} but {len(self.obs):,} rows in obs and "
-                f"{n_features:,} in var; write it again with anndata."
-            )
-
-    def read_cells(self, start: int, stop: int) -> csr_array:
-        """Return the counts of cells [start, stop), int32, shape (stop - start, n_peaks)."""
-        with readable(self.name, what=f"counts of cells {start}-{stop}"):
-            counts = self._read(start, stop)
-        if self._kept is not None:
-            counts = counts[:, self._kept]
-        return canonical_counts(counts, name=self.name, first_cell=start)
+    def read(self, start: int, stop: int) -> Any:
+        """Return rows [start, stop), scipy sparse."""
+        with readable(self._name, what=f"counts of cells {start}-{stop}"):
+            return self._rows[start:stop]
 
 
 def _check_parts(group: Any, name: str) -> None:
@@ -123,6 +133,14 @@ def _check_parts(group: Any, name: str) -> None:
         raise CountsError(
             f"{name} has no {', '.join(missing)}, so it is not an AnnData with counts; give one "
             "with raw counts in X (cells x peaks)."
+        )
+
+
+def _check_shape(name: str, shape: tuple[int, ...], *, n_cells: int, n_features: int) -> None:
+    if shape != (n_cells, n_features):
+        raise CountsError(
+            f"{name} has X of shape {shape} but {n_cells:,} rows in obs and {n_features:,} in var; "
+            "write it again with anndata."
         )
 
 
@@ -147,19 +165,12 @@ def _peaks(var: pd.DataFrame, name: str) -> pd.DataFrame:
         raise PeaksError(f"{name}: {error}") from error
 
 
-def _shape(x: Any) -> tuple[int, ...]:
-    shape = x.shape if hasattr(x, "shape") else anndata.io.sparse_dataset(x).shape
-    return tuple(int(size) for size in shape)
-
-
-def _reader(x: Any) -> tuple[ReadRows, bool]:
-    """Return the function that reads rows [start, stop) and whether it reads only those."""
+def _shape_and_layout(x: Any) -> tuple[tuple[int, ...], str]:
+    """Return the shape of X and whether it is ``dense``, ``csr`` or ``csc``."""
     if hasattr(x, "shape"):
-        return _DenseRows(x), True
+        return tuple(int(size) for size in x.shape), "dense"
     backed = anndata.io.sparse_dataset(x)
-    if backed.format == "csr":
-        return (lambda start, stop: backed[start:stop]), True
-    return _ScannedRows(x), False
+    return tuple(int(size) for size in backed.shape), str(backed.format)
 
 
 class _DenseRows:
@@ -170,44 +181,12 @@ class _DenseRows:
         row_bytes = x.shape[1] * x.dtype.itemsize
         self._step = max(1, _DENSE_BYTES // max(1, row_bytes))
 
-    def __call__(self, start: int, stop: int) -> csr_array:
+    def __getitem__(self, wanted: slice) -> csr_array:
         parts = [
-            csr_array(self._x[first : min(first + self._step, stop)])
-            for first in range(start, stop, self._step)
+            csr_array(self._x[first : min(first + self._step, wanted.stop)])
+            for first in range(wanted.start, wanted.stop, self._step)
         ]
         return csr_array(vstack(parts, format="csr")) if parts else self._none()
 
     def _none(self) -> csr_array:
         return csr_array((0, self._x.shape[1]), dtype=self._x.dtype)
-
-
-class _ScannedRows:
-    """Rows of a CSC matrix, found by passing through all of it."""
-
-    def __init__(self, x: Any) -> None:
-        self._data, self._indices = x["data"], x["indices"]
-        self._indptr: Ints = np.asarray(x["indptr"][:], dtype=np.int64)
-        self._n_columns = self._indptr.size - 1
-
-    def __call__(self, start: int, stop: int) -> csr_array:
-        parts = [self._entries(first, last, start, stop) for first, last in self._ranges()]
-        rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return coo_array((values, (rows, columns)), shape=(stop - start, self._n_columns)).tocsr()
-
-    def _ranges(self) -> Iterator[tuple[int, int]]:
-        """Yield column ranges of at most `_SCAN_ENTRIES` entries, or of one column."""
-        first = 0
-        while first < self._n_columns:
-            limit = self._indptr[first] + _SCAN_ENTRIES
-            last = int(np.searchsorted(self._indptr, limit, side="right")) - 1
-            last = max(first + 1, last)
-            yield first, last
-            first = last
-
-    def _entries(self, first: int, last: int, start: int, stop: int) -> tuple[Any, Any, Any]:
-        begin, end = int(self._indptr[first]), int(self._indptr[last])
-        rows = np.asarray(self._indices[begin:end])
-        kept = np.flatnonzero((rows >= start) & (rows < stop))
-        sizes = np.diff(self._indptr[first : last + 1])
-        columns = np.repeat(np.arange(first, last), sizes)[kept]
-        return rows[kept] - start, columns, np.asarray(self._data[begin:end])[kept]

@@ -9,24 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
 
 from atlasstore.errors import CountsError
 from atlasstore.inputs.counts import check_unique
 from atlasstore.textfiles import numbered_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
     import pandas as pd
 
-    from atlasstore.inputs.source import CountsSource
-
-__all__ = ["SelectedCells", "read_barcodes", "suffix_hint"]
-
-_CELLS_PER_SPAN = 16_384
+__all__ = ["read_barcodes", "selected_rows", "suffix_hint"]
 
 
 def read_barcodes(url: str | Path) -> pd.Index[str]:
@@ -50,54 +44,40 @@ def suffix_hint(wanted: pd.Index[str], present: pd.Index[str]) -> str:
     return ""
 
 
-class SelectedCells:
-    """The cells of another source that a barcode list names, in that source's order.
+def selected_rows(
+    cells: pd.Index[str], barcodes: str | Path | None, *, name: str
+) -> npt.NDArray[np.int64] | None:
+    """Return the rows of `cells` that a barcode list names, rising, int64; None without a list.
+
+    Parameters
+    ----------
+    cells
+        The input's cells.
+    barcodes
+        Path or URL of the list.
+    name
+        Of the input, for messages.
 
     Raises
     ------
     CountsError
-        When the list names barcodes the source does not have.
+        When the list cannot be read or names barcodes the input does not have.
     """
-
-    def __init__(self, source: CountsSource, barcodes: pd.Index[str], *, list_name: str) -> None:
-        _check_known(source, barcodes, list_name=list_name)
-        self._source = source
-        self._rows = np.flatnonzero(source.obs.index.isin(barcodes))
-        self.name = source.name
-        self.obs = source.obs.iloc[self._rows]
-        self.peaks = source.peaks
-        self.cells_per_read = min(source.cells_per_read, len(self._rows))
-
-    def read_cells(self, start: int, stop: int) -> csr_array:
-        """Return the counts of selected cells [start, stop), int32, (stop - start, n_peaks)."""
-        rows = self._rows[start:stop]
-        parts = [
-            self._source.read_cells(first, last)[rows[(rows >= first) & (rows < last)] - first]
-            for first, last in self._spans(rows)
-        ]
-        if not parts:
-            return csr_array((0, len(self.peaks)), dtype=np.int32)
-        return csr_array(vstack(parts, format="csr"))
-
-    def _spans(self, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-        """Yield [first, last) runs of the source's cells that hold all of `rows`, none too long."""
-        longest = max(_CELLS_PER_SPAN, self._source.cells_per_read)
-        while rows.size:
-            taken = int(np.searchsorted(rows, rows[0] + longest))
-            yield int(rows[0]), int(rows[taken - 1]) + 1
-            rows = rows[taken:]
-
-    def close(self) -> None:
-        """Release the source's files."""
-        self._source.close()
+    if barcodes is None:
+        return None
+    listed = read_barcodes(barcodes)
+    _check_known(cells, listed, name=name, list_name=str(barcodes))
+    return np.flatnonzero(cells.isin(listed))
 
 
-def _check_known(source: CountsSource, barcodes: pd.Index[str], *, list_name: str) -> None:
-    unknown = barcodes[~barcodes.isin(source.obs.index)]
+def _check_known(
+    cells: pd.Index[str], barcodes: pd.Index[str], *, name: str, list_name: str
+) -> None:
+    unknown = barcodes[~barcodes.isin(cells)]
     if unknown.empty:
         return
     raise CountsError(
         f"{len(unknown):,} of {len(barcodes):,} barcodes in {list_name} are not cells of "
-        f"{source.name} ({', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}); list "
-        f"only its cells.{suffix_hint(barcodes, source.obs.index)}"
+        f"{name} ({', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}); list "
+        f"only its cells.{suffix_hint(barcodes, cells)}"
     )

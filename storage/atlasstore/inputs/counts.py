@@ -1,12 +1,11 @@
 """What every reader does to counts and cells before handing them on: check, make canonical.
 
-Also the two parts readers share: barcodes checked for uniqueness, and a source held in memory.
+Also barcodes checked for uniqueness, which all readers share.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -17,12 +16,16 @@ from atlasstore.errors import CountsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["InMemorySource", "canonical_counts", "cells_table", "check_unique"]
+    import numpy.typing as npt
+
+__all__ = ["canonical_counts", "cells_table", "check_counts", "check_unique"]
 
 _LARGEST = np.iinfo(np.int32).max
 
 
-def canonical_counts(matrix: Any, *, name: str, first_cell: int) -> csr_array:
+def canonical_counts(
+    matrix: Any, *, name: str, first_cell: int, columns: npt.NDArray[np.int64] | None = None
+) -> csr_array:
     """Return `matrix` as counts: int32 CSR, sorted, no duplicates, no explicit zeros.
 
     Parameters
@@ -33,6 +36,8 @@ def canonical_counts(matrix: Any, *, name: str, first_cell: int) -> csr_array:
         The input's name for messages.
     first_cell
         The number of row 0 in the whole input.
+    columns
+        The number of each column in the whole input, int64; its own where absent.
 
     Raises
     ------
@@ -41,7 +46,12 @@ def canonical_counts(matrix: Any, *, name: str, first_cell: int) -> csr_array:
         column and the value.
     """
     counts = csr_array(matrix)
-    _check_values(counts, name=name, first_cell=first_cell)
+    first = _first_bad(counts.data)
+    if first is not None:
+        cell = first_cell + int(np.searchsorted(counts.indptr, first, side="right")) - 1
+        column = int(counts.indices[first])
+        column = column if columns is None else int(columns[column])
+        _refuse(counts.data[first], cell=cell, column=column, name=name)
     parts = (counts.data.astype(np.int32), counts.indices, counts.indptr)
     counts = csr_array(parts, shape=counts.shape, copy=True)  # sorted in place below
     counts.sum_duplicates()
@@ -49,22 +59,46 @@ def canonical_counts(matrix: Any, *, name: str, first_cell: int) -> csr_array:
     return counts
 
 
-def _check_values(counts: csr_array, *, name: str, first_cell: int) -> None:
-    values = counts.data
+def check_counts(
+    values: npt.NDArray[Any],
+    *,
+    cell: npt.NDArray[Any],
+    column: npt.NDArray[Any],
+    name: str,
+) -> None:
+    """Refuse values that are no counts.
+
+    Parameters
+    ----------
+    values, cell, column
+        Each value with its cell's and its peak's number, shape (n,).
+    name
+        The input's name for messages.
+
+    Raises
+    ------
+    CountsError
+        As `canonical_counts`.
+    """
+    first = _first_bad(values)
+    if first is not None:
+        _refuse(values[first], cell=int(cell[first]), column=int(column[first]), name=name)
+
+
+def _first_bad(values: npt.NDArray[Any]) -> int | None:
     if values.dtype == bool or values.size == 0:
-        return
+        return None
     good = (values >= 0) & (values <= _LARGEST)
     if values.dtype.kind == "f":
         good &= np.rint(values) == values
-    if good.all():
-        return
-    first = int(np.flatnonzero(~good)[0])
-    cell = int(np.searchsorted(counts.indptr, first, side="right")) - 1
+    return None if good.all() else int(np.flatnonzero(~good)[0])
+
+
+def _refuse(value: Any, *, cell: int, column: int, name: str) -> NoReturn:
     raise CountsError(
-        f"{name} has {values[first]} at cell {first_cell + cell}, peak column "
-        f"{int(counts.indices[first])} (counting from 0), which is not a count; give raw counts "
-        "(whole numbers from 0, often kept in a layer: put that layer in X): normalised, scaled "
-        "or log-transformed matrices cannot be used."
+        f"{name} has {value} at cell {cell}, peak column {column} (counting from 0), which is not "
+        "a count; give raw counts (whole numbers from 0, often kept in a layer: put that layer in "
+        "X): normalised, scaled or log-transformed matrices cannot be used."
     )
 
 
@@ -91,22 +125,3 @@ def check_unique(barcodes: Iterable[str], *, name: str) -> pd.Index[str]:
 def cells_table(barcodes: Iterable[str], *, name: str) -> pd.DataFrame:
     """Return an `obs` table without columns, one row per barcode, checked for uniqueness."""
     return pd.DataFrame(index=check_unique(barcodes, name=name))
-
-
-@dataclass
-class InMemorySource:
-    """A `CountsSource` whose counts are in memory already (8 bytes per non-zero)."""
-
-    name: str
-    obs: pd.DataFrame
-    peaks: pd.DataFrame
-    counts: csr_array
-    """int32, canonical, shape (n_cells, n_peaks)."""
-    cells_per_read: int = 1
-
-    def read_cells(self, start: int, stop: int) -> csr_array:
-        """Return the counts of cells [start, stop), int32, shape (stop - start, n_peaks)."""
-        return self.counts[start:stop]
-
-    def close(self) -> None:
-        """Do nothing: no file is held open."""

@@ -1,4 +1,4 @@
-"""A fragment file as a stream of tables, a few million rows at a time.
+"""A fragment file, or a piece of one, as a stream of tables, a few million rows at a time.
 
 The fast path is pandas' C parser; when it, gzip or a check trips, the file is read again line by
 line to say exactly where. Barcodes may contain ``#``, so only whole lines that begin with ``#``
@@ -8,6 +8,7 @@ at the top of the file are comments.
 from __future__ import annotations
 
 import csv
+import io
 from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
@@ -15,12 +16,14 @@ from pandas.errors import EmptyDataError, ParserError
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
-from atlasstore.textfiles import DAMAGED, numbered_lines, open_raw, open_text
+from atlasstore.inputs.text_pieces import open_piece
+from atlasstore.textfiles import DAMAGED, numbered_lines, open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from atlasstore.inputs.source import Piece
     from atlasstore.textfiles import TextStream
 
 __all__ = ["ROWS_PER_TABLE", "fragment_tables"]
@@ -33,12 +36,27 @@ _DTYPES = {"chrom": "category", "start": "int64", "end": "int64", "barcode": "ca
 
 
 def fragment_tables(
-    url: str | Path, *, rows_per_table: int = ROWS_PER_TABLE, on_event: Subscriber = ignore
+    url: str | Path,
+    *,
+    piece: Piece | None = None,
+    rows_per_table: int = ROWS_PER_TABLE,
+    on_event: Subscriber = ignore,
 ) -> Iterator[pd.DataFrame]:
     """Yield the fragments in the file's order as tables of at most `rows_per_table` rows.
 
     Columns: ``chrom`` and ``barcode`` (categorical), ``start`` and ``end`` (int64, 0-based
     half-open, 0 <= start < end). Further columns of the file are not read.
+
+    Parameters
+    ----------
+    url
+        Path or URL.
+    piece
+        One of `text_pieces.plan_text_pieces`; the whole file when absent.
+    rows_per_table
+        Fragments in memory at a time.
+    on_event
+        Hears of progress, in stored bytes.
 
     Raises
     ------
@@ -47,12 +65,14 @@ def fragment_tables(
     """
     try:
         with open_raw(url, error=CountsError) as raw:
-            size = raw.seek(0, 2)
-            raw.seek(0)
-            with open_text(raw, name=str(url), error=CountsError) as text:
+            start, stop = piece or (0, raw.seek(0, io.SEEK_END))
+            with open_piece(raw, piece, name=str(url), error=CountsError) as text:
+                if start == 0:
+                    _skip_comments(text)
                 for table in _parsed(text, rows_per_table):
                     _check(table)
-                    on_event(Progress("reading fragments", raw.tell(), size, "bytes"))
+                    done = min(raw.tell(), stop) - start
+                    on_event(Progress("reading fragments", done, stop - start, "bytes"))
                     yield table
     except CountsError:
         raise
@@ -61,7 +81,6 @@ def fragment_tables(
 
 
 def _parsed(text: TextStream, rows: int) -> Iterator[pd.DataFrame]:
-    _skip_comments(text)
     try:
         tables = pd.read_csv(
             text,

@@ -1,167 +1,199 @@
-"""Fragments and a peak set counted into cells x peaks, in memory.
+"""Fragments counted on a peak set: a file in pieces, each in tables, never whole in memory.
 
-Counting rule: see `atlasstore.inputs.insertion_counts`. Fragments stream through in tables; what
-stays in memory is one entry per (cell, peak) that has a count: 12 bytes while reading, about 40
-while the matrix is put together, 8 after. The count column of the file (how often PCR copied a
-fragment) is not used: a fragment counts once.
+Counting rule: see `atlasstore.inputs.insertion_counts`. The count column of the file (how often
+PCR copied a fragment) is not used: a fragment counts once.
+
+With a barcode list the cells are known; without one they are all barcodes by first appearance in
+the file: each piece numbers its own, and the pieces' lists put one after the other give that order.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
 
 from atlasstore.errors import CountsError
-from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.inputs.barcodes import read_barcodes, suffix_hint
-from atlasstore.inputs.counts import InMemorySource, canonical_counts
+from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.fragment_table import ROWS_PER_TABLE, fragment_tables
 from atlasstore.inputs.insertion_counts import PeakSegments, fragment_peak_pairs
-from atlasstore.peaks import check_peaks_valid
+from atlasstore.inputs.source import Cells, Piece
+from atlasstore.inputs.text_pieces import plan_text_pieces
+from atlasstore.peaks import check_peaks_valid, read_bed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy.typing as npt
-    from scipy.sparse import csr_array
+
+    from atlasstore.events import Subscriber
+    from atlasstore.inputs.source import Add
+    from atlasstore.inputs.spec import SourceSpec
 
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["open_fragments"]
+__all__ = ["FragmentPieces", "PeakCounter"]
+
+_BYTES_PER_ROW = 200
+"""Of one fragment while its table is parsed and counted, measured."""
+_MIN_ROWS = 20_000
+_EXAMPLES = 10_000
+"""Barcodes a piece remembers when cells are listed: for the hint when none of them matches."""
 
 
-def open_fragments(
-    url: str | Path,
-    *,
-    peaks: pd.DataFrame,
-    barcodes: str | Path | None = None,
-    on_event: Subscriber = ignore,
-    rows_per_table: int = ROWS_PER_TABLE,
-) -> InMemorySource:
-    """Count a fragment file on `peaks`; the whole file is read here.
+class PeakCounter:
+    """Peaks by chromosome name, ready to have fragments counted on them."""
 
-    Parameters
-    ----------
-    url
-        ``fragments.tsv`` or ``.tsv.gz`` (gzip or bgzip): chromosome, start, end, barcode and
-        optionally a count, tab-separated, 0-based half-open.
-    peaks
-        Peak table; its order is kept.
-    barcodes
-        Barcode list, one a line: these are the cells, in this order, also those without
-        fragments. Without a list the cells are all barcodes, by first appearance in the file.
-    on_event
-        Hears of progress (bytes of the file), of peaks on chromosomes without fragments and of
-        listed barcodes without fragments.
-    rows_per_table
-        Fragments in memory at a time.
-
-    Returns
-    -------
-    InMemorySource
-        ``obs`` has ``n_fragments`` (int64): all the cell's fragments, in peaks or not.
-
-    Raises
-    ------
-    CountsError
-        On an unreadable file, or when no chromosome or no listed barcode matches.
-    """
-    check_peaks_valid(peaks)
-    tally = _Tally(peaks, None if barcodes is None else read_barcodes(barcodes))
-    for table in fragment_tables(url, rows_per_table=rows_per_table, on_event=on_event):
-        tally.add(table)
-    _check_some(tally, url)
-    _check_chromosomes(tally, url, on_event=on_event)
-    _check_barcodes(tally, url, barcodes, on_event=on_event)
-    obs = pd.DataFrame({"n_fragments": tally.fragments_per_cell()}, index=tally.cells)
-    return InMemorySource(
-        str(url), obs, peaks, canonical_counts(tally.matrix(), name=str(url), first_cell=0)
-    )
-
-
-class _Tally:
-    """Counts so far, one reduced list of (cell, peak, count) per table."""
-
-    def __init__(self, peaks: pd.DataFrame, listed: pd.Index[str] | None) -> None:
+    def __init__(self, peaks: pd.DataFrame) -> None:
+        check_peaks_valid(peaks)
         chrom, names = pd.factorize(peaks["chrom"])
         self.chroms: pd.Index[str] = pd.Index(names, dtype=object)
-        self.seen_chroms: dict[str, None] = {}
-        self.seen_barcodes: pd.Index[str] = pd.Index([], dtype=object)
-        self.listed = listed
-        self._n_peaks = len(peaks)
-        self._segments = PeakSegments.build(
-            chrom.astype(np.int64), peaks["start"].to_numpy(), peaks["end"].to_numpy()
-        )
-        self._parts: list[coo_array] = []
-        self._fragments: list[Ints] = []
+        start, end = (peaks[column].to_numpy(np.int64) for column in ("start", "end"))
+        self._segments = PeakSegments.build(chrom.astype(np.int64), start, end)
 
-    @property
-    def cells(self) -> pd.Index[str]:
-        return self.seen_barcodes if self.listed is None else self.listed
-
-    def add(self, table: pd.DataFrame) -> None:
-        cell = self._cell_numbers(table["barcode"])
-        chrom = self._chrom_numbers(table["chrom"])
-        self._fragments.append(np.bincount(cell[cell >= 0], minlength=len(self.cells)))
-        kept = np.flatnonzero((cell >= 0) & (chrom >= 0))
+    def pairs(self, chrom: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+        """Return (fragment, peak), each pair once; chromosomes are numbers in `chroms`, or -1."""
+        known = np.flatnonzero(chrom >= 0)
         fragment, peak = fragment_peak_pairs(
-            self._segments,
-            chrom=chrom[kept],
-            start=table["start"].to_numpy()[kept],
-            end=table["end"].to_numpy()[kept],
+            self._segments, chrom=chrom[known], start=start[known], end=end[known]
         )
-        self._parts.append(self._reduced(cell[kept][fragment], peak))
-
-    def _reduced(self, cell: Ints, peak: Ints) -> coo_array:
-        ones = np.ones(cell.size, dtype=np.int32)
-        where = (cell.astype(np.int32), peak.astype(np.int32))
-        counts = coo_array((ones, where), shape=(len(self.cells), self._n_peaks))
-        return counts.tocsr().tocoo()  # tocsr adds up what falls on one place
-
-    def _cell_numbers(self, barcode: pd.Series[str]) -> Ints:
-        used = barcode.cat.categories[pd.unique(barcode.cat.codes.to_numpy())].astype(object)
-        new = used[~used.isin(self.seen_barcodes)]
-        self.seen_barcodes = self.seen_barcodes.append(new)
-        number: Ints = self.cells.get_indexer(barcode.cat.categories)
-        return number[barcode.cat.codes.to_numpy()]
-
-    def _chrom_numbers(self, chrom: pd.Series[str]) -> Ints:
-        self.seen_chroms |= dict.fromkeys(chrom.cat.categories)
-        number: Ints = self.chroms.get_indexer(chrom.cat.categories)
-        return number[chrom.cat.codes.to_numpy()]
-
-    def fragments_per_cell(self) -> Ints:
-        total = np.zeros(len(self.cells), dtype=np.int64)
-        for part in self._fragments:
-            total[: part.size] += part
-        return total
-
-    def matrix(self) -> csr_array:
-        rows = np.concatenate([part.coords[0] for part in self._parts])
-        columns = np.concatenate([part.coords[1] for part in self._parts])
-        values = np.concatenate([part.data for part in self._parts])
-        shape = (len(self.cells), self._n_peaks)
-        return coo_array((values, (rows, columns)), shape=shape).tocsr()
+        return known[fragment], peak
 
 
-def _check_some(tally: _Tally, url: str | Path) -> None:
-    if tally.seen_barcodes.empty:
-        raise CountsError(f"{url} has no fragments; give a file with at least one.")
+class FragmentPieces:
+    """A fragment file; a piece is a range of its stored bytes."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        assert spec.peaks is not None
+        self._spec = spec
+        self.peaks = read_bed(spec.peaks)
+        self._counter = PeakCounter(self.peaks)
+        self._listed = None if spec.barcodes is None else read_barcodes(spec.barcodes)
+
+    def plan(self, n_workers: int) -> list[Piece]:
+        """Return the pieces of the file: one where it is plain gzip."""
+        return plan_text_pieces(self._spec.url, n_workers, error=CountsError)
+
+    def count(
+        self, piece: Piece, add: Add, *, memory_bytes: int, on_event: Subscriber
+    ) -> dict[str, Any]:
+        """Add the counts of a piece; return its barcodes, fragments per cell and chromosomes."""
+        seen = _Seen(self._listed)
+        rows = max(_MIN_ROWS, min(ROWS_PER_TABLE, memory_bytes // _BYTES_PER_ROW))
+        for table in fragment_tables(
+            self._spec.url, piece=piece, rows_per_table=rows, on_event=on_event
+        ):
+            self._add(table, seen, add)
+        return seen.facts()
+
+    def _add(self, table: pd.DataFrame, seen: _Seen, add: Add) -> None:
+        cell = seen.cell_numbers(table)
+        number: Ints = self._counter.chroms.get_indexer(table["chrom"].cat.categories)
+        chrom = number[table["chrom"].cat.codes.to_numpy()]
+        kept = np.flatnonzero((cell >= 0) & (chrom >= 0))
+        start, end = (table[column].to_numpy()[kept] for column in ("start", "end"))
+        fragment, peak = self._counter.pairs(chrom[kept], start, end)
+        add(cell[kept][fragment], peak, np.ones(peak.size, np.int32))
+
+    def cells(self, facts: Sequence[dict[str, Any]], notice: Callable[[str], None]) -> Cells:
+        """Return the cells with ``n_fragments`` (int64): all their fragments, in peaks or not.
+
+        Raises
+        ------
+        CountsError
+            When there are no fragments, or no chromosome or no listed barcode matches.
+        """
+        seen = pd.Index(_in_order(facts, "barcodes"), dtype=object)
+        if seen.empty:
+            raise CountsError(f"{self._spec.name} has no fragments; give a file with at least one.")
+        self._check_chromosomes(_in_order(facts, "chroms"), notice)
+        if self._listed is None:
+            names = check_unique(seen, name=self._spec.name)
+            numbering = [names.get_indexer(fact["barcodes"]) for fact in facts]
+            return Cells(_obs(names, facts, numbering), numbering)
+        obs = _obs(self._listed, facts, [np.arange(len(self._listed))] * len(facts))
+        self._check_barcodes(obs, seen, notice)
+        return Cells(obs)
+
+    def _check_chromosomes(self, found: list[str], notice: Callable[[str], None]) -> None:
+        chroms = self._counter.chroms
+        seen: pd.Index[str] = pd.Index(found, dtype=object)
+        absent = chroms[~chroms.isin(seen)]
+        if len(absent) == len(chroms):
+            raise CountsError(
+                f"no chromosome of the peaks ({_some(chroms)}) has fragments in {self._spec.name} "
+                f"({_some(seen)}).{_prefix_hint(chroms, seen)}"
+            )
+        if not absent.empty:
+            notice(
+                f"{self._spec.name} has no fragments on {_some(absent)}: peaks there have no "
+                "counts."
+            )
+
+    def _check_barcodes(
+        self, obs: pd.DataFrame, seen: pd.Index[str], notice: Callable[[str], None]
+    ) -> None:
+        absent = obs.index[obs["n_fragments"] == 0]
+        if len(absent) == len(obs):
+            raise CountsError(
+                f"none of the {len(obs):,} barcodes in {self._spec.barcodes} ({_some(absent)}) is "
+                f"in {self._spec.name} ({_some(seen)}); give the list of the same sample."
+                f"{suffix_hint(obs.index, seen)}"
+            )
+        if not absent.empty:
+            notice(
+                f"{len(absent):,} of {len(obs):,} listed barcodes have no fragments in "
+                f"{self._spec.name} ({_some(absent)}): they are kept as cells without counts."
+            )
 
 
-def _check_chromosomes(tally: _Tally, url: str | Path, *, on_event: Subscriber) -> None:
-    seen: pd.Index[str] = pd.Index(list(tally.seen_chroms), dtype=object)
-    absent = tally.chroms[~tally.chroms.isin(seen)]
-    if len(absent) == len(tally.chroms):
-        raise CountsError(
-            f"no chromosome of the peaks ({_some(tally.chroms)}) has fragments in {url} "
-            f"({_some(seen)}).{_prefix_hint(tally.chroms, seen)}"
-        )
-    if not absent.empty:
-        on_event(Notice(f"{url} has no fragments on {_some(absent)}: peaks there have no counts."))
+class _Seen:
+    """What a piece has shown so far: its barcodes, the fragments of each cell, its chromosomes."""
+
+    def __init__(self, listed: pd.Index[str] | None) -> None:
+        self._listed = listed
+        self._barcodes: pd.Index[str] = pd.Index([], dtype=object)
+        self._chroms: dict[str, None] = {}
+        self._fragments = np.zeros(0 if listed is None else len(listed), np.int64)
+
+    def cell_numbers(self, table: pd.DataFrame) -> Ints:
+        """Return each fragment's cell, -1 for barcodes that are not listed."""
+        self._chroms |= dict.fromkeys(table["chrom"].cat.categories)
+        barcode = table["barcode"]
+        codes = barcode.cat.codes.to_numpy()
+        if self._listed is None or len(self._barcodes) < _EXAMPLES:
+            used = barcode.cat.categories[pd.unique(codes)].astype(object)
+            self._barcodes = self._barcodes.append(used[~used.isin(self._barcodes)])
+        names = self._barcodes if self._listed is None else self._listed
+        cell: Ints = names.get_indexer(barcode.cat.categories)[codes]
+        self._tally(cell, len(names))
+        return cell
+
+    def _tally(self, cell: Ints, n_cells: int) -> None:
+        counts = np.bincount(cell[cell >= 0], minlength=n_cells)
+        counts[: len(self._fragments)] += self._fragments
+        self._fragments = counts
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "barcodes": self._barcodes.tolist(),
+            "chroms": list(self._chroms),
+            "fragments": self._fragments.tolist(),
+        }
+
+
+def _in_order(facts: Sequence[dict[str, Any]], key: str) -> list[str]:
+    """Return all pieces' values, each once, by first appearance."""
+    return list(dict.fromkeys(value for fact in facts for value in fact[key]))
+
+
+def _obs(names: pd.Index[str], facts: Iterable[dict[str, Any]], rows: list[Ints]) -> pd.DataFrame:
+    total = np.zeros(len(names), np.int64)
+    for fact, numbers in zip(facts, rows, strict=True):
+        total[numbers] += np.asarray(fact["fragments"], np.int64)
+    return pd.DataFrame({"n_fragments": total}, index=names)
 
 
 def _some(names: pd.Index[str]) -> str:
@@ -174,24 +206,3 @@ def _prefix_hint(chroms: pd.Index[str], seen: pd.Index[str]) -> str:
     if chroms.isin("chr" + seen).any():
         return " Remove the chr prefix from the peaks' chromosomes."
     return " Give peaks and fragments of the same genome."
-
-
-def _check_barcodes(
-    tally: _Tally, url: str | Path, source: str | Path | None, *, on_event: Subscriber
-) -> None:
-    if tally.listed is None:
-        return
-    absent = tally.listed[~tally.listed.isin(tally.seen_barcodes)]
-    if len(absent) == len(tally.listed):
-        raise CountsError(
-            f"none of the {len(absent):,} barcodes in {source} ({_some(absent)}) is in {url} "
-            f"({_some(tally.seen_barcodes)}); give the list of the same sample."
-            f"{suffix_hint(tally.listed, tally.seen_barcodes)}"
-        )
-    if not absent.empty:
-        on_event(
-            Notice(
-                f"{len(absent):,} of {len(tally.listed):,} listed barcodes have no fragments in "
-                f"{url} ({_some(absent)}): they are kept as cells without counts."
-            )
-        )

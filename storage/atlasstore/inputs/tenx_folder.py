@@ -1,36 +1,43 @@
 """10x matrix folders: matrix.mtx, barcodes.tsv and peaks.bed or features.tsv, plain or gzip.
 
-Matrix Market is a text format in no useful order, so the whole matrix is read into memory here
-(about 24 bytes per non-zero while reading, 8 after). For large matrices give the .h5 instead.
+Matrix Market is a text format in no order that can be relied on, so it is read once, line by line
+in tables, into a cell-major copy. The .h5 of the same run is read in place.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
-from scipy.io import mmread
 
 from atlasstore import urls
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
-from atlasstore.inputs.barcodes import read_barcodes
-from atlasstore.inputs.counts import InMemorySource, canonical_counts
+from atlasstore.inputs.barcodes import read_barcodes, selected_rows
+from atlasstore.inputs.counts import check_counts
 from atlasstore.inputs.features import peak_rows
-from atlasstore.inputs.hdf5 import readable
+from atlasstore.inputs.matrix_market import matrix_tables, read_shape
+from atlasstore.inputs.source import Cells, Description, Piece
 from atlasstore.peaks import check_peaks_valid, parse_peak_names, peak_names, read_bed
-from atlasstore.textfiles import numbered_lines, open_raw, open_text
+from atlasstore.textfiles import numbered_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
-    from scipy.sparse import coo_array
 
-    Rows = npt.NDArray[np.int64] | None
+    from atlasstore.inputs.source import Add
+    from atlasstore.inputs.spec import SourceSpec
 
-__all__ = ["is_tenx_folder", "open_tenx_folder"]
+    Ints = npt.NDArray[np.int64]
+    Rows = Ints | None
+
+__all__ = ["FolderPieces", "describe_tenx_folder", "is_tenx_folder"]
+
+_BYTES_PER_LINE = 128
+"""Of one entry while its line is read and its indices are looked up."""
 
 _FEATURE_COLUMNS = ["id", "name", "type", "chrom", "start", "end"]
 
@@ -40,8 +47,15 @@ def is_tenx_folder(url: str | Path) -> bool:
     return _find(url, "matrix.mtx") is not None
 
 
-def open_tenx_folder(url: str | Path, *, on_event: Subscriber = ignore) -> InMemorySource:
-    """Read a 10x matrix folder (features x barcodes) into memory.
+def describe_tenx_folder(url: str | Path, *, on_event: Subscriber = ignore) -> Description:
+    """Read the barcodes and peaks of a 10x matrix folder (features x barcodes).
+
+    Parameters
+    ----------
+    url
+        Path or URL.
+    on_event
+        Hears how many features that are not peaks were left out.
 
     Raises
     ------
@@ -49,19 +63,67 @@ def open_tenx_folder(url: str | Path, *, on_event: Subscriber = ignore) -> InMem
         When a file is missing or damaged, or the three do not fit each other.
     """
     barcodes = read_barcodes(_need(url, "barcodes.tsv"))
-    matrix = _read_matrix(_need(url, "matrix.mtx"))
+    path = _need(url, "matrix.mtx")
     peaks, kept, n_features = _features(url, on_event)
-    if matrix.shape != (n_features, len(barcodes)):
+    shape = read_shape(path)[:2]
+    if shape != (n_features, len(barcodes)):
         raise CountsError(
-            f"{url} has a matrix of shape {matrix.shape} (features x barcodes) but lists "
+            f"{url} has a matrix of shape {shape} (features x barcodes) but lists "
             f"{n_features:,} features and {len(barcodes):,} barcodes; give the three files of one "
             "run."
         )
-    by_cell = matrix.T.tocsr()
-    counts = canonical_counts(
-        by_cell if kept is None else by_cell[:, kept], name=str(url), first_cell=0
-    )
-    return InMemorySource(str(url), pd.DataFrame(index=barcodes), peaks, counts)
+    return Description(pd.DataFrame(index=barcodes), peaks, kept, by_cell=False)
+
+
+class FolderPieces:
+    """A 10x matrix folder; its one piece is the whole matrix."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
+        described = describe_tenx_folder(spec.url)
+        assert described.obs is not None
+        self.peaks = described.peaks
+        self._rows = selected_rows(described.obs.index, spec.barcodes, name=spec.name)
+        self._obs = described.obs if self._rows is None else described.obs.iloc[self._rows]
+        self._cell = _numbers(self._rows, len(described.obs))
+        self._path = _need(spec.url, "matrix.mtx")
+        self._peak = _numbers(described.columns, read_shape(self._path)[0])
+
+    def plan(self, n_workers: int) -> list[Piece]:
+        """Return the one piece."""
+        del n_workers
+        return [(0, 1)]
+
+    def count(
+        self, piece: Piece, add: Add, *, memory_bytes: int, on_event: Subscriber
+    ) -> dict[str, Any]:
+        """Add the counts of the matrix."""
+        del piece
+        rows = max(1, memory_bytes // _BYTES_PER_LINE)
+        for table in matrix_tables(self._path, rows_per_table=rows, on_event=on_event):
+            cell, peak = self._cell[table.column], self._peak[table.row]
+            kept = np.flatnonzero((cell >= 0) & (peak >= 0))
+            count = self._checked(cell[kept], peak[kept], table.value[kept])
+            add(cell[kept], peak[kept], count)
+        return {}
+
+    def _checked(self, cell: Ints, peak: Ints, value: Any) -> Ints:
+        check_counts(value, cell=cell, column=peak, name=self._spec.name)
+        return np.asarray(value, np.int64)
+
+    def cells(self, facts: Sequence[dict[str, Any]], notice: Callable[[str], None]) -> Cells:
+        """Return the cells, those of the barcode list where one is given."""
+        del facts, notice
+        return Cells(self._obs)
+
+
+def _numbers(kept: Rows, total: int) -> Ints:
+    """Return for each of `total` which one of those kept it is, -1 for the others."""
+    if kept is None:
+        return np.arange(total)
+    numbers = np.full(total, -1)
+    numbers[kept] = np.arange(len(kept))
+    return numbers
 
 
 def _find(url: str | Path, *names: str) -> str | None:
@@ -78,15 +140,6 @@ def _need(url: str | Path, *names: str) -> str:
             "barcodes.tsv and peaks.bed or features.tsv."
         )
     return found
-
-
-def _read_matrix(url: str) -> coo_array:
-    with (
-        readable(url, what="a matrix"),
-        open_raw(url, error=CountsError) as raw,
-        open_text(raw, name=url, error=CountsError) as text,
-    ):
-        return mmread(text, spmatrix=False)
 
 
 def _features(url: str | Path, on_event: Subscriber) -> tuple[pd.DataFrame, Rows, int]:

@@ -15,9 +15,10 @@ from scipy.sparse import csr_array
 
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
-from atlasstore.inputs.counts import canonical_counts, cells_table
+from atlasstore.inputs.counts import cells_table
 from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.hdf5 import open_hdf5, readable
+from atlasstore.inputs.source import Description
 from atlasstore.peaks import check_peaks_valid, parse_peak_names
 
 if TYPE_CHECKING:
@@ -27,73 +28,76 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["TenxH5Source", "open_tenx_h5"]
+__all__ = ["TenxH5Matrix", "describe_tenx_h5", "open_tenx_h5"]
 
-_CELLS_PER_READ = 1024
 _PARTS = {"barcodes", "data", "indices", "indptr", "shape"}
 
 
-def open_tenx_h5(url: str | Path, *, on_event: Subscriber = ignore) -> TenxH5Source:
-    """Open a 10x .h5 matrix.
+def describe_tenx_h5(url: str | Path, *, on_event: Subscriber = ignore) -> Description:
+    """Read the barcodes and peaks of a 10x .h5 matrix.
+
+    Parameters
+    ----------
+    url
+        Path or URL.
+    on_event
+        Hears how many features that are not peaks were left out.
 
     Raises
     ------
     CountsError, PeaksError
         When it is missing, cut, not such a matrix, or holds no peaks.
     """
+    name = str(url)
+    with open_hdf5(url) as file, readable(name, what="a 10x matrix"):
+        matrix = _matrix_group(file, name)
+        obs = cells_table(_texts(matrix["barcodes"]), name=name)
+        ids, types = _features(matrix)
+        stored = [int(size) for size in matrix["shape"][:]]
+        n_edges = matrix["indptr"].size
+    if stored != [len(ids), len(obs)] or n_edges != len(obs) + 1:
+        raise CountsError(
+            f"{name} says it has {stored} features x barcodes but lists {len(ids):,} "
+            f"features and {len(obs):,} barcodes; copy or download it again."
+        )
+    kept = None if types is None else peak_rows(types, name=name, on_event=on_event)
+    return Description(obs, _peaks(ids if kept is None else ids[kept], name), kept)
+
+
+def open_tenx_h5(url: str | Path, *, name: str) -> TenxH5Matrix:
+    """Open the counts of a 10x .h5 matrix.
+
+    Raises
+    ------
+    CountsError
+        When it is missing, cut or not such a matrix.
+    """
     file = open_hdf5(url)
     try:
-        return TenxH5Source(file, name=str(url), on_event=on_event)
+        return TenxH5Matrix(file, name=name)
     except BaseException:
         file.close()
         raise
 
 
-class TenxH5Source:
-    """A `CountsSource` over a 10x HDF5 file.
+class TenxH5Matrix:
+    """The counts of an open 10x HDF5 file, by runs of cells."""
 
-    Parameters
-    ----------
-    file
-        The open file.
-    name
-        The path or URL, for messages.
-    on_event
-        Hears how many features that are not peaks were left out.
-    """
-
-    def __init__(self, file: h5py.File, *, name: str, on_event: Subscriber = ignore) -> None:
-        self.name = name
+    def __init__(self, file: h5py.File, *, name: str) -> None:
         self.close = file.close
+        self._name = name
         with readable(name, what="a 10x matrix"):
             self._matrix = _matrix_group(file, name)
-            self.obs = cells_table(_texts(self._matrix["barcodes"]), name=name)
+            self.n_features, self.n_cells = (int(size) for size in self._matrix["shape"][:])
             self._indptr: npt.NDArray[np.int64] = np.asarray(self._matrix["indptr"][:], np.int64)
-            ids, types = _features(self._matrix)
-        self._check_shape(n_features=len(ids))
-        self._n_features = len(ids)
-        self._kept = None if types is None else peak_rows(types, name=name, on_event=on_event)
-        self.peaks = _peaks(ids if self._kept is None else ids[self._kept], name)
-        self.cells_per_read = min(_CELLS_PER_READ, len(self.obs))
 
-    def _check_shape(self, *, n_features: int) -> None:
-        stored = [int(size) for size in self._matrix["shape"][:]]
-        if stored != [n_features, len(self.obs)] or self._indptr.size != len(self.obs) + 1:
-            raise CountsError(
-                f"{self.name} says it has {stored} features x barcodes but lists {n_features:,} "
-                f"features and {len(self.obs):,} barcodes; copy or download it again."
-            )
-
-    def read_cells(self, start: int, stop: int) -> csr_array:
-        """Return the counts of cells [start, stop), int32, shape (stop - start, n_peaks)."""
+    def read(self, start: int, stop: int) -> csr_array:
+        """Return rows [start, stop)."""
         begin, end = int(self._indptr[start]), int(self._indptr[stop])
-        with readable(self.name, what=f"counts of cells {start}-{stop}"):
+        with readable(self._name, what=f"counts of cells {start}-{stop}"):
             parts = (self._matrix["data"][begin:end], self._matrix["indices"][begin:end])
             indptr = self._indptr[start : stop + 1] - begin
-            counts = csr_array((*parts, indptr), shape=(stop - start, self._n_features))
-        if self._kept is not None:
-            counts = counts[:, self._kept]
-        return canonical_counts(counts, name=self.name, first_cell=start)
+            return csr_array((*parts, indptr), shape=(stop - start, self.n_features))
 
 
 def _matrix_group(file: h5py.File, name: str) -> h5py.Group:

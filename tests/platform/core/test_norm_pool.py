@@ -17,10 +17,10 @@ from atlasbasset.core.norm_pool import norm_pool_activate, norm_pool_activate_fr
 SHAPES = [(3, 12, 5, 3), (2, 8, 16, 2), (1, 6, 1, 2), (4, 7, 33, 1), (5, 300, 7, 3)]
 
 
-def reference(y, gamma, beta, pool, eps=1e-3):
+def reference(y, gamma, beta, pool, eps=1e-3, lead=0):
     """The published order, channel-major, by torch's own operators."""
     z = F.batch_norm(y.permute(0, 2, 1), None, None, gamma, beta, training=True, eps=eps)
-    z = F.max_pool1d(z, pool)
+    z = F.max_pool1d(z, pool, padding=lead)
     return (z * torch.sigmoid(GAIN * z)).permute(0, 2, 1)
 
 
@@ -63,6 +63,38 @@ def test_fused_is_no_worse_than_plain(shape, dtype, ulp):
     for truth, same_dtype, fused in zip(exact, plain, found, strict=True):
         allowed = (truth - same_dtype).norm() + ulp * (truth.norm() + 1)
         assert (truth - fused).norm() <= allowed
+
+
+def early(function, **options):
+    def forward(y, gamma, beta, pool):
+        return function(y, gamma, beta, pool=pool, eps=1e-3, lead=1, **options)
+
+    return forward
+
+
+@pytest.mark.parametrize("shape", [s for s in SHAPES if s[3] == 3] + [(2, 3, 4, 3)])
+def test_an_early_first_window_equals_autograd_with_padding(shape):
+    y, gamma, beta, pool, grad = inputs(shape, torch.float64)
+    args = y, gamma.double(), beta.double(), pool, grad
+    ours_early = early(lambda *a, **k: norm_pool_activate(*a, **k).activated)
+    for found, expected in zip(run(ours_early, *args), run(early(reference), *args), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 3e-2)):
+        rounded = y.to(dtype), gamma, beta, pool, grad.to(dtype)
+        exact = run(early(reference), *(v.double() for v in rounded[:3]), pool, rounded[4].double())
+        for found, expected in zip(run(ours_early, *rounded), exact, strict=True):
+            assert (found - expected).norm() <= tolerance * (expected.norm() + 1)
+
+
+@pytest.mark.parametrize("lead", [1, 2])
+def test_the_early_window_has_an_exact_gradient(lead):
+    y, gamma, beta, pool, _ = inputs((2, 6, 3, 3), torch.float64)
+    leaves = [v.double().requires_grad_() for v in (y, gamma, beta)]
+
+    def function(*values):
+        return norm_pool_activate(*values, pool=pool, eps=1e-3, lead=lead).activated
+
+    assert torch.autograd.gradcheck(function, leaves)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -126,4 +158,7 @@ def test_frozen_form_uses_the_given_affine_map():
     y, scale, shift, pool, _ = inputs((2, 12, 5, 3), torch.float32)
     z = F.max_pool1d((y * scale + shift).permute(0, 2, 1), pool).permute(0, 2, 1)
     found = norm_pool_activate_frozen(y, scale, shift, pool=pool)
+    torch.testing.assert_close(found, z * torch.sigmoid(GAIN * z), rtol=1e-5, atol=1e-6)
+    z = F.max_pool1d((y * scale + shift).permute(0, 2, 1), pool, padding=1).permute(0, 2, 1)
+    found = norm_pool_activate_frozen(y, scale, shift, pool=pool, lead=1)
     torch.testing.assert_close(found, z * torch.sigmoid(GAIN * z), rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from atlasbasset.engine.assembly import new_learner
 from atlasbasset.engine.data import WorkerData
 from atlasbasset.engine.embedding import embed_shared
 from atlasbasset.engine.solving import open_sums, solve_layer
-from atlasbasset.verbs.train import _begun
+from atlasbasset.verbs.training_setup import begun_store
 from atlasstore.atlas import Atlas
 from tiny import atlas, config
 
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def worker(request, tmp_path):
     opened = Atlas.open(atlas(tmp_path / "a.zarr", n_peaks=200))
     settings = config(batch_key=request.param)
-    store = _begun(opened, str(tmp_path / "m"), settings)
+    store = begun_store(opened, str(tmp_path / "m"), settings)
     data = WorkerData(opened, range(len(opened.blocks)))
     learner = new_learner(settings, data, store, n_cells=opened.n_cells, device=CPU)
     if request.param:

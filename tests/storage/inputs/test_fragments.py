@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Notice, Progress
-from atlasstore.inputs import open_source
-from atlasstore.inputs.fragments import open_fragments
+from atlasstore.inputs import LazySource, fragments, open_source
 from atlasstore.peaks import read_bed
 from atlasstore.textfiles import _BGZF_END
 
@@ -29,6 +28,14 @@ def write(folder: Path, fragments: str, *, bed: str = BED, barcodes: str | None 
         (folder / "b.txt").write_text(barcodes)
         found["barcodes"] = folder / "b.txt"
     return found
+
+
+def opened_in_tables(paths: dict, rows: int, **options) -> LazySource:
+    """Open with at most `rows` fragments in a table."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fragments, "ROWS_PER_TABLE", rows)
+        patch.setattr(fragments, "_MIN_ROWS", 1)
+        return open_source(**paths, **options)
 
 
 def notices(events: list[object]) -> list[str]:
@@ -58,9 +65,7 @@ TEXT = (
 def test_without_a_list_cells_are_all_barcodes_by_first_appearance(tmp_path, rows) -> None:
     paths = write(tmp_path, TEXT)
     events: list[object] = []
-    source = open_fragments(
-        paths["url"], peaks=read_bed(paths["peaks"]), on_event=events.append, rows_per_table=rows
-    )
+    source = opened_in_tables(paths, rows, on_event=events.append)
     assert list(source.obs.index) == ["B#1-1", "A", "C"]
     assert list(source.obs["n_fragments"]) == [2, 2, 1]
     counts = source.read_cells(0, 3)
@@ -105,21 +110,23 @@ FRAGMENT = st.tuples(
 )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     first=st.tuples(st.just("chr1"), st.just(0), st.just(5), st.just("A")),
     more=st.lists(FRAGMENT, max_size=20),
     rows=st.integers(1, 8),
 )
 def test_any_table_size_gives_the_counts_of_the_rule(tmp_path, first, more, rows) -> None:
-    fragments = [first, *more]
-    lines = [f"{c}\t{s}\t{s + n}\t{b}\t1\n" for c, s, n, b in fragments]
+    rows_of_file = [first, *more]
+    lines = [f"{c}\t{s}\t{s + n}\t{b}\t1\n" for c, s, n, b in rows_of_file]
     paths = write(tmp_path, "".join(lines))
     peaks = read_bed(paths["peaks"])
-    source = open_fragments(paths["url"], peaks=peaks, rows_per_table=rows)
-    cells = list(dict.fromkeys(b for *_, b in fragments))
+    source = opened_in_tables(paths, rows)
+    cells = list(dict.fromkeys(b for *_, b in rows_of_file))
     expected = np.zeros((len(cells), len(peaks)), dtype=int)
-    for c, s, n, b in fragments:
+    for c, s, n, b in rows_of_file:
         for p, (pc, ps, pe) in enumerate(zip(peaks.chrom, peaks.start, peaks.end, strict=True)):
             expected[cells.index(b), p] += c == pc and (ps <= s < pe or ps <= s + n - 1 < pe)
     assert list(source.obs.index) == cells
@@ -148,7 +155,7 @@ def test_a_malformed_line_is_shown_with_its_number(tmp_path, bad, rows) -> None:
     lines = TEXT.splitlines()
     paths = write(tmp_path, "\n".join([*lines[:5], bad, *lines[5:]]) + "\n")
     with pytest.raises(CountsError, match=r"f\.tsv\.gz line 6 is ") as caught:
-        open_fragments(paths["url"], peaks=read_bed(paths["peaks"]), rows_per_table=rows)
+        opened_in_tables(paths, rows)
     assert repr(bad) in str(caught.value)
 
 

@@ -1,0 +1,96 @@
+"""What an epoch waits for data: an atlas on local disk and on S3 over HTTP, labels streamed.
+
+The atlas is copied into a moto server of this machine, which shares its cores with the training.
+
+    atlasbasset simulate sim --cells 100000 --peaks 20000 --density 0.025
+    atlasbasset preprocess sim/counts.h5ad --genome sim/genome.fa --out sim.zarr
+    python benchmarks/feeding.py sim.zarr [--group-peaks 4096]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import harness
+
+import atlasbasset
+from atlasbasset.engine.config import TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVER = """
+import sys, time
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def s3_copy(atlas: str) -> Iterator[str]:
+    """Serve a copy of the atlas over HTTP; yields its URL."""
+    import fsspec
+
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+    os.environ |= {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
+    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        fs = fsspec.filesystem("s3")
+        fs.mkdir("bench")
+        fs.put(atlas.rstrip("/"), "bench/atlas.zarr", recursive=True)
+        yield "s3://bench/atlas.zarr"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def epoch(url: str, group_peaks: int) -> tuple[float, float, float]:
+    """Train one epoch; return its seconds, the share of it spent waiting, seconds in all."""
+    config = TrainConfig(epochs=1, group_peaks=group_peaks, n_auroc_cells=2000)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        report = atlasbasset.train(url, out=Path(folder) / "model.zarr", config=config)
+        whole = time.perf_counter() - began
+    record = report.history[-1]
+    return record["seconds"], record["seconds_waiting"] / record["seconds"], whole
+
+
+def main() -> None:
+    """Measure and append rows to results/feeding.csv."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("atlas")
+    parser.add_argument("--group-peaks", type=int, default=4096)
+    args = parser.parse_args()
+    with s3_copy(args.atlas) as remote:
+        places = {
+            "local, in memory": (args.atlas, 0),
+            "local, streamed": (args.atlas, args.group_peaks),
+            "S3, streamed": (remote, args.group_peaks),
+        }
+        for name, (url, group_peaks) in places.items():
+            seconds, share, whole = epoch(url, group_peaks)
+            config = {"group_peaks": group_peaks, "whole_run_s": round(whole, 1)}
+            rows = [
+                harness.row("feeding", name, "epoch", "s", group_peaks, [seconds], **config),
+                harness.row("feeding", name, "share waiting", "1", group_peaks, [share], **config),
+            ]
+            harness.append("feeding", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Plots of what the other scripts left in results/*.csv, into docs/figures/.
+
+python benchmarks/plots.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import harness
+import matplotlib as mpl
+import pandas as pd
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures"
+COLOURS = ("#1b6ca8", "#63a4d4", "#d1495b", "#8d96a3", "#3a7d44", "#edae49")
+
+
+def results(name: str) -> pd.DataFrame:
+    """Return the newest row of every (provider, metric, x, config)."""
+    table = pd.read_csv(harness.RESULTS / f"{name}.csv")
+    return table.drop_duplicates(["provider", "metric", "x", "config"], keep="last")
+
+
+def lines(axis: plt.Axes, table: pd.DataFrame) -> None:
+    """Draw one line a provider, with the 20th and 80th percentile."""
+    for colour, (provider, rows) in zip(
+        COLOURS, table.groupby("provider", sort=False), strict=False
+    ):
+        ordered = rows.sort_values("x")
+        axis.plot(ordered["x"], ordered["p50"], "o-", color=colour, label=provider, markersize=4)
+        axis.fill_between(ordered["x"], ordered["p20"], ordered["p80"], color=colour, alpha=0.2)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def step_scaling() -> None:
+    """Draw rate and memory of a step against cells."""
+    table = results("step_scaling").drop_duplicates(["provider", "metric", "x"], keep="last")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for axis, metric, label in zip(
+        axes,
+        ("throughput", "peak memory"),
+        ("sequences / s", "peak memory without labels, GiB"),
+        strict=True,
+    ):
+        lines(axis, table[table["metric"] == metric])
+        axis.set(xscale="log", yscale="log", xlabel="cells", ylabel=label)
+    axes[0].legend(frameon=False, fontsize=8)
+    save(figure, "step_scaling")
+
+
+def recipes() -> None:
+    """Draw what a recipe reaches against epochs, one row of panels an atlas."""
+    table = results("recipes")
+    table["atlas"] = [json.loads(config)["atlas"] for config in table["config"]]
+    table = table[table["provider"].isin(["fast", "paper"])]
+    shown = {
+        "auroc_per_cell": "auROC per cell",
+        "auroc_per_peak": "auROC per peak",
+        "label_score_k50": "label score, k = 50",
+    }
+    atlases = list(dict.fromkeys(table["atlas"]))
+    figure, axes = plt.subplots(
+        len(atlases), 3, figsize=(9, 2.7 * len(atlases)), layout="constrained", squeeze=False
+    )
+    for row, atlas in zip(axes, atlases, strict=True):
+        for axis, (metric, label) in zip(row, shown.items(), strict=True):
+            chosen = table[(table["atlas"] == atlas) & (table["metric"] == metric)]
+            chosen = chosen.sort_values("p80").drop_duplicates(["provider", "x"], keep="last")
+            lines(axis, chosen)
+            axis.set(xlabel="epochs", ylabel=label, title=atlas)
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    save(figure, "recipes")
+
+
+def save(figure: plt.Figure, name: str) -> None:
+    FIGURES.mkdir(exist_ok=True)
+    figure.savefig(FIGURES / f"{name}.png", dpi=140)
+    print(FIGURES / f"{name}.png")
+
+
+def main() -> None:
+    """Draw everything there are results of."""
+    for draw in (step_scaling, recipes):
+        if (harness.RESULTS / f"{draw.__name__}.csv").exists():
+            draw()
+
+
+if __name__ == "__main__":
+    main()

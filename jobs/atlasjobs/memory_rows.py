@@ -1,0 +1,63 @@
+"""A training's memory plan as rows for a person and as JSON values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atlasjobs.units import count, size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atlasbasset.engine.memory import MemoryPlan
+    from atlasbasset.engine.memory_parts import Part
+    from atlasjobs.facts import Facts
+
+__all__ = ["memory_rows", "memory_values"]
+
+
+def memory_rows(plan: MemoryPlan) -> Facts:
+    """Return what the fullest worker holds, part by part, then what each phase needs besides."""
+    held = [(part.name, _amount(part) + _where(plan, part.name)) for part in plan.held]
+    besides = [(phase.name, f"{_amount(phase)} besides") for phase in plan.phases]
+    return [*held, *besides, ("memory", _peak(plan)), *_gpu_row(plan)]
+
+
+def memory_values(plan: MemoryPlan) -> Mapping[str, Any]:
+    """Return the plan as JSON values, bytes of the fullest worker."""
+    return {
+        **plan.layout._asdict(),
+        "ram_bytes": plan.ram_bytes,
+        "device_bytes": plan.device_bytes,
+        "ram_limit_bytes": plan.limit.ram_of_each(plan.sizes.workers),
+        "device_limit_bytes": plan.limit.device_bytes,
+        "held": [part._asdict() for part in plan.held],
+        "phases": [phase._asdict() for phase in plan.phases],
+    }
+
+
+def _amount(part: Part) -> str:
+    """Return ``3.1 GB``, ``3.1 GB on the GPU``, or both."""
+    ram = size(part.ram_bytes) if part.ram_bytes or not part.device_bytes else ""
+    gpu = f"{size(part.device_bytes)} on the GPU" if part.device_bytes else ""
+    return " and ".join(filter(None, (ram, gpu)))
+
+
+def _where(plan: MemoryPlan, name: str) -> str:
+    if name != "labels":
+        return ""
+    if plan.layout.labels == "streamed":
+        return f", read {count(plan.layout.group_peaks)} peaks at a time, one group ahead"
+    return ", read once"
+
+
+def _peak(plan: MemoryPlan) -> str:
+    room = plan.limit.ram_of_each(plan.sizes.workers)
+    return f"at most {size(plan.ram_bytes)} per worker of {size(room)} that it may take"
+
+
+def _gpu_row(plan: MemoryPlan) -> Facts:
+    if plan.limit.device_bytes is None:
+        return []
+    peak, room = size(plan.device_bytes), size(plan.limit.device_bytes)
+    return [("GPU memory", f"at most {peak} of {room} on each GPU")]

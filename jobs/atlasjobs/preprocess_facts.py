@@ -1,0 +1,65 @@
+"""What `preprocess` made or would make, as lines of what and value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlasjobs.units import count, share, size
+
+if TYPE_CHECKING:
+    from atlasjobs.facts import Facts
+    from atlasstore import AppendReport, PreprocessReport
+
+__all__ = ["append_facts", "preprocess_facts"]
+
+
+def preprocess_facts(report: PreprocessReport) -> Facts:
+    """Describe an atlas that was or would be made."""
+    splits = ", ".join(f"{count(n)} {name}" for name, n in report.splits.items())
+    about = "about " if report.dry_run else ""
+    return [
+        ("cells", f"{count(report.n_cells)} of {count(report.n_cells_in)}"),
+        ("peaks", f"{count(report.n_peaks)} of {count(report.n_peaks_in)}: {splits}"),
+        ("open", f"{count(report.n_positives)} pairs of cell and peak, {share(report.density)}"),
+        ("blocks", f"{count(report.n_blocks)} of up to {count(report.block_cells)} cells"),
+        ("samples", _samples(report.samples)),
+        *_left_out(report.left_out),
+        *(_plan(report) if report.dry_run else ()),
+        ("stored", about + size(report.stored_bytes)),
+    ]
+
+
+def append_facts(report: AppendReport) -> Facts:
+    """Describe what was added to an atlas."""
+    return [
+        ("cells added", f"{count(report.n_cells_added)} of {count(report.n_cells_in)}"),
+        ("cells", count(report.n_cells)),
+        ("open, added", f"{count(report.n_positives_added)} pairs of cell and peak"),
+        ("blocks", count(report.n_blocks)),
+        ("samples", _samples(report.samples)),
+        *_left_out(report.left_out),
+    ]
+
+
+def _plan(report: PreprocessReport) -> Facts:
+    work = report.work
+    ranges = work.passes - 1
+    return [
+        ("reading", f"{size(work.input_bytes)} of inputs and genome, once"),
+        ("scratch", f"about {size(work.scratch_bytes)} beside the atlas while it is made"),
+        (
+            "passes",
+            f"{work.passes} over each block on scratch at most: to count, then "
+            f"{count(ranges)} {'range' if ranges == 1 else 'ranges'} of peaks",
+        ),
+        ("workers", count(work.workers)),
+        ("memory", f"{size(work.peak_memory_bytes)} at most, of {size(work.memory_bytes)}"),
+    ]
+
+
+def _samples(samples: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count(n)}" for name, n in samples.items())
+
+
+def _left_out(left_out: dict[str, str]) -> Facts:
+    return [("left out", f"{name}: {why}") for name, why in left_out.items()]

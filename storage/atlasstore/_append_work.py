@@ -1,0 +1,297 @@
+"""The work of `append`, step by step: survey, read, choose cells, write beside, switch."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from atlasstore import anndata_io, blocks, formats, urls
+from atlasstore._preprocess_inputs import look_at_inputs, read_inputs
+from atlasstore.append import AppendReport, peak_rows_of, refuse_known
+from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
+from atlasstore.filters import choose_cells
+from atlasstore.inputs.spec import NEED_PEAKS, input_kind
+from atlasstore.samples import set_aside
+from atlasstore.transpose.labels import plan_blocks
+from atlasstore.transpose.stages import Stages, label_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from atlasstore._preprocess_inputs import Inputs
+    from atlasstore.append import AppendSettings
+    from atlasstore.atlas import Atlas
+    from atlasstore.events import Subscriber
+    from atlasstore.filters import FilterResult, FilterSpec
+    from atlasstore.ledger import Ledger
+    from atlasstore.transpose.stages import ReadSpan
+    from atlasstore.transpose.workers import Workers
+
+__all__ = ["AppendWork"]
+
+_SMALL_BLOCKS = 256
+"""From this many blocks on, blocks of less than full size are worth a word."""
+
+
+class AppendWork:
+    """One call of `append`, its arguments checked.
+
+    Parameters
+    ----------
+    atlas
+        As it is.
+    settings
+        The resolved arguments.
+    spec
+        The filter among them.
+    workers
+        Who reads and writes.
+    on_event
+        Hears notices and progress.
+    """
+
+    def __init__(
+        self,
+        atlas: Atlas,
+        settings: AppendSettings,
+        spec: FilterSpec,
+        workers: Workers,
+        on_event: Subscriber,
+    ) -> None:
+        self._atlas, self._settings, self._spec = atlas, settings, spec
+        self._workers, self._tell = workers, on_event
+        self._lots: list[int] = list(atlas.group.attrs.get("lots", [0, atlas.n_cells]))
+
+    def make(self, ledger: Ledger) -> AppendReport:
+        """Write the new cells and switch the atlas over to them."""
+        if (done := self._begun(ledger)) is not None:
+            return done
+        stages = Stages(ledger, self._workers, self._tell)
+        inputs = self._survey(ledger)
+        files = [name for source in inputs.sources for name in source.spec.files()]
+        inputs, read = read_inputs(
+            inputs,
+            stages,
+            least=self._spec.min_peaks_per_cell,
+            files=files,
+            skip_bad=self._settings.skip_bad,
+            on_event=self._tell,
+        )
+        rows = peak_rows_of(self._atlas, inputs.peaks, name=inputs.sources[0].name)
+        found = self._choose(stages, read, rows >= 0, inputs)
+        obs = self._new_obs(inputs, found)
+        parts = self._new_parts(found.n_cells)
+        positives = self._write_labels(stages, read, rows, parts, found)
+        described = stages.descriptions([n for s in inputs.sources for n in s.spec.files()])
+        report = self._report(inputs, found, obs, parts)
+        ledger.record("report", report.as_json())
+        config = self._settings.as_config() | (
+            {"left_out": inputs.left_out} if inputs.left_out else {}
+        )
+        made = formats.provenance(described, config, None, created=ledger.started)
+        self._switch(obs, positives, made)
+        return report
+
+    def _begun(self, ledger: Ledger) -> AppendReport | None:
+        """Note what the atlas was; return the report when all but tidying up is done.
+
+        Raises
+        ------
+        UserInputError
+            When the atlas is no longer what it was.
+        """
+        before = ledger.receipt("begin") or ledger.record("begin", {"n_cells": self._atlas.n_cells})
+        report = ledger.receipt("report")
+        if report is not None and self._atlas.n_cells == report["n_cells"]:
+            return AppendReport.from_json(report)
+        if self._atlas.n_cells != before["n_cells"]:
+            raise UserInputError(
+                f"{self._atlas.url} had {before['n_cells']:,} cells when this appending began and "
+                f"has {self._atlas.n_cells:,} now; delete {ledger.url} and append again."
+            )
+        return None
+
+    def _survey(self, ledger: Ledger) -> Inputs:
+        peaks = self._settings.peaks
+        if peaks is None and any(input_kind(s.url) in NEED_PEAKS for s in self._settings.samples):
+            peaks = urls.join(ledger.scratch, "peaks.bed")
+            urls.write_bytes(peaks, _bed(self._atlas.var))
+        inputs = look_at_inputs(
+            self._settings.samples,
+            urls.join(ledger.scratch, "inputs"),
+            self._workers,
+            self._tell,
+            peaks=peaks,
+            min_mapq=self._settings.min_mapq,
+            skip_bad=self._settings.skip_bad,
+        )
+        peak_rows_of(self._atlas, inputs.peaks, name=inputs.sources[0].name)
+        refuse_known(self._atlas, inputs.joined_obs(prefixed=True))
+        return inputs
+
+    def _choose(
+        self, stages: Stages, read: Sequence[ReadSpan], kept: NDArray[np.bool_], inputs: Inputs
+    ) -> FilterResult:
+        n_open, _ = stages.totals(read, len(kept))
+        found = choose_cells(
+            n_open,
+            kept,
+            n_open if kept.all() else stages.kept_depths(read, kept),
+            self._spec,
+            cells_of_source=inputs.sizes,
+        )
+        for sentence in found.removed():
+            self._tell(Notice(sentence))
+        return found
+
+    def _new_obs(self, inputs: Inputs, found: FilterResult) -> pd.DataFrame:
+        added = inputs.joined_obs(prefixed=True)[np.concatenate(found.cells)]
+        added = set_aside(added, "n_peaks")
+        added["n_peaks"] = found.depth
+        old = self._atlas.obs
+        table = pd.concat([_plain(old), _plain(added)])
+        for name in old.columns:
+            if isinstance(old[name].dtype, pd.CategoricalDtype):
+                table[name] = table[name].astype("category")
+        return table
+
+    def _new_parts(self, n_added: int) -> tuple[blocks.CellPart, ...]:
+        n_old, size = self._atlas.n_cells, self._atlas.blocks[0].n_cells
+        n_blocks = -(-(n_old + n_added) // size)
+        if n_blocks >= _SMALL_BLOCKS and size < blocks.MAX_BLOCK_CELLS // 8:
+            self._tell(
+                Notice(
+                    f"The atlas will have {n_blocks:,} blocks of {size:,} cells, as many as when "
+                    "it was small; one made anew from all samples would be read faster."
+                )
+            )
+        parts = blocks.plan_parts([*self._lots, n_old + n_added], size)
+        return tuple(part for part in parts if part.start >= n_old)
+
+    def _write_labels(
+        self,
+        stages: Stages,
+        read: Sequence[ReadSpan],
+        rows: NDArray[np.int32],
+        parts: tuple[blocks.CellPart, ...],
+        found: FilterResult,
+    ) -> list[int]:
+        pieces = [piece for span in read for piece in span.pieces]
+        tasks = plan_blocks(parts, pieces, kept=np.concatenate(found.cells), rows=rows)
+        starts = [part.start - parts[0].start for part in parts]
+        plan = label_plan(
+            self._workers.machine(),
+            np.add.reduceat(found.depth, starts).tolist(),
+            n_peaks_in=len(rows),
+            n_peaks=self._atlas.n_peaks,
+            piece_positives=max(piece.n_positives for piece in pieces),
+        )
+        return stages.write_labels(tasks, plan)
+
+    def _report(
+        self,
+        inputs: Inputs,
+        found: FilterResult,
+        obs: pd.DataFrame,
+        parts: tuple[blocks.CellPart, ...],
+    ) -> AppendReport:
+        by_sample = obs["sample"].iloc[self._atlas.n_cells :].astype(str).value_counts(sort=False)
+        return AppendReport(
+            atlas=self._atlas.url,
+            n_cells_in=found.n_cells_in,
+            n_cells_few_peaks=found.n_cells_few_peaks,
+            n_cells_emptied=found.n_cells_emptied,
+            n_cells_added=found.n_cells,
+            n_cells=len(obs),
+            n_positives_added=found.n_positives,
+            n_blocks=parts[-1].block + 1,
+            samples={str(name): int(count) for name, count in by_sample.items()},
+            left_out=inputs.left_out,
+        )
+
+    def _switch(self, obs: pd.DataFrame, positives: Sequence[int], made: Mapping[str, Any]) -> None:
+        """Write the new table of cells, then replace the group's metadata: the one visible act."""
+        atlas, lots = self._atlas, [*self._lots, len(obs)]
+        group = urls.open_group(atlas.url, mode="r+", use_consolidated=False)
+        name = f"obs_{len(lots) - 2}"
+        urls.delete(urls.join(atlas.url, name))  # what a killed process left
+        anndata_io.write_table(group, name, obs)
+        part_positives = [*atlas.part_positives, *positives]
+        parts = blocks.plan_parts(lots, atlas.blocks[0].n_cells)
+        provenance = dict(atlas.provenance)
+        provenance["appended"] = [*provenance.get("appended", []), made]
+        attributes = {
+            "format_version": formats.FORMATS[formats.ATLAS],
+            "provenance": provenance,
+            "n_cells": len(obs),
+            "obs": name,
+            "lots": lots,
+            "part_positives": part_positives,
+            "block_positives": _by_block(parts, part_positives),
+        }
+        new = [name, *(f"labels/{part.index}" for part in parts[-len(positives) :])]
+        replace_root(atlas.url, attributes, new)
+
+
+def replace_root(url: str, attributes: dict[str, Any], new_members: Sequence[str]) -> None:
+    """Replace a group's attributes and consolidated metadata by one atomic write.
+
+    Parameters
+    ----------
+    url
+        The group, whose metadata is consolidated.
+    attributes
+        Those that change.
+    new_members
+        Groups below it that its consolidated metadata does not list yet.
+    """
+    place = urls.join(url, "zarr.json")
+    root = json.loads(urls.read_bytes(place))
+    listed = root["consolidated_metadata"]["metadata"]
+    for name in new_members:
+        listed |= _metadata_below(url, name)
+    root["consolidated_metadata"]["metadata"] = dict(sorted(listed.items()))
+    root["attributes"] |= attributes
+    urls.write_bytes(place, json.dumps(root, indent=2).encode())
+
+
+def _metadata_below(url: str, name: str) -> dict[str, Any]:
+    fs, path = urls.filesystem(urls.join(url, name))
+    fs.invalidate_cache()
+    found = {}
+    for file in sorted(fs.find(path)):
+        below, _, last = str(file).removeprefix(path).strip("/").rpartition("/")
+        if last == "zarr.json":
+            metadata = json.loads(fs.cat_file(file))
+            if metadata["node_type"] == "group":  # as zarr itself lists a group
+                empty = {"kind": "inline", "must_understand": False, "metadata": {}}
+                metadata["consolidated_metadata"] = empty
+            found[f"{name}/{below}".rstrip("/")] = metadata
+    return found
+
+
+def _by_block(parts: Sequence[blocks.CellPart], positives: Sequence[int]) -> list[int]:
+    totals = [0] * (parts[-1].block + 1)
+    for part, count in zip(parts, positives, strict=True):
+        totals[part.block] += count
+    return totals
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with categories as their values, so that two tables can be joined."""
+    plain = table.copy(deep=False)
+    for name in plain.columns:
+        if isinstance(plain[name].dtype, pd.CategoricalDtype):
+            plain[name] = plain[name].astype(object)
+    return plain
+
+
+def _bed(var: pd.DataFrame) -> bytes:
+    rows = zip(var["chrom"].astype(str), var["start"], var["end"], strict=True)
+    return "".join(f"{chrom}\t{start}\t{end}\n" for chrom, start, end in rows).encode()

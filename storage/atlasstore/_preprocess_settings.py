@@ -1,0 +1,61 @@
+"""The resolved arguments of `preprocess`, as they go into the atlas's provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from atlasstore.samples import Sample
+
+__all__ = ["Settings", "as_texts"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What decides which atlas is made; not how much memory or which workers make it."""
+
+    samples: tuple[Sample, ...]
+    genome: str
+    peaks: str | None
+    min_cell_fraction: float
+    min_peaks_per_cell: int
+    window_bp: int
+    flank_bp: int
+    split_fractions: tuple[float, float, float]
+    holdout: tuple[str, ...]
+    seed: int
+    min_mapq: int
+    skip_bad: bool
+
+    @property
+    def files(self) -> list[str]:
+        """Everything given that is read, but the genome."""
+        given = [text for sample in self.samples for text in (sample.url, sample.barcodes)]
+        return [name for name in dict.fromkeys([*given, self.peaks]) if name is not None]
+
+    def as_config(self) -> dict[str, Any]:
+        """Return JSON values: ``inputs`` (URLs) and ``samples`` (names), and the rest as it is."""
+        rest = dataclasses.asdict(self)
+        del rest["samples"]
+        lists = [sample.barcodes for sample in self.samples]
+        columns = [dict(sample.columns) for sample in self.samples]
+        return {
+            "inputs": [sample.url for sample in self.samples],
+            "samples": [sample.name for sample in self.samples],
+            "barcodes": lists if any(lists) else None,
+            "columns": columns if any(columns) else None,
+            **rest,
+        }
+
+
+def as_texts(given: str | Path | Sequence[str | Path] | None) -> tuple[str, ...]:
+    """Return one or several paths or names as text; none for None."""
+    if given is None:
+        return ()
+    several = [given] if isinstance(given, (str, Path)) else given
+    return tuple(str(item) for item in several)

@@ -1,0 +1,362 @@
+"""The work of `preprocess`, step by step: survey, read, choose, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atlasstore import blocks, formats, urls
+from atlasstore._atlas_writer import (
+    AtlasShape,
+    begin_atlas,
+    finish_atlas,
+    sequence_rows,
+    write_sequences,
+)
+from atlasstore._preprocess_inputs import Inputs, look_at_inputs, read_inputs
+from atlasstore._preprocess_report import PreprocessReport, WorkPlan
+from atlasstore.events import Notice
+from atlasstore.filters import choose, filter_counts
+from atlasstore.genome import check_peaks
+from atlasstore.samples import set_aside
+from atlasstore.sequences import window_starts
+from atlasstore.split import SPLITS, split_peaks
+from atlasstore.transpose.labels import plan_blocks
+from atlasstore.transpose.plan import expected_passes, plan_reads, plan_sequences
+from atlasstore.transpose.stages import Stages, label_plan, run_units
+from atlasstore.transpose.workers import LocalWorkers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    import zarr
+    from numpy.typing import NDArray
+
+    from atlasstore._preprocess_settings import Settings
+    from atlasstore.events import Subscriber
+    from atlasstore.filters import FilterResult, FilterSpec
+    from atlasstore.genome import Genome
+    from atlasstore.ledger import Ledger
+    from atlasstore.transpose.plan import LabelPlan
+    from atlasstore.transpose.stages import ReadSpan
+    from atlasstore.transpose.workers import Workers
+
+__all__ = ["Work", "label_rows"]
+
+_SEQUENCE_COMPRESSION = 16
+_INDEX_COMPRESSION = 1.4
+"""How many times smaller stored bytes are than the arrays: for the estimate of a dry run only."""
+_SCRATCH_BYTES = 1.6
+"""Of an open peak."""
+_MANY = 1 << 40
+"""Positives of a block that certainly needs as much as any."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Atlas:
+    """What will be written."""
+
+    obs: pd.DataFrame
+    var: pd.DataFrame
+    shape: AtlasShape
+    parts: tuple[blocks.CellPart, ...]
+    positives: list[int]
+    """Of each part."""
+    filtered: FilterResult
+
+
+class Work:
+    """One call of `preprocess`, its arguments checked.
+
+    Parameters
+    ----------
+    settings
+        The resolved arguments.
+    spec
+        The filters among them.
+    genome
+        The open FASTA.
+    workers
+        Who reads and writes.
+    on_event
+        Hears notices and progress.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: FilterSpec,
+        genome: Genome,
+        workers: Workers,
+        on_event: Subscriber,
+    ) -> None:
+        self._settings, self._spec, self._genome = settings, spec, genome
+        self._workers, self._tell = workers, on_event
+
+    def plan(self, out: str, scratch: str) -> PreprocessReport:
+        """Read and plan; what is in `scratch` afterwards is of no use."""
+        inputs = self._survey(scratch)
+        n_peaks = len(inputs.peaks)
+        reading = plan_reads(self._workers.machine(), n_peaks)
+        filtered = filter_counts(
+            inputs.sources,
+            self._spec,
+            positives_per_read=reading.positives_per_read,
+            on_event=self._tell,
+        )
+        atlas = self._atlas(inputs, filtered)
+        labels = self._label_plan(atlas, n_peaks, reading.positives_per_read)
+        work = self._work(inputs, atlas, labels, reading.peak_bytes)
+        return self._report(out, inputs, atlas, work, stored_bytes=None)
+
+    def make(self, ledger: Ledger) -> PreprocessReport:
+        """Write the atlas at ``ledger.store``, finished."""
+        done = ledger.receipt("report")
+        if done is not None:  # all that is missing is to publish it
+            return PreprocessReport.from_json(done)
+        stages = Stages(ledger, self._workers, self._tell)
+        inputs = self._survey(urls.join(ledger.scratch, "inputs"))
+        peak = self._check_memory(len(inputs.peaks))
+        inputs, read = read_inputs(
+            inputs,
+            stages,
+            least=self._spec.min_peaks_per_cell,
+            files=_files(inputs, self._settings),
+            skip_bad=self._settings.skip_bad,
+            on_event=self._tell,
+        )
+        filtered = choose(
+            *stages.totals(read, len(inputs.peaks)),
+            partial(stages.kept_depths, read),
+            self._spec,
+            cells_of_source=inputs.sizes,
+        )
+        atlas = self._atlas(inputs, filtered)
+        self._begin(ledger, atlas)
+        self._write_sequences(ledger, atlas)
+        labels = self._write_labels(ledger, stages, read, atlas)
+        self._finish(ledger, stages, inputs, atlas)
+        work = self._work(inputs, atlas, labels, peak)
+        stored = urls.stored_bytes(ledger.store)
+        report = self._report(ledger.out, inputs, atlas, work, stored_bytes=stored)
+        ledger.record("report", report.as_json())
+        return report
+
+    def _check_memory(self, n_peaks: int) -> int:
+        """Refuse too little memory before the work; return the peak of reading."""
+        machine = self._workers.machine()
+        reading = plan_reads(machine, n_peaks)
+        label_plan(
+            machine,
+            [_MANY],
+            n_peaks_in=n_peaks,
+            n_peaks=n_peaks,
+            piece_positives=reading.positives_per_read,
+        )
+        stored_bp = self._settings.window_bp + 2 * self._settings.flank_bp
+        plan_sequences(machine, run_peaks=sequence_rows(n_peaks, stored_bp)[1], stored_bp=stored_bp)
+        return reading.peak_bytes
+
+    def _survey(self, scratch: str) -> Inputs:
+        inputs = look_at_inputs(
+            self._settings.samples,
+            scratch,
+            self._workers,
+            self._tell,
+            peaks=self._settings.peaks,
+            min_mapq=self._settings.min_mapq,
+            skip_bad=self._settings.skip_bad,
+        )
+        check_peaks(inputs.peaks, self._genome)
+        return inputs
+
+    def _atlas(self, inputs: Inputs, filtered: FilterResult) -> _Atlas:
+        for sentence in filtered.removed():
+            self._tell(Notice(sentence))
+        settings, kept = self._settings, np.concatenate(filtered.cells)
+        obs = set_aside(inputs.joined_obs()[kept], "n_peaks")
+        obs["n_peaks"] = filtered.depth
+        var = set_aside(inputs.peaks[filtered.peaks], "split")
+        var["split"] = split_peaks(
+            var["chrom"].astype(str).tolist(),
+            fractions=settings.split_fractions,
+            holdout=settings.holdout,
+            seed=settings.seed,
+        )
+        block_cells = blocks.plan_cell_blocks(len(obs))[0].n_cells
+        shape = AtlasShape(len(obs), len(var), block_cells, settings.window_bp, settings.flank_bp)
+        parts = blocks.plan_parts([0, len(obs)], block_cells)
+        starts = [part.start for part in parts]
+        positives = np.add.reduceat(filtered.depth, starts).tolist()
+        return _Atlas(obs, var, shape, parts, positives, filtered)
+
+    def _begin(self, ledger: Ledger, atlas: _Atlas) -> None:
+        if ledger.receipt("begin") is None:
+            urls.delete(ledger.store)  # what a killed process left
+            begin_atlas(ledger.store, atlas.shape, obs=atlas.obs, var=atlas.var)
+            ledger.record("begin", {})
+
+    def _write_sequences(self, ledger: Ledger, atlas: _Atlas) -> None:
+        """Write them from this process, which has the genome, whoever writes the labels."""
+        workers = self._workers if self._workers.is_local else LocalWorkers()
+        runs, shape = atlas.shape.sequence_runs(), atlas.shape
+        n_workers, _ = plan_sequences(
+            workers.machine(), run_peaks=runs[0][1], stored_bp=shape.stored_bp
+        )
+        write = partial(
+            _write_run,
+            group=urls.open_group(ledger.store, mode="r+"),
+            genome=self._genome,
+            lock=Lock(),
+            chrom=atlas.var["chrom"].astype(str).to_numpy(),
+            starts=_starts(atlas),
+            length=shape.stored_bp,
+        )
+        run_units(
+            {f"sequence-{run[0]}": partial(write, run) for run in runs},
+            ledger,
+            workers,
+            stage="writing sequences",
+            sizes={f"sequence-{start}": stop - start for start, stop in runs},
+            unit="peaks",
+            n_workers=n_workers,
+            on_event=self._tell,
+        )
+
+    def _write_labels(
+        self, ledger: Ledger, stages: Stages, read: Sequence[ReadSpan], atlas: _Atlas
+    ) -> LabelPlan:
+        pieces = [piece for span in read for piece in span.pieces]
+        tasks = plan_blocks(
+            atlas.parts,
+            pieces,
+            kept=np.concatenate(atlas.filtered.cells),
+            rows=label_rows(atlas.filtered.peaks),
+        )
+        largest = max(piece.n_positives for piece in pieces)
+        plan = self._label_plan(atlas, len(atlas.filtered.peaks), largest)
+        written = stages.write_labels(tasks, plan)
+        assert written == atlas.positives
+        return plan
+
+    def _label_plan(self, atlas: _Atlas, n_peaks_in: int, piece_positives: int) -> LabelPlan:
+        return label_plan(
+            self._workers.machine(),
+            atlas.positives,
+            n_peaks_in=n_peaks_in,
+            n_peaks=atlas.shape.n_peaks,
+            piece_positives=piece_positives,
+        )
+
+    def _finish(self, ledger: Ledger, stages: Stages, inputs: Inputs, atlas: _Atlas) -> None:
+        described = stages.descriptions(_files(inputs, self._settings))
+        config = self._settings.as_config()
+        if inputs.left_out:
+            config["left_out"] = inputs.left_out
+        provenance = formats.provenance(
+            described, config, self._settings.seed, created=ledger.started
+        )
+        finish_atlas(
+            ledger.store, atlas.shape, block_positives=atlas.positives, provenance=provenance
+        )
+
+    def _work(
+        self, inputs: Inputs, atlas: _Atlas, labels: LabelPlan, reading_peak: int
+    ) -> WorkPlan:
+        machine, shape = self._workers.machine(), atlas.shape
+        run_peaks = shape.sequence_runs()[0][1]
+        _, sequences = plan_sequences(machine, run_peaks=run_peaks, stored_bp=shape.stored_bp)
+        files = _files(inputs, self._settings)
+        return WorkPlan(
+            input_bytes=sum(urls.stored_bytes(name) for name in files),
+            scratch_bytes=round(_SCRATCH_BYTES * atlas.filtered.n_positives),
+            workers=labels.workers,
+            passes=expected_passes(max(atlas.positives), labels.positives_per_range),
+            peak_memory_bytes=max(reading_peak, labels.peak_bytes, sequences),
+            memory_bytes=machine.memory_bytes,
+        )
+
+    def _report(
+        self,
+        out: str,
+        inputs: Inputs,
+        atlas: _Atlas,
+        work: WorkPlan,
+        *,
+        stored_bytes: int | None,
+    ) -> PreprocessReport:
+        filtered = atlas.filtered
+        by_split = atlas.var["split"].value_counts()
+        by_sample = atlas.obs["sample"].value_counts()
+        return PreprocessReport(
+            out=out,
+            dry_run=stored_bytes is None,
+            n_cells_in=filtered.n_cells_in,
+            n_peaks_in=len(filtered.peaks),
+            n_cells_few_peaks=filtered.n_cells_few_peaks,
+            n_peaks_rare=filtered.n_peaks_rare,
+            n_cells_emptied=filtered.n_cells_emptied,
+            n_cells=filtered.n_cells,
+            n_peaks=filtered.n_peaks,
+            n_positives=filtered.n_positives,
+            density=filtered.n_positives / (filtered.n_cells * filtered.n_peaks),
+            n_blocks=len(atlas.parts),
+            block_cells=atlas.shape.block_cells,
+            splits={split: int(by_split[split]) for split in SPLITS},
+            samples={str(name): int(count) for name, count in by_sample.items()},
+            left_out=inputs.left_out,
+            stored_bytes=_estimated_bytes(atlas) if stored_bytes is None else stored_bytes,
+            work=work,
+        )
+
+
+def label_rows(kept: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the atlas's row of each peak read, -1 for one that is not kept."""
+    return np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+
+
+def _files(inputs: Inputs, settings: Settings) -> list[str]:
+    """Return the files that were read, for the provenance."""
+    of_samples = [name for source in inputs.sources for name in source.spec.files()]
+    lists = [sample.barcodes for sample in inputs.samples]
+    given = [*of_samples, settings.genome, settings.peaks, *lists]
+    return [name for name in dict.fromkeys(given) if name is not None]
+
+
+def _starts(atlas: _Atlas) -> NDArray[np.int64]:
+    return window_starts(
+        atlas.var["start"].to_numpy(np.int64),
+        atlas.var["end"].to_numpy(np.int64),
+        window_bp=atlas.shape.window_bp,
+        flank_bp=atlas.shape.flank_bp,
+    )
+
+
+def _write_run(
+    run: tuple[int, int],
+    *,
+    group: zarr.Group,
+    genome: Genome,
+    lock: Lock,
+    chrom: NDArray[Any],
+    starts: NDArray[np.int64],
+    length: int,
+) -> dict[str, Any]:
+    start, stop = run
+    with lock:  # the FASTA is one open file
+        codes = genome.windows(chrom[start:stop].tolist(), starts[start:stop], length)
+    write_sequences(group, start, codes)
+    return {"unit": f"sequence-{start}"}
+
+
+def _estimated_bytes(atlas: _Atlas) -> int:
+    shape = atlas.shape
+    sequence = shape.n_peaks * shape.stored_bp * 4 / _SEQUENCE_COMPRESSION
+    labels = 2 * atlas.filtered.n_positives / _INDEX_COMPRESSION
+    edges = 2 * (shape.n_peaks + 1) * len(atlas.parts)  # int64, about 4 times smaller stored
+    return round(sequence + labels + edges)

@@ -1,0 +1,176 @@
+"""One writer at a time: a claim on a store that no killed process can leave behind.
+
+On a local path the claim is the operating system's lock on the file ``.claim``, which the kernel
+takes back however its holder ends. Elsewhere, and on file systems without locks, it is a record
+``.claim`` that its holder renews every few seconds. Who finds such a record watches it: when it is
+renewed, its holder lives and the claim is refused; when nothing happens for half a minute, its
+holder is dead and the record is replaced. Only the watcher's own clock counts: clocks need not
+agree.
+
+Not covered: a holder that stands still for longer than that (a suspended machine) and then goes on
+finds its record replaced, and can only say so. Two claims made within the same second are told
+apart by reading back after a pause: the one written last holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from atlasstore import urls
+from atlasstore.errors import AtlasError, UserInputError
+from atlasstore.events import Notice, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from atlasstore.events import Subscriber
+
+__all__ = ["claimed"]
+
+_FILE = ".claim"
+_BEAT_S = 5.0
+_STALE_S = 30.0
+_PAUSE_S = 1.0
+
+
+@contextmanager
+def claimed(url: str | Path, *, on_event: Subscriber = ignore) -> Iterator[None]:
+    """Hold the only claim on the store at `url` within the block.
+
+    Raises
+    ------
+    UserInputError
+        A living process, here or elsewhere, holds it.
+    """
+    place = urls.join(url, _FILE)
+    lock = _lock(place) if urls.is_local(url) else None
+    if lock is not None:
+        try:
+            yield
+        finally:
+            os.close(lock)
+        return
+    record = _Record(place, on_event)
+    record.acquire()
+    try:
+        yield
+    finally:
+        record.release()
+
+
+def _lock(place: str) -> int | None:
+    """Return a descriptor that holds the file's lock; None where there are no locks."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    # not inherited by child processes, which would otherwise hold the lock as well
+    file = os.open(urls.local_path(place), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(file, 0)
+        os.write(file, json.dumps({"process": _process()}).encode())
+    except BlockingIOError:
+        held_by = os.read(file, 4096).decode(errors="replace")
+        os.close(file)
+        raise _refusal(place, _holder(held_by)) from None
+    except OSError:  # a file system without locks
+        os.close(file)
+        return None
+    return file
+
+
+class _Record:
+    """A claim by a record that a thread renews."""
+
+    def __init__(self, place: str, on_event: Subscriber) -> None:
+        self._place, self._on_event = place, on_event
+        self._id, self._beats = uuid.uuid4().hex, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="claim")
+
+    def acquire(self) -> None:
+        """Write the record once no living process has one, and begin to renew it."""
+        if (found := _read(self._place)) is not None:
+            self._watch(found)
+        self._write()
+        time.sleep(_PAUSE_S)
+        if not self._is_mine(found := _read(self._place)):
+            raise _refusal(self._place, _holder(found))
+        self._thread.start()
+
+    def release(self) -> None:
+        """Stop renewing; delete the record unless somebody else has replaced it."""
+        self._stop.set()
+        self._thread.join()
+        with suppress(AtlasError, OSError):  # left behind it costs the next run half a minute
+            if self._is_mine(_read(self._place)):
+                urls.delete(self._place)
+
+    def _watch(self, found: str) -> None:
+        """Return when the record has been left alone; refuse when it is renewed."""
+        self._on_event(
+            Notice(
+                f"Waiting {_STALE_S:.0f} s to see whether {_holder(found)}, which was at work "
+                f"here, still is."
+            )
+        )
+        until = time.monotonic() + _STALE_S
+        while time.monotonic() < until:
+            time.sleep(min(_BEAT_S, _STALE_S) / 2)
+            now = _read(self._place)
+            if now is None:
+                return
+            if now != found:
+                raise _refusal(self._place, _holder(now))
+
+    def _renew(self) -> None:
+        while not self._stop.wait(_BEAT_S):
+            try:
+                if not self._is_mine(found := _read(self._place)):
+                    said = f"{_holder(found)} has taken over {self._place}; stop this process."
+                    self._on_event(Notice(said))
+                    return
+                self._write()
+            except (AtlasError, OSError):
+                continue  # a passing fault of the store
+
+    def _write(self) -> None:
+        self._beats += 1
+        record = {"id": self._id, "process": _process(), "beats": self._beats}
+        urls.write_bytes(self._place, json.dumps(record).encode())
+
+    def _is_mine(self, found: str | None) -> bool:
+        return found is not None and self._id in found
+
+
+def _read(place: str) -> str | None:
+    return urls.read_bytes(place).decode(errors="replace") if urls.exists(place) else None
+
+
+def _process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _holder(record: str | None) -> str:
+    """Return who holds a claim, from its record."""
+    try:
+        return str(json.loads(record or "")["process"])
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _refusal(place: str, holder: str) -> UserInputError:
+    return UserInputError(
+        f"{holder} is at work on {place.removesuffix('/' + _FILE)}; wait until it ends or stop it, "
+        "or give another output."
+    )

@@ -1,0 +1,110 @@
+"""An AnnData whose X is stored by peaks (CSC), counted in ranges of its columns."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from atlasstore.inputs.anndata_input import anndata_group, describe_anndata
+from atlasstore.inputs.barcodes import selected_rows
+from atlasstore.inputs.counts import canonical_counts
+from atlasstore.inputs.hdf5 import readable
+from atlasstore.inputs.source import Cells, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from atlasstore.events import Subscriber
+    from atlasstore.inputs.source import Add
+    from atlasstore.inputs.spec import SourceSpec
+
+    Ints = npt.NDArray[np.int64]
+
+__all__ = ["ColumnPieces"]
+
+_ENTRIES_PER_PIECE = 1 << 27
+_BYTES_PER_ENTRY = 96
+"""Of one entry while it is read, checked and put in order, measured."""
+
+
+class ColumnPieces:
+    """Columns of X in ranges; a piece is [first, last) of the stored features."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
+        described = describe_anndata(spec.url)
+        assert described.obs is not None
+        self.peaks = described.peaks
+        self._n_cells = len(described.obs)
+        self._rows = selected_rows(described.obs.index, spec.barcodes, name=spec.name)
+        self._obs = described.obs if self._rows is None else described.obs.iloc[self._rows]
+        self._columns = described.columns
+
+    def plan(self, n_workers: int) -> list[Piece]:
+        """Return ranges of columns with about equally many entries."""
+        with anndata_group(self._spec.url, name=self._spec.name) as group:
+            indptr = self._indptr(group["X"])
+        n_pieces = max(n_workers, -(-int(indptr[-1]) // _ENTRIES_PER_PIECE))
+        wanted = np.linspace(0, indptr[-1], min(n_pieces, indptr.size - 1) + 1)[1:-1]
+        cuts = np.unique([0, *np.searchsorted(indptr, wanted), indptr.size - 1]).tolist()
+        return list(itertools.pairwise(cuts))
+
+    def count(
+        self, piece: Piece, add: Add, *, memory_bytes: int, on_event: Subscriber
+    ) -> dict[str, Any]:
+        """Add the counts of a range of columns."""
+        del on_event  # one piece is one step of progress
+        with anndata_group(self._spec.url, name=self._spec.name) as group:
+            x = group["X"]
+            indptr = self._indptr(x)
+            limit = max(1, memory_bytes // _BYTES_PER_ENTRY)
+            for first, last in _ranges(indptr, piece, limit):
+                self._add(x, indptr, (first, last), add)
+        return {}
+
+    def _indptr(self, x: Any) -> Ints:
+        with readable(self._spec.name, what="an X"):
+            return np.asarray(x["indptr"][:], dtype=np.int64)
+
+    def _add(self, x: Any, indptr: Ints, piece: Piece, add: Add) -> None:
+        first, last = piece
+        begin, end = int(indptr[first]), int(indptr[last])
+        with readable(self._spec.name, what=f"counts of peaks {first}-{last}"):
+            parts = (
+                x["data"][begin:end],
+                x["indices"][begin:end],
+                indptr[first : last + 1] - begin,
+            )
+            stored = csc_array(parts, shape=(self._n_cells, last - first))
+            kept, peaks = self._kept(first, last)
+            by_cell = (stored if kept is None else stored[:, kept]).tocsr()
+        counts = canonical_counts(by_cell, name=self._spec.name, first_cell=0, columns=peaks)
+        chosen = (counts if self._rows is None else counts[self._rows]).tocoo()
+        add(chosen.coords[0], peaks[chosen.coords[1]], chosen.data)
+
+    def _kept(self, first: int, last: int) -> tuple[Ints | None, Ints]:
+        """Return the columns from `first` on that are peaks, and which peaks they are."""
+        if self._columns is None:
+            return None, np.arange(first, last)
+        low, high = np.searchsorted(self._columns, [first, last])
+        return self._columns[low:high] - first, np.arange(low, high)
+
+    def cells(self, facts: Sequence[dict[str, Any]], notice: Callable[[str], None]) -> Cells:
+        """Return the cells of obs, those of the barcode list where one is given."""
+        del facts, notice
+        return Cells(self._obs)
+
+
+def _ranges(indptr: Ints, piece: Piece, limit: int) -> Iterator[Piece]:
+    """Cut a range of columns into ranges of at most `limit` entries, or of one column."""
+    first, stop = piece
+    while first < stop:
+        last = int(np.searchsorted(indptr, indptr[first] + limit, side="right")) - 1
+        last = min(stop, max(first + 1, last))
+        yield first, last
+        first = last

@@ -1,0 +1,114 @@
+"""How much memory there is: sizes as people write them, what the machine and its container leave.
+
+A job's bound is a number of bytes. Where nobody gives one it is a share of what is free now: of the
+machine, or of the control group (container, Slurm job, systemd unit) when that is less.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from atlasstore.errors import UserInputError
+
+__all__ = ["default_bytes", "free_bytes", "parse_size", "resident_bytes"]
+
+_SHARE = 0.5
+"""Of the free memory that a job takes by default; the rest is left to the page cache and others."""
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUP = Path("/proc/self/cgroup")
+
+
+def parse_size(text: str | int) -> int:
+    """Return the bytes that a size such as ``2GB``, ``800 MiB`` or a plain number means.
+
+    Raises
+    ------
+    UserInputError
+        When it is no size, or not positive.
+    """
+    found = _SIZE.fullmatch(str(text))
+    if found is not None:
+        number, unit, binary = found[1], found[2].lower(), found[3]
+        size = round(float(number) * (_BINARY[unit] if binary and unit else _UNITS[unit]))
+        if size > 0:
+            return size
+    raise UserInputError(f"{text} is no size in memory; write for example 2GB or 800MB.")
+
+
+def default_bytes() -> int:
+    """Return the bound of a job that was given none: half of what is free, in bytes."""
+    return int(free_bytes() * _SHARE)
+
+
+def free_bytes() -> int:
+    """Return the bytes that the machine and this process's control group still have."""
+    return max(0, min(int(psutil.virtual_memory().available), *_group_rooms()))
+
+
+def resident_bytes() -> int:
+    """Return what this process holds in memory now, in bytes.
+
+    What was freed but is still with the C allocator is given back first, where it can be (glibc).
+    """
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return int(psutil.Process().memory_info().rss)
+
+
+def _group_rooms() -> list[int]:
+    """Return what each limited control group above this process leaves; a huge number for none."""
+    rooms = [1 << 62]
+    for folder in _group_folders():
+        for limit, used in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            most, held = _number(folder / limit), _number(folder / used)
+            if most is not None and held is not None:
+                rooms.append(most - held + _reclaimable(folder))
+    return rooms
+
+
+def _group_folders() -> list[Path]:
+    """Return the folders of this process's groups and those above them, versions 1 and 2."""
+    try:
+        lines = _OWN_GROUP.read_text().splitlines()
+    except OSError:
+        return []
+    folders = []
+    for line in lines:
+        _, controllers, path = line.split(":", maxsplit=2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = _GROUPS / "memory" if controllers else _GROUPS
+        own = root / path.lstrip("/")
+        folders += [own, *(p for p in own.parents if p == root or root in p.parents)]
+    return folders
+
+
+def _reclaimable(folder: Path) -> int:
+    """Return the page cache that the kernel gives back on demand but counts as used."""
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    stats = dict(line.split() for line in lines if line.count(" ") == 1)
+    return int(stats.get("inactive_file", stats.get("total_inactive_file", 0)))
+
+
+def _number(file: Path) -> int | None:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None

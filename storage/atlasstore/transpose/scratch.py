@@ -1,0 +1,93 @@
+"""Pieces of open peaks on their way from the inputs to the blocks.
+
+A piece is one file: a run of cells, each cell's number of open peaks and then their columns, as
+little-endian uint32 in one Blosc frame (lz4), 1.5 bytes a positive, with a checksum behind it.
+Pieces are read by the job that wrote them and deleted with it; they are no store.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numcodecs.blosc import Blosc
+
+from atlasstore import urls
+from atlasstore.errors import CorruptStoreError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["OpenPeaks", "Piece", "read_numbers", "read_piece", "write_numbers", "write_piece"]
+
+_CODEC = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
+_CHECKSUM_BYTES = 4
+
+
+class OpenPeaks(NamedTuple):
+    """The open peaks of a run of cells, cell by cell."""
+
+    n_open: NDArray[np.uint32]
+    """Each cell's number of open peaks."""
+    peaks: NDArray[np.uint32]
+    """Their columns, one cell after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Where one piece lies and what it holds."""
+
+    name: str
+    """Below the scratch folder."""
+    n_cells: int
+    n_positives: int
+
+
+def write_piece(scratch: str, name: str, opened: OpenPeaks) -> None:
+    """Write one piece."""
+    write_numbers(scratch, name, np.concatenate(opened))
+
+
+def read_piece(scratch: str, piece: Piece) -> OpenPeaks:
+    """Return one piece.
+
+    Raises
+    ------
+    CorruptStoreError
+        When its bytes are not what was written.
+    """
+    numbers = read_numbers(scratch, piece.name)
+    if len(numbers) != piece.n_cells + piece.n_positives:
+        raise _damaged(scratch, piece.name)
+    return OpenPeaks(numbers[: piece.n_cells], numbers[piece.n_cells :])
+
+
+def write_numbers(scratch: str, name: str, numbers: NDArray[np.uint32]) -> None:
+    """Write a run of uint32 numbers as one file."""
+    frame: bytes = _CODEC.encode(np.ascontiguousarray(numbers, dtype="<u4"))
+    checksum = zlib.crc32(frame).to_bytes(_CHECKSUM_BYTES, "little")
+    urls.write_bytes(urls.join(scratch, name), frame + checksum)
+
+
+def read_numbers(scratch: str, name: str) -> NDArray[np.uint32]:
+    """Return what `write_numbers` wrote.
+
+    Raises
+    ------
+    CorruptStoreError
+        When the bytes are not what was written.
+    """
+    content = urls.read_bytes(urls.join(scratch, name))
+    frame, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
+    if zlib.crc32(frame).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
+        raise _damaged(scratch, name)
+    return np.frombuffer(_CODEC.decode(frame), "<u4")
+
+
+def _damaged(scratch: str, name: str) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"{urls.join(scratch, name)} is not what was written; delete the folder "
+        f"{scratch.rpartition('/')[0]} and run the job again."
+    )

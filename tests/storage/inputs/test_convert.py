@@ -1,0 +1,232 @@
+"""Copies of inputs that are not stored by cells: equal, restartable, made by any workers."""
+
+from __future__ import annotations
+
+import gzip
+import multiprocessing
+import tracemalloc
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from Bio import bgzf
+
+from atlasstore import urls
+from atlasstore.errors import CountsError
+from atlasstore.events import Progress
+from atlasstore.inputs import convert as convert_module
+from atlasstore.inputs import csc, fragments, text_pieces
+from atlasstore.inputs.convert import Conversion, Copy, convert
+from atlasstore.inputs.fragments import FragmentPieces
+from atlasstore.inputs.spec import SourceSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+MEMORY = 1 << 16
+
+
+def conversion(sample, kind: str, *, listed: bool = True) -> Conversion:
+    barcodes = str(sample.text("list.txt", "\n".join(sample.barcodes))) if listed else None
+    url, bed = {
+        "fragments": lambda: (bgzip(sample.fragments()), str(sample.bed())),
+        "h5ad": lambda: (sample.h5ad("csc"), None),
+        "zarr": lambda: (sample.zarr("csc", 3), None),
+        "10x-folder": lambda: (sample.tenx_folder(genes=2), None),
+    }[kind]()
+    return Conversion(
+        SourceSpec(str(url), str(url), kind, bed, barcodes), str(sample.folder / "copy")
+    )
+
+
+def bgzip(path: Path) -> Path:
+    """Write again as bgzip, in blocks of a few lines."""
+    text = gzip.decompress(path.read_bytes())
+    with bgzf.BgzfWriter(str(path), "wb") as file:
+        for start in range(0, len(text), 300):
+            file.write(text[start : start + 300])
+            file.flush()
+    return path
+
+
+@pytest.fixture
+def many_pieces(monkeypatch) -> None:
+    monkeypatch.setattr(text_pieces, "_MIN_PIECE_BYTES", 200)
+
+
+def counts(copy: Any) -> np.ndarray:
+    assert isinstance(copy, Copy), copy
+    opened = copy.spec.open()
+    found = opened.read_cells(0, opened.n_cells).toarray()
+    opened.close()
+    return found
+
+
+def pickled(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
+    """Map as another process would: everything travels."""
+    for item in items:
+        there, sent = travelled((function, item))
+        yield travelled(there(sent))
+
+
+def travelled(what: Any) -> Any:
+    return ForkingPickler.loads(ForkingPickler.dumps(what))
+
+
+@pytest.mark.parametrize("kind", ["fragments", "h5ad", "zarr", "10x-folder"])
+@pytest.mark.parametrize("run", [None, pickled])
+@pytest.mark.usefixtures("many_pieces")
+def test_copies_hold_the_counts_whoever_makes_them(sample, kind, run) -> None:
+    what = conversion(sample, kind)
+    (copy,) = convert([what], memory_bytes=MEMORY, run=run, n_workers=3)
+    np.testing.assert_array_equal(counts(copy), sample.counts)
+    assert list(copy.obs.index) == sample.barcodes
+    assert copy.spec.name == what.spec.url
+    assert urls.list_names(what.folder) == ["copy.json", "counts.zarr"]
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 5])
+@pytest.mark.usefixtures("many_pieces")
+def test_cells_come_by_first_appearance_however_the_file_is_cut(sample, n_workers, rng) -> None:
+    lines = [
+        f"{chrom}\t{end - 1}\t{end}\t{barcode}\t1\n"
+        for row, barcode in zip(sample.counts, sample.barcodes, strict=True)
+        for (chrom, _, end), count in zip(sample.coordinates, row, strict=True)
+        for _ in range(count)
+    ]
+    rng.shuffle(lines)
+    path = sample.text("shuffled.tsv", "".join(lines))
+    order = list(dict.fromkeys(line.split("\t")[3] for line in lines))
+    spec = SourceSpec(str(path), str(path), "fragments", str(sample.bed()))
+    (copy,) = convert(
+        [Conversion(spec, str(sample.folder / "copy"))], memory_bytes=MEMORY, n_workers=n_workers
+    )
+    assert list(copy.obs.index) == order
+    rows = [sample.barcodes.index(barcode) for barcode in order]
+    np.testing.assert_array_equal(counts(copy), sample.counts[rows])
+    np.testing.assert_array_equal(copy.obs["n_fragments"], sample.counts[rows].sum(1))
+
+
+class Killed(BaseException):
+    """As a killed process: nothing catches it."""
+
+
+def files(folder: str) -> dict[str, bytes]:
+    fs, root = urls.filesystem(folder)
+    return {name.removeprefix(root): fs.cat_file(name) for name in sorted(fs.find(root))}
+
+
+@pytest.mark.usefixtures("many_pieces")
+def test_killed_anywhere_and_started_again_it_makes_the_same_copy(sample, monkeypatch) -> None:
+    """Killed at the 1st, 2nd, ... file it marks, until it is through."""
+    what = conversion(sample, "fragments")
+    whole = Conversion(what.spec, str(sample.folder / "undisturbed"))
+    convert([whole], memory_bytes=MEMORY, n_workers=2)
+    counted: list[object] = []
+    count, write = FragmentPieces.count, urls.write_bytes
+    monkeypatch.setattr(
+        FragmentPieces,
+        "count",
+        lambda self, piece, *a, **k: (counted.append(piece), count(self, piece, *a, **k))[1],
+    )
+
+    def killed_after(url: str, content: bytes) -> None:
+        write(url, content)
+        raise Killed
+
+    monkeypatch.setattr(convert_module.urls, "write_bytes", killed_after)
+    kills, made = 0, []
+    while not made:
+        try:
+            made = convert([what], memory_bytes=MEMORY, n_workers=2)
+        except Killed:
+            kills += 1
+    assert kills == len(counted) + 1 > 4  # one more for the copy's own mark
+    assert len(set(counted)) == len(counted)  # nothing was counted twice
+    assert files(what.folder) == files(whole.folder)
+    np.testing.assert_array_equal(counts(made[0]), sample.counts)
+
+
+@pytest.mark.usefixtures("many_pieces")
+def test_started_again_with_other_workers_it_is_cut_anew(sample, monkeypatch) -> None:
+    what = conversion(sample, "fragments")
+    done = 0
+
+    def two_only(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
+        nonlocal done
+        for item in items:
+            if done == 2:
+                raise Killed
+            done += 1
+            yield function(item)
+
+    with pytest.raises(Killed):
+        convert([what], memory_bytes=MEMORY, run=two_only, n_workers=2)
+    (copy,) = convert([what], memory_bytes=MEMORY, n_workers=5)
+    np.testing.assert_array_equal(counts(copy), sample.counts)
+
+
+@pytest.mark.parametrize("entries", [7, 40])
+def test_columns_in_small_ranges_give_the_same(sample, monkeypatch, entries) -> None:
+    monkeypatch.setattr(csc, "_ENTRIES_PER_PIECE", 2 * entries)
+    memory = 2 * csc._BYTES_PER_ENTRY * entries
+    (copy,) = convert([conversion(sample, "h5ad", listed=False)], memory_bytes=memory)
+    np.testing.assert_array_equal(counts(copy), sample.counts)
+
+
+def test_a_bad_input_is_returned_and_the_others_are_made(sample) -> None:
+    good = conversion(sample, "10x-folder")
+    bad = sample.text("bad.tsv", "chr1_alt\t5\t2\tA\n")
+    spec = SourceSpec(str(bad), str(bad), "fragments", str(sample.bed()))
+    events: list[object] = []
+    made = convert(
+        [Conversion(spec, str(sample.folder / "bad")), good],
+        memory_bytes=MEMORY,
+        run=map,
+        on_event=events.append,
+    )
+    assert isinstance(made[0], CountsError)
+    assert "bad.tsv line 1 is" in str(made[0])
+    np.testing.assert_array_equal(counts(made[1]), sample.counts)
+    assert events == [Progress("counting inputs", n, 2, "pieces") for n in (1, 2)]
+
+
+def test_processes_make_copies(sample) -> None:
+    what = conversion(sample, "10x-folder")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        (copy,) = convert([what], memory_bytes=MEMORY, run=pool.map, n_workers=2)
+    np.testing.assert_array_equal(counts(copy), sample.counts)
+
+
+def peak_of_conversion(folder: Path, n_fragments: int, memory_bytes: int) -> int:
+    """Return the most bytes that converting this many fragments took."""
+    folder.mkdir()
+    rng = np.random.default_rng(n_fragments)
+    start = rng.integers(0, 2_000_000, n_fragments)
+    table = pd.DataFrame({"chrom": "chr1", "start": start, "end": start + 100})
+    table["barcode"] = np.array([f"C{i}" for i in range(500)])[rng.integers(0, 500, n_fragments)]
+    table.to_csv(folder / "f.tsv", sep="\t", header=False, index=False)
+    bed = "".join(f"chr1\t{at}\t{at + 500}\n" for at in range(0, 2_000_000, 1000))
+    (folder / "peaks.bed").write_text(bed)
+    url = str(folder / "f.tsv")
+    spec = SourceSpec(url, url, "fragments", str(folder / "peaks.bed"))
+    tracemalloc.start()
+    try:
+        (copy,) = convert([Conversion(spec, str(folder / "copy"))], memory_bytes=memory_bytes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert copy.obs["n_fragments"].sum() == n_fragments
+    return peak
+
+
+def test_memory_stays_within_the_bound(tmp_path, monkeypatch) -> None:
+    """The fragments alone would take 12 MB as columns."""
+    monkeypatch.setattr(fragments, "_MIN_ROWS", 1000)
+    bound = 4 << 20
+    assert peak_of_conversion(tmp_path / "f", 300_000, bound) < 2 * bound

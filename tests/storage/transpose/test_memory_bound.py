@@ -1,0 +1,87 @@
+"""The bound on memory is kept: the peak of a process of its own, measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from small_atlas import make_peaks, random_chromosomes, write_fasta
+
+N_PEAKS, OPEN = 4_000, 400
+BOUND_MB = 520
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from atlasstore.preprocess import preprocess
+counts, genome, out, memory = sys.argv[1:]
+report = preprocess(counts, genome=genome, out=out, memory=memory, window_bp=192)
+status = Path("/proc/self/status").read_text().splitlines()
+peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+print(json.dumps({"peak": peak * 1024, "work": report.as_json()["work"]}))
+"""
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc"
+)
+
+
+def write_counts(path, n_cells, rng):
+    """Cells with the same number of open peaks, written without a dense matrix."""
+    offsets = rng.integers(0, N_PEAKS // OPEN, (n_cells, OPEN), dtype=np.int32)
+    columns = np.arange(OPEN, dtype=np.int32) * (N_PEAKS // OPEN) + offsets
+    x = sparse.csr_matrix(
+        (np.ones(columns.size, np.float32), columns.ravel(), np.arange(n_cells + 1) * OPEN),
+        shape=(n_cells, N_PEAKS),
+    )
+    cells = pd.DataFrame(index=[f"c{i}" for i in range(n_cells)])
+    anndata.AnnData(x, obs=cells, var=make_peaks(N_PEAKS)).write_h5ad(path)
+    return path
+
+
+def run(counts, genome, out, memory):
+    made = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, (counts, genome, out)), memory],
+        env=os.environ | {"XDG_CACHE_HOME": str(out.parent / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return made.returncode, made.stdout, made.stderr
+
+
+def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng):
+    length = 500 * N_PEAKS // 2 + 10_000
+    genome = write_fasta(
+        tmp_path / "g.fa", random_chromosomes(rng, {"chrI": length, "chrII": length})
+    )
+    peaks = []
+    for n_cells in (20_000, 60_000):  # 8 and 24 million positives, 64 and 192 MB as CSR
+        counts = write_counts(tmp_path / f"{n_cells}.h5ad", n_cells, rng)
+        code, out, errors = run(counts, genome, tmp_path / f"{n_cells}.zarr", f"{BOUND_MB}MB")
+        assert code == 0, errors
+        found = json.loads(out)
+        assert found["peak"] < BOUND_MB * 10**6
+        assert found["peak"] < found["work"]["peak_memory_bytes"] <= BOUND_MB * 10**6
+        peaks.append(found["peak"])
+    assert peaks[1] - peaks[0] < 80e6
+
+
+def test_too_little_memory_is_one_sentence_and_leaves_nothing(tmp_path, rng):
+    genome = write_fasta(
+        tmp_path / "g.fa", random_chromosomes(rng, {"chrI": 10**6, "chrII": 10**6})
+    )
+    counts = write_counts(tmp_path / "c.h5ad", 20, rng)
+    code, _, errors = run(counts, genome, tmp_path / "a.zarr", "50MB")
+    assert code == 1
+    assert "TooLittleMemoryError: 50 MB of memory are too few for" in errors
+    assert not (tmp_path / "a.zarr.partial").exists()

@@ -1,0 +1,111 @@
+"""Pieces to blocks against the dense transposition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atlasstore import _atlas_writer, urls
+from atlasstore.blocks import plan_parts
+from atlasstore.errors import CorruptStoreError
+from atlasstore.transpose.labels import plan_blocks, write_block
+from atlasstore.transpose.reading import Span, read_span, span_depth, span_totals
+from atlasstore.transpose.scratch import OpenPeaks, Piece, read_piece, write_piece
+from small_atlas import MemorySource, make_peaks
+
+
+class Opener:
+    """An input whose counts are a matrix in memory."""
+
+    def __init__(self, counts):
+        self.counts = counts
+
+    def open(self):
+        return MemorySource(self.counts, make_peaks(self.counts.shape[1]))
+
+
+def read_all(counts, scratch, *, span_cells, size, least=1):
+    spans = [
+        Span(0, Opener(counts), start, min(start + span_cells, len(counts)))
+        for start in range(0, len(counts), span_cells)
+    ]
+    options = {"n_peaks": counts.shape[1], "least": least, "positives_per_read": size}
+    receipts = [read_span(span, scratch=scratch, **options) for span in spans]
+    return [(r["unit"], [Piece(**piece) for piece in r["pieces"]]) for r in receipts]
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    return str(tmp_path / "scratch")
+
+
+@settings(max_examples=15, deadline=None)  # the first call may compile
+@given(
+    seed=st.integers(0, 10**6),
+    n_cells=st.integers(1, 40),
+    n_peaks=st.integers(1, 12),
+    span_cells=st.integers(1, 40),
+    size=st.integers(1, 100),
+    block_cells=st.integers(1, 40),
+    per_range=st.integers(1, 60),
+    shard=st.integers(1, 4),
+)
+def test_equals_the_dense_transposition(
+    tmp_path_factory, seed, n_cells, n_peaks, span_cells, size, block_cells, per_range, shard
+):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(0.5, (n_cells, n_peaks))
+    cells, peaks = rng.random(n_cells) < 0.8, rng.random(n_peaks) < 0.8
+    cells[rng.integers(n_cells)] = peaks[rng.integers(n_peaks)] = True
+    folder = tmp_path_factory.mktemp("t")
+    scratch, store = str(folder / "scratch"), str(folder / "store")
+    read = read_all(counts, scratch, span_cells=span_cells, size=size)
+    pieces = [piece for _, of_span in read for piece in of_span]
+    rows = np.full(n_peaks, -1, np.int32)
+    rows[peaks] = rng.permutation(int(peaks.sum()))  # any order of the peaks
+    parts = plan_parts([0, int(cells.sum())], min(block_cells, int(cells.sum())))
+    urls.create_group(store)
+    wanted = np.zeros((int(cells.sum()), int(peaks.sum())), bool)
+    wanted[:, rows[peaks]] = counts[cells][:, peaks] > 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_atlas_writer, "_CHUNK_BYTES", 2)
+        patch.setattr(_atlas_writer, "INDEX_SHARD_BYTES", 2 * shard)
+        for task in plan_blocks(parts, pieces, kept=cells, rows=rows):
+            place = {"store": store, "scratch": scratch, "positives_per_range": per_range}
+            receipt = write_block(task, **place)
+            group = urls.open_group(store)
+            edges = group[f"labels/{task.part.index}/indptr"][:]
+            found = group[f"labels/{task.part.index}/indices"][:]
+            of_part = wanted[task.part.start : task.part.stop]
+            np.testing.assert_array_equal(np.diff(edges), of_part.sum(0))
+            np.testing.assert_array_equal(found, np.nonzero(of_part.T)[1])
+            assert receipt["n_positives"] == of_part.sum()
+
+
+def test_totals_and_depths(scratch, rng):
+    counts = rng.poisson(0.7, (23, 9))
+    opened, kept = counts > 0, rng.random(9) < 0.5
+    read = read_all(counts, scratch, span_cells=10, size=13, least=4)
+    totals = [span_totals(unit, pieces, scratch=scratch) for unit, pieces in read]
+    depth = [span_depth(pieces, scratch=scratch, kept=kept) for _, pieces in read]
+    np.testing.assert_array_equal(np.concatenate([t[0] for t in totals]), opened.sum(1))
+    enough = opened.sum(1) >= 4
+    np.testing.assert_array_equal(sum(t[1] for t in totals), opened[enough].sum(0))
+    np.testing.assert_array_equal(np.concatenate(depth), opened[:, kept].sum(1))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "other"])
+def test_a_damaged_piece_is_an_error(scratch, damage, tmp_path):
+    opened = OpenPeaks(np.array([2, 1], np.uint32), np.array([4, 9, 0], np.uint32))
+    write_piece(scratch, "span-0-0/0", opened)
+    piece = Piece("span-0-0/0", 2, 3 if damage != "other" else 4)
+    file = tmp_path / "scratch/span-0-0/0"
+    content = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(content[:5] + bytes([content[5] ^ 1]) + content[6:])
+    elif damage == "cut":
+        file.write_bytes(content[:-3])
+    with pytest.raises(CorruptStoreError, match="not what was written; delete the folder"):
+        read_piece(scratch, piece)
