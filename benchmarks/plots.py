@@ -12,11 +12,13 @@ import harness
 import matplotlib as mpl
 import pandas as pd
 
-mpl.use("Agg")
+mpl.use("Agg")  # before pyplot: no window
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullLocator
 
 FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures"
-COLOURS = ("#1b6ca8", "#63a4d4", "#d1495b", "#8d96a3", "#3a7d44", "#edae49")
+COLOURS = {"atlasbasset": "#1b6ca8", "atlasbasset, 2 workers": "#7fb3d9", "fast": "#1b6ca8"}
+OTHERS = ("#d1495b", "#8d96a3", "#3a7d44", "#edae49")
 
 
 def results(name: str) -> pd.DataFrame:
@@ -27,13 +29,19 @@ def results(name: str) -> pd.DataFrame:
 
 def lines(axis: plt.Axes, table: pd.DataFrame) -> None:
     """Draw one line a provider, with the 20th and 80th percentile."""
-    for colour, (provider, rows) in zip(
-        COLOURS, table.groupby("provider", sort=False), strict=False
-    ):
+    others = iter(OTHERS)
+    for provider, rows in sorted(table.groupby("provider"), key=lambda found: found[0]):
+        colour = COLOURS.get(str(provider)) or next(others)
         ordered = rows.sort_values("x")
         axis.plot(ordered["x"], ordered["p50"], "o-", color=colour, label=provider, markersize=4)
         axis.fill_between(ordered["x"], ordered["p20"], ordered["p80"], color=colour, alpha=0.2)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def plain_ticks(axis: plt.Axes, ticks: list[float]) -> None:
+    """Label a logarithmic axis with plain numbers."""
+    axis.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def step_scaling() -> None:
@@ -48,7 +56,10 @@ def step_scaling() -> None:
     ):
         lines(axis, table[table["metric"] == metric])
         axis.set(xscale="log", yscale="log", xlabel="cells", ylabel=label)
-    axes[0].legend(frameon=False, fontsize=8)
+    plain_ticks(axes[0], [20, 50, 100, 200, 400])
+    plain_ticks(axes[1], [1, 2, 3, 4, 5])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     save(figure, "step_scaling")
 
 
@@ -69,7 +80,7 @@ def recipes() -> None:
     for row, atlas in zip(axes, atlases, strict=True):
         for axis, (metric, label) in zip(row, shown.items(), strict=True):
             chosen = table[(table["atlas"] == atlas) & (table["metric"] == metric)]
-            chosen = chosen.sort_values("p80").drop_duplicates(["provider", "x"], keep="last")
+            chosen = chosen.drop_duplicates(["provider", "x"], keep="last")
             lines(axis, chosen)
             axis.set(xlabel="epochs", ylabel=label, title=atlas)
     axes[0, 0].legend(frameon=False, fontsize=8)

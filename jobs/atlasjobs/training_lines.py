@@ -41,9 +41,11 @@ class TrainingLines:
         self.epochs, self._n_cells = event.epochs, event.n_cells
         workers = "1 worker" if event.workers == 1 else f"{event.workers} workers"
         going_on = f", going on after epoch {event.epochs_done}" if event.epochs_done else ""
+        met = event.cells_per_step
+        sampled = "" if met is None else f" (about {count(met)} a step)"
         return (
-            f"{count(event.n_peaks)} training peaks x {count(event.n_cells)} cells, {workers}, "
-            f"{event.compute} on {event.device}, at most {event.epochs} epochs{going_on}"
+            f"{count(event.n_peaks)} training peaks x {count(event.n_cells)} cells{sampled}, "
+            f"{workers}, {event.compute} on {event.device}, at most {event.epochs} epochs{going_on}"
         )
 
     def epoch(self, record: Mapping[str, Any]) -> str:

@@ -145,6 +145,4 @@ def _settings(recipe: str, params: "Mapping[str, Any]") -> "TrainConfig":
 
     names = [field.name for field in fields(TrainConfig)]
     given = {name: params[name] for name in names if params.get(name) is not None}
-    if "init_from" in given:
-        given.setdefault("cell_start", "solve")  # cells that fit the trunk from the first step
     return TrainConfig.recipe(recipe, **given)

@@ -185,9 +185,9 @@ def _preprocess_command(where: DemoFolder, s: DemoSettings) -> str:
 
 def _train_command(where: DemoFolder, s: DemoSettings) -> str:
     return (
-        f"train {where.atlas} --out {where.model} --epochs {s.epochs} --batch-size {s.batch_size} "
-        f"--learning-rate {s.learning_rate} --n-auroc-peaks {s.n_auroc_peaks} "
-        f"--compute {s.compute} --seed {s.seed}"
+        f"train {where.atlas} --out {where.model} --recipe paper --epochs {s.epochs} "
+        f"--batch-size {s.batch_size} --learning-rate {s.learning_rate} "
+        f"--n-auroc-peaks {s.n_auroc_peaks} --compute {s.compute} --seed {s.seed}"
     )
 
 

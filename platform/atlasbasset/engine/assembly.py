@@ -14,9 +14,12 @@ from atlasbasset.core.inference import compute_dtype_for
 from atlasbasset.core.step import Learner
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import trunk_from
+from atlasstore.errors import UserInputError
 from atlasstore.model_store import ModelStore
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from atlasbasset.engine.config import TrainConfig
     from atlasbasset.engine.data import WorkerData
 
@@ -40,7 +43,7 @@ def new_learner(
     n_cells
         N over all workers.
     """
-    trunk = _trunk(config).to(device)
+    trunk = _trunk(config, store).to(device)
     cells = _cells(config, data, store).to(device)
     own_eps = _ADAM_EPS / n_cells if config.per_cell_eps else _ADAM_EPS
     betas = config.beta1, config.beta2
@@ -71,11 +74,22 @@ def new_average(learner: Learner, config: TrainConfig) -> AveragedModel | None:
     return AveragedModel(learner.trunk, multi_avg_fn=rule, use_buffers=True)
 
 
-def _trunk(config: TrainConfig) -> Trunk:
+def _trunk(config: TrainConfig, store: ModelStore) -> Trunk:
     trunk = Trunk.initialised(config.trunk, seed=config.seed)
-    if config.init_from is not None:
-        trunk.load_state_dict(trunk_from(ModelStore.open(config.init_from).newest()))
+    if config.init_from is not None and store.latest_name() is None:  # else a checkpoint has it
+        trunk.load_state_dict(_start_trunk(config.init_from, store))
     return trunk
+
+
+def _start_trunk(url: str, store: ModelStore) -> dict[str, Tensor]:
+    """Return the trunk that `store` was begun to start with: the same weights on every worker."""
+    checkpoint, begun = ModelStore.open(url).newest(), store.config.get("start")
+    if begun is not None and checkpoint.checksums["trunk.safetensors"] != begun["sha256"]:
+        raise UserInputError(
+            f"{url} was trained on since {store.url} was begun with its trunk; delete {store.url} "
+            "and start again."
+        )
+    return trunk_from(checkpoint)
 
 
 def _cells(config: TrainConfig, data: WorkerData, store: ModelStore) -> CellLayer:

@@ -144,6 +144,8 @@ class TrainConfig:
     def recipe(cls, name: str, **changes: Any) -> TrainConfig:
         """Return a named recipe with some settings changed.
 
+        With `init_from` cells begin solved on that trunk, unless `cell_start` says otherwise.
+
         Raises
         ------
         UserInputError
@@ -151,7 +153,8 @@ class TrainConfig:
         """
         if name not in RECIPES:
             raise UserInputError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}.")
-        return cls(**{**RECIPES[name], **changes})
+        solved = {"cell_start": "solve"} if changes.get("init_from") is not None else {}
+        return cls(**{**RECIPES[name], **solved, **changes})
 
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

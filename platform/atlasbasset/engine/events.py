@@ -27,6 +27,8 @@ class TrainingStart:
     """Epochs that an earlier run finished."""
     epochs: int
     """Epochs at most."""
+    cells_per_step: int | None = None
+    """Cells that a step meets, about; None for all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import torch
 
 from atlasbasset.core.step import StepPace
 from atlasbasset.engine.assembly import new_average, new_learner
+from atlasbasset.engine.batch_means import clear_batches
 from atlasbasset.engine.cell_sampling import CellSampling
 from atlasbasset.engine.checkpoints import Saver, load_average, load_learner
 from atlasbasset.engine.data import WorkerData
@@ -130,11 +131,18 @@ class _Worker:
                 device=str(self.runtime.device),
                 epochs_done=self.state.epoch,
                 epochs=self.config.epochs,
+                cells_per_step=self._cells_per_step(),
             )
         )
 
+    def _cells_per_step(self) -> int | None:
+        one_in = self.sampling.one_in
+        return None if one_in == 1 else self.atlas.n_cells // one_in
+
     def _begin(self) -> None:
         """Give the cell layer the start that is asked for; random it is already."""
+        if self.config.cell_start != "random":
+            clear_batches(self.learner.cells)
         if self.config.cell_start == "svd":
             start_from_svd(
                 self.learner.cells,

@@ -1,8 +1,8 @@
 """The exact cell layer inside training: every cell solved on the training peaks' embeddings.
 
 Each worker solves the cells it holds (`atlasbasset.core.newton`); only the peaks' embeddings are
-shared. With batch correction the batch tables stay: what is solved for is the sum of a cell's row
-and its batch's, held by its penalty to the latter.
+shared. With batch correction what is solved for is the sum of a cell's row and its batch's, held by
+its penalty to the latter; then each batch is given its cells' mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from atlasbasset.core.newton import solve_cells
+from atlasbasset.engine.batch_means import centre_batches
 from atlasbasset.engine.embedding import embed_shared
 from atlasstore.blocks import runs
 
@@ -62,6 +63,7 @@ def solve_layer(
     for start, stop in runs(data.n_cells, _SOLVE_CELLS):
         cells = slice(start, stop)
         totals += _solve_rows(learner.cells, cells, h, torch.from_numpy(sums[cells]), l2)
+    centre_batches(learner.cells, runtime)
     objective, n_converged = runtime.sum_(totals.to(runtime.device)).tolist()
     return Solved(objective / (len(peaks) * learner.n_cells_total), int(n_converged))
 

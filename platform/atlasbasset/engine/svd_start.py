@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from atlasbasset.engine.batch_means import centre_batches
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -81,6 +83,7 @@ def start_from_svd(
     share = torch.from_numpy((n_open + 0.5) / (len(peaks) + 1))
     with torch.no_grad():
         cells.intercept.copy_(share.logit())
+    centre_batches(cells, runtime)
 
 
 def _scale(n_open: NDArray[np.float64], n_peaks: int) -> _Scale:
