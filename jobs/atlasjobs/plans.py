@@ -72,6 +72,7 @@ def training_plan(
     config: TrainConfig,
     *,
     workers: int,
+    min_workers: int | None = None,
     memory: str | None = None,
     launcher: Launcher = "auto",
     gpus_per_worker: float = 0,
@@ -84,17 +85,24 @@ def training_plan(
 
     opened = Atlas.open(atlas)
     config = check_training(
-        opened, out=out, config=config, workers=workers, launcher=launcher, memory=memory
+        opened,
+        out=out,
+        config=config,
+        workers=workers,
+        min_workers=min_workers,
+        launcher=launcher,
+        memory=memory,
     )
     limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
     standing, begun = _standing(out)
-    planned = plan_training(opened, config, workers=workers, limit=limit, begun=begun)
+    least = min_workers or workers
+    planned = plan_training(opened, config, workers=least, limit=limit, begun=begun)
     run = _run_values(opened, config, planned)
     rows = [
         ("training peaks", count(run["n_train_peaks"])),
         ("cells", f"{count(run['n_cells'])} in {count(run['n_blocks'])} blocks"),
         ("parameters", count(run["n_parameters"])),
-        ("workers", f"{workers}, each with whole blocks"),
+        ("workers", f"{workers}, each with whole blocks; memory is for {least}"),
         (
             "steps",
             f"{count(run['steps_per_epoch'])} per epoch, {count(config.epochs)} epochs at most",
@@ -123,10 +131,10 @@ def _run_values(atlas: Atlas, config: TrainConfig, planned: MemoryPlan) -> dict[
 
 def _standing(out: str) -> tuple[str, bool]:
     """Say where a model stands, and whether its run is under way."""
-    from atlasstore import urls
+    from atlasbasset.verbs.training_setup import has_begun
     from atlasstore.model_store import ModelStore
 
-    if not urls.exists(out):
+    if not has_begun(out):
         return f"{out}, new", False
     checkpoint = ModelStore.open(out).latest()
     done = 0 if checkpoint is None else len(checkpoint.state["history"])

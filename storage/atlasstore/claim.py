@@ -74,7 +74,12 @@ def _lock(place: str) -> int | None:
     import fcntl
 
     # not inherited by child processes, which would otherwise hold the lock as well
-    file = os.open(urls.local_path(place), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        file = os.open(urls.local_path(place), os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError as error:
+        raise UserInputError(
+            f"{place} cannot be written: no permission; choose a model of yours, or another --out."
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(file, 0)

@@ -115,6 +115,7 @@ def train(
             out,
             settings,
             workers=workers,
+            min_workers=min_workers,
             memory=memory,
             launcher=launcher,
             gpus_per_worker=gpus_per_worker,

@@ -35,7 +35,7 @@ def start_attempts() -> Any:
     """Return the handle of a new Ray actor of `Attempts`."""
     import ray
 
-    return ray.remote(Attempts).options(num_cpus=0, max_restarts=-1).remote()
+    return ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
 
 
 def check_attempt(attempts: Any, index: int, unit: Mapping[str, int]) -> None:

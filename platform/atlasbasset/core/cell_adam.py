@@ -80,7 +80,7 @@ class CellAdam:
                 views[3].append(moments.exp_avg_sq[rows])
         if not views[0]:
             return
-        before = torch.tensor(float(visits - 1), device=views[0][0].device)
+        before = torch.full((), float(visits - 1), device=views[0][0].device)
         adam(
             *views,
             [],

@@ -173,7 +173,8 @@ def _without_lead(
 
 
 def _scalar(value: float, like: Tensor) -> Tensor:
-    return torch.tensor([value], dtype=torch.float64, device=like.device)
+    # filled there: a tensor made on the host would have to be waited for
+    return torch.full((1,), value, dtype=torch.float64, device=like.device)
 
 
 def _reduced(tensor: Tensor, reduce: Reduce | None) -> Tensor:

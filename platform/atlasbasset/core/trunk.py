@@ -193,7 +193,7 @@ class Bottleneck(nn.Module):
         if not norm.training:
             scale, shift = norm.affine()
             return y_BE * scale + shift
-        total = torch.cat([y_BE.sum(0), y_BE.new_tensor([y_BE.shape[0]])])
+        total = torch.cat([y_BE.sum(0), y_BE.new_full((1,), y_BE.shape[0])])
         total = _summed(total, reduce)
         mean = total[:-1] / total[-1]
         centred = y_BE - mean

@@ -1,9 +1,10 @@
 """Batch correction where cells are placed all at once: by the SVD's start, or by a solve.
 
-What is placed is the sum of a cell's own row and its batch's. Of all ways to divide it, the one
-with the smallest squares of the cells' own rows, which is what `l2_cells` asks for, gives each
-batch the mean of its cells. Gradients alone would take many epochs to move it there, and random
-batch rows would disturb a trunk that begins with cells that fit.
+What is placed is the sum of a cell's own row w and its batch's v. Of all ways to divide it, the one
+with the least penalty, ``sum |w|^2 + pull |v|^2``, moves ``(sum of w - pull v) / (cells + pull)``
+from a batch's cells to the batch: their mean where batch rows have no penalty. Gradients alone
+would take many epochs to move it there, and random batch rows would disturb a trunk that begins
+with cells that fit.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from atlasstore.blocks import runs
+
 if TYPE_CHECKING:
     from atlasbasset.core.cells import CellLayer
     from atlasbasset.core.runtime import Runtime
+
+_TILE_CELLS = 65_536
 
 __all__ = ["centre_batches", "clear_batches"]
 
@@ -28,17 +33,27 @@ def clear_batches(cells: CellLayer) -> None:
 
 
 @torch.no_grad()
-def centre_batches(cells: CellLayer, runtime: Runtime) -> None:
-    """Move each batch's mean embedding, over all workers, from its cells to the batch.
+def centre_batches(cells: CellLayer, runtime: Runtime, *, pull: float = 0.0) -> None:
+    """Divide what cells and their batches have together so that the penalties are least.
 
     Intercepts, which have no penalty, stay. Nothing without batch correction.
+
+    Parameters
+    ----------
+    pull
+        Weight of a batch row's square against a cell row's, 0 or more.
     """
     if cells.batch is None:
         return
-    own = cells.embedding.double()
-    counted = torch.cat([own, own.new_ones(len(own), 1)], dim=1)
-    sums = counted.new_zeros(len(cells.batch_embedding), counted.shape[1])
-    sums = runtime.sum_(sums.index_add_(0, cells.batch, counted))
-    means = (sums[:, :-1] / sums[:, -1:].clamp_min(1)).to(cells.embedding.dtype)
-    cells.batch_embedding.add_(means)
-    cells.embedding.sub_(means[cells.batch])
+    table = cells.batch_embedding
+    sums = torch.zeros(len(table), table.shape[1] + 1, dtype=torch.float64, device=table.device)
+    for start, stop in runs(len(cells.batch), _TILE_CELLS):
+        own = cells.embedding[start:stop].double()
+        counted = torch.cat([own, own.new_ones(len(own), 1)], dim=1)
+        sums.index_add_(0, cells.batch[start:stop], counted)
+    sums = runtime.sum_(sums)
+    moved = (sums[:, :-1] - pull * table) / (sums[:, -1:] + pull).clamp_min(1)
+    shift = moved.to(table.dtype)
+    table.add_(shift)
+    for start, stop in runs(len(cells.batch), _TILE_CELLS):
+        cells.embedding[start:stop] -= shift[cells.batch[start:stop]]

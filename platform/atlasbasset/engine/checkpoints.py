@@ -60,7 +60,7 @@ class Saver:
     def save(self, learner: Learner, state: RunState, average: AveragedModel | None) -> None:
         """Begin a checkpoint of the values as they are now; waits for the one before."""
         self.finish()
-        writer = self._store.write_checkpoint(state.total_steps)
+        writer = self._store.write_checkpoint(state.checkpoint)
         rows = {name: _copy(t) for name, t in _cell_tables(learner).items()}
         whole: dict[str, Arrays] = {}
         if self._runtime.rank == 0:
@@ -78,14 +78,20 @@ class Saver:
             self._publish()
 
     def written(self) -> bool:
-        """Whether this worker has nothing left to write of the checkpoint under way."""
-        return self._pending is None or self._pending.written.done()
+        """Whether this worker has nothing left to write of the checkpoint under way.
+
+        A write that failed raises here, before the workers agree that all is written.
+        """
+        if self._pending is None:
+            return True
+        done = self._pending.written.done()
+        if done:
+            self._pending.written.result()
+        return done
 
     def publish(self) -> None:
         """Publish the checkpoint under way, which all workers have `written`."""
-        if self._pending is not None:
-            self._pending.written.result()
-            self._publish()
+        self._publish()
 
     def close(self) -> None:
         """Stop the thread; an interrupted worker that is alone still publishes what it began."""

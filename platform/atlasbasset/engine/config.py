@@ -5,6 +5,7 @@ Other recipes (`TrainConfig.recipe`) are the same settings with other values.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -28,6 +29,7 @@ _CHOICES = {"compute": Compute, "cell_start": CellStart, "schedule": Schedule}
 _NOT_NEGATIVE = (
     "l2_cells",
     "l2_batch",
+    "min_rise",
     "max_shift_bp",
     "checkpoint_s",
     "seed",
@@ -123,6 +125,9 @@ class TrainConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise UserInputError(f"{name} must be above 0, got {getattr(self, name)}.")
+        for name, value in asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserInputError(f"{name} must be a finite number, got {value}.")
         for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise UserInputError(f"{name} must be 0 or more, got {getattr(self, name)}.")

@@ -223,21 +223,28 @@ class _Worker:
 
     def finish(self) -> None:
         """End the run: the averaged trunk, solved cells, a last checkpoint, all as asked for."""
+        self.saver.finish()  # solving takes time and memory: the last epoch is safe before it
         if self.config.polish and self.state.polished is None:
             if self.average is not None:
                 self.learner.trunk.load_state_dict(self.average.module.state_dict())
             solved = self._solve()
             quality = self.monitor.measure(self.learner, self.runtime)
             self.state.polished = {**solved, **quality._asdict()}
-            self.state.total_steps += 1  # a checkpoint of its own
+            self.state.n_polished += 1
             self._save()
         self.saver.finish()
 
     def _solve(self) -> dict[str, Any]:
         began = time.perf_counter()
         self.learner.trunk.eval()
+        l2, pairs = self._solve_l2(), len(self.train_peaks) * self.learner.n_cells_total
         solved = solve_layer(
-            self.learner, self.data, self.train_peaks, self.runtime, l2=self._solve_l2()
+            self.learner,
+            self.data,
+            self.train_peaks,
+            self.runtime,
+            l2=l2,
+            batch_pull=2 * self.config.l2_batch * pairs / l2,
         )
         seconds = time.perf_counter() - began
         record = {**solved._asdict(), "epoch": self.state.epoch, "seconds": seconds}

@@ -101,9 +101,13 @@ class Monitor:
 
     def _logits(self, learner: Learner, sample: _Sample, runtime: Runtime) -> Tensor:
         h = embed_shared(learner, self._codes, sample.peaks, runtime)
-        embedding, intercept = learner.cells.table().tile(slice(None))
-        own = torch.from_numpy(self._cells).to(h.device)
-        return torch.addmm(intercept[own], h, embedding[own].T)
+        table, own = learner.cells.table(), torch.from_numpy(self._cells).to(h.device)
+        batch = None if table.batch is None else table.batch[own]
+        sampled = table._replace(
+            embedding=table.embedding[own], intercept=table.intercept[own], batch=batch
+        )
+        embedding, intercept = sampled.tile(slice(None))
+        return torch.addmm(intercept, h, embedding.T)
 
     def _per_cell(self, logits: Tensor, sample: _Sample, runtime: Runtime) -> float:
         aurocs = auroc_columns(logits.cpu().numpy(), sample.labels)

@@ -47,6 +47,7 @@ def solve_layer(
     runtime: Runtime,
     *,
     l2: float,
+    batch_pull: float = 0.0,
 ) -> Solved:
     """Replace every cell's embedding and intercept by the best there are for the trunk as it is.
 
@@ -56,6 +57,8 @@ def solve_layer(
         The peaks to fit, rising.
     l2
         Weight of ``|w|^2 / 2`` beside the cross-entropy summed over `peaks`.
+    batch_pull
+        Weight of a batch row's square against a cell row's: see `centre_batches`.
     """
     h = embed_shared(learner, data.codes, peaks, runtime)
     sums = open_sums(data, peaks, h.cpu().numpy())
@@ -63,7 +66,7 @@ def solve_layer(
     for start, stop in runs(data.n_cells, _SOLVE_CELLS):
         cells = slice(start, stop)
         totals += _solve_rows(learner.cells, cells, h, torch.from_numpy(sums[cells]), l2)
-    centre_batches(learner.cells, runtime)
+    centre_batches(learner.cells, runtime, pull=batch_pull)
     objective, n_converged = runtime.sum_(totals.to(runtime.device)).tolist()
     return Solved(objective / (len(peaks) * learner.n_cells_total), int(n_converged))
 

@@ -23,7 +23,7 @@ class RunState:
     step: int = 0
     """Steps finished in the epoch under way."""
     total_steps: int = 0
-    """Steps finished in all: names the checkpoint."""
+    """Steps finished in all."""
     bce_sum: float = 0.0
     """Summed cross-entropy of the epoch under way, over all workers."""
     penalty_sum: float = 0.0
@@ -38,8 +38,15 @@ class RunState:
     """Epoch of the last rise of `best_auroc`."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One record per finished epoch."""
+    n_polished: int = 0
+    """How often the run has ended with a solve: epochs may be added afterwards."""
     polished: dict[str, Any] | None = None
     """What was measured after the last solve, where the run ends with one."""
+
+    @property
+    def checkpoint(self) -> int:
+        """Number of the checkpoint of this state: rises with every step and every last solve."""
+        return self.total_steps + self.n_polished
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values (the start of `best_auroc`, minus infinity, as None)."""

@@ -111,7 +111,7 @@ def _vectors(
     for _ in range(_POWER_ITERATIONS):
         along = _weighted(labels.T @ basis, basis.sum(0), scale) * scale.weight[:, None]
         back = labels @ along - scale.share @ along
-        basis = np.linalg.qr(_summed(back, runtime))[0]
+        basis = _of_the_first(np.linalg.qr(_summed(back, runtime))[0], runtime)
     return basis
 
 
@@ -146,7 +146,7 @@ def _place(
     dim = cells.embedding.shape[1]
     gram = _summed(coordinates.T @ coordinates, runtime)
     values, rotation = np.linalg.eigh(gram)
-    leading = rotation[:, ::-1][:, :dim]
+    leading = _of_the_first(np.ascontiguousarray(rotation[:, ::-1][:, :dim]), runtime)
     total = max(float(values[::-1][:dim].clip(0).sum()), np.finfo(float).tiny)
     embedding = coordinates @ leading * np.sqrt(2 / dim * n_cells * dim / total)
     cells.embedding[:, : leading.shape[1]] = torch.from_numpy(embedding).to(cells.embedding)
@@ -154,3 +154,8 @@ def _place(
 
 def _summed(values: NDArray[np.float64], runtime: Runtime) -> NDArray[np.float64]:
     return runtime.sum_(torch.from_numpy(values).to(runtime.device)).cpu().numpy()
+
+
+def _of_the_first(values: NDArray[np.float64], runtime: Runtime) -> NDArray[np.float64]:
+    """Return rank 0's values: machines of other kinds may choose other signs."""
+    return _summed(values if runtime.rank == 0 else np.zeros_like(values), runtime)

@@ -118,7 +118,8 @@ def train(
         memory=memory,
     )
     limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
-    plan = plan_training(opened, config, workers=workers, limit=limit, begun=has_begun(out))
+    least = min_workers or workers  # the fewest have the most each
+    plan = plan_training(opened, config, workers=least, limit=limit, begun=has_begun(out))
     config = replace(config, group_peaks=plan.layout.group_peaks)
     store = begun_store(opened, str(out), config)
     with claimed(store.url, on_event=on_event):
