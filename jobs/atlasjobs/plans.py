@@ -102,7 +102,7 @@ def training_plan(
         ("training peaks", count(run["n_train_peaks"])),
         ("cells", f"{count(run['n_cells'])} in {count(run['n_blocks'])} blocks"),
         ("parameters", count(run["n_parameters"])),
-        ("workers", f"{workers}, each with whole blocks; memory is for {least}"),
+        ("workers", _workers_line(workers, least)),
         (
             "steps",
             f"{count(run['steps_per_epoch'])} per epoch, {count(config.epochs)} epochs at most",
@@ -112,6 +112,12 @@ def training_plan(
     ]
     values = {**run, "memory": memory_values(planned), "config": config.as_json()}
     return Plan(f"Would train {out}", rows, values)
+
+
+def _workers_line(workers: int, least: int) -> str:
+    """Say how many there are, and for how few memory is reckoned."""
+    line = f"{workers}, each with whole blocks"
+    return line if least == workers else f"{line}; memory is reckoned for {least}"
 
 
 def _run_values(atlas: Atlas, config: TrainConfig, planned: MemoryPlan) -> dict[str, int]:
