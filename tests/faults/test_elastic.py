@@ -17,10 +17,10 @@ from atlasstore.errors import AtlasError
 from atlasstore.model_store import ModelStore
 from tiny import atlas, config
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
-EPOCHS = 30
-WAIT_S = 240
+EPOCHS = 100
+WAIT_S = 400
 
 
 @pytest.fixture

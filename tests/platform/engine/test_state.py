@@ -1,16 +1,11 @@
-"""Where a run stands, to and from JSON; the stopping rule; what Ray is asked for."""
+"""Where a run stands, to and from JSON; the stopping rule."""
 
 from __future__ import annotations
 
 import json
 import math
 
-import pytest
-
-from atlasbasset.engine.ray_train import _check_resources
 from atlasbasset.engine.state import RunState
-from atlasstore.errors import UserInputError
-from atlasstore.events import Notice
 from tiny import config
 
 
@@ -31,15 +26,3 @@ def test_training_stops_when_the_best_has_not_risen():
         state.end_epoch({"train_auroc": auroc}, settings)
     assert "has not risen in 2 epochs" in str(state.stop_reason(settings))
     assert state.best_epoch == 2
-
-
-def test_a_ray_of_this_machine_is_not_asked_for_more_than_it_has():
-    with pytest.raises(UserInputError, match="need 3 CPUs \\(there are 2\\)"):
-        _check_resources({"CPU": 3}, {"CPU": 2.0}, print, joined=False)
-    _check_resources({"CPU": 2}, {"CPU": 2.0}, print, joined=False)
-
-
-def test_a_cluster_may_still_grow():
-    said = []
-    _check_resources({"CPU": 2, "GPU": 4}, {"CPU": 2.0}, said.append, joined=True)
-    assert said == [Notice("Waiting for the Ray cluster to have 4 GPUs (there are 0).")]
