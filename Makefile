@@ -22,7 +22,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=0
 
 lint: install
 	$(BIN)/ruff check .
