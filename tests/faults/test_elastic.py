@@ -19,7 +19,7 @@ from tiny import atlas, config
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
-EPOCHS = 100
+EPOCHS = 80
 WAIT_S = 400
 
 
@@ -63,7 +63,7 @@ def workers_now(model):
 
 def test_two_workers_one_and_two_again(cluster, tmp_path):
     atlas_url = atlas(tmp_path / "atlas.zarr", n_peaks=600)
-    settings = config(epochs=EPOCHS)
+    settings = config(epochs=EPOCHS, patience=EPOCHS)
     one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=settings)
     model = str(tmp_path / "elastic")
     begun_store(Atlas.open(atlas_url), model, settings)
