@@ -75,7 +75,7 @@ class Saver:
         if self._pending is not None:
             self._pending.written.result()
             self._runtime.barrier()
-            self._publish()
+            self.publish()
 
     def written(self) -> bool:
         """Whether this worker has nothing left to write of the checkpoint under way.
@@ -91,7 +91,10 @@ class Saver:
 
     def publish(self) -> None:
         """Publish the checkpoint under way, which all workers have `written`."""
-        self._publish()
+        pending, self._pending = self._pending, None
+        if pending is not None and self._runtime.rank == 0:
+            pending.writer.commit(pending.state)
+            self._store.write_metrics(pending.state["history"])
 
     def close(self) -> None:
         """Stop the thread; an interrupted worker that is alone still publishes what it began."""
@@ -100,12 +103,6 @@ class Saver:
                 self.finish()
         finally:
             self._thread.shutdown(wait=True, cancel_futures=True)
-
-    def _publish(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None and self._runtime.rank == 0:
-            pending.writer.commit(pending.state)
-            self._store.write_metrics(pending.state["history"])
 
 
 def _write(
