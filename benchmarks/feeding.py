@@ -10,9 +10,6 @@ The atlas is copied into a moto server of this machine, which shares its cores w
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
+from s3_server import BUCKET, s3_server
 
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.launch import run_in_process
@@ -31,36 +29,15 @@ from atlasstore.events import ignore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SERVER = """
-import sys, time
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
-
 
 @contextmanager
 def s3_copy(atlas: str) -> Iterator[str]:
     """Serve a copy of the atlas over HTTP; yields its URL."""
     import fsspec
 
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout is not None
-    os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-    os.environ |= {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
-    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"}
-    try:
-        fs = fsspec.filesystem("s3")
-        fs.mkdir("bench")
-        fs.put(atlas.rstrip("/"), "bench/atlas.zarr", recursive=True)
-        yield "s3://bench/atlas.zarr"
-    finally:
-        server.kill()
-        server.wait()
+    with s3_server():
+        fsspec.filesystem("s3").put(atlas.rstrip("/"), f"{BUCKET}/atlas.zarr", recursive=True)
+        yield f"s3://{BUCKET}/atlas.zarr"
 
 
 def epoch(url: str, group_peaks: int) -> dict[str, float]:

@@ -38,6 +38,14 @@ def append_facts(report: AppendReport) -> Facts:
         ("blocks", count(report.n_blocks)),
         ("samples", _samples(report.samples)),
         *_left_out(report.left_out),
+        *(_append_plan(report) if report.dry_run else ()),
+    ]
+
+
+def _append_plan(report: AppendReport) -> Facts:
+    return [
+        ("reading", f"{size(report.input_bytes)} of inputs, once"),
+        ("memory", f"{size(report.peak_memory_bytes or 0)} at most"),
     ]
 
 

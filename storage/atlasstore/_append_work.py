@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from atlasstore._preprocess_inputs import look_at_inputs, read_inputs
 from atlasstore.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
-from atlasstore.filters import choose_cells
+from atlasstore.filters import choose_cells, filter_counts
 from atlasstore.inputs.spec import NEED_PEAKS, input_kind
 from atlasstore.samples import set_aside
 from atlasstore.transpose.labels import plan_blocks
+from atlasstore.transpose.plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from atlasstore.events import Subscriber
     from atlasstore.filters import FilterResult, FilterSpec
     from atlasstore.ledger import Ledger
+    from atlasstore.transpose.plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan
     from atlasstore.transpose.workers import Workers
 
@@ -68,12 +71,29 @@ class AppendWork:
         self._workers, self._tell = workers, on_event
         self._lots: list[int] = list(atlas.group.attrs.get("lots", [0, atlas.n_cells]))
 
+    def plan(self, scratch: str) -> AppendReport:
+        """Read and plan; what is in `scratch` afterwards is of no use."""
+        inputs = self._survey(scratch)
+        reading = plan_reads(self._workers.machine(), len(inputs.peaks))
+        found = filter_counts(
+            inputs.sources,
+            self._spec,
+            positives_per_read=reading.positives_per_read,
+            on_event=self._tell,
+        )
+        parts = self._new_parts(found.n_cells)
+        labels = self._label_plan(found, parts, len(inputs.peaks), reading.positives_per_read)
+        added = inputs.joined_obs(prefixed=True)[np.concatenate(found.cells)]
+        report = self._report(inputs, found, added, parts)
+        peak = max(reading.peak_bytes, labels.peak_bytes)
+        return replace(report, dry_run=True, peak_memory_bytes=peak)
+
     def make(self, ledger: Ledger) -> AppendReport:
         """Write the new cells and switch the atlas over to them."""
         if (done := self._begun(ledger)) is not None:
             return done
         stages = Stages(ledger, self._workers, self._tell)
-        inputs = self._survey(ledger)
+        inputs = self._survey(ledger.scratch)
         files = [name for source in inputs.sources for name in source.spec.files()]
         inputs, read = read_inputs(
             inputs,
@@ -89,7 +109,7 @@ class AppendWork:
         parts = self._new_parts(found.n_cells)
         positives = self._write_labels(stages, read, rows, parts, found)
         described = stages.descriptions([n for s in inputs.sources for n in s.spec.files()])
-        report = self._report(inputs, found, obs, parts)
+        report = self._report(inputs, found, obs.iloc[self._atlas.n_cells :], parts)
         ledger.record("report", report.as_json())
         config = self._settings.as_config() | (
             {"left_out": inputs.left_out} if inputs.left_out else {}
@@ -117,14 +137,14 @@ class AppendWork:
             )
         return None
 
-    def _survey(self, ledger: Ledger) -> Inputs:
+    def _survey(self, scratch: str) -> Inputs:
         peaks = self._settings.peaks
         if peaks is None and any(input_kind(s.url) in NEED_PEAKS for s in self._settings.samples):
-            peaks = urls.join(ledger.scratch, "peaks.bed")
+            peaks = urls.join(scratch, "peaks.bed")
             urls.write_bytes(peaks, _bed(self._atlas.var))
         inputs = look_at_inputs(
             self._settings.samples,
-            urls.join(ledger.scratch, "inputs"),
+            urls.join(scratch, "inputs"),
             self._workers,
             self._tell,
             peaks=peaks,
@@ -184,35 +204,45 @@ class AppendWork:
     ) -> list[int]:
         pieces = [piece for span in read for piece in span.pieces]
         tasks = plan_blocks(parts, pieces, kept=np.concatenate(found.cells), rows=rows)
+        largest = max(piece.n_positives for piece in pieces)
+        return stages.write_labels(tasks, self._label_plan(found, parts, len(rows), largest))
+
+    def _label_plan(
+        self,
+        found: FilterResult,
+        parts: tuple[blocks.CellPart, ...],
+        n_peaks_in: int,
+        piece_positives: int,
+    ) -> LabelPlan:
         starts = [part.start - parts[0].start for part in parts]
-        plan = label_plan(
+        return label_plan(
             self._workers.machine(),
             np.add.reduceat(found.depth, starts).tolist(),
-            n_peaks_in=len(rows),
+            n_peaks_in=n_peaks_in,
             n_peaks=self._atlas.n_peaks,
-            piece_positives=max(piece.n_positives for piece in pieces),
+            piece_positives=piece_positives,
         )
-        return stages.write_labels(tasks, plan)
 
     def _report(
         self,
         inputs: Inputs,
         found: FilterResult,
-        obs: pd.DataFrame,
+        added: pd.DataFrame,
         parts: tuple[blocks.CellPart, ...],
     ) -> AppendReport:
-        by_sample = obs["sample"].iloc[self._atlas.n_cells :].astype(str).value_counts(sort=False)
+        by_sample = added["sample"].astype(str).value_counts(sort=False)
         return AppendReport(
             atlas=self._atlas.url,
             n_cells_in=found.n_cells_in,
             n_cells_few_peaks=found.n_cells_few_peaks,
             n_cells_emptied=found.n_cells_emptied,
             n_cells_added=found.n_cells,
-            n_cells=len(obs),
+            n_cells=self._atlas.n_cells + len(added),
             n_positives_added=found.n_positives,
             n_blocks=parts[-1].block + 1,
             samples={str(name): int(count) for name, count in by_sample.items()},
             left_out=inputs.left_out,
+            input_bytes=sum(urls.stored_bytes(n) for s in inputs.sources for n in s.spec.files()),
         )
 
     def _switch(self, obs: pd.DataFrame, positives: Sequence[int], made: Mapping[str, Any]) -> None:

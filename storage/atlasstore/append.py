@@ -11,6 +11,7 @@ so a reader that is at work stays right.
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -81,6 +82,12 @@ class AppendReport:
     """New sample -> cells added."""
     left_out: dict[str, str]
     """Sample -> why it was left out, with `skip_bad`."""
+    input_bytes: int
+    """Size of the inputs; each is read once."""
+    dry_run: bool = False
+    """Whether nothing was added. Open pairs then count all peaks of the inputs, and cells too."""
+    peak_memory_bytes: int | None = None
+    """Of a dry run: memory expected at most, of this process (of each of a cluster's workers)."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -104,6 +111,7 @@ def append(
     skip_bad: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
+    dry_run: bool = False,
     on_event: Subscriber = ignore,
 ) -> AppendReport:
     """Add samples to an atlas, at once: a reader sees the atlas as it was or with all of them.
@@ -120,7 +128,7 @@ def append(
     peaks
         BED that fragments and BAM are counted on, with every peak of the atlas; the atlas's own
         peaks by default.
-    barcodes, samples, min_mapq, skip_bad, memory, dask, on_event
+    barcodes, samples, min_mapq, skip_bad, memory, dask, dry_run, on_event
         As for `preprocess`.
     min_peaks_per_cell
         A cell is added when at least this many of its input's peaks are open in it, and one of
@@ -154,13 +162,16 @@ def append(
     opened = Atlas.open(atlas)
     with ExitStack() as stack:
         workers = stack.enter_context(open_workers(dask, bound))
+        work = AppendWork(opened, settings, spec, workers, on_event)
+        if dry_run:
+            return work.plan(stack.enter_context(tempfile.TemporaryDirectory()))
         config = {"append": settings.as_config()}
         ledger = stack.enter_context(
             Ledger.open(opened.url, config=config, inputs=settings.files, adds=True)
         )
         if ledger.n_done:
             on_event(Notice(f"Going on with {ledger.url}: {ledger.n_done:,} units are done."))
-        report = AppendWork(opened, settings, spec, workers, on_event).make(ledger)
+        report = work.make(ledger)
         ledger.publish()
     return report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -189,6 +190,16 @@ def refused(local, inputs, **options):
     assert checksums(str(local)) == before
     assert not (local.parent / "a.zarr.append.partial").exists()
     return caught.value
+
+
+def test_a_dry_run_says_what_comes_and_changes_nothing(local, files):
+    before = checksums(str(local))
+    planned = append(files["b"], atlas=local, dry_run=True)
+    assert checksums(str(local)) == before
+    assert planned.dry_run
+    assert planned.peak_memory_bytes > 0
+    made = append(files["b"], atlas=local)
+    assert replace(made, dry_run=True, peak_memory_bytes=planned.peak_memory_bytes) == planned
 
 
 def test_wrong_input_leaves_the_atlas_as_it_was(local, files, counts, tmp_path):

@@ -142,7 +142,7 @@ def preprocess(
     with output.watching() as on_event:
         if append:
             _refuse_unused(context)
-            added = work_append(inputs, atlas=out, on_event=on_event, **common)
+            added = work_append(inputs, atlas=out, dry_run=dry_run, on_event=on_event, **common)
         else:
             report = work(
                 inputs,
@@ -159,7 +159,8 @@ def preprocess(
                 **common,
             )
     if append:
-        output.report(f"Added to the atlas {out}", append_facts(added), added)
+        title = f"Would add to the atlas {out}" if dry_run else f"Added to the atlas {out}"
+        output.report(title, append_facts(added), added)
         return
     title = f"Would make the atlas {out}" if dry_run else f"Made the atlas {out}"
     output.report(title, preprocess_facts(report), report)
@@ -198,6 +199,5 @@ _OF_NEW_ATLASES = (
     "split_fractions",
     "holdout",
     "seed",
-    "dry_run",
 )
 """Parameters that say how an atlas is made."""

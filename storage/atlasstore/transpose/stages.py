@@ -210,7 +210,8 @@ def run_units(
     ledger, workers
         Where they are recorded, who runs them.
     stage, sizes, unit
-        How progress is told: name of the unit -> how many of `unit` it finishes.
+        How progress is told: name of the unit -> how many of `unit` it finishes; nothing is told
+        of a unit without.
     n_workers
         At a time.
     on_event
@@ -222,8 +223,9 @@ def run_units(
     def finished(receipt: dict[str, Any]) -> None:
         nonlocal done
         ledger.record(receipt["unit"], receipt)
-        done += sizes.get(receipt["unit"], 0)
-        on_event(Progress(stage, done, sum(sizes.values()), unit))
+        if size := sizes.get(receipt["unit"]):
+            done += size
+            on_event(Progress(stage, done, sum(sizes.values()), unit))
 
     workers.run(left, n_workers=n_workers, on_done=finished)
 
