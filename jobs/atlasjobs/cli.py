@@ -10,15 +10,20 @@ import typer
 
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
+from atlasjobs.commands.discover import discover
 from atlasjobs.commands.embed import embed
 from atlasjobs.commands.evaluate import evaluate
 from atlasjobs.commands.export_weights import export_weights
 from atlasjobs.commands.import_weights import import_weights
 from atlasjobs.commands.inspect_store import inspect_store
+from atlasjobs.commands.ism import ism
 from atlasjobs.commands.map_cells import map_cells
+from atlasjobs.commands.match import match
+from atlasjobs.commands.motifs import motifs
 from atlasjobs.commands.preprocess import preprocess
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
+from atlasjobs.commands.variants import variants
 from atlasjobs.program import Program, Verb
 from atlasjobs.recipe_help import RecipeVerb
 
@@ -48,6 +53,11 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "embed": embed,
     "evaluate": evaluate,
     "denoise": denoise,
+    "motifs": motifs,
+    "ism": ism,
+    "match": match,
+    "discover": discover,
+    "variants": variants,
     "import-weights": import_weights,
     "export-weights": export_weights,
 }

@@ -20,11 +20,18 @@ __all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_INPUT", "Failure", "failure_o
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _ALL_OR_NOTHING = "{out} was not made; run the same command again."
+_JOB = "What is done is kept beside {out}: the same command goes on from there."
 _SAFE = {
     "train": "What {out} holds is safe: the same command goes on from its newest checkpoint.",
     "demo": "Finished stages in {out} are kept: the same command goes on from there.",
     "simulate": _ALL_OR_NOTHING,
-    "preprocess": "What is done is kept beside {out}: the same command goes on from there.",
+    "preprocess": _JOB,
+    "denoise": _JOB,
+    "motifs": _JOB,
+    "ism": _JOB,
+    "variants": _JOB,
+    "match": _ALL_OR_NOTHING,
+    "discover": _ALL_OR_NOTHING,
     "map": _ALL_OR_NOTHING,
     "import-weights": _ALL_OR_NOTHING,
     "inspect": "Nothing was changed.",

@@ -9,7 +9,6 @@ from atlasjobs.training_lines import converged
 from atlasjobs.units import count, duration, share, size
 
 if TYPE_CHECKING:
-    from atlasbasset.verbs.denoise import DenoiseReport
     from atlasbasset.verbs.evaluate import Evaluation
     from atlasbasset.verbs.train import TrainReport
     from atlasstore import StoreSummary
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Facts",
-    "denoising_facts",
     "evaluation_facts",
     "simulation_facts",
     "store_facts",
@@ -123,16 +121,6 @@ def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         if (mixing := getattr(evaluation, name)) is not None:
             rows.append((name, value_text(name, mixing.as_json())))
     return rows
-
-
-def denoising_facts(report: DenoiseReport) -> Facts:
-    """Describe a denoised result."""
-    dense = size(report.dense_bytes) if report.dense_bytes else "not written"
-    return [
-        ("cells x peaks", f"{count(report.n_cells)} x {count(report.n_peaks)}"),
-        ("scale", report.scale),
-        ("dense table", dense),
-    ]
 
 
 def _of_all(value: float, unit: str, n_left_out: int) -> str:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Plan",
-    "denoising_plan",
     "embedding_plan",
     "evaluation_plan",
     "simulation_plan",
@@ -176,56 +175,3 @@ def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
     ]
     values = {"n_cells": store.n_cells, "n_peaks": n_peaks, "split": split}
     return Plan(f"Would evaluate {model}", rows, values)
-
-
-def denoising_plan(
-    model: str,
-    atlas: str,
-    out: str,
-    *,
-    peaks: str | None,
-    cells: str | None,
-    dtype: str,
-    dense: bool,
-) -> Plan:
-    """Plan a denoising; refuses an output that exists and peaks that the atlas does not have."""
-    from atlasstore import Atlas
-    from atlasstore.model_store import ModelStore
-    from atlasstore.results import plan_dense
-    from atlasstore.staging import refuse_existing
-
-    refuse_existing(out)
-    opened, store = Atlas.open(atlas), ModelStore.open(model)
-    store.newest()
-    n_peaks, n_cells = _chosen_peaks(opened, peaks), _chosen_cells(store.n_cells, cells)
-    factored = _FLOAT_BYTES * (33 * n_cells + 32 * n_peaks)
-    rows = [
-        ("cells", f"{count(n_cells)} of {count(store.n_cells)}"),
-        ("peaks", f"{count(n_peaks)} of {count(opened.n_peaks)}"),
-        ("factored form", size(factored)),
-    ]
-    values = {"out": out, "n_cells": n_cells, "n_peaks": n_peaks, "factored_bytes": factored}
-    if dense:
-        table = plan_dense(n_cells, n_peaks, dtype=dtype)
-        shards = len(list(table.shards()))
-        rows.append(("dense table", f"{size(table.n_bytes)} in {dtype}, {count(shards)} shards"))
-        values |= {"dense_bytes": table.n_bytes, "n_shards": shards}
-    return Plan(f"Would denoise into {out}", rows, values)
-
-
-def _chosen_peaks(atlas: Atlas, bed: str | None) -> int:
-    from atlasstore.overlaps import overlapping_rows
-    from atlasstore.peaks import read_bed
-
-    return (
-        atlas.n_peaks if bed is None else len(overlapping_rows(atlas.var, read_bed(bed), name=bed))
-    )
-
-
-def _chosen_cells(n_cells: int, listed: str | None) -> int:
-    from atlasstore.errors import UserInputError
-    from atlasstore.textfiles import numbered_lines
-
-    if listed is None:
-        return n_cells
-    return sum(1 for _, line in numbered_lines(listed, error=UserInputError) if line.strip())

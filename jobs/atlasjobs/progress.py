@@ -22,7 +22,7 @@ from atlasbasset.engine.events import (
     TrainingStart,
 )
 from atlasjobs.training_lines import TrainingLines
-from atlasjobs.units import count, duration
+from atlasjobs.units import count, duration, size
 from atlasstore.events import Notice, Progress
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ class _View:
         self._lines = TrainingLines(epochs)
         self._header_shown = False
         self._began: dict[str, float] = {}
-        self._began_with: dict[str, int] = {}
+        self._began_with: dict[str, Progress] = {}
 
     def __call__(self, event: object) -> None:
         """Show one event; what is not known is passed over."""
         if isinstance(event, Progress):
             self._began.setdefault(event.stage, time.monotonic())
-            self._began_with.setdefault(event.stage, event.done)
+            self._began_with.setdefault(event.stage, event)
             self._on_progress(event)
         elif isinstance(event, Notice):
             self._output.line(event.message, style="yellow")
@@ -71,11 +71,18 @@ class _View:
         self._output.line(self._lines.epoch(event.record))
 
     def _stage_done(self, event: Progress) -> None:
+        speed = _with_comma(self._speed(event))
         took = duration(time.monotonic() - self._began.pop(event.stage))
         self._began_with.pop(event.stage)
         self._output.line(
-            f"{event.stage}: {count(event.total)} {event.unit} in {took}", style="dim"
+            f"{event.stage}: {count(event.total)} {event.unit} in {took}{speed}", style="dim"
         )
+
+    def _speed(self, event: Progress) -> str:
+        """Return bytes per second since the stage was first heard of; nothing where uncounted."""
+        n_bytes = event.n_bytes - self._began_with[event.stage].n_bytes
+        took = time.monotonic() - self._began[event.stage]
+        return f"{size(n_bytes / took)}/s" if n_bytes and took > 0 else ""
 
     def _on_progress(self, event: Progress) -> None:
         raise NotImplementedError
@@ -109,11 +116,12 @@ class PlainView(_View):
     def _pace(self, event: Progress) -> str:
         """Return rate and time left, by what was done since the stage was first heard of."""
         began_at, began_with = self._began[event.stage], self._began_with[event.stage]
-        done, took = event.done - began_with, time.monotonic() - began_at
+        done, took = event.done - began_with.done, time.monotonic() - began_at
         if done <= 0 or took <= 0:
             return ""
         left = duration((event.total - event.done) * took / done)
-        return f", {count(done / took)} {event.unit}/s, {left} left"
+        speed = _with_comma(self._speed(event))
+        return f", {count(done / took)} {event.unit}/s{speed}, {left} left"
 
     def _on_step(self, event: StepDone) -> None:
         if event.step < event.steps and self._due():
@@ -128,6 +136,10 @@ class PlainView(_View):
             return False
         self._last_line = now
         return True
+
+
+def _with_comma(text: str) -> str:
+    return f", {text}" if text else ""
 
 
 class _Rate(ProgressColumn):
@@ -149,6 +161,7 @@ class LiveView(_View):
             BarColumn(bar_width=30),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             _Rate(),
+            TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=output.console,
@@ -163,7 +176,8 @@ class LiveView(_View):
         self._bars.stop()
 
     def _on_progress(self, event: Progress) -> None:
-        self._draw(event.stage, event.done, event.total, unit=event.unit)
+        speed = self._speed(event)
+        self._draw(event.stage, event.done, event.total, unit=event.unit, speed=speed)
         if event.done >= event.total:
             self._remove(event.stage)
             self._stage_done(event)
@@ -177,11 +191,21 @@ class LiveView(_View):
         super()._on_epoch(event)
 
     def _draw(
-        self, stage: str, done: int, total: int, *, unit: str, rate: float | None = None
+        self,
+        stage: str,
+        done: int,
+        total: int,
+        *,
+        unit: str,
+        rate: float | None = None,
+        speed: str = "",
     ) -> None:
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, unit=unit, rate=rate)
-        self._bars.update(self._tasks[stage], completed=done, total=total, rate=rate)
+            self._tasks[stage] = self._bars.add_task(
+                stage, total=total, unit=unit, rate=rate, speed=speed
+            )
+        task = self._tasks[stage]
+        self._bars.update(task, completed=done, total=total, rate=rate, speed=speed)
 
     def _remove(self, stage: str) -> None:
         if (task := self._tasks.pop(stage, None)) is not None:

@@ -1,4 +1,4 @@
-"""The model and the engine: train, embed, evaluate, denoise.
+"""The model and the engine: train, embed, evaluate, denoise, TF activity, mutagenesis.
 
 Names are imported when first used, so that ``import atlasbasset`` stays quick.
 """
@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from atlasbasset.model import Model as Model
     from atlasbasset.model import load_model as load_model
     from atlasbasset.verbs.denoise import denoise as denoise
+    from atlasbasset.verbs.discover import discover as discover
     from atlasbasset.verbs.embed import embed as embed
     from atlasbasset.verbs.evaluate import Evaluation as Evaluation
     from atlasbasset.verbs.evaluate import evaluate as evaluate
+    from atlasbasset.verbs.ism import ism as ism
     from atlasbasset.verbs.map_cells import MapReport as MapReport
     from atlasbasset.verbs.map_cells import map_cells as map_cells
+    from atlasbasset.verbs.match import match as match
+    from atlasbasset.verbs.motifs import motif_activity as motif_activity
     from atlasbasset.verbs.train import train as train
+    from atlasbasset.verbs.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
     from atlasbasset.verbs.weights import import_weights as import_weights
 
@@ -28,16 +33,22 @@ _HOMES = {
     "Model": "atlasbasset.model",
     "TrainConfig": "atlasbasset.engine.config",
     "denoise": "atlasbasset.verbs.denoise",
+    "discover": "atlasbasset.verbs.discover",
     "embed": "atlasbasset.verbs.embed",
     "evaluate": "atlasbasset.verbs.evaluate",
     "export_weights": "atlasbasset.verbs.weights",
     "import_weights": "atlasbasset.verbs.weights",
+    "ism": "atlasbasset.verbs.ism",
     "load_model": "atlasbasset.model",
     "map_cells": "atlasbasset.verbs.map_cells",
+    "match": "atlasbasset.verbs.match",
+    "motif_activity": "atlasbasset.verbs.motifs",
     "train": "atlasbasset.verbs.train",
+    "variants": "atlasbasset.verbs.variants",
 }
-_RENAMED = {"map": "map_cells"}
-"""The verb's own name -> the function's: in ``__all__`` it would hide Python's ``map``."""
+_RENAMED = {"map": "map_cells", "motifs": "motif_activity"}
+"""A verb's own name -> the function's: ``map`` would hide Python's in ``__all__``, ``motifs`` are
+what goes in."""
 
 __all__ = [
     "Evaluation",
@@ -45,13 +56,18 @@ __all__ = [
     "Model",
     "TrainConfig",
     "denoise",
+    "discover",
     "embed",
     "evaluate",
     "export_weights",
     "import_weights",
+    "ism",
     "load_model",
     "map_cells",
+    "match",
+    "motif_activity",
     "train",
+    "variants",
 ]
 
 

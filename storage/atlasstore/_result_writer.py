@@ -1,173 +1,229 @@
-"""Writing result stores shard by shard; see `results` for the layout and the reading side."""
+"""Writing result stores from many places; see `results` for the layout and the reading side.
+
+The driver creates everything but the rows of the big tables, workers write those shard by shard in
+any order, and the driver finishes. Every step may be done twice, and by two equal jobs at once.
+"""
 
 from __future__ import annotations
 
 import json
 import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
 from zarr.errors import ZarrUserWarning
 
 from atlasstore import anndata_io, arrays, formats, urls
-from atlasstore.blocks import chunk_and_shard, runs
+from atlasstore.conditional import ROOT, HeldRoot, WrittenOver, create_bytes
+from atlasstore.errors import NotAStoreError, StoreExistsError
 from atlasstore.staging import staged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import anndata
     import pandas as pd
-    import zarr
     from numpy.typing import NDArray
 
-__all__ = ["DensePlan", "Factors", "ResultWriter", "plan_dense", "write_anndata", "write_result"]
+    from atlasstore.table_plan import TablePlan
+
+__all__ = [
+    "ABOUT",
+    "EMBEDDING",
+    "INTERCEPT",
+    "SEQUENCE",
+    "checksum",
+    "create_result",
+    "finish_result",
+    "write_anndata",
+    "write_rows",
+]
 
 EMBEDDING, INTERCEPT, SEQUENCE = "X_scbasset", "scbasset_intercept", "scbasset_sequence"
+ABOUT = "uns/scbasset"
 
-_CHUNK_BYTES = 1 << 20
-_SHARD_BYTES = 32 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """The factored form of predictions, and what its rows are."""
-
-    obs: pd.DataFrame
-    """One row per cell."""
-    var: pd.DataFrame
-    """One row per peak."""
-    cell_embedding: NDArray[np.float32]
-    """(N, E)."""
-    intercept: NDArray[np.float32]
-    """(N,)."""
-    sequence: NDArray[np.float32]
-    """(P, E): the trunk's embedding of each peak."""
+_LEVEL = 1
+"""Of compression: more makes predictions hardly smaller (1 to 2 %) and takes twice the time."""
+_ANNDATA = {"encoding-type": "anndata", "encoding-version": "0.1.0"}
+_ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
+_MAPPING = {"encoding-type": "dict", "encoding-version": "0.1.0"}
+_GROUPS = ("layers", "obsm", "varm", "obsp", "varp")
 
 
-@dataclass(frozen=True, slots=True)
-class DensePlan:
-    """How the dense table is cut: known before anything is written."""
-
-    shape: tuple[int, int]
-    """(cells, peaks)."""
-    dtype: str
-    chunk_cells: int
-    """Cells in a chunk, the unit of reading."""
-    shard_cells: int
-    """Cells in a shard, the unit of writing."""
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes before compression."""
-        return self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize
-
-    def shards(self) -> Iterator[tuple[int, int]]:
-        """Yield (start, stop) of each shard's cells, half-open."""
-        return runs(self.shape[0], self.shard_cells)
-
-
-def plan_dense(n_cells: int, n_peaks: int, *, dtype: str) -> DensePlan:
-    """Cut a dense table into chunks of 1 MB and shards of 32 MB, whole cells each."""
-    row_bytes = max(1, n_peaks * np.dtype(dtype).itemsize)
-    chunk, shard = chunk_and_shard(
-        n_cells, row_bytes, chunk_bytes=_CHUNK_BYTES, shard_bytes=_SHARD_BYTES
-    )
-    return DensePlan((n_cells, n_peaks), dtype, chunk, shard)
-
-
-class ResultWriter:
-    """Takes the dense table of a result, shard by shard; made by `write_result`."""
-
-    def __init__(self, group: zarr.Group, plan: DensePlan | None) -> None:
-        self._plan = plan
-        self._dense: zarr.Array | None = None if plan is None else _new_dense(group, plan)
-        self._written: set[int] = set()
-
-    def write(self, start: int, values: NDArray[Any]) -> None:
-        """Write the rows of one shard of the plan; `start` is its first cell."""
-        if self._plan is None or self._dense is None:
-            raise ValueError("the result has no dense table")
-        expected = dict(self._plan.shards()).get(start)
-        if expected is None or values.shape != (expected - start, self._plan.shape[1]):
-            raise ValueError(f"rows {start} on, shape {values.shape}, are no shard of {self._plan}")
-        self._dense[start:expected] = values
-        self._written.add(start)
-
-    def check_whole(self) -> None:
-        """Raise ValueError unless every shard was written."""
-        planned = {start for start, _ in self._plan.shards()} if self._plan is not None else set()
-        if planned != self._written:
-            raise ValueError(f"{len(planned - self._written)} shards were not written")
-
-
-def _new_dense(group: zarr.Group, plan: DensePlan) -> zarr.Array:
-    array = arrays.create_array(
-        group,
-        "X",
-        shape=plan.shape,
-        dtype=np.dtype(plan.dtype),
-        chunk_rows=plan.chunk_cells,
-        shard_rows=plan.shard_cells,
-        axes=("cell", "peak"),
-    )
-    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-    return array
-
-
-@contextmanager
-def write_result(
-    url: str | Path,
-    factors: Factors,
+def create_result(
+    place: str | Path,
     *,
-    dense: DensePlan | None,
-    about: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-) -> Iterator[ResultWriter]:
-    """Write a result store; it is at `url` when the block ends without an error.
+    kind: str,
+    obs: pd.DataFrame,
+    var: pd.DataFrame,
+    obsm: Mapping[str, NDArray[Any]],
+    varm: Mapping[str, NDArray[Any]],
+    tables: Sequence[TablePlan] = (),
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write all of a result but the rows of its big tables; nobody can open it yet.
 
     Parameters
     ----------
-    url
-        Where; nothing may lie there.
-    factors
-        The factored form, written first.
-    dense
-        The plan of the dense table, whose every shard is then written inside the block; None for
-        a factored result.
+    place
+        Where, over what an earlier run of the same job has left there.
+    kind
+        What it is: "denoised", "tf_activity", "ism", "variants".
+    obs, var
+        Its rows and columns.
+    obsm, varm
+        Name -> array with a row for each row of `obs` or `var`, written whole.
+    tables
+        What `write_rows` fills: "X", "obsm/...", "varm/..." or "layers/...".
     about
-        Goes to ``uns["scbasset"]``, beside the provenance: text, numbers, arrays.
+        Goes to ``uns["scbasset"]``: text, numbers, arrays, mappings of them.
+    """
+    root = zarr.create_group(_over(place), zarr_format=3)
+    for name, table in (("obs", obs), ("var", var)):
+        anndata_io.write_table(root, name, table)
+    for name in _GROUPS:
+        anndata_io.write_element(root, name, {"obsm": dict(obsm), "varm": dict(varm)}.get(name, {}))
+    anndata_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
+    for plan in tables:
+        _create_table(root, plan)
+
+
+def _create_table(root: zarr.Group, plan: TablePlan) -> None:
+    kind = np.dtype(plan.dtype).kind
+    array = arrays.create_array(
+        root,
+        plan.name,
+        shape=plan.shape,
+        dtype=np.dtype(plan.dtype),
+        chunk_rows=plan.chunk_rows,
+        shard_rows=plan.shard_rows,
+        fill_value=float("nan") if kind == "f" else 0,
+        axes=tuple(f"dim{i}" for i in range(len(plan.shape))),
+        compression_level=_LEVEL,
+    )
+    array.attrs.update(_ARRAY)
+
+
+def write_rows(
+    place: str | Path, plan: TablePlan, start: int, values: NDArray[Any]
+) -> dict[str, Any]:
+    """Write the rows of one shard of a table.
+
+    Parameters
+    ----------
+    place
+        What `create_result` was given.
+    plan
+        The table.
+    start
+        First row of the shard.
+    values
+        Its rows, of the plan's dtype.
+
+    Returns
+    -------
+    dict
+        The shard's receipt: ``table``, ``start``, ``crc32`` of the values and their ``bytes``.
+
+    Raises
+    ------
+    NotAStoreError
+        The store is gone.
+    """
+    stop = dict(plan.shards()).get(start)
+    if stop is None or values.shape != (stop - start, *plan.shape[1:]):
+        raise ValueError(f"rows {start} on, shape {values.shape}, are no shard of {plan}")
+    if values.dtype != plan.dtype:
+        raise ValueError(f"{values.dtype} given for {plan}")
+    held = np.ascontiguousarray(values)
+    _open_table(place, plan.name)[start:stop] = held
+    return {"table": plan.name, "start": start, "crc32": checksum(held), "bytes": held.nbytes}
+
+
+def checksum(values: NDArray[Any]) -> int:
+    """Return the CRC-32 of the bytes of a C-contiguous array."""
+    return zlib.crc32(values.data if values.size else b"")
+
+
+def _open_table(place: str | Path, name: str) -> zarr.Array:
+    store = urls.zarr_store(place, read_only=False)
+    try:
+        return arrays.writable(zarr.open_array(store, path=name, mode="r+", zarr_format=3))
+    except FileNotFoundError as error:
+        raise NotAStoreError(f"{place}: table {name} is gone; run the same job again.") from error
+
+
+def finish_result(
+    place: str | Path,
+    provenance: Mapping[str, Any],
+    *,
+    shards: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Publish a result: its root metadata is written last, where there is none yet.
+
+    Parameters
+    ----------
+    place
+        What `create_result` was given, every shard of its tables written since.
     provenance
-        What `formats.provenance` returned.
+        What `formats.provenance` returned; also goes to ``uns["scbasset"]`` as JSON text.
+    shards
+        What `write_rows` returned, in any order; `Result.verify` compares their checksums.
 
     Raises
     ------
     StoreExistsError
-        When anything lies at `url`.
+        A result was published there before.
+    CorruptStoreError
+        A shard was not written.
     """
-    with staged(url) as place:
-        group = urls.create_group(place)
-        formats.begin(group, formats.RESULT)
-        group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        _write_factors(group, factors, {**about, "provenance": json.dumps(dict(provenance))})
-        writer = ResultWriter(group, dense)
-        yield writer
-        writer.check_whole()
-        anndata_io.finish(group.store, formats.RESULT, provenance)
+    taken = StoreExistsError(f"{place} was published meanwhile; nothing is overwritten.")
+    root_url = urls.join(place, ROOT)
+    if not urls.is_local(place) and urls.exists(root_url):
+        raise taken
+    _finish_about(place, provenance, shards)
+    store = HeldRoot(urls.zarr_store(place, read_only=False))
+    root = zarr.create_group(store, zarr_format=3, attributes=_ANNDATA)
+    arrays.check_group(root, url=str(place))
+    anndata_io.finish(store, formats.RESULT, provenance)
+    if store.root is None:
+        raise RuntimeError("the root metadata was not written")
+    if urls.is_local(place):  # in its job's own folder, which is renamed
+        urls.write_bytes(root_url, store.root.to_bytes())
+    elif not create_bytes(root_url, store.root.to_bytes()):
+        raise taken
 
 
-def _write_factors(group: zarr.Group, factors: Factors, about: Mapping[str, Any]) -> None:
-    obs = anndata_io.tidy(factors.obs).assign(**{INTERCEPT: factors.intercept})
-    anndata_io.write_element(group, "obs", obs)
-    anndata_io.write_table(group, "var", factors.var)
-    anndata_io.write_element(group, "obsm", {EMBEDDING: factors.cell_embedding})
-    anndata_io.write_element(group, "varm", {SEQUENCE: factors.sequence})
-    for name in ("layers", "obsp", "varp"):
-        anndata_io.write_element(group, name, {})
-    anndata_io.write_element(group, "uns", {"scbasset": dict(about)})
+def _over(place: str | Path) -> HeldRoot:
+    """Return the store at `place`, to be written over what lies there, without its root."""
+    return HeldRoot(WrittenOver(urls.zarr_store(place, read_only=False)))
+
+
+def _finish_about(
+    place: str | Path, provenance: Mapping[str, Any], shards: Sequence[Mapping[str, Any]]
+) -> None:
+    """Add provenance and checksums to what `create_result` wrote."""
+    over = zarr.create_group(_over(place), zarr_format=3)
+    for name in ABOUT.split("/"):  # the same metadata as before, written again
+        over = over.create_group(name, attributes=_MAPPING)
+    anndata_io.write_element(over, "provenance", json.dumps(dict(provenance)))
+    found = _checksums(shards)
+    if found:
+        anndata_io.write_element(over, "shards", found)
+
+
+def _checksums(shards: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.uint32]]:
+    """Return table name, its slashes as dots -> CRC-32 of each shard, in order."""
+    by_table: dict[str, dict[int, int]] = {}
+    for shard in shards:
+        by_table.setdefault(shard["table"].replace("/", "."), {})[shard["start"]] = shard["crc32"]
+    return {
+        name: np.array([crc for _, crc in sorted(found.items())], np.uint32)
+        for name, found in by_table.items()
+    }
 
 
 def write_anndata(adata: anndata.AnnData, url: str | Path) -> None:

@@ -23,6 +23,8 @@ class Progress:
     """Units in all."""
     unit: str
     """The unit's plural name ("cells", "peaks", "blocks")."""
+    n_bytes: int = 0
+    """Bytes written so far, before compression; 0 where they are not counted."""
 
 
 @dataclass(frozen=True, slots=True)

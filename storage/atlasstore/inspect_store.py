@@ -13,8 +13,9 @@ from atlasstore import anndata_io, arrays, formats, urls
 from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.ledger import open_finished
 from atlasstore.model_store import ModelStore
-from atlasstore.results import Result
+from atlasstore.results import AXES, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,12 +129,14 @@ def _check_rows(n_rows: int, expected: int, place: str) -> None:
 
 
 def _result_sizes(result: Result) -> Mapping[str, Any]:
-    dense = result.dense
+    rows, columns = AXES.get(result.kind, ("rows", "columns"))
     return {
-        "n_cells": result.n_cells,
-        "n_peaks": result.n_peaks,
+        "kind": result.kind,
+        f"n_{rows}": result.n_obs,
+        f"n_{columns}": result.n_vars,
         "scale": result.about.get("scale"),
-        "dense_dtype": None if dense is None else str(dense.dtype),
+        "dense_dtype": None if result.dense is None else str(result.dense.dtype),
+        "tables": list(result.tables),
         "obs_columns": [str(name) for name in result.obs.columns],
     }
 
@@ -205,7 +208,7 @@ def inspect_store(
 
 
 def _kind_of(url: str) -> tuple[StoreKind, formats.StoreInfo]:
-    info = formats.check(urls.open_group(url), url=url)
+    info = formats.check(open_finished(url), url=url)
     if info.format not in KINDS:
         raise NotAStoreError(
             f"{url} is of the format {info.format}, which the atlasbasset package opens: use "

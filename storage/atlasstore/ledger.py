@@ -18,13 +18,19 @@ keeps a second job out.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
 from atlasstore import urls
-from atlasstore.errors import StoreExistsError, TooLittleMemoryError, UserInputError
+from atlasstore.conditional import ROOT, create_bytes
+from atlasstore.errors import (
+    NotAStoreError,
+    StoreExistsError,
+    TooLittleMemoryError,
+    UserInputError,
+)
 from atlasstore.staging import refuse_existing
 
 try:
@@ -38,7 +44,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO
 
-__all__ = ["Ledger", "partial_url", "refuse_taken"]
+    import zarr
+
+__all__ = [
+    "Ledger",
+    "job_difference",
+    "job_identity",
+    "open_finished",
+    "partial_url",
+    "refuse_taken",
+]
 
 _FORMAT = "atlasbasset.run"
 
@@ -48,17 +63,39 @@ def partial_url(out: str | Path) -> str:
     return f"{str(out).rstrip('/')}.partial"
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What makes two runs the same job."""
+def open_finished(url: str | Path) -> zarr.Group:
+    """Open the zarr group of a store for reading.
 
-    config: Mapping[str, Any]
-    inputs: Sequence[Mapping[str, Any]]
+    Raises
+    ------
+    NotAStoreError
+        There is none, or the job that makes it has not finished.
+    """
+    try:
+        return urls.open_group(url)
+    except NotAStoreError as error:
+        if not urls.exists(urls.join(partial_url(url), "run.json")):
+            raise
+        raise NotAStoreError(
+            f"{url} is incomplete: the job that makes it is still running or has died; wait, or "
+            "run the same command again to go on with it."
+        ) from error
 
-    def as_json(self) -> dict[str, Any]:
-        found = {"package": version("atlasbasset"), "config": self.config, "inputs": self.inputs}
-        same: dict[str, Any] = json.loads(json.dumps(found))  # as it will be read back
-        return same
+
+def job_identity(config: Mapping[str, Any], inputs: Sequence[str]) -> dict[str, Any]:
+    """Return what makes two runs the same job, as it is read back from JSON.
+
+    Parameters
+    ----------
+    config
+        The resolved configuration, JSON values.
+    inputs
+        Files and stores that must stay as they are.
+    """
+    stamps = [_stamp(name) for name in inputs]
+    found = {"package": version("atlasbasset"), "config": dict(config), "inputs": stamps}
+    same: dict[str, Any] = json.loads(json.dumps(found))
+    return same
 
 
 class Ledger:
@@ -125,14 +162,10 @@ class Ledger:
             Another job's folder lies there, or another process is at work in it.
         """
         where = partial_url(f"{str(out).rstrip('/')}.append" if adds else out)
-        job = _Job(config, [_stamp(name) for name in inputs]).as_json()
+        job = job_identity(config, inputs)
         lock = _locked(where)
         try:
-            found = _read_run(where)
-            is_new = found is None
-            if found is None:
-                found = {"format": _FORMAT, **job, "started": _now()}
-                urls.write_bytes(urls.join(where, "run.json"), _json_bytes(found))
+            found, is_new = _begun(where, job)
             _refuse_other(where, str(out), found, job)
         except BaseException:
             _unlock(lock)
@@ -187,10 +220,21 @@ class Ledger:
         urls.delete(self.url)
 
     def discard(self) -> None:
-        """Delete the folder and an unfinished store, never one that is added to."""
-        if not self._adds:
+        """Delete the folder and an unfinished store, never one that is added to.
+
+        Nor one that an equal job has published meanwhile.
+        """
+        if not self._adds and not _is_published(self.store):
             urls.delete(self.store)
         urls.delete(self.url)
+
+
+def _is_published(store: str) -> bool:
+    root = urls.join(store, ROOT)
+    if not urls.exists(root):
+        return False
+    attributes = json.loads(urls.read_bytes(root)).get("attributes", {})
+    return bool(attributes.get("complete"))
 
 
 def _now() -> str:
@@ -224,6 +268,19 @@ def _stamp(url: str) -> dict[str, Any]:
     return {"url": url, "bytes": info.get("size"), "changed": str(changed)}
 
 
+def _begun(where: str, job: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the run that has begun there, and whether it began just now.
+
+    Of two processes that begin at once where there are no locks, one creates the record.
+    """
+    if (found := _read_run(where)) is not None:
+        return found, False
+    run = {"format": _FORMAT, **job, "started": _now()}
+    if create_bytes(urls.join(where, "run.json"), _json_bytes(run)):
+        return run, True
+    return _read_run(where) or run, False
+
+
 def _read_run(where: str) -> dict[str, Any] | None:
     if not urls.exists(urls.join(where, "run.json")):
         return None
@@ -232,12 +289,15 @@ def _read_run(where: str) -> dict[str, Any] | None:
 
 
 def _read_receipts(where: str) -> dict[str, dict[str, Any]]:
-    names = [name for name in urls.list_names(where) if name.endswith(".json")]
-    return {
-        name.removesuffix(".json"): json.loads(urls.read_bytes(urls.join(where, name)))
-        for name in names
-        if not name.startswith(".")  # what a killed process left half-written
-    }
+    names = [
+        name
+        for name in urls.list_names(where)
+        if name.endswith(".json") and not name.startswith(".")  # a killed process's half file
+    ]
+    fs, folder = urls.filesystem(where)
+    found = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
+    by_name = {path.rsplit("/", maxsplit=1)[-1]: content for path, content in found.items()}
+    return {name.removesuffix(".json"): json.loads(by_name[name]) for name in names}
 
 
 def _refuse_other(where: str, out: str, found: Mapping[str, Any], job: Mapping[str, Any]) -> None:
@@ -254,12 +314,28 @@ def _refuse_other(where: str, out: str, found: Mapping[str, Any], job: Mapping[s
         raise UserInputError(
             f"{where} holds an unfinished run with other arguments ({differs}); {remedy}"
         )
-    changed = [a["url"] for a, b in zip(found["inputs"], job["inputs"], strict=True) if a != b]
-    if changed:
+    if changed := _changed_input(found, job):
         raise UserInputError(
-            f"{changed[0]} has changed since the unfinished run in {where} began; put it back, or "
+            f"{changed} has changed since the unfinished run in {where} began; put it back, or "
             f"delete {where} to begin {out} anew."
         )
+
+
+def job_difference(found: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+    """Say in what two identities (`job_identity`) differ; nothing where they are the same."""
+    if found["config"] != job["config"]:
+        return _difference(found["config"], job["config"])
+    if changed := _changed_input(found, job):
+        return f"{changed} has changed since"
+    if found["package"] != job["package"]:
+        return f"by atlasbasset {found['package']}, this is {job['package']}"
+    return ""
+
+
+def _changed_input(found: Mapping[str, Any], job: Mapping[str, Any]) -> str | None:
+    """Return the first input that is another one now."""
+    pairs = zip_longest(found["inputs"], job["inputs"], fillvalue={"url": "the list of inputs"})
+    return next((str(a["url"]) for a, b in pairs if a != b), None)
 
 
 def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:

@@ -1,17 +1,17 @@
-"""Result stores: predictions for cells x peaks as an AnnData zarr that anndata opens by itself.
+"""Result stores: predictions as an AnnData zarr that anndata opens by itself.
 
 ::
 
     RESULT/                        zarr v3 group: anndata's encoding and our format stamp
-      obs/, var/                   cells and peaks
-      X                            (cells, peaks), dense, where asked for; sharded by runs of cells
-      obsm/X_scbasset              (cells, E)   } the factored form, always there:
-      obs/scbasset_intercept       (cells,)     } X = obsm @ varm.T on the linear scale
-      varm/scbasset_sequence       (peaks, E)   }
-      uns/scbasset                 scale, provenance (JSON text), what else the writer says
+      obs/, var/                   rows and columns: cells and peaks, cells and motifs, ...
+      X, obsm/..., layers/...      the big tables, where asked for; sharded by runs of rows
+      obsm/X_scbasset              } the factored form, always there: predictions are linear in
+      varm/scbasset_sequence       } the embedding of a sequence
+      uns/scbasset                 kind, provenance (JSON text), checksums of the shards, and
+                                   what else the writer says
 
-A store appears whole or not at all (see `staging`). One shard is written at a time, so memory does
-not grow with the number of cells.
+The root's metadata is written last: a result appears whole or not at all. One shard is written at a
+time, so memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -19,39 +19,56 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from atlasstore import anndata_io, arrays, formats, urls
+import zarr
+
+from atlasstore import anndata_io, arrays, formats
+from atlasstore._result_check import check_result, read_rows, tables_of
 from atlasstore._result_writer import (
+    ABOUT,
     EMBEDDING,
+    INTERCEPT,
     SEQUENCE,
-    DensePlan,
-    Factors,
-    ResultWriter,
-    plan_dense,
+    create_result,
+    finish_result,
     write_anndata,
-    write_result,
+    write_rows,
 )
-from atlasstore.blocks import runs
 from atlasstore.errors import CorruptStoreError
-from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.events import Subscriber, ignore
+from atlasstore.ledger import open_finished
+from atlasstore.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import anndata
     import numpy as np
     import pandas as pd
-    import zarr
     from numpy.typing import NDArray
 
 __all__ = [
-    "DensePlan",
-    "Factors",
+    "AXES",
+    "EMBEDDING",
+    "INTERCEPT",
+    "SEQUENCE",
     "Result",
-    "ResultWriter",
-    "plan_dense",
+    "TablePlan",
+    "create_result",
+    "finish_result",
+    "plan_table",
     "write_anndata",
-    "write_result",
+    "write_rows",
 ]
+
+AXES: Mapping[str, tuple[str, str]] = {
+    "denoised": ("cells", "peaks"),
+    "gene_accessibility": ("cells", "genes"),
+    "tf_activity": ("cells", "motifs"),
+    "ism": ("regions", "groups"),
+    "variants": ("variants", "groups"),
+}
+"""Kind -> plural names of the rows and columns."""
 
 
 class Result:
@@ -79,83 +96,164 @@ class Result:
         FormatVersionError
             It was written by a newer atlasbasset.
         """
-        group = urls.open_group(url)
+        group = open_finished(url)
         return cls(str(url), group, formats.check(group, formats.RESULT, url=str(url)))
 
     def __repr__(self) -> str:
-        return f"Result({self.url!r}: {self.n_cells} cells x {self.n_peaks} peaks)"
+        rows, columns = AXES.get(self.kind, ("rows", "columns"))
+        return f"Result({self.url!r}: {self.kind}, {self.n_obs} {rows} x {self.n_vars} {columns})"
 
     @property
-    def n_cells(self) -> int:
+    def kind(self) -> str:
+        """What it is: "denoised", "tf_activity", "ism", "variants"."""
+        return str(self.about.get("kind", "denoised"))
+
+    @cached_property
+    def n_obs(self) -> int:
         """Rows of `obs`."""
-        return int(self._array(f"obsm/{EMBEDDING}").shape[0])
+        return self._n_rows("obs")
 
-    @property
-    def n_peaks(self) -> int:
+    @cached_property
+    def n_vars(self) -> int:
         """Rows of `var`."""
-        return int(self._array(f"varm/{SEQUENCE}").shape[0])
-
-    @property
-    def dense(self) -> zarr.Array | None:
-        """The dense table (cells, peaks), unread; None in a factored result."""
-        return self._array("X") if "X" in self._group else None
+        return self._n_rows("var")
 
     @cached_property
     def obs(self) -> pd.DataFrame:
-        """One row per cell; read once."""
+        """One row per cell, region or variant; read once."""
         return anndata_io.read_table(self._group, "obs", url=self.url)
 
     @cached_property
     def var(self) -> pd.DataFrame:
-        """One row per peak; read once."""
+        """One row per peak, motif or group; read once."""
         return anndata_io.read_table(self._group, "var", url=self.url)
 
     @cached_property
     def about(self) -> Mapping[str, Any]:
-        """What the writer said: ``scale`` and others."""
+        """What the writer said: ``kind``, ``scale`` and others."""
         import anndata
 
-        return dict(anndata.io.read_elem(self._group["uns/scbasset"]))
+        try:
+            return dict(anndata.io.read_elem(self._group[ABOUT]))
+        except (ValueError, RuntimeError, OSError, KeyError) as error:
+            raise CorruptStoreError(
+                f"{self.url}: {ABOUT} cannot be read ({error}); the store is damaged: make it "
+                "again or copy it again."
+            ) from error
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of all tables: "X", "obsm/...", "varm/...", "layers/..."."""
+        return tuple(array.path for array in tables_of(self._group))
+
+    @property
+    def dense(self) -> zarr.Array | None:
+        """The table X, unread; None in a factored result."""
+        return self.table("X") if self.has("X") else None
+
+    def has(self, name: str) -> bool:
+        """Whether there is a table `name`."""
+        return name in self._group
+
+    def table(self, name: str) -> zarr.Array:
+        """Return the table `name`, unread; `rows` reads with checks.
+
+        Parameters
+        ----------
+        name
+            "X", "obsm/X_scbasset", "obsm/ism", ...
+
+        Raises
+        ------
+        CorruptStoreError
+            When there is none.
+        """
+        found = self._group.get(name)
+        if not isinstance(found, zarr.Array):
+            raise CorruptStoreError(
+                f"{self.url}: array {name} is absent; the store is damaged: make it again or copy "
+                "it again."
+            )
+        return found
+
+    def rows(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Return rows [start, stop) of a table, 0-based half-open; all by default.
+
+        Raises
+        ------
+        CorruptStoreError
+            When a shard is lost or damaged; the message names it.
+        """
+        table = self.table(name)
+        return read_rows(table, start, table.shape[0] if stop is None else stop, url=self.url)
 
     def linear(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return predictions on the linear scale for cells [start, stop), from the factors.
+        """Return predictions on the linear scale for rows [start, stop), from the factors.
 
         Returns
         -------
         numpy.ndarray
-            float32, shape (stop - start, n_peaks): ``embedding @ sequence.T``.
+            float32, shape (stop - start, n_vars): the rows' factors times the columns'.
+
+        Raises
+        ------
+        CorruptStoreError
+            When a factor is lost or damaged.
         """
-        cells = arrays.read_array(self._array(f"obsm/{EMBEDDING}"), start, stop, url=self.url)
-        sequence = self._array(f"varm/{SEQUENCE}")
+        by_row, by_column = (
+            (EMBEDDING, SEQUENCE) if self.has(f"obsm/{EMBEDDING}") else (SEQUENCE, EMBEDDING)
+        )
         product: NDArray[np.float32] = (
-            cells @ arrays.read_array(sequence, 0, self.n_peaks, url=self.url).T
+            self.rows(f"obsm/{by_row}", start, stop) @ self.rows(f"varm/{by_column}").T
         )
         return product
+
+    def to_anndata(self, *, lazy: bool = True) -> anndata.AnnData:
+        """Return an AnnData; where no X is stored, it is predicted from the factors.
+
+        Parameters
+        ----------
+        lazy
+            X and what lies in layers, obsm and varm are dask arrays, read or computed block by
+            block when asked for; otherwise all is in memory.
+
+        Raises
+        ------
+        TooLittleMemoryError
+            When not `lazy` and the tables are larger than the memory that is free.
+        """
+        from atlasstore._result_lazy import result_anndata
+
+        return result_anndata(self, lazy=lazy)
 
     def verify(self, *, on_event: Subscriber = ignore) -> None:
         """Read everything; raise CorruptStoreError where stored bytes are not what was written."""
         arrays.check_group(self._group, url=self.url)
         for name, table, n_rows in (
-            ("obs", self.obs, self.n_cells),
-            ("var", self.var, self.n_peaks),
+            ("obs", self.obs, self.n_obs),
+            ("var", self.var, self.n_vars),
         ):
             if len(table) != n_rows:
                 raise CorruptStoreError(
                     f"{self.url}: {name}: {len(table)} rows where {n_rows} are expected; the store "
                     "is damaged: make it again or copy it again."
                 )
-        arrays.read_array(self._array(f"obsm/{EMBEDDING}"), 0, self.n_cells, url=self.url)
-        arrays.read_array(self._array(f"varm/{SEQUENCE}"), 0, self.n_peaks, url=self.url)
-        if self.dense is None:
-            return
-        for start, stop in runs(self.n_cells, (self.dense.shards or self.dense.chunks)[0]):
-            arrays.read_array(self.dense, start, stop, url=self.url)
-            on_event(Progress("checking predictions", stop, self.n_cells, "cells"))
+        check_result(
+            self._group,
+            {"obs": self.n_obs, "var": self.n_vars},
+            self.about.get("shards", {}),
+            url=self.url,
+            on_event=on_event,
+        )
 
-    def _array(self, name: str) -> zarr.Array:
-        if name not in self._group:
+    def _n_rows(self, name: str) -> int:
+        """Return how many rows `obs` or `var` has, without reading it."""
+        try:
+            table = self._group[name]
+            index = table[table.attrs["_index"]]
+        except KeyError as error:
             raise CorruptStoreError(
-                f"{self.url}: array {name} is absent; the store is damaged: make it again or copy "
+                f"{self.url}: table {name} is absent; the store is damaged: make it again or copy "
                 "it again."
-            )
-        return self._group[name]
+            ) from error
+        return int(index.shape[0])

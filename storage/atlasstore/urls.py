@@ -14,6 +14,7 @@ import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
+from atlasstore import remote
 from atlasstore.errors import MissingExtraError, NotAStoreError
 
 if TYPE_CHECKING:
@@ -78,14 +79,16 @@ def exists(url: str | Path) -> bool:
     """Whether anything is stored at `url` (a file, a folder, a key prefix)."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    return bool(fs.exists(path))
+    with remote.told(url):
+        return bool(fs.exists(path))
 
 
 def stored_bytes(url: str | Path) -> int:
     """Return the size of the file at `url`, or of all files below it; 0 for nothing."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    return int(fs.du(path)) if fs.exists(path) else 0
+    with remote.told(url):
+        return int(fs.du(path)) if fs.exists(path) else 0
 
 
 def list_names(url: str | Path) -> list[str]:
@@ -93,7 +96,8 @@ def list_names(url: str | Path) -> list[str]:
     fs, path = filesystem(url)
     fs.invalidate_cache()
     try:
-        found = fs.ls(path, detail=False)
+        with remote.told(url):
+            found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
     names = (str(p).rstrip("/").rsplit("/", maxsplit=1)[-1] for p in found)
@@ -104,8 +108,9 @@ def delete(url: str | Path) -> None:
     """Remove what lies at `url` and below; nothing there is no error."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+    with remote.told(url):
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
 
 
 def read_bytes(url: str | Path) -> bytes:
@@ -118,7 +123,8 @@ def read_bytes(url: str | Path) -> bytes:
     """
     fs, path = filesystem(url)
     try:
-        return bytes(fs.cat_file(path))
+        with remote.told(url):
+            return bytes(fs.cat_file(path))
     except FileNotFoundError as error:
         raise NotAStoreError(f"{url} does not exist; check the path or URL.") from error
 
@@ -131,7 +137,8 @@ def write_bytes(url: str | Path, content: bytes) -> None:
     """
     if not is_local(url):
         fs, path = filesystem(url)
-        fs.pipe_file(path, content)
+        with remote.told(url):
+            fs.pipe_file(path, content)
         return
     target = local_path(url)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,19 +156,16 @@ def zarr_store(url: str | Path, *, read_only: bool) -> Store:
     if is_local(url):
         return LocalStore(local_path(url), read_only=read_only)
     filesystem(url)  # a missing extra gets its own sentence
-    options = _options(url)
-    if not str(url).startswith("memory:"):
-        options["asynchronous"] = True
-    return FsspecStore.from_url(str(url), storage_options=options, read_only=read_only)
+    if str(url).startswith("memory:"):
+        return FsspecStore.from_url(str(url), read_only=read_only)
+    options = {**_options(url), "asynchronous": True}
+    store = FsspecStore.from_url(str(url), storage_options=options, read_only=read_only)
+    return remote.RemoteStore(store, str(url))
 
 
 def _options(url: str | Path) -> dict[str, Any]:
-    """Return what a backend is told beside its own configuration.
-
-    s3fs asks for a file's size before it reads a whole one, so as to read it in several parts at
-    once. Our pieces are a few MB and many are under way together: one request each is enough.
-    """
-    return {"max_concurrency": 1} if str(url).startswith(("s3:", "s3a:")) else {}
+    """Return what a backend is told beside its own configuration."""
+    return remote.s3_options() if str(url).startswith(("s3:", "s3a:")) else {}
 
 
 def open_group(

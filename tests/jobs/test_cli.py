@@ -34,6 +34,11 @@ VERBS = [
     "embed",
     "evaluate",
     "denoise",
+    "motifs",
+    "ism",
+    "match",
+    "discover",
+    "variants",
     "import-weights",
     "export-weights",
 ]
@@ -155,7 +160,20 @@ def test_starting_up_imports_no_heavy_package() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", ["embed", "evaluate", "denoise", "import-weights", "train"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "embed",
+        "evaluate",
+        "denoise",
+        "motifs",
+        "match",
+        "discover",
+        "variants",
+        "import-weights",
+        "train",
+    ],
+)
 def test_names_and_defaults_are_the_python_functions(verb: str) -> None:
     function = getattr(platform_package, verb.replace("-", "_"))
     expected = {

@@ -94,6 +94,21 @@ def test_a_terminal_gets_bars_and_the_same_lines() -> None:
     assert "reading: 2 cells" in text
 
 
+def test_bytes_have_a_rate_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_EVERY_S", 0.0)
+    clock = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    written = [Progress("writing", 0, 4, "cells"), Progress("writing", 2, 4, "cells", 8_000_000)]
+    output, file = Output(), io.StringIO()
+    output.console = Console(file=file, force_terminal=False, width=100, soft_wrap=True)
+    with output.watching() as on_event:
+        for event in (*written, Progress("writing", 4, 4, "cells", 16_000_000)):
+            on_event(event)
+    lines = file.getvalue().splitlines()
+    assert re.search(r"writing: 2 of 4 cells, \d+ cells/s, [\d.]+ MB/s, [\d.]+ s left", lines[-2])
+    assert re.fullmatch(r"writing: 4 cells in [\d.]+ s, [\d.]+ MB/s", lines[-1])
+
+
 def test_epoch_lines_are_aligned_under_their_header() -> None:
     lines = TrainingLines()
     lines.start(START)

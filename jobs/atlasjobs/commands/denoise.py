@@ -10,7 +10,7 @@ __all__ = ["denoise"]
 
 Atlas = Annotated[str, typer.Argument(metavar="ATLAS", help="Path or URL of the atlas.")]
 Out = Annotated[
-    str, typer.Option("--out", metavar="RESULT", help="AnnData .zarr to make; must not exist.")
+    str, typer.Option("--out", metavar="RESULT", help="AnnData .zarr to make, or to go on with.")
 ]
 Peaks = Annotated[
     str | None,
@@ -19,11 +19,20 @@ Peaks = Annotated[
 Cells = Annotated[
     str | None, typer.Option("--cells", metavar="FILE", help="Cell names, one a line [all].")
 ]
+Genes = Annotated[
+    str | None,
+    typer.Option(
+        "--genes", metavar="GTF", help="Columns are genes: the mean of peaks within 2 kb of a TSS."
+    ),
+]
 Scale = Annotated[
     Literal["linear", "sigmoid", "probability"],
     typer.Option(help="linear: depth-normalised; sigmoid of it; probability: with depth."),
 ]
-DType = Annotated[Literal["float32", "float16"], typer.Option("--dtype", help="Stored numbers.")]
+DType = Annotated[
+    Literal["float32", "float16", "uint8"],
+    typer.Option("--dtype", help="Stored numbers; uint8: in 256 steps, as the result says."),
+]
 Dense = Annotated[
     bool,
     typer.Option(
@@ -31,6 +40,24 @@ Dense = Annotated[
         help="Write the factored form alone, without the dense table.",
         show_default=False,
     ),
+]
+Compute = Annotated[
+    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
+]
+_WORKERS = "Workers"
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        help="Ray Data actors that share the peaks and the shards; 0: this process alone.",
+        rich_help_panel=_WORKERS,
+    ),
+]
+GpusPerWorker = Annotated[
+    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
+]
+CpusPerWorker = Annotated[
+    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
 ]
 
 
@@ -41,9 +68,14 @@ def denoise(
     out: Out,
     peaks: Peaks = None,
     cells: Cells = None,
+    genes: Genes = None,
     scale: Scale = "linear",
     dtype: DType = "float32",
     dense: Dense = True,
+    compute: Compute = "auto",
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -51,16 +83,27 @@ def denoise(
 ) -> None:
     """Write denoised accessibility, cells x peaks, as AnnData zarr."""
     from atlasjobs.console import Output
-    from atlasjobs.plans import denoising_plan
 
     output = Output(json)
     if dry_run:
-        output.plan(
-            denoising_plan(model, atlas, out, peaks=peaks, cells=cells, dtype=dtype, dense=dense)
+        from atlasbasset.batch.run import Workers as Pool
+        from atlasjobs.denoise_report import denoise_plan
+
+        plan = denoise_plan(
+            model,
+            atlas,
+            out,
+            peaks=peaks,
+            cells=cells,
+            genes=genes,
+            scale=scale,
+            dtype=dtype if dense else None,
+            pool=Pool(workers, cpus_per_worker, gpus_per_worker),
         )
+        output.plan(plan)
         return
     from atlasbasset import denoise as work
-    from atlasjobs.facts import denoising_facts
+    from atlasjobs.denoise_report import denoise_facts
 
     with output.watching() as on_event:
         report = work(
@@ -69,9 +112,14 @@ def denoise(
             out=out,
             peaks=peaks,
             cells=cells,
+            genes=genes,
             scale=scale,
             dtype=dtype,
             dense=dense,
+            compute=compute,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            cpus_per_worker=cpus_per_worker,
             on_event=on_event,
         )
-    output.report(f"Denoised accessibility in {out}", denoising_facts(report), report)
+    output.report(f"Denoised accessibility in {out}", denoise_facts(report), report)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from atlasbasset.batch.identity import ModelSource
+from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.model import Model, load_model
 from atlasbasset.verbs.atlas_peaks import embed_peaks
 from atlasstore import arrays, urls
@@ -33,9 +35,12 @@ def peak_units(n_peaks: int) -> list[Unit]:
 
 
 def create_embedded(url: str, n_peaks: int, width: int) -> None:
-    """Create the array that `EmbedPeaks` fills: float32 (n_peaks, width), a piece per unit."""
+    """Create the array that `EmbedPeaks` fills: float32 (n_peaks, width), a piece per unit.
+
+    Over what an earlier run of the same job has left there.
+    """
     arrays.create_array(
-        urls.create_group(url),
+        scratch_group(url),
         _ARRAY,
         shape=(n_peaks, width),
         dtype=np.float32,
@@ -64,8 +69,8 @@ def read_embedded(url: str) -> NDArray[np.float32]:
 class EmbedPeaks:
     """Work: embed a run of the chosen peaks and write it."""
 
-    model: Model | str
-    """A model in memory, or the URL to load it from."""
+    model: Model | str | ModelSource
+    """A model in memory, the URL to load it from, or either with what it must be."""
     atlas: Atlas | str
     """An open atlas, or its URL."""
     rows: NDArray[np.int64]
@@ -73,12 +78,14 @@ class EmbedPeaks:
     url: str
     """Where `create_embedded` made the array."""
     compute: Compute = "fp32"
-    """Arithmetic, as for `load_model`; a model in memory keeps its own."""
+    """Arithmetic of a model given by its URL, as for `load_model`."""
     device: str | None = None
-    """Where to compute, as for `load_model`; a model in memory stays where it is."""
+    """Where a model given by its URL computes, as for `load_model`."""
 
     @cached_property
     def _model(self) -> Model:
+        if isinstance(self.model, ModelSource):
+            return self.model.opened
         if isinstance(self.model, Model):
             return self.model
         return load_model(self.model, compute=self.compute, device=self.device)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from logging import StreamHandler, getLogger
@@ -114,7 +115,14 @@ class Stage:
 
 
 def run_units(
-    units: Sequence[Unit], work: Work, *, workers: Workers, stage: Stage, on_event: Subscriber
+    units: Sequence[Unit],
+    work: Work,
+    *,
+    workers: Workers,
+    stage: Stage,
+    on_event: Subscriber,
+    known: Mapping[int, Row] | None = None,
+    on_row: Callable[[int, Row], None] | None = None,
 ) -> list[Row]:
     """Do every unit once, or again where it failed by its actor's death.
 
@@ -123,11 +131,16 @@ def run_units(
     units
         In any order; each must write other pieces than all others, and may be done twice.
     work
-        Called with one unit at a time.
+        Called with one unit at a time; in this process, in as many threads as its attribute
+        ``threads`` says, so that one unit computes while another one's bytes are under way.
     workers
         Who computes; more actors than units are not started.
     stage, on_event
-        Hears `Progress` as units finish.
+        Hears `Progress` at the start and as units finish.
+    known
+        Index of a unit -> its row, for units that an earlier run has done.
+    on_row
+        Called here, in the driver, with index and row of each unit as it finishes.
 
     Returns
     -------
@@ -140,19 +153,43 @@ def run_units(
         The first that a unit raised, of its own class. Units begun by then may still be running on
         a joined cluster, so that work must not write into a place that is gone.
     """
-    rows: dict[int, Row] = {}
-    total = sum(_amount(unit) for unit in units)
-    done = 0
-    with _running(units, work, workers, on_event) as finished:
-        for index, row in finished:
+    rows = dict(known or {})
+    left = [index for index in range(len(units)) if index not in rows]
+    told = _Told(stage, units, on_event)
+    told.begin(rows)
+    with _running([units[index] for index in left], work, workers, on_event) as finished:
+        for position, row in finished:
+            index = left[position]
             rows[index] = row
-            done += _amount(units[index])
-            on_event(Progress(stage.name, done, total, stage.unit))
+            if on_row is not None:
+                on_row(index, row)
+            told.add(index, row)
     return [rows[index] for index in range(len(units))]
 
 
-def _amount(unit: Unit) -> int:
-    return unit["stop"] - unit["start"]
+class _Told:
+    """Counts what is done, and tells it."""
+
+    def __init__(self, stage: Stage, units: Sequence[Unit], on_event: Subscriber) -> None:
+        self._stage, self._on_event = stage, on_event
+        self._amounts = [unit["stop"] - unit["start"] for unit in units]
+        self._done = self._bytes = 0
+
+    def begin(self, known: Mapping[int, Row]) -> None:
+        """Tell what an earlier run has done, and that this one begins: rates count from here."""
+        self._done = sum(self._amounts[index] for index in known)
+        if self._amounts:
+            self._tell()
+
+    def add(self, index: int, row: Row) -> None:
+        """Count a unit that finished now; bytes are those of this run alone, for the rate."""
+        self._done += self._amounts[index]
+        self._bytes += int(row.get("bytes", 0))
+        self._tell()
+
+    def _tell(self) -> None:
+        stage, total = self._stage, sum(self._amounts)
+        self._on_event(Progress(stage.name, self._done, total, stage.unit, self._bytes))
 
 
 @contextmanager
@@ -160,10 +197,27 @@ def _running(
     units: Sequence[Unit], work: Work, workers: Workers, on_event: Subscriber
 ) -> Iterator[Iterator[tuple[int, Row]]]:
     if not workers.count or not units:
-        yield ((index, work(unit)) for index, unit in enumerate(units))
+        with closing(_here(units, work)) as finished:
+            yield finished
         return
     with workers.session(on_event), closing(_ray_rows(units, work, workers)) as finished:
         yield finished
+
+
+def _here(units: Sequence[Unit], work: Work) -> Generator[tuple[int, Row]]:
+    """Yield (index, row) of units as they finish in this process."""
+    threads = getattr(work, "threads", 1)
+    if threads == 1:
+        for index, unit in enumerate(units):
+            yield index, work(unit)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="unit") as pool:
+        begun = {pool.submit(work, unit): index for index, unit in enumerate(units)}
+        try:
+            for future in as_completed(begun):
+                yield begun[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _ray_rows(units: Sequence[Unit], work: Work, workers: Workers) -> Generator[tuple[int, Row]]:
@@ -174,8 +228,17 @@ def _ray_rows(units: Sequence[Unit], work: Work, workers: Workers) -> Generator[
     with _quiet_console():
         for row in dataset.iter_rows():
             if kind := row["error"]:
-                raise getattr(errors, kind, AtlasError)(row["value"])
+                raise _error(kind, row["value"])
             yield row["index"], json.loads(row["value"])
+
+
+def _error(kind: str, value: str) -> Exception:
+    """Return the error of an actor as it was raised there."""
+    if kind == OSError.__name__:
+        number, message = json.loads(value)
+        return OSError(number, message)
+    found: AtlasError = getattr(errors, kind, AtlasError)(value)
+    return found
 
 
 def _dataset(units: Sequence[Unit], work: Work, workers: Workers) -> Dataset:
@@ -216,6 +279,8 @@ class _Actor:
             value, kind = json.dumps(self._work(item["unit"])), ""
         except AtlasError as error:
             value, kind = str(error), type(error).__name__
+        except OSError as error:  # a full disk, a store that cannot be reached
+            value, kind = json.dumps([error.errno, str(error)]), OSError.__name__
         return {"index": item["index"], "value": value, "error": kind}
 
 

@@ -193,7 +193,7 @@ def _overlaid(
     begins = torch.arange(len(rows_M), device=device) * size + offset_M
     at_new = begins[:, None] + torch.arange(new.shape[1], device=device)
     picked.index_copy_(0, at_new.flatten(), new.flatten(0, 1))
-    return picked.unflatten(0, (len(rows_M), size))
+    return picked.view(len(rows_M), size, *kept.shape[2:])
 
 
 class _FrozenStage:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasbasset.batch.dense import DTYPES, DenseType
+from atlasbasset.batch.job import finished, running_job
+from atlasbasset.batch.run import Workers
 from atlasbasset.model import Model, Scale, check_scale, opened
 from atlasbasset.selection import named_rows
-from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks
-from atlasstore import formats
+from atlasbasset.verbs.atlas_peaks import check_window
+from atlasbasset.verbs.denoise_job import DenoiseJob
+from atlasbasset.verbs.genes import GeneReport, denoise_genes
 from atlasstore.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import Progress, ignore
+from atlasstore.events import ignore
 from atlasstore.overlaps import overlapping_rows
 from atlasstore.peaks import read_bed
-from atlasstore.results import DensePlan, Factors, ResultWriter, plan_dense, write_result
-from atlasstore.staging import refuse_existing
+from atlasstore.results import Result
 from atlasstore.textfiles import numbered_lines
 
 if TYPE_CHECKING:
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.engine.config import Compute
     from atlasstore.events import Subscriber
 
-__all__ = ["DenoiseReport", "denoise"]
+__all__ = ["DenoiseReport", "chosen_peaks", "denoise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,18 @@ class DenoiseReport:
     """URL of the result."""
     n_cells: int
     n_peaks: int
+    """Columns; of gene accessibility, peaks that lie near a TSS."""
+    n_genes: int | None
+    """Columns of gene accessibility; None where they are peaks."""
     scale: str
+    dtype: str | None
+    """Of the dense table; None without one."""
     dense_bytes: int
     """Size of the dense table before compression; 0 without one."""
+    largest_error: float | None
+    """Of a value stored in a byte, by rounding; None for other dtypes."""
+    was_finished: bool
+    """Whether the very same job had made the result before, so that nothing was done."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -55,12 +68,19 @@ def denoise(
     out: str | Path,
     peaks: str | Path | Sequence[str] | None = None,
     cells: str | Path | Sequence[str] | None = None,
+    genes: str | Path | None = None,
     scale: Scale = "linear",
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: DenseType = "float32",
     dense: bool = True,
+    compute: Compute = "auto",
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
     on_event: Subscriber = ignore,
 ) -> DenoiseReport:
     """Predict the accessibility of an atlas's peaks in a model's cells.
+
+    Killed, the same call goes on with the shards that are missing; finished, it does nothing.
 
     Parameters
     ----------
@@ -76,66 +96,108 @@ def denoise(
     cells
         A text file of cell names, one a line, or a list; all by default. The result keeps the
         list's order.
+    genes
+        A GTF or GFF3 file: columns are genes in place of peaks, each the mean over the peaks within
+        2 kb of its TSS; genes without one are left out.
     scale
         "linear" (``h . W``, sequencing depth left out), "sigmoid" of that, or "probability" (with
         intercept and batch terms); see `Model.predict`.
     dtype
-        Of the dense table.
+        Of the dense table: "float32"; "float16" (a value within 1 part in 2,048); "uint8", in 256
+        steps. A step of a sigmoid or probability is 1/255, the value ``X / 255``, within 1/510. On
+        the linear scale the steps divide what a peak's values span over the chosen cells: the value
+        is ``X * var["scbasset_scale"] + var["scbasset_offset"]``, within half of that scale.
     dense
         Whether to write the dense table X as well as the factored form, which takes 132 bytes a
         cell and 128 a peak.
+    compute
+        Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
+        decided in this process, for all workers.
+    workers
+        Ray Data actors that share the peaks, then the shards; 0 works in this process. The result
+        is the same, bit for bit where as many CPU threads compute.
+    gpus_per_worker, cpus_per_worker
+        What each worker reserves; a worker embeds on its GPU if it has one.
     on_event
-        Hears `Progress`.
+        Hears `Progress` and `Notice`.
 
     Raises
     ------
     UserInputError
-        When peaks, cells, scale or dtype do not fit.
+        When peaks, cells, genes, scale, dtype or the atlas's window do not fit, an unfinished job
+        of other arguments lies at `out`, or workers could not be had or could not reach what they
+        need.
     StoreExistsError
-        When anything lies at `out`.
+        When anything but this very job's result lies at `out`.
     """
-    refuse_existing(out)
+    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
     check_scale(scale)
-    if dtype not in ("float32", "float16"):
-        raise UserInputError(f"dtype must be float32 or float16, got {dtype!r}.")
-    loaded, source = opened(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    if dtype not in DTYPES:
+        raise UserInputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}.")
+    source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    peak_rows = chosen_peaks(source, peaks)
+    loaded = opened(model, compute=compute)
     check_window(loaded, source)
-    peak_rows, cell_rows = _peak_rows(source, peaks), _cell_rows(loaded, cells)
-    plan = plan_dense(len(cell_rows), len(peak_rows), dtype=dtype) if dense else None
-    h = embed_peaks(loaded, source, peak_rows, on_event=on_event)
-    with write_result(
-        out,
-        _factors(loaded, source, h, peak_rows, cell_rows),
-        dense=plan,
-        about={"scale": scale, **_batch_terms(loaded)},
-        provenance=_provenance(loaded, source, scale),
-    ) as writer:
-        if plan is not None:
-            _write_dense(writer, plan, loaded, h, cell_rows, scale, on_event)
-    n_bytes = 0 if plan is None else plan.n_bytes
-    return DenoiseReport(str(out), len(cell_rows), len(peak_rows), scale, n_bytes)
+    kept, cell_rows = dtype if dense else None, _cell_rows(loaded, cells)
+    if genes is not None:
+        found = denoise_genes(
+            loaded,
+            source,
+            genes=genes,
+            out=out,
+            peaks=peak_rows,
+            cells=cell_rows,
+            scale=scale,
+            dtype=kept,
+            workers=pool,
+            on_event=on_event,
+        )
+        return _of_genes(found)
+    work = DenoiseJob(loaded, source, peak_rows, cell_rows, scale, kept, pool)
+    was_finished = finished(out, **work.identity, on_event=on_event)
+    if not was_finished:
+        with running_job(out, **work.identity, workers=pool, on_event=on_event) as job:
+            work.run(job)
+    return _report(str(out), work, was_finished=was_finished)
 
 
-def _write_dense(
-    writer: ResultWriter,
-    plan: DensePlan,
-    model: Model,
-    h: NDArray[np.float32],
-    cells: NDArray[np.int64],
-    scale: Scale,
-    on_event: Subscriber,
-) -> None:
-    for start, stop in plan.shards():
-        values = model.predict_embedded(h, cells[start:stop], scale=scale).T
-        if plan.dtype == "float16" and np.abs(values).max() > np.finfo(np.float16).max:
-            raise UserInputError(
-                f"a prediction of {np.abs(values).max():g} does not fit float16; use float32."
-            )
-        writer.write(start, values.astype(plan.dtype))
-        on_event(Progress("writing predictions", stop, len(cells), "cells"))
+def _report(out: str, work: DenoiseJob, *, was_finished: bool) -> DenoiseReport:
+    error = Result.open(out).about.get("largest_error")
+    return DenoiseReport(
+        result=out,
+        n_cells=len(work.cells),
+        n_peaks=len(work.peaks),
+        n_genes=None,
+        scale=work.scale,
+        dtype=work.dtype,
+        dense_bytes=0 if work.plan is None else work.plan.n_bytes,
+        largest_error=None if error is None else float(error),
+        was_finished=was_finished,
+    )
 
 
-def _peak_rows(atlas: Atlas, peaks: str | Path | Sequence[str] | None) -> NDArray[np.int64]:
+def _of_genes(found: GeneReport) -> DenoiseReport:
+    return DenoiseReport(
+        result=found.result,
+        n_cells=found.n_cells,
+        n_peaks=found.n_peaks,
+        n_genes=found.n_genes,
+        scale=found.scale,
+        dtype=found.dtype,
+        dense_bytes=found.dense_bytes,
+        largest_error=None,
+        was_finished=found.was_finished,
+    )
+
+
+def chosen_peaks(atlas: Atlas, peaks: str | Path | Sequence[str] | None) -> NDArray[np.int64]:
+    """Return the rows that `peaks` means, as for `denoise`.
+
+    Raises
+    ------
+    UserInputError
+        When one of them is not the atlas's.
+    """
     if peaks is None:
         return np.arange(atlas.n_peaks)
     if isinstance(peaks, str | Path):
@@ -156,40 +218,3 @@ def _some(rows: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
     if not rows.size:
         raise UserInputError(f"the list of {unit} is empty; leave it out to take all of them.")
     return rows
-
-
-def _factors(
-    model: Model,
-    atlas: Atlas,
-    h: NDArray[np.float32],
-    peaks: NDArray[np.int64],
-    cells: NDArray[np.int64],
-) -> Factors:
-    return Factors(
-        obs=model.obs.iloc[cells],
-        var=atlas.var.iloc[peaks],
-        cell_embedding=model.cell_embedding[cells],
-        intercept=model.intercept[cells],
-        sequence=h,
-    )
-
-
-def _batch_terms(model: Model) -> dict[str, Any]:
-    """Return what the factored form needs besides for probabilities of a batch-corrected model."""
-    if model.batch is None:
-        return {}
-    return {
-        "batches": np.array(model.batches),
-        "batch_embedding": model.batch_embedding,
-        "batch_intercept": model.batch_intercept,
-    }
-
-
-def _provenance(model: Model, atlas: Atlas, scale: str) -> dict[str, Any]:
-    config = {"model": model.url, "atlas": atlas.url, "scale": scale}
-    made = formats.provenance([], config, None)
-    return {
-        **made,
-        "model": dict(model.store.provenance),
-        "atlas": dict(atlas.provenance),
-    }

@@ -13,6 +13,7 @@ import pytest
 
 import atlasbasset
 from atlasbasset.batch.run import Stage, Workers, run_units
+from atlasstore import table_plan
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Progress
 from atlasstore.model_store import ModelStore
@@ -60,7 +61,7 @@ def test_two_workers_of_which_one_is_killed_map_to_the_same_bits(cluster, stores
     def hear(event):
         if isinstance(event, Progress):
             done[event.stage].append(event.done)
-            if event.stage == "solving cells" and not killed:
+            if event.stage == "solving cells" and event.done and not killed:
                 killed.append(kill_a_worker())
 
     out = tmp_path / "two"
@@ -79,6 +80,39 @@ def test_two_workers_of_which_one_is_killed_map_to_the_same_bits(cluster, stores
     )
 
 
+def test_two_workers_of_which_one_is_killed_denoise_to_the_same_bytes(
+    cluster, stores, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(table_plan, "_CHUNK_BYTES", P)
+    monkeypatch.setattr(table_plan, "_SHARD_BYTES", P)  # a shard for each of the 3 cells
+    killed, done = [], []
+
+    def hear(event):
+        if isinstance(event, Progress) and event.stage == "writing predictions":
+            done.append(event.done)
+            if event.done and not killed:
+                killed.append(kill_a_worker())
+
+    options = {"compute": "fp32", "dtype": "uint8", "scale": "probability"}
+    atlasbasset.denoise(*stores, out=tmp_path / "one", **options)
+    atlasbasset.denoise(*stores, out=tmp_path / "two", workers=2, on_event=hear, **options)
+    assert (killed, done) == ([2], [0, 1, 2, 3])
+    one, two = (stored(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    assert {"X/c.0.0", "X/c.1.0", "X/c.2.0"} <= one.keys()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def stored(folder):
+    """Content of every file but those that say when the result was made."""
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+    return {
+        name: path.read_bytes()
+        for name, path in files.items()
+        if name != "zarr.json" and "provenance" not in name
+    }
+
+
 @dataclass(frozen=True)
 class TornUnit:
     torn: int
@@ -95,7 +129,7 @@ def test_an_error_keeps_its_class_and_sentence(cluster):
     with pytest.raises(CorruptStoreError, match="unit 2 is torn") as found:
         run_units(units, TornUnit(2), workers=Workers(1, 0.5), stage=stage, on_event=done.append)
     assert str(found.value) == "unit 2 is torn"
-    assert done == [Progress("trying", n, 4, "units") for n in (1, 2)]
+    assert done == [Progress("trying", n, 4, "units") for n in (0, 1, 2)]
 
 
 def test_what_workers_cannot_reach_is_refused_before_anything_starts(stores, tmp_path):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atlasbasset.batch.peaks import peak_units
-from atlasbasset.batch.run import Stage, Workers, run_units
+from atlasbasset.batch.run import Stage, Workers, _Actor, _error, run_units
 from atlasbasset.batch.solve import block_units
 from atlasbasset.ray_session import _check_resources
 from atlasstore.blocks import cut_cells
@@ -17,6 +20,7 @@ from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 
 HERE, STAGE = Workers(), Stage("squaring", "numbers")
+UNIT = {"start": 0, "stop": 1}
 
 
 def square(unit):
@@ -28,7 +32,31 @@ def test_rows_come_in_the_order_of_units_and_progress_counts_their_runs():
     events = []
     rows = run_units(units, square, workers=HERE, stage=STAGE, on_event=events.append)
     assert rows == [{"square": 16}, {"square": 0}]
-    assert events == [Progress("squaring", n, 9, "numbers") for n in (5, 9)]
+    assert events == [Progress("squaring", n, 9, "numbers") for n in (0, 5, 9)]
+
+
+def test_units_that_are_known_are_not_done_again_and_others_are_told_as_they_finish():
+    units = [{"start": i, "stop": i + 2} for i in (0, 2, 4)]
+    kept, events = [], []
+    rows = run_units(
+        units,
+        square,
+        workers=HERE,
+        stage=STAGE,
+        on_event=events.append,
+        known={1: {"square": -1}},
+        on_row=lambda *found: kept.append(found),
+    )
+    assert rows == [{"square": 0}, {"square": -1}, {"square": 16}]
+    assert kept == [(0, {"square": 0}), (2, {"square": 16})]
+    assert [event.done for event in events] == [2, 4, 6]
+
+
+def test_bytes_of_rows_are_added_up():
+    events, units = [], [{"start": i, "stop": i + 1} for i in range(3)]
+    work = {"workers": HERE, "stage": STAGE, "on_event": events.append}
+    run_units(units, lambda unit: {"bytes": 10 * unit["stop"]}, **work)
+    assert [event.n_bytes for event in events] == [0, 10, 30, 60]
 
 
 def test_no_units_need_no_workers():
@@ -49,6 +77,58 @@ def test_an_error_ends_the_run_as_it_is():
         run_units(units, work, workers=HERE, stage=STAGE, on_event=ignore)
     assert str(found.value) == "unit 1 is torn"
     assert done == [0]
+
+
+class Threaded:
+    """Waits until two units are under way at once."""
+
+    threads = 2
+
+    def __init__(self, torn=None):
+        self.torn, self.met, self.done = torn, Barrier(2, timeout=20), []
+
+    def __call__(self, unit):
+        if unit["start"] < 2:
+            self.met.wait()
+        if unit["start"] == self.torn:
+            raise CorruptStoreError("torn")
+        time.sleep(0.02)
+        self.done.append(unit["start"])
+        return {"square": unit["start"] ** 2}
+
+
+def test_work_that_says_so_has_several_units_under_way_here():
+    units = [{"start": i, "stop": i + 1} for i in range(20)]
+    rows = run_units(units, Threaded(), workers=HERE, stage=STAGE, on_event=ignore)
+    assert [row["square"] for row in rows] == [i**2 for i in range(20)]
+    torn, kept = Threaded(torn=1), []
+    with pytest.raises(CorruptStoreError, match="torn"):
+        run_units(
+            units,
+            torn,
+            workers=HERE,
+            stage=STAGE,
+            on_event=ignore,
+            on_row=lambda *found: kept.append(found[0]),
+        )
+    assert set(kept) <= set(torn.done)
+    count = len(torn.done)
+    assert count < 20  # those not begun by then are not begun
+    assert len(torn.done) == count
+
+
+class FullDisk:
+    def __call__(self, unit):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_of_an_actor_is_told_as_one_here(monkeypatch):
+    monkeypatch.setattr("atlasbasset.batch.run.check_attempt", lambda *_: None)
+    row = _Actor(FullDisk(), None)({"index": 0, "unit": UNIT})
+    found = _error(row["error"], row["value"])
+    assert isinstance(found, OSError)
+    assert found.errno == errno.ENOSPC
+    assert "No space left" in str(found)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""``atlasbasset discover``: new motifs in the scores of an ISM result."""
+
+from typing import Annotated
+
+import typer
+
+from atlasjobs.options import Config, Debug, DryRun, Json
+
+__all__ = ["discover"]
+
+IsmUrl = Annotated[str, typer.Argument(metavar="RESULT", help="Path or URL of an ISM result.")]
+Group = Annotated[
+    str, typer.Option("--group", metavar="NAME", help="Group of cells in the result.")
+]
+Out = Annotated[
+    str,
+    typer.Option("--out", metavar="DIR", help="Folder to make: patterns and report/motifs.html."),
+]
+Meme = Annotated[
+    str | None,
+    typer.Option("--motifs", metavar="MEME", help="Known motifs to compare the patterns with."),
+]
+MaxSeqlets = Annotated[
+    int, typer.Option("--max-seqlets", help="Stretches that matter, of each sign, at most.")
+]
+
+
+def discover(
+    result: IsmUrl,
+    *,
+    group: Group,
+    out: Out,
+    motifs: Meme = None,
+    max_seqlets: MaxSeqlets = 20_000,
+    dry_run: DryRun = False,
+    json: Json = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Find motifs de novo in what a group's accessibility depends on (TF-MoDISco)."""
+    from atlasjobs.console import Output
+    from atlasjobs.discover_report import discover_facts, discover_plan
+
+    output = Output(json)
+    if dry_run:
+        output.plan(discover_plan(result, out, group=group, max_seqlets=max_seqlets))
+        return
+    from atlasbasset.verbs.discover import discover as work
+
+    with output.watching() as on_event:
+        report = work(
+            result,
+            group=group,
+            out=out,
+            motifs=motifs,
+            max_seqlets=max_seqlets,
+            on_event=on_event,
+        )
+    output.report(f"Patterns in {out}", discover_facts(report), report)

@@ -1,0 +1,72 @@
+"""``atlasbasset match``: known motifs in the scores of an ISM result."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from atlasjobs.options import Config, Debug, DryRun, Json
+
+__all__ = ["match"]
+
+IsmUrl = Annotated[str, typer.Argument(metavar="RESULT", help="Path or URL of an ISM result.")]
+Meme = Annotated[
+    str,
+    typer.Option("--motifs", metavar="MEME", help="MEME file (JASPAR, CIS-BP, HOCOMOCO, ...)."),
+]
+Out = Annotated[
+    str, typer.Option("--out", metavar="TABLE", help="Table to make: .parquet, .csv or .tsv.")
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", metavar="NAME", help="Group of cells; give several times [all]."),
+]
+MethodOption = Annotated[
+    Literal["pearson", "dot"],
+    typer.Option("--method", help="Correlation or product of motif and scores at a site."),
+]
+HitP = Annotated[float, typer.Option("--hit-p", help="FIMO's p-value of a site is below this.")]
+MaxP = Annotated[
+    float, typer.Option("--max-p", help="Leave out rows with a larger p-value; 1 keeps all.")
+]
+Shuffles = Annotated[
+    int, typer.Option("--shuffles", help="Shuffles of each region that p-values are from.")
+]
+Seed = Annotated[int, typer.Option(help="Of the shuffles.")]
+
+
+def match(
+    result: IsmUrl,
+    *,
+    motifs: Meme,
+    out: Out,
+    groups: Groups = None,
+    method: MethodOption = "pearson",
+    hit_p: HitP = 1e-3,
+    max_p: MaxP = 0.05,
+    shuffles: Shuffles = 100,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    json: Json = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Find known motifs whose sites matter to the model, by group of cells (PWM-ISM)."""
+    from atlasjobs.console import Output
+    from atlasjobs.match_report import match_facts, match_plan
+
+    output = Output(json)
+    options: dict[str, Any] = {
+        "groups": groups,
+        "method": method,
+        "hit_p": hit_p,
+        "max_p": max_p,
+        "shuffles": shuffles,
+    }
+    if dry_run:
+        output.plan(match_plan(result, motifs, out, options))
+        return
+    from atlasbasset.verbs.match import match as work
+
+    with output.watching() as on_event:
+        report = work(result, motifs, out=out, seed=seed, on_event=on_event, **options)
+    output.report(f"Motifs that matter in {out}", match_facts(report), report)

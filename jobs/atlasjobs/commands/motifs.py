@@ -1,0 +1,105 @@
+"""``atlasbasset motifs``: TF activity of every cell by motif insertion."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+
+__all__ = ["motifs"]
+
+Atlas = Annotated[
+    str,
+    typer.Argument(metavar="ATLAS", help="Path or URL of the atlas whose peaks are shuffled."),
+]
+Meme = Annotated[
+    str,
+    typer.Option("--motifs", metavar="MEME", help="MEME file (JASPAR, CIS-BP, HOCOMOCO, ...)."),
+]
+Out = Annotated[
+    str,
+    typer.Option("--out", metavar="RESULT", help="AnnData .zarr to make, cells x motifs."),
+]
+Backgrounds = Annotated[
+    int, typer.Option("--n-backgrounds", help="Shuffled peaks that each motif is written into.")
+]
+Split = Annotated[
+    Literal["train", "valid", "test", "all"], typer.Option(help="Peaks that are drawn from.")
+]
+Seed = Annotated[int, typer.Option(help="Of peaks, shuffles and motif sequences.")]
+Scale = Annotated[
+    Literal["linear", "sigmoid"],
+    typer.Option(help="Average over backgrounds before (linear) or after a sigmoid."),
+]
+Compute = Annotated[
+    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
+]
+_WORKERS = "Workers"
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        help="Ray Data actors that share the backgrounds and the cells; 0: this process alone.",
+        rich_help_panel=_WORKERS,
+    ),
+]
+GpusPerWorker = Annotated[
+    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
+]
+CpusPerWorker = Annotated[
+    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
+]
+
+
+def motifs(
+    model: ModelUrl,
+    atlas: Atlas,
+    *,
+    motifs: Meme,
+    out: Out,
+    n_backgrounds: Backgrounds = 1000,
+    split: Split = "all",
+    seed: Seed = 0,
+    scale: Scale = "linear",
+    compute: Compute = "auto",
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
+    dry_run: DryRun = False,
+    json: Json = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Score every TF's activity in every cell by inserting its motif into shuffled peaks."""
+    from atlasjobs.console import Output
+
+    output = Output(json)
+    if dry_run:
+        from atlasbasset.batch.run import Workers as Pool
+        from atlasbasset.verbs.motifs import InsertionOptions
+        from atlasjobs.motifs_report import motifs_plan
+
+        options = InsertionOptions(n_backgrounds, split, seed, scale)
+        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
+        output.plan(motifs_plan(model, atlas, motifs, out, options=options, pool=pool))
+        return
+    from atlasbasset.verbs.motifs import motif_activity as work
+    from atlasjobs.motifs_report import motifs_facts
+
+    with output.watching() as on_event:
+        report = work(
+            model,
+            atlas,
+            motifs=motifs,
+            out=out,
+            n_backgrounds=n_backgrounds,
+            split=split,
+            seed=seed,
+            scale=scale,
+            compute=compute,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            cpus_per_worker=cpus_per_worker,
+            on_event=on_event,
+        )
+    output.report(f"TF activity in {out}", motifs_facts(report), report)

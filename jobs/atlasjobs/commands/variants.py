@@ -1,0 +1,127 @@
+"""``atlasbasset variants``: what the variants of a VCF do to accessibility."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+
+__all__ = ["variants"]
+
+Vcf = Annotated[
+    str,
+    typer.Option("--vcf", metavar="FILE", help="Path or URL of a VCF, plain or gzip, any order."),
+]
+Genome = Annotated[
+    str,
+    typer.Option("--genome", metavar="FASTA", help="The genome it was called on; plain or bgzip."),
+]
+Out = Annotated[
+    str,
+    typer.Option("--out", metavar="RESULT", help="AnnData .zarr to make, or to go on with."),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by", metavar="OBS_KEY", help="Mean effects of these groups of cells [every cell]."
+    ),
+]
+BothStrands = Annotated[
+    bool,
+    typer.Option(
+        "--both-strands", help="Mean effects of either strand's window, at twice the cost."
+    ),
+]
+Dense = Annotated[
+    bool,
+    typer.Option(
+        " /--no-dense",
+        help="Write the factored form alone, without the table of effects.",
+        show_default=False,
+    ),
+]
+MaxAllele = Annotated[
+    int, typer.Option("--max-allele-bp", help="Longest stretch, removed or put in, that is tried.")
+]
+Compute = Annotated[
+    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
+]
+_WORKERS = "Workers"
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        help="Ray Data actors that share the variants; 0: this process alone.",
+        rich_help_panel=_WORKERS,
+    ),
+]
+GpusPerWorker = Annotated[
+    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
+]
+CpusPerWorker = Annotated[
+    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
+]
+
+
+def variants(
+    model: ModelUrl,
+    *,
+    vcf: Vcf,
+    genome: Genome,
+    out: Out,
+    group_by: GroupBy = None,
+    both_strands: BothStrands = False,
+    dense: Dense = True,
+    max_allele_bp: MaxAllele = 50,
+    compute: Compute = "auto",
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
+    dry_run: DryRun = False,
+    json: Json = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Predict what the variants of a VCF do to accessibility, per cell or group of cells."""
+    from atlasjobs.console import Output
+
+    output = Output(json)
+    if dry_run:
+        from atlasbasset.batch.run import Workers as Pool
+        from atlasjobs.variants_report import variants_plan
+
+        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
+        output.plan(
+            variants_plan(
+                model,
+                vcf,
+                genome,
+                out,
+                group_by=group_by,
+                both_strands=both_strands,
+                dense=dense,
+                max_allele_bp=max_allele_bp,
+                pool=pool,
+            )
+        )
+        return
+    from atlasbasset.verbs.variants import variants as work
+    from atlasjobs.variants_report import variants_facts
+
+    with output.watching() as on_event:
+        report = work(
+            model,
+            vcf=vcf,
+            genome=genome,
+            out=out,
+            group_by=group_by,
+            both_strands=both_strands,
+            dense=dense,
+            max_allele_bp=max_allele_bp,
+            compute=compute,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            cpus_per_worker=cpus_per_worker,
+            on_event=on_event,
+        )
+    output.report(f"Effects of variants in {out}", variants_facts(report), report)

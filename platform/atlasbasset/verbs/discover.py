@@ -1,0 +1,214 @@
+"""`discover`: new motifs in the scores of an ISM result, by TF-MoDISco (Shrikumar et al. 2018).
+
+The normalised scores are what TF-MoDISco calls hypothetical contributions: what each base would add
+to accessibility if it stood there. modisco-lite finds stretches (seqlets) that matter, clusters
+them, and aligns each cluster into a pattern. Its settings are those of its own command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atlasbasset.extras import needed
+from atlasstore import urls
+from atlasstore.blocks import runs
+from atlasstore.errors import UserInputError
+from atlasstore.events import Notice, Progress, ignore
+from atlasstore.ism_result import IsmResult
+from atlasstore.motifs import read_meme, write_meme
+from atlasstore.staging import refuse_existing, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from atlasstore.events import Subscriber
+    from atlasstore.motifs import Motif
+
+__all__ = ["DiscoverReport", "check_discover", "discover"]
+
+_READ_REGIONS = 32
+_CORE_BP, _FLANK_BP = 20, 5
+_MIN_SEQLETS = 100
+_SIGNS = ("pos_patterns", "neg_patterns")
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverReport:
+    """What was found."""
+
+    folder: str
+    """URL of the folder with ``patterns.h5``, ``patterns.meme`` and ``report/motifs.html``."""
+    group: str
+    n_regions: int
+    patterns: dict[str, int]
+    """Name of each pattern -> its seqlets; "pos" raise accessibility, "neg" lower it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+
+def discover(
+    result: str | Path | IsmResult,
+    *,
+    group: str,
+    out: str | Path,
+    motifs: str | Path | None = None,
+    max_seqlets: int = 20_000,
+    on_event: Subscriber = ignore,
+) -> DiscoverReport:
+    """Find motifs de novo in what a group's accessibility depends on.
+
+    Parameters
+    ----------
+    result
+        An ISM result of hundreds of regions or more, or its URL.
+    group
+        Name of a group of cells in it (or of a cell).
+    out
+        Path or URL of the folder to make: ``patterns.h5`` as modisco-lite writes it,
+        ``patterns.meme`` with the patterns' base frequencies, and ``report/motifs.html``.
+    motifs
+        Path or URL of a MEME file; the report then shows the three closest to each pattern.
+    max_seqlets
+        Of each sign; the first are taken.
+    on_event
+        Hears `Progress` and `Notice`.
+
+    Raises
+    ------
+    UserInputError
+        The group is unknown, or regions and span are too few for 100 seqlets.
+    MissingExtraError
+        modisco-lite is not installed.
+    StoreExistsError
+        When anything lies at `out`.
+    """
+    opened, column = check_discover(result, group=group, out=out, max_seqlets=max_seqlets)
+    known = None if motifs is None else read_meme(motifs)
+    onehot, scores = _read(opened, column, on_event)
+    on_event(Notice(f"Clustering seqlets of {opened.n_regions:,} regions; this takes minutes."))
+    positive, negative = _patterns(onehot, scores, max_seqlets, opened)
+    with tempfile.TemporaryDirectory() as made, staged(out) as place:
+        found = _write(Path(made), positive, negative, opened.span_bp, known, on_event)
+        for path in sorted(Path(made).rglob("*")):
+            if path.is_file():
+                parts = path.relative_to(made).parts
+                urls.write_bytes(urls.join(place, *parts), path.read_bytes())
+    return DiscoverReport(str(out), group, opened.n_regions, found)
+
+
+def check_discover(
+    result: str | Path | IsmResult, *, group: str, out: str | Path, max_seqlets: int
+) -> tuple[IsmResult, NDArray[np.int64]]:
+    """Return the result and the group's column, or raise what `discover` raises."""
+    refuse_existing(out)
+    _modisco("tfmodisco")
+    opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
+    column = opened.columns([group])
+    if max_seqlets <= _MIN_SEQLETS:
+        raise UserInputError(f"max_seqlets must be above {_MIN_SEQLETS}, got {max_seqlets}.")
+    room = max(0, opened.span_bp - 2 * _FLANK_BP) // _CORE_BP * opened.n_regions
+    if room <= _MIN_SEQLETS:
+        raise UserInputError(
+            f"{opened.url} has {opened.n_regions} regions of {opened.span_bp} bp, with room for "
+            f"{room} seqlets of {_CORE_BP} bp; more than {_MIN_SEQLETS} are needed: make a result "
+            "of more regions or a wider --span."
+        )
+    return opened, column
+
+
+def _read(
+    result: IsmResult, column: NDArray[np.int64], on_event: Subscriber
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return one-hot bases and a group's scores, both float32 (R, span, 4)."""
+    shape = (result.n_regions, result.span_bp, 4)
+    onehot, scores = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for start, stop in runs(result.n_regions, _READ_REGIONS):
+        onehot[start:stop] = result.codes(start, stop)[..., None] == np.arange(4)
+        scores[start:stop] = result.scores(start, stop, column)[..., 0]
+        on_event(Progress("reading scores", stop, result.n_regions, "regions"))
+    return onehot, scores
+
+
+def _patterns(
+    onehot: NDArray[np.float32], scores: NDArray[np.float32], max_seqlets: int, result: IsmResult
+) -> tuple[list[Any], list[Any]]:
+    """Return the patterns that raise accessibility, and those that lower it."""
+    found = _modisco("tfmodisco").TFMoDISco(
+        onehot,
+        scores,
+        sliding_window_size=_CORE_BP,
+        flank_size=_FLANK_BP,
+        min_metacluster_size=_MIN_SEQLETS,
+        max_seqlets_per_metacluster=max_seqlets,
+        target_seqlet_fdr=0.05,
+        n_leiden_runs=2,
+    )
+    positive, negative = (list(patterns or ()) for patterns in found)
+    if not positive and not negative:
+        raise UserInputError(
+            f"no pattern was found in the {result.n_regions} regions of {result.url}: fewer than "
+            f"{_MIN_SEQLETS} seqlets of either sign matter, or no {_CORE_BP} of them are alike; "
+            "make a result of more regions."
+        )
+    return positive, negative
+
+
+def _write(
+    folder: Path,
+    positive: list[Any],
+    negative: list[Any],
+    span_bp: int,
+    motifs: Sequence[Motif] | None,
+    on_event: Subscriber,
+) -> dict[str, int]:
+    """Write everything into an empty local folder; return pattern -> seqlets."""
+    stored, database = folder / "patterns.h5", None
+    _modisco("io").save_hdf5(str(stored), positive or None, negative or None, span_bp)
+    frequencies = _modisco("util").MemeDataType.PFM
+    meme = str(folder / "patterns.meme")
+    _modisco("io").write_meme_from_h5(str(stored), frequencies, meme, is_quiet=True)
+    if motifs is not None:
+        database = folder / "known.meme"
+        write_meme(database, motifs)
+    _report(stored, folder / "report", database, on_event)
+    if database is not None:
+        database.unlink()
+    return {
+        f"{sign.removesuffix('_patterns')}.{index}": len(pattern.seqlets)
+        for sign, patterns in zip(_SIGNS, (positive, negative), strict=True)
+        for index, pattern in enumerate(patterns)
+    }
+
+
+def _report(stored: Path, folder: Path, database: Path | None, on_event: Subscriber) -> None:
+    """Write the report; modisco-lite prints, warns and leaves a file open."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.simplefilter("always", UserWarning)
+        _modisco("report").report_motifs(
+            stored,
+            folder,
+            img_path_suffix="./",
+            meme_motif_db=None if database is None else str(database),
+            is_writing_tomtom_matrix=False,
+            ttl=True,
+        )
+    for warning in told:
+        if issubclass(warning.category, UserWarning):
+            on_event(Notice(str(warning.message)))
+
+
+def _modisco(module: str) -> Any:
+    return needed(f"modiscolite.{module}", extra="interpret", purpose="Discovering motifs")

@@ -1,0 +1,161 @@
+"""Reading the tables of a result so that damage is an error that names the shard, never a number.
+
+A damaged chunk fails its crc32c. What that cannot tell are a lost shard, which reads as the fill
+value (NaN, or 0 for integers), and a sound shard that belongs elsewhere, which `check_result` finds
+by the checksums that were recorded when the shards were written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from atlasstore import arrays, urls
+from atlasstore._result_writer import checksum
+from atlasstore.blocks import runs
+from atlasstore.errors import CorruptStoreError
+from atlasstore.events import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from atlasstore.events import Subscriber
+
+__all__ = ["check_result", "read_rows", "tables_of"]
+
+_REMEDY = "the store is damaged: make it again or copy it again."
+
+
+def read_rows(array: zarr.Array, start: int, stop: int, *, url: str) -> NDArray[Any]:
+    """Return rows [start, stop) of a table, shard by shard.
+
+    Raises
+    ------
+    CorruptStoreError
+        When a shard is lost or damaged; the message names it.
+    """
+    size = _shard_rows(array)
+    found = np.empty((stop - start, *array.shape[1:]), array.dtype)
+    for first, last in _cut(start, stop, size):
+        found[first - start : last - start] = _read_one(array, first, last, url)
+    return found
+
+
+def _cut(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield [start, stop) cut where shards of `size` rows begin."""
+    while start < stop:
+        end = min(stop, (start // size + 1) * size)
+        yield start, end
+        start = end
+
+
+def _read_one(array: zarr.Array, start: int, stop: int, url: str) -> NDArray[Any]:
+    """Read rows of one shard."""
+    try:
+        found = arrays.read_array(array, start, stop, url=url)
+    except CorruptStoreError as error:
+        raise CorruptStoreError(
+            f"{url}: shard {_shard_name(array, start)} (array {array.path}, rows {start} to "
+            f"{stop}) cannot be read ({error.__cause__}); {_REMEDY}"
+        ) from error
+    if _is_fill(found, array) and not _is_stored(array, start, url):
+        raise CorruptStoreError(
+            f"{url}: shard {_shard_name(array, start)} (array {array.path}, rows {start} to "
+            f"{stop}) is absent; {_REMEDY}"
+        )
+    return found
+
+
+def _is_fill(values: NDArray[Any], array: zarr.Array) -> bool:
+    """Whether a shard reads as if it were not there."""
+    if values.dtype.kind not in "fiub":
+        return False
+    fill = array.fill_value
+    return bool(np.isnan(values).all() if fill != fill else (values == fill).all())
+
+
+def _is_stored(array: zarr.Array, start: int, url: str) -> bool:
+    return urls.stored_bytes(urls.join(url, _shard_name(array, start))) > 0
+
+
+def _shard_rows(array: zarr.Array) -> int:
+    return int((array.shards or array.chunks)[0])
+
+
+def _shard_name(array: zarr.Array, row: int) -> str:
+    """Return the file of the shard that holds `row`, within the store."""
+    place = (row // _shard_rows(array), *(0 for _ in array.shape[1:]))
+    return f"{array.path}/{array.metadata.encode_chunk_key(place)}"
+
+
+def check_result(
+    group: zarr.Group,
+    n_rows: Mapping[str, int],
+    checksums: Mapping[str, NDArray[np.uint32]],
+    *,
+    url: str,
+    on_event: Subscriber,
+) -> None:
+    """Read every table of a result.
+
+    Parameters
+    ----------
+    group
+        The result's.
+    n_rows
+        "obs" and "var" -> their rows, which the tables must have.
+    checksums
+        Table, its slashes as dots -> CRC-32 of each shard's values.
+    url
+        The result's.
+    on_event
+        Hears `Progress`.
+
+    Raises
+    ------
+    CorruptStoreError
+        When a shard is lost, damaged or not what was written; the message names it.
+    """
+    tables = tables_of(group)
+    total, done = sum(table.shape[0] for table in tables), 0
+    for table in tables:
+        expected = n_rows["var" if table.path.startswith(("varm/", "varp/")) else "obs"]
+        if table.shape[0] != expected:
+            raise CorruptStoreError(
+                f"{url}: array {table.path} has {table.shape[0]} rows where {expected} are "
+                f"expected; {_REMEDY}"
+            )
+        shards = list(runs(table.shape[0], _shard_rows(table)))
+        recorded = checksums.get(table.path.replace("/", "."), ())
+        by_shard = recorded if len(recorded) == len(shards) else [None] * len(shards)
+        for (start, stop), expected_sum in zip(shards, by_shard, strict=True):
+            values = read_rows(table, start, stop, url=url)
+            _compare(values, expected_sum, table, start, url)
+            done += stop - start
+            on_event(Progress("checking tables", done, total, "rows"))
+
+
+def tables_of(group: zarr.Group) -> list[zarr.Array]:
+    """Return the arrays of a result that have a row for each row of obs or var."""
+    members = dict(group.members(max_depth=None))
+    return [
+        member
+        for name, member in sorted(members.items())
+        if isinstance(member, zarr.Array)
+        and member.ndim
+        and (name == "X" or name.startswith(("obsm/", "varm/", "layers/")))
+        and name.count("/") <= 1
+    ]
+
+
+def _compare(
+    values: NDArray[Any], recorded: np.uint32 | None, table: zarr.Array, start: int, url: str
+) -> None:
+    if recorded is not None and checksum(np.ascontiguousarray(values)) != recorded:
+        raise CorruptStoreError(
+            f"{url}: shard {_shard_name(table, start)} does not hold what was written; {_REMEDY}"
+        )

@@ -1,0 +1,136 @@
+"""Creating a file only where there is none, and stores that are written over what is left of them.
+
+Object stores have no rename. There a store is published by its root metadata, written last and
+only where there is none yet, which S3, Google Cloud Storage and Azure enforce on their side: of two
+writers one creates it. Until then there is no root, so nobody opens the store.
+
+A job that was killed is written over itself, and two equal jobs may write at the same time: the
+same bytes go to the same names, and nothing is ever deleted that the other one has written.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from zarr.storage import WrapperStore
+
+from atlasstore import remote, urls
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from zarr.abc.store import ByteRequest, Store
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+__all__ = ["ROOT", "HeldRoot", "WrittenOver", "create_bytes"]
+
+ROOT = "zarr.json"
+"""Root metadata of a zarr v3 store."""
+
+_AZURE = ("az:", "abfs:", "abfss:", "adl:")
+
+
+def create_bytes(url: str | Path, content: bytes) -> bool:
+    """Write a file unless there is one; return whether it was written.
+
+    On S3, Google Cloud Storage and Azure the server decides, on other backends a look beforehand.
+    """
+    if urls.is_local(url):  # a lock keeps others out there
+        is_free = not urls.exists(url)
+        if is_free:
+            urls.write_bytes(url, content)
+        return is_free
+    fs, path = urls.filesystem(url)
+    # adlfs has a word of its own
+    how: dict[str, Any] = (
+        {"overwrite": False} if str(url).startswith(_AZURE) else {"mode": "create"}
+    )
+    try:
+        with remote.told(url):
+            fs.pipe_file(path, content, **how)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EINVAL or not urls.exists(url):  # s3fs: the precondition failed
+            raise
+        return False
+    return True
+
+
+class HeldRoot(WrapperStore):  # type: ignore[misc]
+    """A store whose root metadata stays in memory: `root`."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.root: Buffer | None = None
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return the stored value, or the held root."""
+        if key == ROOT:
+            return self.root
+        return await super().get(key, prototype, byte_range)
+
+    async def exists(self, key: str) -> bool:
+        """Whether `key` is there."""
+        return self.root is not None if key == ROOT else await super().exists(key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Store, or hold, a value."""
+        if key == ROOT:
+            self.root = value
+        else:
+            await super().set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Store a value unless there is one."""
+        if not await self.exists(key):
+            await self.set(key, value)
+
+
+class WrittenOver(WrapperStore):  # type: ignore[misc]
+    """A store that sees only what is written through it, over what lies there.
+
+    zarr and anndata take it for an empty one; neither reads or deletes what others have written.
+    Wrapped in `HeldRoot`, nobody can open the store before its root is written.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._own: set[str] = set()
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return a value that was written through this store."""
+        return await super().get(key, prototype, byte_range) if key in self._own else None
+
+    async def exists(self, key: str) -> bool:
+        """Whether `key` was written through this store."""
+        return key in self._own
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a value, whatever lies there."""
+        await super().set(key, value)
+        self._own.add(key)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write a value unless one was written through this store."""
+        if key not in self._own:
+            await self.set(key, value)
+
+    async def delete_dir(self, prefix: str) -> None:
+        """Delete nothing: others may have written it."""
+
+    async def is_empty(self, prefix: str) -> bool:
+        """Whether nothing was written below `prefix` through this store."""
+        return not any(key.startswith(prefix) for key in self._own)
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the keys below `prefix` that were written through this store."""
+        for key in sorted(self._own):
+            if key.startswith(prefix):
+                yield key

@@ -1,0 +1,162 @@
+"""Reading ISM results: scores of every base at every position, for regions and groups of cells.
+
+The store is an AnnData zarr of regions x groups (or regions x cells); see ``docs/ism.md``.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from atlasstore.errors import NotAStoreError, UserInputError
+from atlasstore.results import EMBEDDING, Result
+from atlasstore.sequences import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["IsmResult", "importance"]
+
+_MOST_COLUMNS = 1000
+
+
+class IsmResult:
+    """A finished ISM result; made by `IsmResult.open`.
+
+    Attributes
+    ----------
+    result
+        The store itself.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+
+    @classmethod
+    def open(cls, url: str | Path) -> IsmResult:
+        """Open the ISM result at `url`.
+
+        Raises
+        ------
+        NotAStoreError
+            Nothing is there, it is incomplete, or it is another kind of store.
+        """
+        result = Result.open(url)
+        if result.kind != "ism":
+            raise NotAStoreError(
+                f"{url} is a result of kind {result.kind}, but one of in-silico mutagenesis is "
+                "needed here; make it with: atlasbasset ism."
+            )
+        return cls(result)
+
+    @property
+    def url(self) -> str:
+        """Where it lies."""
+        return self.result.url
+
+    @property
+    def regions(self) -> pd.DataFrame:
+        """One row per region: chrom, start, end, window_start, span_start (first mutated base)."""
+        return self.result.obs
+
+    @property
+    def groups(self) -> pd.DataFrame:
+        """One row per group of cells, or per cell, with ``n_cells``."""
+        return self.result.var
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether its columns are groups of cells, not cells."""
+        return bool(self.result.about.get("group_by"))
+
+    @property
+    def n_regions(self) -> int:
+        """R."""
+        return self.result.n_obs
+
+    @property
+    def span_bp(self) -> int:
+        """Mutated positions of each region."""
+        return int(self.result.table("obsm/codes").shape[1])
+
+    def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the bases of regions [start, stop), uint8 (stop - start, span), 0..4."""
+        found: NDArray[np.uint8] = self.result.rows("obsm/codes", start, stop)
+        return found
+
+    def columns(self, names: Sequence[str] | None = None) -> NDArray[np.int64]:
+        """Return the columns of groups (or cells) by name, int64; all by default.
+
+        Raises
+        ------
+        UserInputError
+            A name is unknown, or all of more than 1,000 cells would be taken.
+        """
+        index = self.groups.index
+        unit = "groups" if self.is_grouped else "cells"
+        if names is None:
+            if len(index) > _MOST_COLUMNS:
+                raise UserInputError(
+                    f"{self.url} has {len(index):,} {unit}, too many to take all; name some, or "
+                    "make the result with --group-by."
+                )
+            return np.arange(len(index))
+        columns = index.get_indexer(pd.Index(list(names), dtype=object)).astype(np.int64)
+        unknown = [name for name, column in zip(names, columns, strict=True) if column < 0]
+        if unknown or not len(names):
+            listed = ", ".join(map(str, index[:5])) + (", ..." if len(index) > 5 else "")
+            what = f"no {unit[:-1]} {unknown[0]!r}" if unknown else f"no {unit} were named; it has"
+            raise UserInputError(f"{self.url}: {what}; its {unit}: {listed}.")
+        return columns
+
+    def scores(self, start: int, stop: int, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return normalised scores of regions [start, stop) in some groups or cells.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (stop - start, span, 4, len(columns)): the change of accessibility (linear
+            scale) by each base, in the order A, C, G, T, less the mean of the four.
+
+        Raises
+        ------
+        CorruptStoreError
+            When stored bytes are not what was written.
+        """
+        product: NDArray[np.float32] = (
+            self.result.rows("obsm/ism", start, stop) @ self._embedding[columns].T
+        )
+        return product
+
+    @cached_property
+    def _embedding(self) -> NDArray[np.float32]:
+        """Mean embedding of each group, (G, E); read once."""
+        found: NDArray[np.float32] = self.result.rows(f"varm/{EMBEDDING}")
+        return found
+
+
+def importance(scores: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return each position's importance: the score of the base that stands there.
+
+    Parameters
+    ----------
+    scores
+        float32 (..., span, 4, G), as `IsmResult.scores`.
+    codes
+        uint8 (..., span), 0..4.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (..., span, G); 0 where the base is unknown.
+    """
+    known = np.where(codes == UNKNOWN, 0, codes).astype(np.intp)
+    picked = np.take_along_axis(scores, known[..., None, None], axis=-2)[..., 0, :]
+    found: NDArray[np.float32] = np.where(codes[..., None] == UNKNOWN, np.float32(0), picked)
+    return found

@@ -1,0 +1,177 @@
+"""Object stores fail for a while: how often requests are repeated, how a lasting fault is told.
+
+The backends repeat a request that was throttled, failed on the server's side or lost its
+connection, and wait longer every time. For S3 we ask for 7 attempts in place of 5: 30 s of waiting
+on average before a request is given up. botocore's older retry mode is kept, since the "standard"
+one shares a budget between requests: with dozens under way a short outage uses it up in a second.
+An answer that breaks off is fetched again by s3fs, up to 5 times. Whoever sets
+``AWS_MAX_ATTEMPTS`` or ``AWS_RETRY_MODE``, or ``config_kwargs`` in fsspec's configuration, decides.
+
+A fault that outlasts this is an AtlasError of one sentence, never "the store is damaged".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from fsspec.config import conf
+from zarr.abc.store import Store
+from zarr.storage import WrapperStore
+
+from atlasstore.errors import AtlasError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+    from pathlib import Path
+
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+__all__ = ["RemoteStore", "s3_options", "told"]
+
+_ATTEMPTS = 7
+_OWN_SETTINGS = ("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
+
+_CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3")
+"""Packages whose errors mean that a request did not succeed."""
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("EBUSY", "EIO", "EREMOTEIO", "ETIMEDOUT", "ECONNRESET", "ECONNREFUSED", "EPIPE")
+    if hasattr(errno, name)
+)
+"""As what s3fs raises 500, 503 and unknown codes, and lost connections."""
+
+
+def s3_options() -> dict[str, Any]:
+    """Return what s3fs is told beside its own configuration.
+
+    It asks for a file's size before it reads a whole one, so as to read it in several parts at
+    once. Our pieces are a few MB and many are under way together: one request each is enough.
+    """
+    options: dict[str, Any] = {"max_concurrency": 1}
+    if not any(name in os.environ for name in _OWN_SETTINGS):
+        retries = {"mode": "legacy", "total_max_attempts": _ATTEMPTS}
+        options["config_kwargs"] = {
+            "retries": retries,
+            **conf.get("s3", {}).get("config_kwargs", {}),
+        }
+    return options
+
+
+@contextmanager
+def told(url: str | Path) -> Iterator[None]:
+    """Turn what a backend raises of a fault that lasts into an AtlasError of one sentence.
+
+    Files that are absent or there already, and denied permissions, stay what they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (_is_remote(url) and _is_outage(error)):
+            raise
+        raise AtlasError(
+            f"{url} cannot be reached ({_reason(error)}), though requests were repeated for a "
+            "while; see whether the store is up and endpoint and credentials are right, then run "
+            "the same again."
+        ) from error
+
+
+def _is_remote(url: str | Path) -> bool:
+    return "://" in str(url) and not str(url).startswith(("file:", "memory:"))
+
+
+def _is_outage(error: Exception) -> bool:
+    if isinstance(error, AtlasError):
+        return False
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        return True
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, ConnectionError | TimeoutError) or package in _CLIENTS
+
+
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split()).rstrip(".") or type(error).__name__
+
+
+class RemoteStore(WrapperStore[Store]):
+    """A zarr store on the network; see `told`."""
+
+    def __init__(self, store: Store, url: str) -> None:
+        super().__init__(store)
+        self._url = url
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self._url)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return a stored value."""
+        with told(self._url):
+            return await self._store.get(key, prototype, byte_range)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return parts of stored values."""
+        with told(self._url):
+            return await self._store.get_partial_values(prototype, key_ranges)
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        with told(self._url):
+            async for found in self._store._get_many(requests):
+                yield found
+
+    async def exists(self, key: str) -> bool:
+        """Whether `key` is there."""
+        with told(self._url):
+            return await self._store.exists(key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Store a value."""
+        with told(self._url):
+            await self._store.set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Store a value unless there is one."""
+        with told(self._url):
+            await self._store.set_if_not_exists(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Delete a value."""
+        with told(self._url):
+            await self._store.delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        """Delete all below `prefix`."""
+        with told(self._url):
+            await self._store.delete_dir(prefix)
+
+    async def is_empty(self, prefix: str) -> bool:
+        """Whether nothing lies below `prefix`."""
+        with told(self._url):
+            return await self._store.is_empty(prefix)
+
+    async def list(self) -> AsyncIterator[str]:
+        """Yield every key."""
+        with told(self._url):
+            async for key in self._store.list():
+                yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the keys below `prefix`."""
+        with told(self._url):
+            async for key in self._store.list_prefix(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names directly below `prefix`."""
+        with told(self._url):
+            async for name in self._store.list_dir(prefix):
+                yield name

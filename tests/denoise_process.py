@@ -1,0 +1,127 @@
+"""`denoise` in processes of its own, to be killed; all is imported already when one starts."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+import atlasbasset
+from atlasbasset.batch import peaks as peak_stage
+from atlasstore import table_plan, urls
+from atlasstore.ledger import Ledger, partial_url
+from small_atlas import make_atlas, random_labels
+from small_model import TINY, random_weights, write_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.process import BaseProcess
+
+N, P = 96, 60
+OPTIONS: dict[str, Any] = {"compute": "fp32", "dtype": "uint8"}
+Moment = Literal["before", "after"]
+"""Of the receipt: all of the unit is written, but nobody knows; or its receipt is written too."""
+Kill = tuple[str, Moment] | None
+"""Beginning of the name of a receipt, and when to kill."""
+
+
+def make_stores(folder: Path) -> tuple[str, str]:
+    """Write a model and an atlas of random weights and labels; return their URLs."""
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, 5, (P, TINY.window_bp + 6), dtype=np.uint8)
+    model = write_model(folder / "model", random_weights(rng, N))
+    return model, make_atlas(folder / "atlas", random_labels(rng, 9, P), codes)
+
+
+def small_units(put: Callable[[Any, str, int], None] = setattr) -> None:
+    """Cut the work into many units, so that a fault meets each kind of them.
+
+    `put` is a MonkeyPatch's `setattr` where all is to be put back.
+    """
+    put(peak_stage, "_UNIT_PEAKS", 16)
+    put(table_plan, "_CHUNK_BYTES", 4 * P)
+    put(table_plan, "_SHARD_BYTES", 8 * P)  # 8 cells: 12 shards
+
+
+def run(stores: tuple[str, str], out: str, settings: dict[str, str], said: str, kill: Kill) -> None:
+    """Denoise in this process; write what goes wrong to the file `said`."""
+    os.environ.update(settings)
+    small_units()
+    if kill is not None:
+        kill_there(*kill)
+    try:
+        atlasbasset.denoise(*stores, out=out, **OPTIONS)
+    except Exception as error:  # noqa: BLE001 - the test looks at it
+        Path(said).write_text(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from None
+
+
+def kill_there(receipt: str, moment: Moment) -> None:
+    """End this process by SIGKILL around the receipt of a unit."""
+    record = Ledger.record
+
+    def killed(ledger: Ledger, unit: str, row: Any) -> Any:
+        if unit.startswith(receipt) and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        found = record(ledger, unit, row)
+        if unit.startswith(receipt) and moment == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    Ledger.record = killed  # type: ignore[method-assign]
+
+
+def start(
+    stores: tuple[str, str],
+    out: str,
+    said: Path,
+    *,
+    settings: dict[str, str] | None = None,
+    kill: Kill = None,
+) -> BaseProcess:
+    """Start `run` in a new process, which begins to work within milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["atlasbasset.verbs.denoise", "anndata", "Bio.bgzf", "s3fs"])
+    process = context.Process(target=run, args=(stores, out, settings or {}, str(said), kill))
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess, said: Path) -> str:
+    """Wait for its end; return what went wrong, empty when nothing did."""
+    process.join(timeout=200)
+    assert process.exitcode in (0, 1), process.exitcode
+    return said.read_text() if process.exitcode else ""
+
+
+def receipts(out: str) -> set[str]:
+    return set(urls.list_names(urls.join(partial_url(out), "ledger")))
+
+
+def wait_killed(process: BaseProcess) -> None:
+    process.join(timeout=200)
+    assert process.exitcode == -signal.SIGKILL, process.exitcode
+
+
+def stored(url: str) -> dict[str, str]:
+    """Checksum of every file but those that say when the result was made."""
+    fs, root = urls.filesystem(url)
+    fs.invalidate_cache()
+    names = {path.removeprefix(root).strip("/"): path for path in fs.find(root)}
+    return {
+        name: hashlib.sha256(fs.cat_file(path)).hexdigest()
+        for name, path in names.items()
+        if name != "zarr.json" and "provenance" not in name
+    }
+
+
+def shard_file(receipt: str) -> str | None:
+    """Return the file of the shard that a receipt speaks of."""
+    if not receipt.startswith("shards."):
+        return None
+    return f"X/c.{int(receipt.split('.')[1])}.0"

@@ -1,0 +1,142 @@
+"""Batch jobs into an S3 bucket whose server fails, while drivers are killed or come in pairs."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+import atlasbasset
+from atlasstore import remote, urls
+from atlasstore.errors import AtlasError, NotAStoreError
+from atlasstore.events import Notice
+from atlasstore.ledger import partial_url
+from atlasstore.results import Result
+from denoise_process import (
+    OPTIONS,
+    finish,
+    make_stores,
+    receipts,
+    shard_file,
+    small_units,
+    start,
+    stored,
+    wait_killed,
+)
+from flaky_s3 import s3_behind_proxy
+
+pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """Waits between attempts a hundred times shorter, units small; all put back in the end."""
+    import botocore.retryhandler
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        short = SimpleNamespace(random=lambda: 0.01)
+        patch.setattr(botocore.retryhandler, "random", short)
+        patch.setattr(remote, "_ATTEMPTS", 5)
+        small_units(patch.setattr)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def proxy(environment):
+    with s3_behind_proxy(environment) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    return make_stores(tmp_path_factory.mktemp("stores"))
+
+
+@pytest.fixture(scope="module")
+def whole(stores, environment, tmp_path_factory):
+    """What is stored on disk without a disturbance."""
+    out = tmp_path_factory.mktemp("whole") / "r"
+    atlasbasset.denoise(*stores, out=out, **OPTIONS)
+    return stored(str(out))
+
+
+@pytest.fixture
+def out(request, proxy):
+    return f"s3://bucket/{request.node.name.partition('[')[0]}"
+
+
+def settings():
+    """What leads another process to the server."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+def check(out, whole):
+    Result.open(out).verify()
+    assert stored(out) == whole
+    assert not urls.exists(partial_url(out))
+
+
+def test_faults_that_pass_leave_no_trace(stores, whole, proxy, out):
+    with proxy.failing("500", "reset", "503", "cut", every=5):
+        atlasbasset.denoise(*stores, out=out, **OPTIONS)
+    assert proxy.faults > 20
+    check(out, whole)
+
+
+@pytest.mark.parametrize("fault", ["500", "reset"])
+def test_a_fault_that_lasts_publishes_nothing_and_the_job_goes_on(stores, whole, proxy, out, fault):
+    out = f"{out}-{fault}"
+    lasting = proxy.failing(fault, method="PUT", path="/X/c.7")
+    with lasting, pytest.raises(AtlasError, match=f"{out} cannot be reached") as caught:
+        atlasbasset.denoise(*stores, out=out, **OPTIONS)
+    assert "run the same again" in str(caught.value)
+    with pytest.raises(NotAStoreError, match="incomplete"):
+        Result.open(out)
+    done = receipts(out)
+    assert len([name for name in done if name.startswith("shards.")]) == 7
+    proxy.log.clear()
+    atlasbasset.denoise(*stores, out=out, **OPTIONS)
+    assert put_again(proxy, done) == []
+    check(out, whole)
+
+
+def put_again(proxy, done):
+    """Requests that wrote once more what already had a receipt."""
+    files = {shard_file(name) for name in done} - {None}
+    puts = [path for method, path in proxy.log if method == "PUT"]
+    assert puts
+    return [path for path in puts if path.partition("X/")[1:] in {("X/", f[2:]) for f in files}]
+
+
+def test_an_answer_lost_while_publishing(stores, whole, proxy, out):
+    """The root is created, but its creator hears of a reset, tries again and finds it there."""
+    events = []
+    root = f"/bucket/{out.rpartition('/')[2]}/zarr.json"
+    with proxy.failing("lost", times=1, method="PUT", path=root):
+        atlasbasset.denoise(*stores, out=out, on_event=events.append, **OPTIONS)
+    assert proxy.faults == 1
+    assert [e for e in events if isinstance(e, Notice) and "was published" in e.message]
+    check(out, whole)
+
+
+def test_a_driver_killed_and_started_again(stores, whole, proxy, out, tmp_path):
+    said = tmp_path / "said"
+    kill = ("shards.0000006", "after")
+    wait_killed(start(stores, out, said, settings=settings(), kill=kill))
+    with pytest.raises(NotAStoreError, match="incomplete"):
+        Result.open(out)
+    done = receipts(out)
+    proxy.log.clear()
+    assert finish(start(stores, out, said, settings=settings()), said) == ""
+    assert put_again(proxy, done) == []
+    check(out, whole)
+
+
+def test_two_identical_jobs_at_once(stores, whole, out, tmp_path):
+    processes = [start(stores, out, tmp_path / name, settings=settings()) for name in "ab"]
+    ends = [finish(p, tmp_path / name) for p, name in zip(processes, "ab", strict=True)]
+    assert ends == ["", ""]
+    check(out, whole)

@@ -1,0 +1,85 @@
+"""What the command line says of variants: the plan beforehand, the facts afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atlasbasset.batch.run import Workers
+from atlasbasset.verbs.variants import VariantsReport
+from atlasjobs.variants_report import variants_facts, variants_plan
+from atlasstore.errors import GenomeError, StoreExistsError, UserInputError
+from small_atlas import write_fasta
+from small_model import random_weights, write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
+CHOSEN = {"group_by": None, "both_strands": False, "dense": True, "max_allele_bp": 50}
+
+
+@pytest.fixture
+def files(tmp_path: Path, rng) -> dict[str, str]:
+    fasta = write_fasta(tmp_path / "g.fa", {"chrI": "ACGT" * 200})
+    vcf = tmp_path / "v.vcf"
+    vcf.write_text(HEADER + "chrI\t5\t.\tA\tC,G,<DEL>\nchrI\t6\t.\tA\tC\nII\t6\t.\tA\tC\n")
+    model = write_model(tmp_path / "m", random_weights(rng, 6))
+    return {"model": model, "vcf": str(vcf), "genome": str(fasta), "out": str(tmp_path / "r")}
+
+
+def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    plan = variants_plan(**files, **CHOSEN, pool=Workers())
+    assert plan.as_json() == {
+        "dry_run": True,
+        "out": files["out"],
+        "n_variants": 5,
+        "counts": {"ok": 2, "symbolic": 1, "unknown_chromosome": 1, "reference_mismatch": 1},
+        "n_groups": 6,
+        "table_bytes": 5 * (6 + 5) * 4,
+        "workers": 0,
+    }
+    rows = dict(plan.rows)
+    assert rows["variants"] == "5, 2 with an effect"
+    assert rows["reference mismatch"] == "1"
+    assert rows["columns"] == "6 cells"
+    assert rows["windows"] == "4 of 384 bp at most"
+    assert rows["tables"] == "220 bytes in 2 shards"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_plan_follows_the_options(files: dict[str, str]) -> None:
+    chosen = CHOSEN | {"group_by": "n_peaks", "both_strands": True, "dense": False}
+    rows = dict(variants_plan(**files, **chosen, pool=Workers(3)).rows)
+    assert rows["columns"] == "6 groups"
+    assert rows["windows"] == "8 of 384 bp at most"
+    assert rows["tables"] == "100 bytes in 1 shards"
+    assert rows["workers"] == "3 Ray actors"
+
+
+def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "names.vcf").write_text(HEADER + "I\t5\t.\tA\tC\n")
+    cases: list[tuple[dict[str, object], type[Exception], str]] = [
+        ({"vcf": str(tmp_path / "names.vcf")}, GenomeError, "none of the chromosomes"),
+        ({"vcf": str(tmp_path / "no.vcf")}, UserInputError, "does not exist"),
+        ({"genome": str(tmp_path / "no.fa")}, GenomeError, "is not a file"),
+        ({"group_by": "kind"}, UserInputError, "no column 'kind'"),
+        ({"max_allele_bp": 1000}, UserInputError, "a quarter of the model's window"),
+        ({"out": files["vcf"]}, StoreExistsError, "exists already"),
+        ({"out": "memory://r", "pool": Workers(1)}, UserInputError, "memory of this process"),
+    ]
+    for changed, error, message in cases:
+        with pytest.raises(error, match=message):
+            variants_plan(**{**files, **CHOSEN, "pool": Workers(), **changed})
+
+
+def test_facts() -> None:
+    report = VariantsReport("r", {"ok": 1200, "too_long": 3}, "tissue", 4, 176_000, False)
+    assert variants_facts(report) == [
+        ("variants", "1,203, 1,200 with an effect"),
+        ("too long", "3"),
+        ("columns", "4 groups by tissue"),
+        ("tables", "176 kB"),
+    ]

@@ -1,0 +1,367 @@
+"""Receipts, resuming, publishing: who did what is counted by files, whatever process did it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlasbasset.batch.job import finished, running_job
+from atlasbasset.batch.run import Stage, Workers
+from atlasstore import formats, urls
+from atlasstore.errors import (
+    AtlasError,
+    CorruptStoreError,
+    NotAStoreError,
+    StoreExistsError,
+    UserInputError,
+)
+from atlasstore.events import Notice, Progress, ignore
+from atlasstore.ledger import partial_url
+from atlasstore.results import Result, TablePlan, create_result, write_rows
+
+N = 10
+PLAN = TablePlan("X", (N, 3), "float32", chunk_rows=2, shard_rows=4)
+VALUES = np.arange(N * 3, dtype=np.float32).reshape(N, 3)
+UNITS = [{"start": start, "stop": stop} for start, stop in PLAN.shards()]
+CONFIG = {"seed": 1}
+OBS = pd.DataFrame(index=[f"cell{i}" for i in range(N)])
+VAR = pd.DataFrame(index=list("abc"))
+
+
+class Killed(BaseException):
+    """As by a signal: nothing that catches errors sees it."""
+
+
+@dataclass
+class Prepare:
+    """Half of the work: writes what the second stage reads."""
+
+    scratch: str
+
+    def __call__(self, unit):
+        urls.write_bytes(f"{self.scratch}/{unit['start']}", b"prepared")
+        return {}
+
+
+@dataclass
+class Write:
+    """The other half."""
+
+    job: object
+
+    def __call__(self, unit):
+        start, stop = unit["start"], unit["stop"]
+        assert urls.read_bytes(f"{self.job.scratch}/{start}") == b"prepared"
+        return write_rows(self.job.place, PLAN, start, VALUES[start:stop])
+
+
+class Flow:
+    """A verb of two stages, which stops at a step of its choice."""
+
+    def __init__(
+        self, out, *, config=CONFIG, inputs=(), stop_at=None, error=Killed, on_step=ignore
+    ):
+        self.out, self.config, self.inputs = str(out), config, list(inputs)
+        self.stop_at, self.error, self.on_step = stop_at, error, on_step
+        self.steps, self.events = [], []
+
+    def run(self):
+        same = {"verb": "test", "config": self.config, "inputs": self.inputs}
+        if finished(self.out, **same, on_event=self.events.append):
+            return self
+        hear = self.events.append
+        with running_job(self.out, **same, workers=Workers(), on_event=hear) as job:
+            units = Stage("first", "rows"), Stage("second", "rows")
+            job.run("first", UNITS, self._counted("first", Prepare(job.scratch)), stage=units[0])
+            job.once("create", lambda: self._create(job.place))
+            job.run("second", UNITS, self._counted("second", Write(job)), stage=units[1])
+            self._step("publish")
+            job.publish(formats.provenance([], self.config, None, created=job.started))
+        return self
+
+    def _create(self, place):
+        self._step("create")
+        create_result(place, kind="denoised", obs=OBS, var=VAR, obsm={}, varm={}, tables=[PLAN])
+
+    def _counted(self, name, work):
+        def counted(unit):
+            self._step(f"{name} {unit['start']}")
+            return work(unit)
+
+        return counted
+
+    def _step(self, step):
+        self.on_step(step)
+        if step == self.stop_at:
+            raise self.error(f"stopped at {step}")
+        self.steps.append(step)
+
+
+EVERY = [f"{s} {u['start']}" for s in ("first", "second") for u in UNITS]
+EVERY = [*EVERY[:3], "create", *EVERY[3:], "publish"]
+
+
+@pytest.fixture(params=["local", "object store"])
+def out(request, tmp_path):
+    place = f"memory://test_job/{tmp_path.name}"
+    yield str(tmp_path / "r") if request.param == "local" else place
+    urls.delete(place)
+    urls.delete(partial_url(place))
+
+
+def stored(url):
+    fs, root = urls.filesystem(url)
+    return {path.removeprefix(root): fs.cat_file(path) for path in fs.find(root)}
+
+
+def test_what_is_made_and_that_nothing_else_is_left(out):
+    flow = Flow(out).run()
+    assert flow.steps == EVERY
+    result = Result.open(out)
+    result.verify()
+    np.testing.assert_array_equal(result.table("X")[:], VALUES)
+    assert not urls.exists(partial_url(out))
+    recorded = result.about["shards"]["X"]
+    assert len(recorded) == len(UNITS)
+    assert flow.events[-1] == Progress("second", N, N, "rows", VALUES.nbytes)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What is stored by a run without a disturbance."""
+    out = tmp_path_factory.mktemp("whole") / "r"
+    Flow(out).run()
+    return stored(out)
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_killed_at_any_step_the_same_job_does_what_is_missing(out, step, whole):
+    killed = Flow(out, stop_at=step)
+    with pytest.raises(Killed):
+        killed.run()
+    with pytest.raises(NotAStoreError, match="incomplete"):
+        Result.open(out)
+    again = Flow(out).run()
+    assert killed.steps + again.steps == EVERY
+    found = stored(out)
+    assert set(found) == set(whole)
+    for name in whole:
+        if name != "/zarr.json" and "provenance" not in name:  # when they were made
+            assert found[name] == whole[name], name
+    assert not urls.exists(partial_url(out))
+
+
+def test_progress_goes_on_from_what_was_done(out):
+    with pytest.raises(Killed):
+        Flow(out, stop_at="second 4").run()
+    again = Flow(out).run()
+    told = [e for e in again.events if isinstance(e, Progress) and e.stage == "second"]
+    assert [e.done for e in told] == [4, 8, 10]
+    assert [e.n_bytes for e in told] == [0, 48, 72]
+
+
+def test_a_step_killed_after_it_was_done_is_done_again_over_it(out):
+    """Between the last write and its receipt."""
+    with pytest.raises(Killed):
+        Flow(out, stop_at="second 8").run()
+    receipts = [n for n in urls.list_names(f"{partial_url(out)}/ledger") if n != "first.0000000"]
+    for name in receipts:
+        urls.delete(f"{partial_url(out)}/ledger/{name}")
+    assert Flow(out).run().steps == EVERY
+    Result.open(out).verify()
+
+
+def test_killed_between_publishing_and_cleaning_up(out, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("atlasstore.ledger.urls.delete", stop)
+        with pytest.raises(Killed):
+            Flow(out).run()
+    Result.open(out).verify()
+    assert urls.exists(partial_url(out))
+    again = Flow(out).run()
+    assert again.steps == []
+    assert not urls.exists(partial_url(out))
+
+
+def stop(*_args):
+    raise Killed
+
+
+def test_the_same_job_again_says_so_and_does_nothing(out):
+    Flow(out).run()
+    before = stored(out)
+    again = Flow(out).run()
+    assert again.steps == []
+    assert [type(event) for event in again.events] == [Notice]
+    assert "finished: the same job made it before" in again.events[0].message
+    assert stored(out) == before
+    assert not urls.exists(partial_url(out))
+
+
+def test_another_job_is_refused_onto_a_finished_one(out):
+    Flow(out).run()
+    before = stored(out)
+    with pytest.raises(StoreExistsError, match=r"another job \(seed 1, now 2\)"):
+        Flow(out, config={"seed": 2}).run()
+    assert stored(out) == before
+
+
+def test_another_job_is_refused_onto_an_unfinished_one(out):
+    with pytest.raises(Killed):
+        Flow(out, stop_at="second 4").run()
+    before = stored(partial_url(out))
+    with pytest.raises(UserInputError, match=r"other arguments \(seed 1, now 2\)"):
+        Flow(out, config={"seed": 2}).run()
+    assert stored(partial_url(out)) == before
+    assert Flow(out).run().steps == ["second 4", "second 8", "publish"]
+
+
+def test_changed_input_is_another_job(out, tmp_path):
+    (tmp_path / "input").write_text("one")
+    inputs = [str(tmp_path / "input")]
+    with pytest.raises(Killed):
+        Flow(out, inputs=inputs, stop_at="second 4").run()
+    (tmp_path / "input").write_text("another")
+    with pytest.raises(UserInputError, match="input has changed since the unfinished run"):
+        Flow(out, inputs=inputs).run()
+    urls.delete(partial_url(out))
+    urls.delete(out)
+    Flow(out, inputs=inputs).run()
+    (tmp_path / "input").write_text("a third")
+    with pytest.raises(StoreExistsError, match=r"another job \(.*input has changed since\)"):
+        Flow(out, inputs=inputs).run()
+
+
+def test_inputs_may_be_named_from_another_folder(out, tmp_path, monkeypatch):
+    (tmp_path / "input").write_text("one")
+    Flow(out, inputs=[str(tmp_path / "input")]).run()
+    monkeypatch.chdir(tmp_path)
+    assert Flow(out, inputs=["input"]).run().steps == []
+
+
+@pytest.mark.parametrize("content", ["file", "folder", "store"])
+def test_what_is_no_result_is_never_touched(out, content):
+    if content == "store":
+        group = urls.create_group(out)
+        formats.begin(group, formats.ATLAS)
+    else:
+        urls.write_bytes(out if content == "file" else f"{out}/below", b"precious")
+    before = stored(out)
+    with pytest.raises(StoreExistsError, match="exists already"):
+        Flow(out).run()
+    assert stored(out) == before
+
+
+def test_input_found_wrong_leaves_nothing_of_a_new_job_and_all_of_an_old_one(out):
+    with pytest.raises(UserInputError, match="stopped at second 4"):
+        Flow(out, stop_at="second 4", error=UserInputError).run()
+    assert not urls.exists(out)
+    assert not urls.exists(partial_url(out))
+    with pytest.raises(Killed):
+        Flow(out, stop_at="second 4").run()
+    with pytest.raises(UserInputError):
+        Flow(out, stop_at="second 8", error=UserInputError).run()
+    assert Flow(out).run().steps == ["second 8", "publish"]
+
+
+@pytest.mark.parametrize("error", [CorruptStoreError, OSError, AtlasError])
+def test_other_errors_keep_what_is_done(out, error):
+    with pytest.raises(error, match="stopped at second 4"):
+        Flow(out, stop_at="second 4", error=error).run()
+    assert Flow(out).run().steps == ["second 4", "second 8", "publish"]
+
+
+def test_a_lost_shard_is_not_published(out):
+    with pytest.raises(Killed):
+        Flow(out, stop_at="publish").run()
+    place = out if "memory" in out else f"{partial_url(out)}/store"
+    urls.delete(f"{place}/X/c.1.0")
+    with pytest.raises(CorruptStoreError, match="array X has 2 of its 3"):
+        Flow(out).run()
+    with pytest.raises(NotAStoreError):
+        Result.open(out)
+
+
+def test_on_a_local_disk_one_process_at_a_time(tmp_path):
+    def other(step):
+        if step == "second 4":
+            with pytest.raises(UserInputError, match="another process is at work in"):
+                Flow(tmp_path / "r").run()
+
+    assert Flow(tmp_path / "r", on_step=other).run().steps == EVERY
+    Result.open(tmp_path / "r").verify()
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_on_an_object_store_an_equal_job_may_finish_first(step, tmp_path):
+    """At each step of the one, the other does all that is left and publishes."""
+    out, published = f"memory://test_job/{tmp_path.name}", []
+
+    def other(at):
+        if at == step and not published:
+            published.append(Flow(out).run().steps)
+            published.append(stored(out))
+
+    flow = Flow(out, on_step=other).run()
+    assert stored(out) == published[1]
+    Result.open(out).verify()
+    assert not urls.exists(partial_url(out))
+    assert "The same result was published" in flow.events[-1].message
+    assert set(flow.steps) | set(published[0]) == set(EVERY)
+
+
+def test_on_an_object_store_another_ones_late_error_leaves_what_is_published(tmp_path):
+    out, published = f"memory://test_job/{tmp_path.name}", []
+
+    def other(at):
+        if at == "second 4" and not published:
+            published.append(Flow(out).run())
+
+    Flow(out, on_step=other, stop_at="second 4", error=UserInputError).run()
+    Result.open(out).verify()
+
+
+def test_receipts_are_kept_as_units_finish(tmp_path):
+    seen = []
+
+    def look(step):
+        folder = tmp_path / "r.partial" / "ledger"
+        seen.append(len(list(folder.glob("*.json"))) if folder.exists() else 0)
+
+    Flow(tmp_path / "r", on_step=look).run()
+    assert seen == list(range(len(EVERY)))
+
+
+def test_the_job_is_in_the_provenance(out):
+    Flow(out).run()
+    result = Result.open(out)
+    assert result.provenance["job"]["config"] == {"verb": "test", **CONFIG}
+    assert json.loads(result.about["provenance"]) == result.provenance
+    assert result.provenance["created"]
+
+
+def test_workers_that_cannot_reach_the_place_are_refused():
+    same = {"verb": "test", "config": {}, "inputs": [], "workers": Workers(2), "on_event": ignore}
+    with (
+        pytest.raises(UserInputError, match="workers cannot reach"),
+        running_job("memory://test_job/far", **same),
+    ):
+        raise AssertionError
+    assert not urls.exists(partial_url("memory://test_job/far"))
+
+
+def test_the_page_shows_a_verb_that_works(out):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "jobs.md").read_text()
+    shown = {}
+    exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], shown)
+    events = []
+    for _ in range(2):
+        shown["my_verb"](out, CONFIG, [], OBS, VAR, lambda a, b: VALUES[a:b], events.append)
+    np.testing.assert_array_equal(Result.open(out).rows("X"), VALUES)
+    assert [type(event) for event in events] == [Progress, Progress, Notice]

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlasbasset.verbs.match import match
+from atlasstore.errors import (
+    MissingExtraError,
+    MotifError,
+    NotAStoreError,
+    StoreExistsError,
+    UserInputError,
+)
+from atlasstore.events import Notice
+from atlasstore.motifs import Motif, write_meme
+from small_ism import FIRST, make_ism, normalised
+from small_model import random_weights, write_model
+
+pytest.importorskip("memelite", reason="memelite is not installed")
+
+SITE = np.array([0, 2, 1, 3, 0, 0, 0, 2], np.uint8)
+PWM = np.full((len(SITE), 4), 0.04)
+PWM[np.arange(len(SITE)), SITE] = 0.88
+MOTIFS = [Motif("M1", "GATA1", PWM), Motif("M2", "KLF1", PWM[::-1].copy())]
+R, L = 4, 150
+COLUMNS = (
+    "region chrom start end strand motif tf group score p n_null hit_p".split()  # noqa: SIM905
+)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """A site of M1 at position 60 of region 2, which matters in T cells."""
+    rng = np.random.default_rng(11)
+    codes = rng.integers(0, 4, (R, L), dtype=np.uint8)
+    scores = normalised(rng.normal(size=(R, L, 4, 2)))
+    codes[2, 60 : 60 + len(SITE)] = SITE
+    scores[2, 60 : 60 + len(SITE), :, 1] = 4 * (PWM - 0.25)
+    return make_ism(tmp_path_factory.mktemp("ism") / "ism.zarr", codes, scores, ["B", "T"])
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.tsv", "t.tsv.gz"])
+def test_the_table(result, tmp_path, name):
+    out = tmp_path / name
+    write_meme(tmp_path / "m.meme", MOTIFS)
+    report = match(result, tmp_path / "m.meme", out=out, max_p=1, seed=3)
+    if name.endswith("parquet"):
+        found = pd.read_parquet(out)
+    else:
+        found = pd.read_csv(out, sep="\t" if "tsv" in name else ",")
+    assert list(found.columns) == COLUMNS
+    assert len(found) == report.n_rows == 2 * report.n_sites
+    assert (report.n_regions, report.n_motifs, report.n_groups) == (R, 2, 2)
+    start = FIRST + 20_000
+    site = found[
+        (found["region"] == f"chr1:{start}-{start + L}")
+        & (found["start"] == start + 60)
+        & (found["motif"] == "M1")
+        & (found["group"] == "T")
+    ].iloc[0]
+    assert (site["chrom"], site["tf"], site["strand"]) == ("chr1", "GATA1", "+")
+    assert site["end"] == start + 60 + len(SITE)
+    assert site["score"] == pytest.approx(1, abs=1e-5)
+    assert site["p"] == pytest.approx(1 / (1 + site["n_null"]), rel=1e-4)
+    assert site["hit_p"] < 1e-4
+
+
+def test_few_groups_and_only_small_p(result, tmp_path):
+    given = {"motifs": MOTIFS, "hit_p": 0.02}
+    whole = match(result, out=tmp_path / "all.csv", max_p=1, **given)
+    report = match(result, out=tmp_path / "t.csv", groups=["T"], max_p=0.2, **given)
+    found, all_rows = pd.read_csv(tmp_path / "t.csv"), pd.read_csv(tmp_path / "all.csv")
+    kept = all_rows[(all_rows["group"] == "T") & (all_rows["p"] <= 0.2)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, kept, check_dtype=False)
+    assert 0 < report.n_rows < whole.n_rows
+    assert report.n_sites == whole.n_sites
+
+
+def test_the_same_in_any_batches(result, tmp_path, monkeypatch):
+    match(result, MOTIFS, out=tmp_path / "a.csv", max_p=1)
+    monkeypatch.setattr("atlasbasset.verbs.match._BASES_AT_ONCE", 1)  # one region at a time
+    match(result, MOTIFS, out=tmp_path / "b.csv", max_p=1)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_nothing_found_is_an_empty_table(result, tmp_path):
+    none = Motif("rare", "rare", np.eye(4)[[0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]])
+    report = match(result, [none], out=tmp_path / "t.csv")
+    assert report.n_rows == 0
+    assert list(pd.read_csv(tmp_path / "t.csv").columns) == COLUMNS
+
+
+def test_too_wide_motifs_are_left_out_with_a_word(result, tmp_path):
+    wide = Motif("wide", "wide", np.full((L + 1, 4), 0.25))
+    seen = []
+    report = match(result, [*MOTIFS, wide], out=tmp_path / "t.csv", on_event=seen.append)
+    assert report.n_motifs == 2
+    assert any(
+        isinstance(e, Notice) and "1 motifs are wider than the 150 bp" in e.message for e in seen
+    )
+    with pytest.raises(MotifError, match="none of 1 motifs fits into the 150 bp"):
+        match(result, [wide], out=tmp_path / "u.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"out": "t.xlsx"}, "ends in none of .parquet"),
+        ({"method": "r"}, "method must be one of pearson, dot"),
+        ({"max_p": 0}, "max_p must be above 0"),
+        ({"hit_p": 1}, "hit_p must lie between 0 and 1"),
+        ({"shuffles": 0}, "shuffles must be 1 or more"),
+        ({"groups": ["NK"]}, "no group 'NK'; its groups: B, T"),
+        ({"groups": []}, "no groups were named"),
+    ],
+)
+def test_refused(result, tmp_path, change, message):
+    given = {"out": "t.csv"} | change
+    with pytest.raises(UserInputError, match=message):
+        match(result, MOTIFS, **given | {"out": tmp_path / given["out"]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_inputs_are_refused(result, tmp_path):
+    (tmp_path / "t.csv").write_text("mine")
+    with pytest.raises(StoreExistsError):
+        match(result, MOTIFS, out=tmp_path / "t.csv")
+    model = write_model(tmp_path / "model", random_weights(np.random.default_rng(1), 4))
+    with pytest.raises(NotAStoreError, match="is a model, but a result is needed"):
+        match(model, MOTIFS, out=tmp_path / "u.csv")
+    with pytest.raises(MotifError, match="does not exist"):
+        match(result, tmp_path / "none.meme", out=tmp_path / "u.csv")
+
+
+def test_many_cells_must_be_named(result, tmp_path, monkeypatch):
+    codes = np.zeros((1, 20), np.uint8)
+    cells = make_ism(tmp_path / "r", codes, np.zeros((1, 20, 4, 3)), list("abc"), is_grouped=False)
+    monkeypatch.setattr("atlasstore.ism_result._MOST_COLUMNS", 2)
+    with pytest.raises(UserInputError, match="has 3 cells, too many to take all; name some"):
+        match(cells, MOTIFS, out=tmp_path / "t.csv")
+    match(cells, MOTIFS, out=tmp_path / "t.csv", groups=["c"])
+
+
+def test_without_the_extra(result, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "memelite", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'atlasbasset\[interpret\]'"):
+        match(result, MOTIFS, out=tmp_path / "t.csv")

@@ -1,0 +1,65 @@
+"""Small ISM results with given scores, written without a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from atlasbasset.batch.mutate import ism_tables
+from atlasstore import formats
+from atlasstore.results import create_result, finish_result, write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FIRST = 1000
+"""Where the first base of the first region lies; regions are 10 kb apart."""
+
+
+def make_ism(
+    url: str | Path,
+    codes: np.ndarray,
+    scores: np.ndarray,
+    groups: Sequence[str],
+    *,
+    is_grouped: bool = True,
+) -> str:
+    """Write an ISM result of codes (R, L) and scores (R, L, 4, G), a group per embedding axis."""
+    n_regions, span = codes.shape
+    start = FIRST + 10_000 * np.arange(n_regions)
+    regions = pd.DataFrame(
+        {"chrom": "chr1", "start": start, "end": start + span, "window_start": start - 8}
+    ).assign(span_start=start)
+    regions.index = pd.Index([f"chr1:{s}-{s + span}" for s in start], dtype=object)
+    n_groups = len(groups)
+    tables = ism_tables(n_regions, span, width=n_groups, n_groups=None)
+    values = {
+        "obsm/codes": codes.astype(np.uint8),
+        "obsm/ism": scores.astype(np.float32),
+        "obsm/scbasset_sequence": np.zeros((n_regions, n_groups), np.float32),
+    }
+    create_result(
+        url,
+        kind="ism",
+        obs=regions,
+        var=pd.DataFrame({"n_cells": 1}, index=list(groups)),
+        obsm={},
+        varm={"X_scbasset": np.eye(n_groups, dtype=np.float32)},
+        tables=list(tables.values()),
+        about={"group_by": "cell_type"} if is_grouped else {},
+    )
+    shards = [
+        write_rows(url, plan, first, values[name][first:last])
+        for name, plan in tables.items()
+        for first, last in plan.shards()
+    ]
+    finish_result(url, formats.provenance([], {}, None), shards=shards)
+    return str(url)
+
+
+def normalised(values: np.ndarray) -> np.ndarray:
+    """Make the four bases of every position sum to zero; axis 2."""
+    return values - values.mean(2, keepdims=True)

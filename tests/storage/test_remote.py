@@ -1,0 +1,158 @@
+"""Reads and writes through an S3 server that fails for a while, or for good: real HTTP."""
+
+from __future__ import annotations
+
+import errno
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from atlasstore import arrays, remote, urls
+from atlasstore.errors import AtlasError, CorruptStoreError, NotAStoreError
+from atlasstore.remote import s3_options, told
+from flaky_s3 import s3_behind_proxy
+
+pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]
+
+VALUES = np.arange(60, dtype=np.float32)
+FAULTS = ("500", "503", "reset")
+
+
+@pytest.fixture(scope="module")
+def proxy():
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            environment.delenv(name)
+        import botocore.retryhandler
+
+        # waits in the same steps, a hundred times shorter
+        short = SimpleNamespace(random=lambda: 0.01)
+        environment.setattr(botocore.retryhandler, "random", short)
+        environment.setattr(remote, "_ATTEMPTS", 4)
+        with s3_behind_proxy(environment) as found:
+            write(f"{BUCKET}/store")
+            yield found
+
+
+BUCKET = "s3://bucket"
+
+
+def write(url):
+    group = urls.create_group(url)
+    array = arrays.create_array(
+        group, "x", shape=(60,), dtype=np.float32, chunk_rows=10, axes=("cell",)
+    )
+    array[:] = VALUES
+
+
+def read(url):
+    array = urls.open_group(url)["x"]
+    return arrays.read_array(array, 0, 60, url=url)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_write_and_a_read_survive_faults_that_pass(proxy, fault):
+    with proxy.failing(fault, times=3):
+        urls.write_bytes(f"{BUCKET}/file", fault.encode())
+    assert proxy.faults == 3
+    with proxy.failing(fault, times=3):
+        assert urls.read_bytes(f"{BUCKET}/file") == fault.encode()
+    with proxy.failing(fault, times=3):
+        assert urls.exists(f"{BUCKET}/file")
+    with proxy.failing(fault, times=3, method="PUT"):
+        write(f"{BUCKET}/store-{fault}")
+    assert proxy.faults == 3
+    with proxy.failing(fault, times=3, method="GET"):
+        np.testing.assert_array_equal(read(f"{BUCKET}/store-{fault}"), VALUES)
+    assert proxy.faults == 3
+    with proxy.failing(fault, times=2):
+        urls.delete(f"{BUCKET}/file")
+    assert not urls.exists(f"{BUCKET}/file")
+
+
+def test_an_answer_cut_in_its_body_is_fetched_again(proxy):
+    with proxy.failing("cut", times=3, method="GET", path="/x/c"):
+        np.testing.assert_array_equal(read(f"{BUCKET}/store"), VALUES)
+    assert proxy.faults == 3
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_lasts_is_one_sentence(proxy, fault):
+    tries = [
+        lambda: urls.exists(f"{BUCKET}/store"),
+        lambda: urls.write_bytes(f"{BUCKET}/late", b"content"),
+        lambda: urls.create_group(f"{BUCKET}/late-store"),
+        lambda: urls.open_group(f"{BUCKET}/store"),
+    ]
+    if fault == "503":  # s3fs repeats it once more, with waits of its own
+        tries = tries[:1]
+    with proxy.failing(fault):
+        for attempt in tries:
+            with pytest.raises(AtlasError, match=f"{BUCKET}/.* cannot be reached") as caught:
+                attempt()
+            assert "run the same again" in str(caught.value)
+            assert "\n" not in str(caught.value)
+    assert not urls.exists(f"{BUCKET}/late")
+    assert not urls.exists(f"{BUCKET}/late-store")
+
+
+def test_an_outage_is_not_told_as_damage(proxy):
+    array = urls.open_group(f"{BUCKET}/store")["x"]
+    with proxy.failing("500"), pytest.raises(AtlasError, match="cannot be reached") as caught:
+        arrays.read_array(array, 0, 60, url=f"{BUCKET}/store")
+    assert not isinstance(caught.value, CorruptStoreError)
+
+
+def test_what_is_absent_is_no_outage(proxy):
+    with pytest.raises(NotAStoreError, match="does not exist"):
+        urls.read_bytes(f"{BUCKET}/absent")
+    with pytest.raises(NotAStoreError, match="is not a zarr store"):
+        urls.open_group(f"{BUCKET}/absent")
+    assert urls.list_names(f"{BUCKET}/absent") == []
+
+
+def test_a_store_is_listed_and_deleted_through_the_wrapper(proxy):
+    write(f"{BUCKET}/listed")
+    group = urls.open_group(f"{BUCKET}/listed", mode="r+", use_consolidated=False)
+    assert [name for name, _ in group.members()] == ["x"]
+    del group["x"]
+    assert urls.list_names(f"{BUCKET}/listed") == ["zarr.json"]
+
+
+def test_the_endpoint_of_fsspec_is_taken(proxy, monkeypatch):
+    from fsspec.config import apply_config, conf, set_conf_env
+    from s3fs import S3FileSystem
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", proxy.url)
+    found = {}
+    set_conf_env(found)
+    monkeypatch.setitem(conf, "s3", found["s3"])
+    assert apply_config(S3FileSystem, {})["endpoint_url"] == proxy.url
+    S3FileSystem.clear_instance_cache()
+    np.testing.assert_array_equal(read(f"{BUCKET}/store"), VALUES)
+
+
+def test_who_sets_retries_decides(monkeypatch):
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
+    monkeypatch.delenv("AWS_RETRY_MODE", raising=False)
+    assert s3_options()["config_kwargs"]["retries"]["mode"] == "legacy"
+    own = {"config_kwargs": {"retries": {"mode": "adaptive"}, "connect_timeout": 3}}
+    monkeypatch.setitem(remote.conf, "s3", own)
+    assert s3_options()["config_kwargs"] == own["config_kwargs"]
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    assert "config_kwargs" not in s3_options()
+
+
+def test_only_faults_of_the_network_are_told():
+    for error in (FileNotFoundError("x"), PermissionError("x"), ValueError("x"), OSError(22, "x")):
+        with pytest.raises(type(error)), told("s3://bucket/x"):
+            raise error
+    for number in (errno.EIO, errno.ENOSPC):
+        with pytest.raises(OSError, match="disk"), told("/a/path"):
+            raise OSError(number, "disk")
+    said = r"reached \(ConnectionResetError\), though"
+    with pytest.raises(AtlasError, match=said), told("s3://bucket/x"):
+        raise ConnectionResetError
