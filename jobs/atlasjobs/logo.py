@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_logos", "draw_logo", "most_important", "save_logos"]
 
+_STAGE = "drawing logos"
 _MOST_BP = 120
 _MOST_GROUPS = 12
 _READ_REGIONS = 16
@@ -87,6 +88,7 @@ def save_logos(
     """
     columns, made = result.columns(), []
     names = [str(name) for name in result.groups.index]
+    on_event(Progress(_STAGE, 0, result.n_regions, "regions"))
     for start, stop in runs(result.n_regions, _READ_REGIONS):
         codes = result.codes(start, stop)
         matters = importance(result.scores(start, stop, columns), codes)
@@ -95,7 +97,7 @@ def save_logos(
             figure = _figure(region, codes[row], matters[row], names)
             made.append(urls.join(folder, f"{_file_name(str(region.name))}.png"))
             _save(figure, made[-1])
-        on_event(Progress("drawing logos", stop, result.n_regions, "regions"))
+            on_event(Progress(_STAGE, len(made), result.n_regions, "regions"))
     return made
 
 

@@ -22,7 +22,7 @@ from atlasbasset.engine.events import (
     TrainingStart,
 )
 from atlasjobs.training_lines import TrainingLines
-from atlasjobs.units import count, duration, size
+from atlasjobs.units import count, duration, rate, size
 from atlasstore.events import Notice, Progress
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class PlainView(_View):
             return ""
         left = duration((event.total - event.done) * took / done)
         speed = _with_comma(self._speed(event))
-        return f", {count(done / took)} {event.unit}/s{speed}, {left} left"
+        return f", {rate(done / took, event.unit)}{speed}, {left} left"
 
     def _on_step(self, event: StepDone) -> None:
         if event.step < event.steps and self._due():
@@ -146,8 +146,8 @@ class _Rate(ProgressColumn):
     """Units per second."""
 
     def render(self, task: Task) -> Text:
-        rate = task.fields.get("rate") or task.finished_speed or task.speed
-        return Text("" if rate is None else f"{rate:,.0f} {task.fields['unit']}/s")
+        found = task.fields.get("rate") or task.finished_speed or task.speed
+        return Text("" if found is None else rate(found, task.fields["unit"]))
 
 
 class LiveView(_View):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "duration", "share", "size"]
+__all__ = ["count", "duration", "rate", "share", "size"]
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -13,6 +13,11 @@ _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 def count(value: float) -> str:
     """Return a whole number with thousands set apart: ``1,234,567``."""
     return f"{value:,.0f}"
+
+
+def rate(per_s: float, unit: str) -> str:
+    """Return how many a second: ``1,234 cells/s``; two figures of slow ones, ``0.52 regions/s``."""
+    return f"{count(per_s) if per_s >= 10 else format(per_s, '.2g')} {unit}/s"
 
 
 def size(n_bytes: float) -> str:

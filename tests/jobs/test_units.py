@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlasjobs.units import count, duration, share, size
+from atlasjobs.units import count, duration, rate, share, size
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_duration(seconds: float, text: str) -> None:
 def test_count_and_share() -> None:
     assert count(1_114_621) == "1,114,621"
     assert share(0.0534) == "5.34 %"
+
+
+@pytest.mark.parametrize(
+    ("per_s", "text"),
+    [(0.5234, "0.52 cells/s"), (9.96, "10 cells/s"), (12_345.6, "12,346 cells/s")],
+)
+def test_rate(per_s: float, text: str) -> None:
+    assert rate(per_s, "cells") == text

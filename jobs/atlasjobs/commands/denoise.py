@@ -72,7 +72,7 @@ def denoise(
     scale: Scale = "linear",
     dtype: DType = "float32",
     dense: Dense = True,
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,

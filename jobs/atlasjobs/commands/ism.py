@@ -74,7 +74,7 @@ def ism(
     span: Span = None,
     group_by: GroupBy = None,
     plot: Plot = None,
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,

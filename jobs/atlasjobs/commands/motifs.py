@@ -61,7 +61,7 @@ def motifs(
     split: Split = "all",
     seed: Seed = 0,
     scale: Scale = "linear",
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,

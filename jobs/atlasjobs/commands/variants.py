@@ -73,7 +73,7 @@ def variants(
     both_strands: BothStrands = False,
     dense: Dense = True,
     max_allele_bp: MaxAllele = 50,
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,

@@ -72,7 +72,7 @@ def denoise(
     scale: Scale = "linear",
     dtype: DenseType = "float32",
     dense: bool = True,
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DiscoverReport", "check_discover", "discover"]
 
+_STAGE = "reading scores"
 _READ_REGIONS = 32
 _CORE_BP, _FLANK_BP = 20, 5
 _MIN_SEQLETS = 100
@@ -134,10 +135,11 @@ def _read(
     """Return one-hot bases and a group's scores, both float32 (R, span, 4)."""
     shape = (result.n_regions, result.span_bp, 4)
     onehot, scores = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    on_event(Progress(_STAGE, 0, result.n_regions, "regions"))
     for start, stop in runs(result.n_regions, _READ_REGIONS):
         onehot[start:stop] = result.codes(start, stop)[..., None] == np.arange(4)
         scores[start:stop] = result.scores(start, stop, column)[..., 0]
-        on_event(Progress("reading scores", stop, result.n_regions, "regions"))
+        on_event(Progress(_STAGE, stop, result.n_regions, "regions"))
     return onehot, scores
 
 

@@ -68,7 +68,7 @@ def ism(
     peaks: Sequence[str] | None = None,
     span: int | None = None,
     group_by: str | None = None,
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: int = 0,
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,

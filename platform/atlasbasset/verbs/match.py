@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MatchReport", "Matching", "check_match", "match"]
 
+_STAGE = "matching motifs"
 _SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _BASES_AT_ONCE = 1 << 22  # of shuffled sequence: about 20 MB for FIMO
 
@@ -138,11 +139,12 @@ def match(
     tables, n_sites = [], 0
     n_regions = matching.result.n_regions
     at_once = max(1, _BASES_AT_ONCE // (shuffles * matching.result.span_bp))
+    on_event(Progress(_STAGE, 0, n_regions, "regions"))
     for start, stop in runs(n_regions, at_once):
         found = _scored(matching, start, stop, method, hit_p, shuffles, seed)
         tables.append(_table(matching, start, found, max_p))
         n_sites += len(found.hits)
-        on_event(Progress("matching motifs", stop, n_regions, "regions"))
+        on_event(Progress(_STAGE, stop, n_regions, "regions"))
     whole = pd.concat(tables, ignore_index=True)
     _write(whole, out)
     n_motifs, n_groups = len(matching.motifs), len(matching.columns)

@@ -70,7 +70,7 @@ def motif_activity(
     split: Split = "all",
     seed: int = 0,
     scale: ActivityScale = "linear",
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,

@@ -69,7 +69,7 @@ def variants(
     both_strands: bool = False,
     dense: bool = True,
     max_allele_bp: int = 50,
-    compute: Compute = "auto",
+    compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
