@@ -90,7 +90,7 @@ def tangermeme(plain: PlainScBasset, codes_BL: Tensor, *, fast: bool) -> Callabl
         made = saturation_mutagenesis(
             plain, x, batch_size=BATCH, device="cpu", raw_outputs=True, fast=fast
         )
-        return made.y_hat - made.y0[:, :, None, None]
+        return made.y_hat - made.y0[:, None, None]
 
     return call
 
