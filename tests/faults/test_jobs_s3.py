@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from types import SimpleNamespace
 
+import dask
+import numpy as np
 import pytest
 
 import atlasbasset
 from atlasstore import remote, urls
+from atlasstore._result_tables import PredictedTable
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice
 from atlasstore.ledger import partial_url
@@ -140,3 +143,18 @@ def test_two_identical_jobs_at_once(stores, whole, out, tmp_path):
     ends = [finish(p, tmp_path / name) for p, name in zip(processes, "ab", strict=True)]
     assert ends == ["", ""]
     check(out, whole)
+
+
+def test_a_result_is_opened_lazily_here_and_elsewhere(stores, out):
+    """Its graph carries the URL; another process has the credentials by itself."""
+    atlasbasset.denoise(*stores, out=out, compute="fp32", dense=False)
+    lazy = Result.open(out).to_anndata(lazy=True)
+    here = lazy.X.compute()
+    assert here.shape == lazy.shape
+    with dask.config.set(scheduler="processes", num_workers=1):
+        np.testing.assert_array_equal(lazy.X[:9, 4:7].compute(), here[:9, 4:7])
+    table = PredictedTable(out, lazy.shape, here.dtype, ("X_scbasset", "scbasset_sequence"), {})
+    held = repr(table.__reduce__())
+    assert out in held
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in held
+    assert os.environ["AWS_ENDPOINT_URL"] not in held

@@ -239,8 +239,9 @@ def _patches(x_BLC: Tensor, kernel: int, size: int) -> Tensor:
     what a convolution loses at their ends.
     """
     batch, length, channels = x_BLC.shape
-    missing = -(-size // channels) - kernel  # what pads a patch meets zero weights
-    x = F.pad(x_BLC, (0, 0, 0, missing)).contiguous()
+    x, missing = x_BLC.contiguous(), -(-size // channels) - kernel
+    if missing:  # what pads a patch meets zero weights
+        x = F.pad(x, (0, 0, 0, missing))
     shape = (batch, length - kernel + 1, size)
     return x.as_strided(shape, (x.stride(0), channels, 1)).reshape(-1, size)
 
