@@ -63,6 +63,7 @@ class Clock:
         self.last: dict[str, float] = {}
 
     def __call__(self, event: object) -> None:
+        """Note the moment of progress."""
         if isinstance(event, Progress):
             now = time.perf_counter()
             self.first.setdefault(event.stage, now)
