@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from math import isqrt, prod
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,8 @@ __all__ = ["PredictedTable", "StoredTable", "Table", "member"]
 _BLOCK_BYTES = 48 << 20
 _BAND_ROWS = 1 << 16
 _BANDS = 4
-"""Runs of rows whose factors are read at a time, and how many are kept: blocks share them."""
+"""Runs of about so many rows have their factors read at once, and so many runs are kept: blocks
+side by side share them."""
 _LEFT = "left"
 
 
@@ -148,18 +150,32 @@ class PredictedTable(Table):
 
     def _left(self, start: int, stop: int) -> tuple[_Floats, _Floats | None]:
         """Return factors and offsets of rows [start, stop) as they act."""
-        bands = [self._band(i) for i in range(start // _BAND_ROWS, -(-stop // _BAND_ROWS))]
+        size = self._band_rows
+        first, last = start // size, max(start, stop - 1) // size
+        with self._reading:  # of threads that need the same rows, one reads them
+            bands = [self._band(index) for index in range(first, last + 1)]
         columns = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
-        first = start // _BAND_ROWS * _BAND_ROWS
-        rows = {name: values[start - first : stop - first] for name, values in columns.items()}
+        within = slice(start - first * size, stop - first * size)
+        rows = {name: values[within] for name, values in columns.items()}
         return acting(self.terms, rows.pop(_LEFT), rows)
+
+    @cached_property
+    def _band_rows(self) -> int:
+        """Rows that are read at a time: whole stored pieces."""
+        piece = int(self._array(f"obsm/{self.names[0]}").chunks[0])
+        return piece * max(1, _BAND_ROWS // piece)
+
+    @cached_property
+    def _reading(self) -> Lock:
+        return Lock()
 
     @cached_property
     def _band(self) -> Any:
         return lru_cache(maxsize=_BANDS)(self._read_band)
 
     def _read_band(self, index: int) -> Mapping[str, NDArray[Any]]:
-        start, stop = index * _BAND_ROWS, min(self.shape[0], (index + 1) * _BAND_ROWS)
+        start = index * self._band_rows
+        stop = min(self.shape[0], start + self._band_rows)
         names = {_LEFT: f"obsm/{self.names[0]}"}
         if self.terms["scale"] == "probability":
             names |= {name: f"obs/{name}" for name in (INTERCEPT, BATCH)}

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from fsspec.config import conf
-from zarr.abc.store import Store
 from zarr.storage import WrapperStore
 
 from atlasstore.errors import AtlasError
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
-    from zarr.abc.store import ByteRequest
+    from zarr.abc.store import ByteRequest, Store
     from zarr.core.buffer import Buffer, BufferPrototype
 
 __all__ = ["RemoteStore", "s3_options", "told"]
@@ -97,7 +96,7 @@ def _reason(error: Exception) -> str:
     return " ".join(said.split()).rstrip(".") or type(error).__name__
 
 
-class RemoteStore(WrapperStore[Store]):
+class RemoteStore(WrapperStore):  # type: ignore[misc]
     """A zarr store on the network; see `told`."""
 
     def __init__(self, store: Store, url: str) -> None:
@@ -112,14 +111,15 @@ class RemoteStore(WrapperStore[Store]):
     ) -> Buffer | None:
         """Return a stored value."""
         with told(self._url):
-            return await self._store.get(key, prototype, byte_range)
+            found: Buffer | None = await self._store.get(key, prototype, byte_range)
+            return found
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
         """Return parts of stored values."""
         with told(self._url):
-            return await self._store.get_partial_values(prototype, key_ranges)
+            return await self._store.get_partial_values(prototype, key_ranges)  # type: ignore[no-any-return]
 
     async def _get_many(
         self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
@@ -131,7 +131,7 @@ class RemoteStore(WrapperStore[Store]):
     async def exists(self, key: str) -> bool:
         """Whether `key` is there."""
         with told(self._url):
-            return await self._store.exists(key)
+            return bool(await self._store.exists(key))
 
     async def set(self, key: str, value: Buffer) -> None:
         """Store a value."""
@@ -156,7 +156,7 @@ class RemoteStore(WrapperStore[Store]):
     async def is_empty(self, prefix: str) -> bool:
         """Whether nothing lies below `prefix`."""
         with told(self._url):
-            return await self._store.is_empty(prefix)
+            return bool(await self._store.is_empty(prefix))
 
     async def list(self) -> AsyncIterator[str]:
         """Yield every key."""

@@ -83,6 +83,8 @@ def test_factored(small_blocks, tmp_path, url, scale, has_batches):
     np.testing.assert_allclose(lazy[3:30, 5:9].X.compute(), expected[3:30, 5:9], **close)
     np.testing.assert_allclose(lazy["cell7"].X.compute(), expected[[7]], **close)
     np.testing.assert_allclose(lazy[:, "p3"].X.compute(), expected[:, [3]], **close)
+    assert lazy[5:5].X.compute().shape == (0, P)
+    assert lazy[:, :0].X.compute().shape == (N, 0)
     chosen = lazy[lazy.obs["kind"] == "a", ["p9", "p2", "p40"]]
     np.testing.assert_allclose(chosen.X.compute(), expected[::2][:, [9, 2, 40]], **close)
     np.testing.assert_allclose(predicted(chosen), expected[::2][:, [9, 2, 40]], **close)
