@@ -43,9 +43,9 @@ def small_units(put: Callable[[Any, str, int], None] = setattr) -> None:
 
     `put` is a MonkeyPatch's `setattr` where all is to be put back.
     """
-    put(peak_stage, "_UNIT_PEAKS", 16)
+    put(peak_stage, "_UNIT_PEAKS", 32)
     put(table_plan, "_CHUNK_BYTES", 4 * P)
-    put(table_plan, "_SHARD_BYTES", 8 * P)  # 8 cells: 12 shards
+    put(table_plan, "_SHARD_BYTES", 16 * P)  # of bytes, 16 cells: 6 shards
 
 
 def run(stores: tuple[str, str], out: str, settings: dict[str, str], said: str, kill: Kill) -> None:

@@ -47,13 +47,13 @@ def written(out):
 KILLS = [
     ("peaks", "before"),
     ("embed.0000000", "after"),
-    ("embed.0000002", "before"),
+    ("embed.0000001", "before"),
     ("span.0000001", "before"),
     ("create", "before"),
     ("create", "after"),
     ("shards.0000000", "before"),
-    ("shards.0000004", "after"),
-    ("shards.0000011", "before"),
+    ("shards.0000002", "after"),
+    ("shards.0000005", "before"),
 ]
 
 
@@ -67,7 +67,7 @@ def test_killed_in_every_stage_and_started_again(stores, whole, tmp_path):
         assert done <= receipts(out)
         assert changed.items() <= written(out).items()
         done, changed = receipts(out), written(out)
-    assert 8 < len(changed) < 12  # a few units are under way at a time
+    assert 2 < len(changed) < 6  # a few units are under way at a time
     assert finish(start(stores, out, said), said) == ""
     assert stored(out) == whole
     for file, when in changed.items():

@@ -89,17 +89,17 @@ def test_faults_that_pass_leave_no_trace(stores, whole, proxy, out):
     check(out, whole)
 
 
-@pytest.mark.parametrize("fault", ["500", "reset"])
+@pytest.mark.parametrize("fault", ["500"])
 def test_a_fault_that_lasts_publishes_nothing_and_the_job_goes_on(stores, whole, proxy, out, fault):
     out = f"{out}-{fault}"
-    lasting = proxy.failing(fault, method="PUT", path="/X/c.7")
+    lasting = proxy.failing(fault, method="PUT", path="/X/c.3")
     with lasting, pytest.raises(AtlasError, match=f"{out} cannot be reached") as caught:
         atlasbasset.denoise(*stores, out=out, **OPTIONS)
     assert "run the same again" in str(caught.value)
     with pytest.raises(NotAStoreError, match="incomplete"):
         Result.open(out)
     done = receipts(out)
-    assert 5 < len([name for name in done if name.startswith("shards.")]) < 12
+    assert 0 < len([name for name in done if name.startswith("shards.")]) < 6
     proxy.log.clear()
     atlasbasset.denoise(*stores, out=out, **OPTIONS)
     assert put_again(proxy, done) == []
@@ -127,7 +127,7 @@ def test_an_answer_lost_while_publishing(stores, whole, proxy, out):
 
 def test_a_driver_killed_and_started_again(stores, whole, proxy, out, tmp_path):
     said = tmp_path / "said"
-    kill = ("shards.0000006", "after")
+    kill = ("shards.0000003", "after")
     wait_killed(start(stores, out, said, settings=settings(), kill=kill))
     with pytest.raises(NotAStoreError, match="incomplete"):
         Result.open(out)
