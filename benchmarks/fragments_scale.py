@@ -16,7 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import harness
 import numpy as np
 from preprocess_scale import SPACING_BP, WINDOW_BP, write_genome
 
@@ -85,6 +84,8 @@ def main() -> None:
     if sys.argv[1:2] == ["--run"]:
         measure_here(Path(sys.argv[2]), sys.argv[3])
         return
+    import harness  # here: it imports torch, which a measured process has no use for
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--millions", type=int, nargs="+", default=[5, 50])
     parser.add_argument("--memory", default="1GB")

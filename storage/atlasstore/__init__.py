@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from atlasstore import errors
+from atlasstore._result_lazy import predicted
 from atlasstore.append import AppendReport, append
 from atlasstore.atlas import Atlas
 from atlasstore.inspect_store import StoreSummary, inspect_store
@@ -26,6 +27,7 @@ __all__ = [
     "errors",
     "inspect_store",
     "open",
+    "predicted",
     "preprocess",
     "simulate",
 ]

@@ -105,7 +105,9 @@ def test_bytes_have_a_rate_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None
         for event in (*written, Progress("writing", 4, 4, "cells", 16_000_000)):
             on_event(event)
     lines = file.getvalue().splitlines()
-    assert re.search(r"writing: 2 of 4 cells, [\d.,]+ cells/s, [\d.]+ MB/s, [\d.]+ s left", lines[-2])
+    assert re.search(
+        r"writing: 2 of 4 cells, [\d.,]+ cells/s, [\d.]+ MB/s, [\d.]+ s left", lines[-2]
+    )
     assert re.fullmatch(r"writing: 4 cells in [\d.]+ s, [\d.]+ MB/s", lines[-1])
 
 
