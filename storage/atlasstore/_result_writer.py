@@ -19,6 +19,7 @@ from atlasstore import anndata_io, arrays, formats, urls
 from atlasstore.conditional import ROOT, HeldRoot, WrittenOver, create_bytes
 from atlasstore.errors import NotAStoreError, StoreExistsError
 from atlasstore.staging import staged
+from atlasstore.table_plan import plan_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,10 +86,20 @@ def create_result(
     for name, table in (("obs", obs), ("var", var)):
         anndata_io.write_table(root, name, table)
     for name in _GROUPS:
-        anndata_io.write_element(root, name, {"obsm": dict(obsm), "varm": dict(varm)}.get(name, {}))
+        anndata_io.write_element(root, name, {})
+    for group, given in (("obsm", obsm), ("varm", varm)):
+        for name, values in given.items():
+            _write_whole(root, f"{group}/{name}", values)
     anndata_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
     for plan in tables:
         _create_table(root, plan)
+
+
+def _write_whole(root: zarr.Group, name: str, values: NDArray[Any]) -> None:
+    """Write a table that is small, cut by rows as the big ones are: few pieces, whole rows each."""
+    plan = plan_table(name, values.shape, str(values.dtype))
+    _create_table(root, plan)
+    arrays.writable(root[name])[:] = values
 
 
 def _create_table(root: zarr.Group, plan: TablePlan) -> None:
