@@ -33,7 +33,7 @@ def test_rate_and_time_left(monkeypatch: pytest.MonkeyPatch):
     shown = lines([(0, 0), (10, 20), (20, 50), (30, 100)], monkeypatch)
     assert shown[0] == "writing labels: 0 of 100 cells"
     assert shown[1] == "writing labels: 20 of 100 cells, 2 cells/s, 40 s left"
-    assert shown[2] == "writing labels: 50 of 100 cells, 2 cells/s, 20 s left"
+    assert shown[2] == "writing labels: 50 of 100 cells, 2.5 cells/s, 20 s left"
     assert shown[3] == "writing labels: 100 cells in 30 s"
 
 
