@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atlasjobs.plans import Plan
 from atlasjobs.units import count, size
+from atlasstore.results import plan_table
 
 if TYPE_CHECKING:
     from atlasbasset.batch.dense import DenseType
     from atlasbasset.batch.run import Workers
+    from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.denoise import DenoiseReport
     from atlasjobs.facts import Facts
     from atlasstore import Atlas
+    from atlasstore.results import TablePlan
 
 __all__ = ["denoise_facts", "denoise_plan"]
 
 _FLOAT_BYTES = 4
-_SHARD_COPIES = 3
-"""Of a shard while it is computed, encoded and compressed."""
 
 
 def denoise_plan(
@@ -33,7 +34,7 @@ def denoise_plan(
     dtype: DenseType | None,
     pool: Workers,
 ) -> Plan:
-    """Plan a denoising; refuses an output that is taken and peaks that the atlas does not have.
+    """Plan a denoising; refuses what `denoise` would refuse.
 
     Parameters
     ----------
@@ -44,30 +45,38 @@ def denoise_plan(
     pool
         Who computes.
     """
-    from atlasbasset.model import trunk_config
+    from atlasbasset.model import check_scale, trunk_config
+    from atlasbasset.verbs.atlas_peaks import check_window
+    from atlasbasset.verbs.denoise import chosen_cells
+    from atlasbasset.verbs.genes import check_gene_table
     from atlasstore import Atlas as AtlasStore
     from atlasstore.ledger import refuse_taken
     from atlasstore.model_store import ModelStore
 
+    check_scale(scale)
+    if genes is not None:
+        check_gene_table(scale, dtype)
     refuse_taken(out)
     opened, store = AtlasStore.open(atlas), ModelStore.open(model)
     store.newest()
+    check_window(store, opened)
     for url in (model, atlas, out):
         pool.reachable(url)
-    n_cells, columns = _chosen_cells(store.n_cells, cells), _columns(opened, peaks, genes)
-    table, sizes = _table(n_cells, columns.n_columns, dtype)
-    width = trunk_config(store).embedding_dim
-    sizes |= {
-        "factored_bytes": _FLOAT_BYTES * ((width + 1) * n_cells + width * columns.n_columns),
-        "memory_bytes": _FLOAT_BYTES * ((width + 1) * store.n_cells + 2 * width * columns.n_peaks)
-        + _SHARD_COPIES * sizes.get("shard_bytes", 0),
+    n_cells = len(chosen_cells(store.obs.index, cells))
+    columns = _columns(opened, peaks, genes)
+    plan = None if dtype is None else plan_table("X", (n_cells, columns.n_columns), dtype)
+    work = _Work(trunk_config(store), store.n_cells, n_cells, columns, scale, plan, pool)
+    sizes = {
+        "factored_bytes": work.factored_bytes,
+        "memory_bytes": work.memory_bytes,
+        **_table_sizes(plan),
     }
     rows = [
         ("cells", f"{count(n_cells)} of {count(store.n_cells)}"),
         *columns.rows,
         ("scale", scale),
         ("factored form", size(sizes["factored_bytes"])),
-        *table,
+        *_table_rows(plan),
         ("workers", _workers_line(pool)),
         ("memory", f"about {size(sizes['memory_bytes'])}{' per worker' if pool.count else ''}"),
     ]
@@ -83,6 +92,11 @@ class _Columns(NamedTuple):
     """Peaks to embed."""
     rows: list[tuple[str, str]]
     values: dict[str, int]
+
+    @property
+    def are_genes(self) -> bool:
+        """Whether they are genes."""
+        return "n_genes" in self.values
 
 
 def _columns(atlas: Atlas, bed: str | None, gtf: str | None) -> _Columns:
@@ -105,34 +119,74 @@ def _columns(atlas: Atlas, bed: str | None, gtf: str | None) -> _Columns:
     return _Columns(n_genes, n_near, rows, {"n_genes": n_genes, "n_peaks": n_near})
 
 
-def _table(
-    n_cells: int, n_peaks: int, dtype: str | None
-) -> tuple[list[tuple[str, str]], dict[str, int]]:
-    """Return line and sizes of the dense table, nothing without one."""
-    from atlasstore.results import plan_table
+class _Work(NamedTuple):
+    """What is held and written."""
 
-    if dtype is None:
-        return [], {}
-    plan = plan_table("X", (n_cells, n_peaks), dtype)
-    line = f"{size(plan.n_bytes)} in {dtype}, {count(plan.n_shards)} shards"
-    shard = plan.n_bytes // n_cells * min(n_cells, plan.shard_rows)
-    found = {"dense_bytes": plan.n_bytes, "n_shards": plan.n_shards, "shard_bytes": shard}
-    return [("dense table", line)], found
+    config: TrunkConfig
+    n_model_cells: int
+    n_cells: int
+    """Chosen ones."""
+    columns: _Columns
+    scale: str
+    plan: TablePlan | None
+    pool: Workers
+
+    @property
+    def factored_bytes(self) -> int:
+        """Of the factors and intercepts that are written."""
+        width = self.config.embedding_dim
+        return _FLOAT_BYTES * ((width + 1) * self.n_cells + width * self.columns.n_columns)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of a worker beside the program: the model's cells and the largest stage."""
+        from atlasbasset.core.inference import embedding_bytes
+
+        width, n_peaks = self.config.embedding_dim, self.columns.n_peaks
+        model = _FLOAT_BYTES * (width + 1) * self.n_model_cells
+        factors = _FLOAT_BYTES * width * (self.n_cells + n_peaks)
+        embedding = embedding_bytes(self.config, n_peaks)
+        return model + max(embedding, factors, self._spanning, self._writing)
+
+    @property
+    def _spanning(self) -> int:
+        from atlasbasset.batch.dense import spanning_bytes
+
+        if self.plan is None or (self.plan.dtype, self.scale) != ("uint8", "linear"):
+            return 0
+        return spanning_bytes(self.n_cells, self.columns.n_peaks, self.config.embedding_dim)
+
+    @property
+    def _writing(self) -> int:
+        from atlasbasset.batch.dense import writing_bytes
+        from atlasbasset.verbs.genes import averaging_bytes
+
+        if self.plan is None:
+            return 0
+        n_peaks, width = self.columns.n_peaks, self.config.embedding_dim
+        is_averaged = self.columns.are_genes and self.scale != "linear"
+        beside = averaging_bytes(self.plan, n_peaks) if is_averaged else 0
+        return writing_bytes(self.plan, n_peaks, width, workers=self.pool, beside=beside)
+
+
+def _table_rows(plan: TablePlan | None) -> list[tuple[str, str]]:
+    if plan is None:
+        return []
+    line = f"{size(plan.n_bytes)} in {plan.dtype}, {count(plan.n_shards)} shards"
+    return [("dense table", line)]
+
+
+def _table_sizes(plan: TablePlan | None) -> dict[str, int]:
+    if plan is None:
+        return {}
+    shard = plan.n_bytes // plan.shape[0] * min(plan.shape[0], plan.shard_rows)
+    return {"dense_bytes": plan.n_bytes, "n_shards": plan.n_shards, "shard_bytes": shard}
 
 
 def _workers_line(pool: Workers) -> str:
     if not pool.count:
         return "this process"
     return f"{pool.count} Ray actors of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs"
-
-
-def _chosen_cells(n_cells: int, listed: str | None) -> int:
-    from atlasstore.errors import UserInputError
-    from atlasstore.textfiles import numbered_lines
-
-    if listed is None:
-        return n_cells
-    return sum(1 for _, line in numbered_lines(listed, error=UserInputError) if line.strip())
 
 
 def denoise_facts(report: DenoiseReport) -> Facts:

@@ -10,13 +10,16 @@ from atlasjobs.units import count, size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from atlasbasset.batch.run import Workers
     from atlasbasset.verbs.ism import IsmReport
     from atlasjobs.facts import Facts
 
 __all__ = ["ism_facts", "ism_plan"]
 
+_FLOAT_BYTES = 4
 
-def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, workers: int) -> Plan:
+
+def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: Workers) -> Plan:
     """Plan a mutagenesis; refuses what `ism` would refuse.
 
     Parameters
@@ -25,9 +28,11 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, workers: int) -
         URLs.
     chosen
         The options of `ism` that choose regions, span and groups.
-    workers
-        Ray actors, 0 for this process.
+    pool
+        Who computes.
     """
+    from atlasbasset.batch.mutate import mutation_bytes
+    from atlasbasset.model import trunk_config
     from atlasbasset.verbs.ism_plan import check_ism
     from atlasstore.ledger import refuse_taken
     from atlasstore.model_store import ModelStore
@@ -35,15 +40,21 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, workers: int) -
     store = ModelStore.open(model)
     store.newest()
     refuse_taken(out)
+    for url in (model, out):
+        pool.reachable(url)
     plan = check_ism(store, **chosen)
     shards = len(list(plan.tables["obsm/ism"].shards()))
+    trunk = trunk_config(store)
+    model_bytes = _FLOAT_BYTES * (trunk.embedding_dim + 1) * store.n_cells
+    memory = model_bytes + mutation_bytes(trunk, plan.tables)
     columns = "cells" if plan.group_by is None else f"groups by {plan.group_by}"
     rows = [
         ("regions", f"{count(plan.n_regions)} in {count(shards)} units"),
         ("mutated", f"{count(plan.span_bp)} bp of each, {count(3 * plan.span_bp)} substitutions"),
         ("columns", f"{count(plan.n_groups)} {columns}"),
         ("tables", f"{size(plan.n_bytes)} before compression"),
-        ("workers", "this process" if not workers else f"{workers} Ray actors"),
+        ("memory", f"about {size(memory)} per worker beside the program"),
+        ("workers", "this process" if not pool.count else f"{pool.count} Ray actors"),
     ]
     values = {
         "out": out,
@@ -53,7 +64,8 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, workers: int) -
         "n_groups": plan.n_groups,
         "group_by": plan.group_by,
         "table_bytes": plan.n_bytes,
-        "workers": workers,
+        "memory_bytes": memory,
+        "workers": pool.count,
     }
     return Plan(f"Would mutate regions into {out}", rows, values)
 

@@ -59,7 +59,7 @@ def motifs_plan(
     for url in (model, out):
         pool.reachable(url)
     config = trunk_config(store)
-    check_insertion(found, Atlas.open(atlas), options, model=model, window_bp=config.window_bp)
+    check_insertion(found, Atlas.open(atlas), options, model=store)
     work = _work(found, options.n_backgrounds, config)
     sizes = _sizes(store.n_cells, found, options, config)
     rows = [

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from atlasjobs.config_file import apply_config
 
-__all__ = ["Config", "Debug", "DryRun", "Json", "ModelUrl"]
+__all__ = [
+    "Compute",
+    "Config",
+    "CpusPerWorker",
+    "Debug",
+    "DryRun",
+    "GpusPerWorker",
+    "Json",
+    "ModelUrl",
+    "Workers",
+]
 
 _COMMON = "Common"
+_WORKERS = "Workers"
 
 Json = Annotated[
     str | None,
@@ -54,3 +65,20 @@ Debug = Annotated[
     ),
 ]
 ModelUrl = Annotated[str, typer.Argument(metavar="MODEL", help="Path or URL of a model.")]
+Compute = Annotated[
+    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        help="Ray Data actors that share the work; 0: this process alone.",
+        rich_help_panel=_WORKERS,
+    ),
+]
+GpusPerWorker = Annotated[
+    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
+]
+CpusPerWorker = Annotated[
+    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
+]

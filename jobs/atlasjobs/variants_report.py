@@ -11,14 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.batch.run import Workers
+    from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.variants import VariantsReport
     from atlasjobs.facts import Facts
     from atlasstore.model_store import ModelStore
+    from atlasstore.results import TablePlan
 
 __all__ = ["variants_facts", "variants_plan"]
 
 _SCRATCH_BYTES = 192
 """Of a variant: its line of a piece and its effect on the embedding."""
+_ROW_BYTES = 700
+"""Of a variant in the table of variants, which is held whole while it is written."""
+_SHARD_COPIES = 3
+"""Of a shard while it is computed, encoded and compressed."""
+_FLOAT_BYTES = 4
 
 
 def variants_plan(
@@ -52,6 +59,7 @@ def variants_plan(
     n_variants = sum(counts.values())
     tables = effect_tables(n_variants, width=trunk.embedding_dim, n_groups=n_groups, dense=dense)
     n_bytes = sum(table.n_bytes for table in tables.values())
+    memory = _memory(store, trunk, n_groups, tables)
     n_windows = counts["ok"] * 2 * (1 + both_strands)
     rows = [
         *_status_rows(counts),
@@ -59,6 +67,8 @@ def variants_plan(
         ("windows", f"{count(n_windows)} of {count(trunk.window_bp)} bp at most"),
         ("tables", f"{size(n_bytes)} in {count(sum(t.n_shards for t in tables.values()))} shards"),
         ("scratch", f"about {size(n_variants * _SCRATCH_BYTES)}"),
+        ("memory", f"about {size(memory)} per worker beside the program"),
+        ("table of variants", f"about {size(n_variants * _ROW_BYTES)} of memory, in this process"),
         ("workers", "this process" if not pool.count else f"{pool.count} Ray actors"),
     ]
     values = {
@@ -67,9 +77,26 @@ def variants_plan(
         "counts": counts,
         "n_groups": n_groups,
         "table_bytes": n_bytes,
+        "memory_bytes": memory,
         "workers": pool.count,
     }
     return Plan(f"Would evaluate the variants of {vcf} into {out}", rows, values)
+
+
+def _memory(
+    store: ModelStore, trunk: TrunkConfig, n_groups: int, tables: Mapping[str, TablePlan]
+) -> int:
+    """Return what a worker holds at most beside the program, bytes."""
+    from atlasbasset.batch.alleles import variant_bytes
+
+    model, groups = (
+        _FLOAT_BYTES * (trunk.embedding_dim + 1) * n for n in (int(store.n_cells), n_groups)
+    )
+    shard = max(
+        table.n_bytes * min(table.shape[0], table.shard_rows) // table.shape[0]
+        for table in tables.values()
+    )
+    return model + groups + max(variant_bytes(trunk), _SHARD_COPIES * shard)
 
 
 def _n_groups(store: ModelStore, group_by: str | None) -> int:

@@ -25,12 +25,21 @@ def needed(module: str, *, extra: str, purpose: str) -> Any:
     Raises
     ------
     MissingExtraError
-        It is not installed; the message carries the pip command.
+        It is not installed, or cannot be imported; the message carries the pip command.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        package = module.partition(".")[0]
         raise MissingExtraError(
-            f"{purpose} needs {module.partition('.')[0]}, which is not installed; run: pip install "
+            f"{purpose} needs {package}, which {_remedy(error, {module, package})} "
             f"'atlasbasset[{extra}]'."
         ) from error
+
+
+def _remedy(error: ImportError, wanted: set[str]) -> str:
+    """Say whether what is wanted is not there, or is there and does not work, and what to run."""
+    if isinstance(error, ModuleNotFoundError) and error.name in wanted:
+        return "is not installed; run: pip install"
+    told = " ".join(str(error).split()).rstrip(".")
+    return f"is installed but cannot be imported ({told}); mend it, or run: pip install --upgrade"

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from atlasstore.motifs import Motif
 
-__all__ = ["Hits", "find_hits"]
+__all__ = ["SITE_BYTES", "Hits", "find_hits"]
+
+SITE_BYTES = 200
+"""What `find_hits` takes of a site while it makes `Hits`, about."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,6 +41,12 @@ class Hits:
 
     def __len__(self) -> int:
         return len(self.motif)
+
+    def of_motifs(self, first: int, last: int) -> tuple[Hits, slice]:
+        """Return the sites of motifs [first, last), which count from 0 then, and where they lie."""
+        at = slice(*np.searchsorted(self.motif, (first, last)).tolist())
+        motif = self.motif[at] - first
+        return Hits(motif, self.sequence[at], self.start[at], self.reverse[at], self.p[at]), at
 
     def by_motif(self) -> Iterator[tuple[int, slice]]:
         """Yield each motif that has sites, and where they lie."""

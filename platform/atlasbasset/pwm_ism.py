@@ -10,6 +10,11 @@ such shuffles, and their chance sites scored alike. A site's p-value is the shar
 the same motif in the same region, in the same group of cells, that score as much or more, both
 counts plus one. So a region whose bases matter much throughout, or a motif of bases that always
 matter, is no evidence by itself.
+
+Chance sites are many: motifs x 2 `hit_p` x shuffled bases, each with a score in every group. They
+are looked for with a few motifs at a time and scored in a few groups at a time, so that neither
+number decides the memory. Sums are taken one product after the other, so that no number depends on
+how many others are computed with it.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from atlasbasset.motif_hits import Hits, find_hits
+from atlasbasset.motif_hits import SITE_BYTES, Hits, find_hits
 from atlasstore.blocks import runs
 from atlasstore.shuffle import dinucleotide_shuffle
 
@@ -31,12 +36,28 @@ if TYPE_CHECKING:
 
     from atlasstore.motifs import Motif
 
-__all__ = ["METHODS", "Method", "SiteScores", "score_sites", "shuffled_positions", "site_scores"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "SiteScores",
+    "regions_at_once",
+    "score_sites",
+    "shuffled_positions",
+    "site_scores",
+]
 
 Method = Literal["pearson", "dot"]
 METHODS: tuple[Method, ...] = ("pearson", "dot")
 
-_GATHERED = 1 << 24  # numbers at once
+_PART_BYTES = 24 << 20
+"""Of each of four parts: shuffles, chance sites, their scores, sites with theirs."""
+_SHUFFLED_BYTES = 24
+"""Of a shuffled base: its position, and what FIMO makes of it."""
+_SCORED_BYTES = 24
+"""Of a site in a group: score, p, chance sites above."""
+_GATHERED = 1 << 21
+"""Scores at sites that are picked at once."""
+_STRANDS = 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,6 +72,30 @@ class SiteScores:
     """(H, G), above 0."""
     n_null: NDArray[np.int64]
     """(H,): chance sites that a site was compared with."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Shuffles:
+    """Shuffles of regions, S of each."""
+
+    order: NDArray[np.int64]
+    """(R S, L): positions."""
+    region: NDArray[np.int64]
+    """(R S,)."""
+    codes: NDArray[np.uint8]
+    """(R S, L)."""
+
+
+def regions_at_once(
+    span_bp: int, *, n_motifs: int, n_groups: int, n_shuffles: int, hit_p: float
+) -> int:
+    """Return how many regions to give to `score_sites`, at least 1, for about 200 MB."""
+    sites = _STRANDS * hit_p * span_bp
+    return min(
+        _at_once(n_shuffles * (span_bp * _SHUFFLED_BYTES + sites * SITE_BYTES)),
+        _at_once(n_motifs * sites * (SITE_BYTES + n_groups * _SCORED_BYTES)),
+        _at_once(span_bp * 4 * n_groups * np.float32().nbytes),
+    )
 
 
 def score_sites(
@@ -81,19 +126,34 @@ def score_sites(
         Of each region.
     rngs
         One generator per region, so that a region's p-values do not depend on the others.
+
+    Notes
+    -----
+    Holds about 200 MB where there are no more than `regions_at_once`, whatever the numbers of
+    motifs and groups; or one region with its shuffles and sites, where that is more.
     """
     hits = find_hits(motifs, codes, p=hit_p)
     straight = np.broadcast_to(np.arange(codes.shape[1]), codes.shape)
     score = _all_scores(motifs, hits, scores, straight, hits.sequence, method)
+    shuffles = _shuffled(codes, n_shuffles, rngs)
+    p, n_null = np.empty(score.shape), np.empty(len(hits), np.int64)
+    chance_bytes = _STRANDS * hit_p * shuffles.codes.size * SITE_BYTES
+    for first, last in runs(len(motifs), _at_once(chance_bytes)):
+        some, at = hits.of_motifs(first, last)
+        p[at], n_null[at] = _p_values(
+            motifs[first:last], some, score[at], scores, shuffles, method=method, hit_p=hit_p
+        )
+    return SiteScores(hits, score, p, n_null)
+
+
+def _shuffled(
+    codes: NDArray[np.uint8], n_shuffles: int, rngs: Sequence[np.random.Generator]
+) -> _Shuffles:
     order = np.concatenate(
         [shuffled_positions(c, n_shuffles, rng) for c, rng in zip(codes, rngs, strict=True)]
     )
     region = np.repeat(np.arange(len(codes)), n_shuffles)
-    null_hits = find_hits(motifs, codes[region[:, None], order], p=hit_p)
-    null_region = region[null_hits.sequence]
-    null = _all_scores(motifs, null_hits, scores, order, null_region, method)
-    p, n_null = _compared(hits, score, null_hits, null_region, null)
-    return SiteScores(hits, score, p, n_null)
+    return _Shuffles(order, region, codes[region[:, None], order])
 
 
 def shuffled_positions(
@@ -134,12 +194,15 @@ def site_scores(
     """
     forward = (motif.probabilities - 0.25).astype(np.float32)  # what is constant adds nothing
     weights = np.where(reverse[:, None, None], forward[None, ::-1, ::-1], forward[None])
-    flat = effects.reshape(len(effects), -1, effects.shape[-1])
-    found: NDArray[np.float32] = (weights.reshape(len(weights), 1, -1) @ flat)[:, 0]
-    if method == "dot":
-        return found
-    norm = np.linalg.norm(forward) * np.sqrt(np.square(flat).sum(1))
-    np.divide(found, norm, out=found, where=norm > 0)
+    flat, weights = (v.reshape(len(v), forward.size, -1) for v in (effects, weights))
+    found = np.zeros((len(flat), flat.shape[2]), np.float32)
+    squares = np.zeros_like(found)
+    for at in range(forward.size):
+        found += weights[:, at] * flat[:, at]
+        squares += np.square(flat[:, at])
+    if method == "pearson":
+        norm = np.linalg.norm(forward) * np.sqrt(squares)
+        np.divide(found, norm, out=found, where=norm > 0)
     return found
 
 
@@ -165,23 +228,35 @@ def _all_scores(
     return found
 
 
-def _compared(
+def _p_values(
+    motifs: Sequence[Motif],
     hits: Hits,
     score: NDArray[np.float32],
-    null_hits: Hits,
-    null_region: NDArray[np.int64],
-    null: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    shuffles: _Shuffles,
+    *,
+    method: Method,
+    hit_p: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return p (H, G) and the number of chance sites (H,) of the same motif and region."""
-    n_regions = int(max(hits.sequence.max(initial=0), null_region.max(initial=0))) + 1
+    chance = find_hits(motifs, shuffles.codes, p=hit_p)
+    region = shuffles.region[chance.sequence]
     key, null_key = (
-        motif * n_regions + region
-        for motif, region in ((hits.motif, hits.sequence), (null_hits.motif, null_region))
+        motif * len(scores) + row
+        for motif, row in ((hits.motif, hits.sequence), (chance.motif, region))
     )
     order = np.argsort(null_key, kind="stable")
     first, last = (np.searchsorted(null_key[order], key, side=side) for side in ("left", "right"))
-    n_above = np.zeros(score.shape, np.int64)
-    for row in range(len(key)):
-        n_above[row] = (null[order[first[row] : last[row]]] >= score[row]).sum(0)
+    n_above = np.empty(score.shape, np.int64)
+    for a, b in runs(score.shape[1], _at_once(len(chance) * np.float32().nbytes)):
+        null = _all_scores(motifs, chance, scores[..., a:b], shuffles.order, region, method)
+        for row in range(len(key)):
+            same = order[first[row] : last[row]]
+            n_above[row, a:b] = (null[same] >= score[row, a:b]).sum(0)
     n_null = last - first
     return (1 + n_above) / (1 + n_null[:, None]), n_null
+
+
+def _at_once(each_bytes: float) -> int:
+    """Return how many of something fit into a part of the memory, at least 1."""
+    return max(1, int(_PART_BYTES // max(1, each_bytes)))

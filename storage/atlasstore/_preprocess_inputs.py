@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atlasstore.errors import CountsError
+from atlasstore.errors import CountsError, PeaksError
 from atlasstore.inputs import left_out_notice, survey
 from atlasstore.samples import join_obs
+from atlasstore.textfiles import numbered_lines
 from atlasstore.transpose.plan import plan_survey
 from atlasstore.transpose.stages import plan_spans
 
@@ -78,7 +79,8 @@ def look_at_inputs(
     CountsError, PeaksError
         As `atlasstore.inputs.survey`.
     """
-    n_workers, share = plan_survey(workers.machine())
+    bed_peaks = 0 if peaks is None else sum(1 for _ in numbered_lines(peaks, error=PeaksError))
+    n_workers, share = plan_survey(workers.machine(), bed_peaks=bed_peaks)
     found = survey(
         samples,
         scratch=scratch,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasstore import memory, urls
-from atlasstore._factors import BATCH, CELLS, INTERCEPT, SEQUENCES, acting, factor_names, on_scale
+from atlasstore._factors import CELLS, INTERCEPT, SEQUENCES, factor_names, on_scale
 from atlasstore._result_tables import PredictedTable, StoredTable, Table
 from atlasstore.errors import TooLittleMemoryError, UserInputError
 
@@ -28,7 +28,6 @@ __all__ = ["predicted", "result_anndata"]
 
 _PARTS = ("obsm", "varm", "layers")
 _STANDARDISED = ("tf_activity",)
-_TERMS = ("scale", "batch_embedding", "batch_intercept")
 
 
 def result_anndata(result: Result, *, lazy: bool) -> anndata.AnnData:
@@ -88,9 +87,10 @@ def predicted(adata: anndata.AnnData) -> NDArray[np.float32]:
             f"X cannot be predicted here: obsm and varm must hold {CELLS} and {SEQUENCES}, and X "
             "must be their product (z-scores are not); give a factored result or a part of one."
         )
-    columns = {name: adata.obs[name].to_numpy() for name in (INTERCEPT, BATCH) if name in adata.obs}
-    left, offset = acting(about, np.asarray(adata.obsm[names[0]]), columns)
-    return on_scale(about, left, offset, np.asarray(adata.varm[names[1]]))
+    scale = str(about.get("scale", "linear"))
+    intercept = adata.obs[INTERCEPT].to_numpy() if scale == "probability" else None
+    left, right = np.asarray(adata.obsm[names[0]]), np.asarray(adata.varm[names[1]])
+    return on_scale(scale, left, right, intercept)
 
 
 def _stored(url: str, group: zarr.Group, part: str) -> dict[str, Table]:
@@ -108,11 +108,11 @@ def _x(result: Result, group: zarr.Group) -> Table | None:
     names = factor_names(*(set(group[part]) if part in group else set() for part in _PARTS[:2]))
     if names is None or result.kind in _STANDARDISED:
         return None
-    terms = {"scale": "linear", **{n: v for n, v in result.about.items() if n in _TERMS}}
+    scale = str(result.about.get("scale", "linear"))
     shape = tuple(
         group[f"{part}/{name}"].shape[0] for part, name in zip(_PARTS, names, strict=False)
     )
-    return PredictedTable(result.url, shape, np.dtype(np.float32), names, terms)
+    return PredictedTable(result.url, shape, np.dtype(np.float32), names, scale)
 
 
 def _dask(table: Table) -> Any:

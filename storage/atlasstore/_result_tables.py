@@ -7,7 +7,7 @@ an open file or a credential: each process opens the result itself, once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from math import isqrt, prod
 from threading import Lock
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasstore import urls
-from atlasstore._factors import BATCH, INTERCEPT, acting, on_scale
+from atlasstore._factors import INTERCEPT, on_scale
 from atlasstore._result_check import read_rows
 from atlasstore.errors import CorruptStoreError
 
@@ -123,8 +123,8 @@ class PredictedTable(Table):
 
     names: tuple[str, str]
     """Of the factors: in obsm, in varm."""
-    terms: Mapping[str, Any] = field(default_factory=dict)
-    """Scale and batch terms, as in ``uns["scbasset"]``."""
+    scale: str
+    """As in ``uns["scbasset"]``."""
 
     @property
     def block(self) -> tuple[int, int]:
@@ -138,8 +138,8 @@ class PredictedTable(Table):
     def __getitem__(self, index: tuple[_Part, ...]) -> NDArray[np.float32]:
         start, stop, of_rows = _run(index[0], self.shape[0])
         first, last, of_columns = _run(index[1], self.shape[1])
-        left, offset = self._left(start, stop)
-        block = on_scale(self.terms, left, offset, self._right[first:last])
+        left, intercept = self._left(start, stop)
+        block = on_scale(self.scale, left, self._right[first:last], intercept)
         found: NDArray[np.float32] = block[of_rows, of_columns]
         return found
 
@@ -149,7 +149,7 @@ class PredictedTable(Table):
         return read_rows(array, 0, array.shape[0], url=self.url)
 
     def _left(self, start: int, stop: int) -> tuple[_Floats, _Floats | None]:
-        """Return factors and offsets of rows [start, stop) as they act."""
+        """Return factors and, where they count, intercepts of rows [start, stop)."""
         size = self._band_rows
         first, last = start // size, max(start, stop - 1) // size
         with self._reading:  # of threads that need the same rows, one reads them
@@ -157,7 +157,7 @@ class PredictedTable(Table):
         columns = {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
         within = slice(start - first * size, stop - first * size)
         rows = {name: values[within] for name, values in columns.items()}
-        return acting(self.terms, rows.pop(_LEFT), rows)
+        return rows[_LEFT], rows.get(INTERCEPT)
 
     @cached_property
     def _band_rows(self) -> int:
@@ -177,12 +177,11 @@ class PredictedTable(Table):
         start = index * self._band_rows
         stop = min(self.shape[0], start + self._band_rows)
         names = {_LEFT: f"obsm/{self.names[0]}"}
-        if self.terms["scale"] == "probability":
-            names |= {name: f"obs/{name}" for name in (INTERCEPT, BATCH)}
+        if self.scale == "probability":
+            names[INTERCEPT] = f"obs/{INTERCEPT}"
         return {
             short: read_rows(self._array(name), start, stop, url=self.url)
             for short, name in names.items()
-            if name in self._group or short != BATCH
         }
 
 

@@ -16,7 +16,7 @@ import zarr
 from zarr.errors import ZarrUserWarning
 
 from atlasstore import anndata_io, arrays, formats, urls
-from atlasstore.conditional import ROOT, HeldRoot, WrittenOver, create_bytes
+from atlasstore.conditional import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
 from atlasstore.errors import NotAStoreError, StoreExistsError
 from atlasstore.staging import staged
 from atlasstore.table_plan import plan_table
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import anndata
     import pandas as pd
     from numpy.typing import NDArray
+    from zarr.abc.store import Store
 
     from atlasstore.table_plan import TablePlan
 
@@ -82,7 +83,8 @@ def create_result(
     about
         Goes to ``uns["scbasset"]``: text, numbers, arrays, mappings of them.
     """
-    root = zarr.create_group(_over(place), zarr_format=3)
+    over = _over(place)
+    root = zarr.create_group(HeldRoot(over), zarr_format=3)
     for name, table in (("obs", obs), ("var", var)):
         anndata_io.write_table(root, name, table)
     for name in _GROUPS:
@@ -93,6 +95,7 @@ def create_result(
     anndata_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
     for plan in tables:
         _create_table(root, plan)
+    over.flush()
 
 
 def _write_whole(root: zarr.Group, name: str, values: NDArray[Any]) -> None:
@@ -123,6 +126,9 @@ def write_rows(
 ) -> dict[str, Any]:
     """Write the rows of one shard of a table.
 
+    On an object store a shard that is there stays, and the receipt speaks of it: an equal job may
+    have published it, from hardware that rounds otherwise.
+
     Parameters
     ----------
     place
@@ -137,20 +143,24 @@ def write_rows(
     Returns
     -------
     dict
-        The shard's receipt: ``table``, ``start``, ``crc32`` of the values and their ``bytes``.
+        The shard's receipt: ``table``, ``start``, ``crc32`` of the stored values and their
+        ``bytes``.
 
     Raises
     ------
     NotAStoreError
         The store is gone.
     """
-    stop = dict(plan.shards()).get(start)
-    if stop is None or values.shape != (stop - start, *plan.shape[1:]):
+    stop = min(start + plan.shard_rows, plan.shape[0])
+    is_shard = 0 <= start < stop and start % plan.shard_rows == 0
+    if not is_shard or values.shape != (stop - start, *plan.shape[1:]):
         raise ValueError(f"rows {start} on, shape {values.shape}, are no shard of {plan}")
     if values.dtype != plan.dtype:
         raise ValueError(f"{values.dtype} given for {plan}")
     held = np.ascontiguousarray(values)
-    _open_table(place, plan.name)[start:stop] = held
+    if not _put(place, plan, (start, stop), held):
+        found = arrays.read_array(_open_table(place, plan.name), start, stop, url=str(place))
+        held = np.ascontiguousarray(found)
     return {"table": plan.name, "start": start, "crc32": checksum(held), "bytes": held.nbytes}
 
 
@@ -159,8 +169,18 @@ def checksum(values: NDArray[Any]) -> int:
     return zlib.crc32(values.data if values.size else b"")
 
 
-def _open_table(place: str | Path, name: str) -> zarr.Array:
-    store = urls.zarr_store(place, read_only=False)
+def _put(place: str | Path, plan: TablePlan, rows: tuple[int, int], values: NDArray[Any]) -> bool:
+    """Write a shard; return whether it was, or another one was there and stayed."""
+    if urls.is_local(place):  # a lock keeps others out, and renaming needs no look beforehand
+        _open_table(place, plan.name)[slice(*rows)] = values
+        return True
+    store = FirstStays(urls.zarr_store(place, read_only=False), place)
+    _open_table(place, plan.name, store=store)[slice(*rows)] = values
+    return not store.refused
+
+
+def _open_table(place: str | Path, name: str, *, store: Store | None = None) -> zarr.Array:
+    store = store or urls.zarr_store(place, read_only=False)
     try:
         return arrays.writable(zarr.open_array(store, path=name, mode="r+", zarr_format=3))
     except FileNotFoundError as error:
@@ -208,22 +228,24 @@ def finish_result(
         raise taken
 
 
-def _over(place: str | Path) -> HeldRoot:
-    """Return the store at `place`, to be written over what lies there, without its root."""
-    return HeldRoot(WrittenOver(urls.zarr_store(place, read_only=False)))
+def _over(place: str | Path) -> WrittenOver:
+    """Return the store at `place`, to be written over what lies there."""
+    return WrittenOver(urls.zarr_store(place, read_only=False), holds_metadata=True)
 
 
 def _finish_about(
     place: str | Path, provenance: Mapping[str, Any], shards: Sequence[Mapping[str, Any]]
 ) -> None:
     """Add provenance and checksums to what `create_result` wrote."""
-    over = zarr.create_group(_over(place), zarr_format=3)
+    over = _over(place)
+    group = zarr.create_group(HeldRoot(over), zarr_format=3)
     for name in ABOUT.split("/"):  # the same metadata as before, written again
-        over = over.create_group(name, attributes=_MAPPING)
-    anndata_io.write_element(over, "provenance", json.dumps(dict(provenance)))
+        group = group.create_group(name, attributes=_MAPPING)
+    anndata_io.write_element(group, "provenance", json.dumps(dict(provenance)))
     found = _checksums(shards)
     if found:
-        anndata_io.write_element(over, "shards", found)
+        anndata_io.write_element(group, "shards", found)
+    over.flush()
 
 
 def _checksums(shards: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.uint32]]:

@@ -14,13 +14,15 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from atlasstore import urls
+from atlasstore import remote, urls
 from atlasstore.errors import CorruptStoreError
 
 __all__ = ["check_chunks", "check_group", "compressors", "create_array", "read_array", "writable"]
 
 _UNREADABLE = (ValueError, RuntimeError, OSError, KeyError)
 """What zarr and its codecs raise on damaged bytes."""
+_UNFINISHED = ".partial"
+"""End of the name under which zarr writes a file on disk; a killed process leaves it there."""
 
 
 def compressors(level: int = 5) -> list[Any]:
@@ -118,8 +120,10 @@ def check_chunks(array: zarr.Array, *, url: str) -> None:
     expected = math.prod(-(-size // piece) for size, piece in zip(array.shape, cut, strict=True))
     fs, root = urls.filesystem(urls.join(url, array.path))
     fs.invalidate_cache()
-    files = fs.find(root, detail=True)
-    found = sum(files[name]["size"] > 0 and not name.endswith("zarr.json") for name in files)
+    with remote.told(url):
+        files = fs.find(root, detail=True)
+    names = [name for name in files if not name.endswith(("zarr.json", _UNFINISHED))]
+    found = sum(files[name]["size"] > 0 for name in names)
     if found != expected:
         raise CorruptStoreError(
             f"{url}: array {array.path} has {found} of its {expected} stored pieces; the store is "

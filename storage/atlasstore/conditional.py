@@ -5,14 +5,17 @@ only where there is none yet, which S3, Google Cloud Storage and Azure enforce o
 writers one creates it. Until then there is no root, so nobody opens the store.
 
 A job that was killed is written over itself, and two equal jobs may write at the same time: the
-same bytes go to the same names, and nothing is ever deleted that the other one has written.
+same values go to the same names, and nothing is ever deleted that the other one has written. Where
+their hardware makes the last bits differ, of a shard the first that was stored stays.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from atlasstore import remote, urls
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
     from zarr.core.buffer import Buffer, BufferPrototype
 
-__all__ = ["ROOT", "HeldRoot", "WrittenOver", "create_bytes"]
+__all__ = ["ROOT", "FirstStays", "HeldRoot", "WrittenOver", "create_bytes"]
 
 ROOT = "zarr.json"
 """Root metadata of a zarr v3 store."""
@@ -57,6 +60,30 @@ def create_bytes(url: str | Path, content: bytes) -> bool:
             raise
         return False
     return True
+
+
+class FirstStays(WrapperStore):  # type: ignore[misc]
+    """A store that writes a value only where there is none.
+
+    Attributes
+    ----------
+    refused
+        Keys that held a value already, which stayed.
+    """
+
+    def __init__(self, store: Store, url: str | Path) -> None:
+        super().__init__(store)
+        self._url = url
+        self.refused: set[str] = set()
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self._url)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a value unless there is one."""
+        url, content = urls.join(self._url, key), value.to_bytes()
+        if not await asyncio.to_thread(create_bytes, url, content):
+            self.refused.add(key)
 
 
 class HeldRoot(WrapperStore):  # type: ignore[misc]
@@ -96,16 +123,36 @@ class WrittenOver(WrapperStore):  # type: ignore[misc]
 
     zarr and anndata take it for an empty one; neither reads or deletes what others have written.
     Wrapped in `HeldRoot`, nobody can open the store before its root is written.
+
+    Parameters
+    ----------
+    store
+        What lies there.
+    holds_metadata
+        Whether metadata stays in memory until `flush`. That of an array or group is written first
+        bare, then with its attributes; an equal job must never meet the bare one.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, holds_metadata: bool = False) -> None:
         super().__init__(store)
+        self._holds_metadata = holds_metadata
         self._own: set[str] = set()
+        self._metadata: dict[str, Buffer] = {}
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, holds_metadata=self._holds_metadata)
+
+    def flush(self) -> None:
+        """Write the metadata that was held, each file once."""
+        for key, value in sorted(self._metadata.items()):
+            sync(self._store.set(key, value))
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return a value that was written through this store."""
+        if key in self._metadata:
+            return self._metadata[key]
         return await super().get(key, prototype, byte_range) if key in self._own else None
 
     async def exists(self, key: str) -> bool:
@@ -114,7 +161,10 @@ class WrittenOver(WrapperStore):  # type: ignore[misc]
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write a value, whatever lies there."""
-        await super().set(key, value)
+        if self._holds_metadata and key.endswith(ROOT):
+            self._metadata[key] = value
+        else:
+            await super().set(key, value)
         self._own.add(key)
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:

@@ -3,14 +3,16 @@
 ::
 
     OUT.partial/
-        run.json          format, when the first run began, resolved configuration, inputs' stamps
+        run.json          format, an id, when the first run began, configuration, inputs' stamps
         ledger/<unit>     one JSON receipt per finished unit, written after what it speaks of
-        scratch/          what only this job reads
+        scratch/<id>/     what only this job reads
         store/            the store itself, where folders can be renamed (local)
+        joined            that another process went on with it (on an object store)
 
 Killed at any moment, the same job goes on with the units that have no receipt. A unit that was
 begun is done again from its start, over what is left of it. A job with another configuration, or
-whose inputs have changed, is refused. Publishing is one rename, or on an object store, where the
+whose inputs have changed, is refused; receipts carry the id of their job, so none is taken that an
+earlier one has left. Publishing is one rename, or on an object store, where the
 store is written in place, its last write. On a local disk a lock, which dies with its process,
 keeps a second job out.
 """
@@ -18,14 +20,17 @@ keeps a second job out.
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
-from atlasstore import urls
+from atlasstore import remote, urls
 from atlasstore.conditional import ROOT, create_bytes
 from atlasstore.errors import (
+    MissingExtraError,
     NotAStoreError,
     StoreExistsError,
     TooLittleMemoryError,
@@ -56,6 +61,13 @@ __all__ = [
 ]
 
 _FORMAT = "atlasbasset.run"
+_NOT_THE_INPUT = (MissingExtraError, NotAStoreError, StoreExistsError, TooLittleMemoryError)
+"""What can be put right without changing the inputs; then the job goes on."""
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.partial")
+"""End of the name of a file that a killed process was writing."""
+_JOINED = "joined"
+_SHOWN = 60
+"""Characters of a value that a message shows."""
 
 
 def partial_url(out: str | Path) -> str:
@@ -128,11 +140,14 @@ class Ledger:
         adds: bool,
     ) -> None:
         self.out, self.url, self._lock, self.is_new, self._adds = out, url, lock, is_new, adds
-        self.started = str(run["started"])
+        self.started, self._id = str(run["started"]), str(run.get("id", "first"))
         is_moved = urls.is_local(out) and not adds
         self.store = urls.join(url, "store") if is_moved else out
-        self.scratch = urls.join(url, "scratch")
-        self._receipts = _read_receipts(urls.join(url, "ledger"))
+        self.scratch = urls.join(url, "scratch", self._id)
+        self._receipts = _read_receipts(urls.join(url, "ledger"), self._id)
+        self._is_kept = False
+        if is_new and is_moved and urls.exists(self.store):
+            urls.delete(self.store)  # of an earlier job, whose deletion stopped half-way
 
     @classmethod
     def open(
@@ -167,6 +182,8 @@ class Ledger:
         try:
             found, is_new = _begun(where, job)
             _refuse_other(where, str(out), found, job)
+            if not is_new and lock is None:
+                urls.write_bytes(urls.join(where, _JOINED), b"")
         except BaseException:
             _unlock(lock)
             raise
@@ -183,18 +200,28 @@ class Ledger:
     ) -> None:
         """Delete what a job that has just begun left when its input is wrong; keep it otherwise.
 
-        Work that only lacks memory is kept: more of it, and the job goes on.
+        Its input is no longer in doubt after `keep`, nor when an older run began the job. Work
+        that lacks memory, a package or a place to go is kept: put right, the job goes on.
         """
-        is_wrong = isinstance(error, UserInputError)
-        is_worth_keeping = isinstance(error, TooLittleMemoryError) and self.n_done > 0
-        if self.is_new and is_wrong and not is_worth_keeping:
-            self.discard()
-        _unlock(self._lock)
+        try:
+            if self.is_new and isinstance(error, UserInputError) and not self._is_of_use(error):
+                self.discard()
+        finally:
+            _unlock(self._lock)
+
+    def _is_of_use(self, error: UserInputError) -> bool:
+        if self._is_kept or (self.n_done and isinstance(error, _NOT_THE_INPUT)):
+            return True
+        return urls.exists(urls.join(self.url, _JOINED))  # by an equal job, perhaps at work
 
     @property
     def n_done(self) -> int:
         """Units that are finished."""
         return len(self._receipts)
+
+    def keep(self) -> None:
+        """Say that work worth keeping is done: a wrong input does not delete it any more."""
+        self._is_kept = True
 
     def receipt(self, unit: str) -> dict[str, Any] | None:
         """Return the receipt of a finished unit, None while it is not."""
@@ -202,7 +229,8 @@ class Ledger:
 
     def record(self, unit: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
         """Note that a unit is finished: all that it wrote is written. Return the receipt."""
-        urls.write_bytes(urls.join(self.url, "ledger", f"{unit}.json"), _json_bytes(receipt))
+        content = _json_bytes({"job": self._id, "receipt": dict(receipt)})
+        urls.write_bytes(urls.join(self.url, "ledger", f"{unit}.json"), content)
         self._receipts[unit] = dict(receipt)
         return self._receipts[unit]
 
@@ -214,6 +242,7 @@ class Ledger:
         StoreExistsError
             When something else has appeared there.
         """
+        _sweep(self.store)
         if self.store != self.out and urls.exists(self.store):
             refuse_existing(self.out)
             urls.local_path(self.store).rename(urls.local_path(self.out))
@@ -222,8 +251,10 @@ class Ledger:
     def discard(self) -> None:
         """Delete the folder and an unfinished store, never one that is added to.
 
-        Nor one that an equal job has published meanwhile.
+        Nor one that an equal job has published meanwhile. Receipts go first: what they speak of is
+        there for as long as they are.
         """
+        urls.delete(urls.join(self.url, "ledger"))
         if not self._adds and not _is_published(self.store):
             urls.delete(self.store)
         urls.delete(self.url)
@@ -235,6 +266,15 @@ def _is_published(store: str) -> bool:
         return False
     attributes = json.loads(urls.read_bytes(root)).get("attributes", {})
     return bool(attributes.get("complete"))
+
+
+def _sweep(store: str) -> None:
+    """Delete what killed processes were writing on a local disk; a lock keeps living ones out."""
+    if not urls.is_local(store):
+        return
+    for path in urls.local_path(store).rglob("*.partial"):
+        if _HALF_WRITTEN.search(path.name) and path.is_file():
+            path.unlink()
 
 
 def _now() -> str:
@@ -258,12 +298,13 @@ def _stamp(url: str) -> dict[str, Any]:
     """Return what tells that an input was changed, without reading it; little for a pattern."""
     fs, path = urls.filesystem(url)
     fs.invalidate_cache()
-    if fs.isdir(path):
-        files = fs.find(path, detail=True)
-        return {"url": url, "bytes": sum(f["size"] for f in files.values()), "files": len(files)}
-    if not fs.exists(path):
-        return {"url": url, "bytes": None, "changed": None}
-    info = fs.info(path)
+    with remote.told(url):
+        if fs.isdir(path):
+            files = fs.find(path, detail=True).values()
+            return {"url": url, "bytes": sum(f["size"] for f in files), "files": len(files)}
+        if not fs.exists(path):
+            return {"url": url, "bytes": None, "changed": None}
+        info = fs.info(path)
     changed = next((info[k] for k in ("ETag", "etag", "mtime", "LastModified") if k in info), None)
     return {"url": url, "bytes": info.get("size"), "changed": str(changed)}
 
@@ -275,29 +316,36 @@ def _begun(where: str, job: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """
     if (found := _read_run(where)) is not None:
         return found, False
-    run = {"format": _FORMAT, **job, "started": _now()}
+    run = {"format": _FORMAT, "id": uuid.uuid4().hex, **job, "started": _now()}
     if create_bytes(urls.join(where, "run.json"), _json_bytes(run)):
         return run, True
     return _read_run(where) or run, False
 
 
 def _read_run(where: str) -> dict[str, Any] | None:
-    if not urls.exists(urls.join(where, "run.json")):
+    try:
+        run: dict[str, Any] = json.loads(urls.read_bytes(urls.join(where, "run.json")))
+    except NotAStoreError:
         return None
-    run: dict[str, Any] = json.loads(urls.read_bytes(urls.join(where, "run.json")))
     return run
 
 
-def _read_receipts(where: str) -> dict[str, dict[str, Any]]:
+def _read_receipts(where: str, job: str) -> dict[str, dict[str, Any]]:
+    """Return unit -> receipt, of those that the job with this id has written."""
     names = [
         name
         for name in urls.list_names(where)
         if name.endswith(".json") and not name.startswith(".")  # a killed process's half file
     ]
     fs, folder = urls.filesystem(where)
-    found = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
-    by_name = {path.rsplit("/", maxsplit=1)[-1]: content for path, content in found.items()}
-    return {name.removesuffix(".json"): json.loads(by_name[name]) for name in names}
+    with remote.told(where):
+        contents = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
+    found = {path.rpartition("/")[2]: json.loads(text) for path, text in contents.items()}
+    return {
+        name.removesuffix(".json"): made["receipt"]
+        for name, made in sorted(found.items())
+        if made.get("job") == job
+    }
 
 
 def _refuse_other(where: str, out: str, found: Mapping[str, Any], job: Mapping[str, Any]) -> None:
@@ -338,9 +386,36 @@ def _changed_input(found: Mapping[str, Any], job: Mapping[str, Any]) -> str | No
     return next((str(a["url"]) for a, b in pairs if a != b), None)
 
 
-def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+def _difference(a: Mapping[str, Any], b: Mapping[str, Any], *, within: str = "") -> str:
     keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-    return ", ".join(f"{key} {a.get(key)}, now {b.get(key)}" for key in keys)
+    return ", ".join(_differs(within + key, a.get(key), b.get(key)) for key in keys)
+
+
+def _differs(key: str, a: Any, b: Any) -> str:
+    """Say how a value differs, in few characters."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        if a.get("sha256") != b.get("sha256"):
+            return f"another {key}"
+        return _difference(a, b, within=f"{key} ")
+    if _is_digest(a) and _is_digest(b):
+        return f"other {key.removesuffix('_sha256')}"
+    before, now = _brief(a), _brief(b)
+    if before == now:
+        now = f"{len(b)} others" if isinstance(b, list) else "another one"
+    return f"{key} {before}, now {now}"
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    if len(text) <= _SHOWN:
+        return text
+    if isinstance(value, list):
+        return f"{len(value)} entries"
+    return f"{text[: _SHOWN - 3]}..."
 
 
 def _locked(where: str) -> IO[str] | None:

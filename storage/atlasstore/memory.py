@@ -2,6 +2,9 @@
 
 A job's bound is a number of bytes. Where nobody gives one it is a share of what is free now: of the
 machine, or of the control group (container, Slurm job, systemd unit) when that is less.
+
+Keeping a bound takes an allocator that gives back what is freed. glibc's keeps it, arrays of up to
+32 MB in each thread's own arena, so that a process of ten threads holds three times what it uses.
 """
 
 from __future__ import annotations
@@ -16,13 +19,25 @@ import psutil
 
 from atlasstore.errors import UserInputError
 
-__all__ = ["default_bytes", "free_bytes", "parse_size", "resident_bytes"]
+__all__ = [
+    "default_bytes",
+    "free_bytes",
+    "give_back",
+    "give_back_from_now_on",
+    "parse_size",
+    "resident_bytes",
+]
 
 _SHARE = 0.5
 """Of the free memory that a job takes by default; the rest is left to the page cache and others."""
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+"""Parameters of ``mallopt`` (glibc, malloc.h)."""
+_ALLOCATOR = {_MMAP_THRESHOLD: 4 << 20, _TRIM_THRESHOLD: 8 << 20, _ARENA_MAX: 4}
+"""Arrays of 4 MiB, which numpy puts on huge pages, are the system's again when they are freed; an
+arena keeps 8 MiB at its end at most, and there are few."""
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
 
@@ -60,9 +75,25 @@ def resident_bytes() -> int:
     What was freed but is still with the C allocator is given back first, where it can be (glibc).
     """
     gc.collect()
+    give_back()
+    return int(psutil.Process().memory_info().rss)
+
+
+def give_back() -> None:
+    """Return what was freed but is still with the C allocator to the system (glibc)."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    return int(psutil.Process().memory_info().rss)
+
+
+def give_back_from_now_on() -> None:
+    """Have the C allocator return large arrays as they are freed, and keep little else (glibc).
+
+    This holds for the whole process and cannot be undone; done again it changes nothing.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        allocator = ctypes.CDLL(None)
+        for parameter, value in _ALLOCATOR.items():
+            allocator.mallopt(parameter, value)
 
 
 def _group_rooms() -> list[int]:

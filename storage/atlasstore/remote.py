@@ -13,9 +13,10 @@ A fault that outlasts this is an AtlasError of one sentence, never "the store is
 from __future__ import annotations
 
 import errno
+import io
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from fsspec.config import conf
 from zarr.storage import WrapperStore
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
     from zarr.core.buffer import Buffer, BufferPrototype
 
-__all__ = ["RemoteStore", "s3_options", "told"]
+__all__ = ["RemoteFile", "RemoteStore", "is_remote", "s3_options", "told"]
 
 _ATTEMPTS = 7
 _OWN_SETTINGS = ("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
@@ -69,7 +70,7 @@ def told(url: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (_is_remote(url) and _is_outage(error)):
+        if not (is_remote(url) and _is_outage(error)):
             raise
         raise AtlasError(
             f"{url} cannot be reached ({_reason(error)}), though requests were repeated for a "
@@ -78,7 +79,8 @@ def told(url: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _is_remote(url: str | Path) -> bool:
+def is_remote(url: str | Path) -> bool:
+    """Whether requests over a network read and write `url`."""
     return "://" in str(url) and not str(url).startswith(("file:", "memory:"))
 
 
@@ -94,6 +96,48 @@ def _is_outage(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(said.split()).rstrip(".") or type(error).__name__
+
+
+class RemoteFile(io.RawIOBase):
+    """A file on the network that is open for reading; see `told`."""
+
+    def __init__(self, file: IO[bytes], url: str | Path) -> None:
+        self._file, self._url = file, url
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it can be read from anywhere: yes."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next `size` bytes, or all that follow."""
+        with told(self._url):
+            return self._file.read(-1 if size is None else size)
+
+    def readall(self) -> bytes:
+        """Return all that follow."""
+        return self.read()
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes; return how many."""
+        with told(self._url):
+            return cast("io.RawIOBase", self._file).readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place in the file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+        super().close()
 
 
 class RemoteStore(WrapperStore):  # type: ignore[misc]

@@ -12,7 +12,7 @@ import io
 import zlib
 from typing import IO, TYPE_CHECKING, Literal, cast
 
-from atlasstore import urls
+from atlasstore import remote, urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,17 +50,23 @@ _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000
 def open_raw(url: str | Path, *, error: type[UserInputError]) -> IO[bytes]:
     """Open the stored bytes of one file, compressed or not.
 
+    Of a remote file an outage is an AtlasError, also while it is read, and none of `DAMAGED`.
+
     Raises
     ------
     UserInputError
         Of the class `error`, when there is no such file or it is a folder.
     """
     fs, path = urls.filesystem(url)
-    if not fs.exists(path):
-        raise error(f"{url} does not exist; check the path or URL.")
-    if not fs.isfile(path):
-        raise error(f"{url} is a folder where a file is needed; give the file inside it.")
-    return cast("IO[bytes]", fs.open(path, "rb"))
+    with remote.told(url):
+        if not fs.exists(path):
+            raise error(f"{url} does not exist; check the path or URL.")
+        if not fs.isfile(path):
+            raise error(f"{url} is a folder where a file is needed; give the file inside it.")
+        found = cast("IO[bytes]", fs.open(path, "rb"))
+    if remote.is_remote(url):
+        return cast("IO[bytes]", remote.RemoteFile(found, url))
+    return found
 
 
 def open_text(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> TextStream:

@@ -91,7 +91,7 @@ def test_faults_that_pass_leave_no_trace(stores, whole, proxy, out):
 
 def test_a_fault_that_lasts_publishes_nothing_and_the_job_goes_on(stores, whole, proxy, out):
     lasting = proxy.failing("500", method="PUT", path="/X/c.3")
-    with lasting, pytest.raises(AtlasError, match=f"{out} cannot be reached") as caught:
+    with lasting, pytest.raises(AtlasError, match=f"{out}.* cannot be reached") as caught:
         atlasbasset.denoise(*stores, out=out, **OPTIONS)
     assert "run the same again" in str(caught.value)
     with pytest.raises(NotAStoreError, match="incomplete"):

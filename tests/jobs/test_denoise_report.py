@@ -55,6 +55,27 @@ def test_without_a_table_there_is_none_to_price(trained: Path) -> None:
     assert dict(plan.rows)["memory"].endswith("per worker")
 
 
+def test_memory_is_that_of_the_largest_stage(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(trained)
+    model = 4 * 33 * plan.values["n_cells"]
+    n_peaks = plan.values["n_peaks"]
+    each = 4 * 448 * 5 * 288  # the widest layer's unfolded input
+    assert plan.values["memory_bytes"] == model + min(256, n_peaks) * each
+    monkeypatch.setattr("atlasbasset.core.inference._BATCH", 0)  # the other stages alone
+    n_cells = plan.values["n_cells"]
+    for dtype, n_bytes in (("float32", 22), ("uint8", 7)):
+        values = planned(trained, dtype=dtype, scale="sigmoid").values
+        writing = 2 * 4 * 32 * n_peaks + n_bytes * n_cells * n_peaks
+        assert values["memory_bytes"] == model + writing
+    spanning = 4 * (32 * (n_cells + n_peaks) + 2 * n_cells * n_peaks)
+    spanned = planned(trained, dtype="uint8").values["memory_bytes"]
+    assert spanned == model + max(spanning, writing)
+    factors = 4 * 32 * (n_cells + n_peaks)
+    assert planned(trained, dtype=None).values["memory_bytes"] == model + factors
+
+
 def test_genes_take_the_place_of_peaks(trained: Path, tmp_path: Path) -> None:
     peak = Atlas.open(trained / "atlas.zarr").var.iloc[0]
     line = f'{peak.chrom}\tx\tgene\t{peak.start + 1}\t{peak.end}\t.\t+\t.\tgene_id "G";\n'
@@ -71,6 +92,13 @@ def test_what_the_work_refuses_the_plan_refuses(trained: Path) -> None:
     options["dtype"] = "float32"
     with pytest.raises(StoreExistsError, match="exists already"):
         denoise_plan(model, atlas, atlas, pool=Workers(), **options)
+    for wrong, message in (
+        ({"genes": "g.gtf", "dtype": "uint8"}, "stored as float32 or float16"),
+        ({"genes": "g.gtf", "dtype": None, "scale": "sigmoid"}, "on the linear scale only"),
+        ({"scale": "log"}, "scale must be one of"),
+    ):
+        with pytest.raises(UserInputError, match=message):
+            planned(trained, **wrong)
     with pytest.raises(UserInputError, match="workers cannot reach"):
         denoise_plan(model, atlas, "memory://there", pool=Workers(2), **options)
 

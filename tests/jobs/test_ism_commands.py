@@ -10,13 +10,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from atlasbasset.batch.mutate import ism_tables, mutation_bytes
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.ism import ism
 from atlasjobs.commands.match import match
 from atlasjobs.program import Program, Verb
 from atlasstore.motifs import Motif, write_meme
 from small_atlas import random_chromosomes, write_fasta
-from small_model import random_weights, write_model
+from small_model import TINY, random_weights, write_model
 
 from .conftest import Run, snapshot
 
@@ -63,7 +64,26 @@ def test_a_plan_touches_nothing(folder):
     values = json.loads(planned.out)
     assert (values["n_regions"], values["span_bp"], values["n_groups"]) == (2, 60, 2)
     assert "180 substitutions" in planned.err
+    assert values["memory_bytes"] > mutation_bytes(TINY, ism_tables(2, 60, width=5, n_groups=2))
+    assert "per worker beside the program" in planned.err
     assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--workers", -1), "workers must be 0"),
+        (("--workers", 1, "--cpus-per-worker", 0), "more than 0 CPUs"),
+        (("--gpus-per-worker", 1), "without workers"),
+        (("--workers", 1, "--out", "memory://ism-plan"), "memory of this process"),
+    ],
+)
+def test_a_plan_refuses_workers_as_the_run_does(folder, tmp_path, options, message):
+    for how in (("--dry-run",), ()):
+        done = run("ism", *given(folder), "--out", tmp_path / "x", *options, *how)
+        assert done.code == 2, done.out
+        assert message in done.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_finished_result_says_so(folder, made):

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlasbasset.batch.alleles import variant_bytes
 from atlasbasset.batch.run import Workers
 from atlasbasset.verbs.variants import VariantsReport
 from atlasjobs.variants_report import variants_facts, variants_plan
 from atlasstore.errors import GenomeError, StoreExistsError, UserInputError
 from small_atlas import write_fasta
-from small_model import random_weights, write_model
+from small_model import TINY, random_weights, write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,7 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
         "counts": {"ok": 2, "symbolic": 1, "unknown_chromosome": 1, "reference_mismatch": 1},
         "n_groups": 6,
         "table_bytes": 5 * (6 + 5) * 4,
+        "memory_bytes": 2 * (5 + 1) * 6 * 4 + variant_bytes(TINY),
         "workers": 0,
     }
     rows = dict(plan.rows)
@@ -47,6 +49,8 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
     assert rows["columns"] == "6 cells"
     assert rows["windows"] == "4 of 384 bp at most"
     assert rows["tables"] == "220 bytes in 2 shards"
+    assert rows["memory"].endswith("per worker beside the program")
+    assert rows["table of variants"] == "about 3.50 kB of memory, in this process"
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -116,3 +116,12 @@ def test_nan_marks_what_is_missing(tmp_path, group):
         arrays.check_group(group, url=where(array))
     array[2:] = 0
     arrays.check_group(group, url=where(array))
+
+
+def test_what_a_killed_write_has_left_is_no_piece(tmp_path, group):
+    array = make(group)
+    (tmp_path / "s.zarr/x/c.1.0123456789abcdef0123456789abcdef.partial").write_bytes(b"half")
+    arrays.check_chunks(array, url=where(array))
+    (tmp_path / "s.zarr/x/c.1.0").unlink()
+    with pytest.raises(CorruptStoreError, match="x has 2 of its 3"):
+        arrays.check_chunks(array, url=where(array))

@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from atlasstore import urls
-from atlasstore.conditional import ROOT, HeldRoot, WrittenOver, create_bytes
+from atlasstore.conditional import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
 
 FILL = 7
 
@@ -55,3 +55,27 @@ def test_a_held_root_is_seen_by_its_holder_alone(url):
     assert not urls.exists(f"{url}/{ROOT}")
     assert urls.exists(f"{url}/below/{ROOT}")
     assert b'"node_type"' in store.root.to_bytes()
+
+
+def test_what_is_stored_first_stays_and_is_said(url):
+    write(urls.zarr_store(url, read_only=False), [1, 2])
+    store = FirstStays(urls.zarr_store(url, read_only=False), url)
+    array = zarr.open_array(store, path="below/x", mode="r+", zarr_format=3)
+    array[2:4] = [3, 4]
+    assert store.refused == set()
+    array[0:2] = [5, 6]
+    assert store.refused == {"below/x/c/0"}
+    np.testing.assert_array_equal(urls.open_group(url)["below/x"][:], [1, 2, 3, 4])
+
+
+def test_held_metadata_is_never_seen_without_its_attributes(tmp_path):
+    store = WrittenOver(urls.zarr_store(tmp_path / "s", read_only=False), holds_metadata=True)
+    group = zarr.create_group(store, zarr_format=3)
+    array = group.create_array("a", data=np.arange(3))
+    array.attrs["kind"] = "b"
+    assert group["a"].attrs["kind"] == "b"
+    assert not list((tmp_path / "s").rglob(ROOT))
+    store.flush()
+    found = zarr.open_group(str(tmp_path / "s"), mode="r")["a"]
+    assert found.attrs["kind"] == "b"
+    assert found[:].tolist() == [0, 1, 2]

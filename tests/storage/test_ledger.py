@@ -6,12 +6,14 @@ import pytest
 
 from atlasstore import urls
 from atlasstore.errors import (
+    AtlasError,
     CountsError,
+    NotAStoreError,
     StoreExistsError,
     TooLittleMemoryError,
     UserInputError,
 )
-from atlasstore.ledger import Ledger, refuse_taken
+from atlasstore.ledger import Ledger, job_difference, refuse_taken
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -126,3 +128,98 @@ def test_what_is_in_the_way_is_refused(out, file):
     urls.delete(f"{out}.partial")
     with pytest.raises(StoreExistsError):
         refuse_taken(out)
+
+
+def test_what_another_job_has_left_is_not_taken(out, file):
+    """Its folder was deleted, but the deletion stopped half-way."""
+    with begun(out, file) as ledger:
+        urls.write_bytes(urls.join(ledger.scratch, "a"), b"theirs")
+        urls.write_bytes(urls.join(ledger.store, "a"), b"theirs")
+        ledger.record("labels-0", {"n_positives": 3})
+    urls.delete(f"{out}.partial/run.json")
+    with begun(out, file, seed=4) as ledger:
+        assert ledger.receipt("labels-0") is None
+        assert ledger.n_done == 0
+        assert not urls.exists(urls.join(ledger.scratch, "a"))
+        assert ledger.store == out or not urls.exists(ledger.store)
+        ledger.record("labels-1", {})
+    with begun(out, file, seed=4) as ledger:
+        assert ledger.n_done == 1
+
+
+def test_a_killed_write_s_leftover_is_not_published(tmp_path, file):
+    name = "c.1.0123456789abcdef0123456789abcdef.partial"
+    with begun(tmp_path / "r", file) as ledger:
+        urls.write_bytes(urls.join(ledger.store, "X", "c.1.0"), b"whole")
+        urls.write_bytes(urls.join(ledger.store, "X", name), b"half")
+        urls.write_bytes(urls.join(ledger.store, "X", "my.partial"), b"someone's")
+        ledger.publish()
+    assert urls.list_names(tmp_path / "r" / "X") == ["c.1.0", "my.partial"]
+
+
+def test_once_units_are_done_a_wrong_input_deletes_nothing(out, file):
+    with pytest.raises(CountsError), begun(out, file) as ledger:  # noqa: PT012
+        ledger.record("unit-0", {})
+        ledger.keep()
+        raise CountsError("found on the way")
+    with begun(out, file) as ledger:
+        assert ledger.receipt("unit-0") == {}
+
+
+@pytest.mark.parametrize("kind", [StoreExistsError, NotAStoreError])
+def test_what_is_not_the_inputs_fault_keeps_what_is_done(out, file, kind):
+    with pytest.raises(kind), begun(out, file) as ledger:  # noqa: PT012
+        ledger.record("span-0", {})
+        raise kind("something has appeared, or gone")
+    with begun(out, file) as ledger:
+        assert ledger.receipt("span-0") == {}
+
+
+def test_an_equal_job_s_work_on_an_object_store_is_not_deleted(tmp_path, file):
+    out = f"memory://ledger/{tmp_path.name}/out.zarr"
+    with pytest.raises(CountsError), begun(out, file) as ledger:  # noqa: PT012
+        with begun(out, file) as other:
+            urls.write_bytes(urls.join(other.store, "a"), b"theirs")
+            urls.write_bytes(urls.join(other.scratch, "a"), b"theirs")
+        raise CountsError("a sentence")
+    assert ledger.is_new
+    assert urls.read_bytes(urls.join(other.store, "a")) == b"theirs"
+    assert urls.read_bytes(urls.join(other.scratch, "a")) == b"theirs"
+    for url in (out, f"{out}.partial"):
+        urls.delete(url)
+
+
+def said(a, b):
+    job = {"inputs": [], "package": "1"}
+    return job_difference({"config": a, **job}, {"config": b, **job})
+
+
+def test_differences_are_short():
+    model = {"sha256": "a" * 64, "compute": "float32"}
+    assert said({"model": model}, {"model": model | {"sha256": "b" * 64}}) == "another model"
+    halves = said({"model": model}, {"model": model | {"compute": "bfloat16"}})
+    assert halves == "model compute float32, now bfloat16"
+    assert said({"cells": "a" * 64}, {"cells": "b" * 64}) == "other cells"
+    assert said({"holdout": ["chr1"]}, {"holdout": []}) == "holdout ['chr1'], now []"
+    many = [f"s3://bucket/{i}" for i in range(200)]
+    assert said({"inputs": many}, {"inputs": many[1:]}) == "inputs 200 entries, now 199 entries"
+    assert said({"inputs": many}, {"inputs": many[::-1]}) == "inputs 200 entries, now 200 others"
+    assert said({"inputs": many}, {}) == "inputs 200 entries, now None"
+    long = said({"genome": "/a" * 400}, {"genome": "/b", "seed": 1})
+    assert len(long) < 120
+    assert long.endswith("..., now /b, seed None, now 1")
+
+
+def test_an_outage_is_told_as_one(monkeypatch, file):
+    class Down:
+        def __getattr__(self, name):
+            def fail(*_args, **_options):
+                raise ConnectionResetError
+
+            return (lambda: None) if name == "invalidate_cache" else fail
+
+    real = urls.filesystem
+    fake = lambda url: (Down(), "b/x") if str(url).startswith("s3:") else real(url)  # noqa: E731
+    monkeypatch.setattr(urls, "filesystem", fake)
+    with pytest.raises(AtlasError, match="s3://b/x cannot be reached"):
+        Ledger.open(file, config={}, inputs=["s3://b/x"])

@@ -20,27 +20,17 @@ RNG = np.random.default_rng(3)
 CELLS = RNG.normal(size=(N, E)).astype(np.float32)
 PEAKS = RNG.normal(size=(P, E)).astype(np.float32)
 INTERCEPT = RNG.normal(size=N).astype(np.float32)
-BATCH = RNG.integers(0, 3, N)
-TERMS = {
-    "batch_embedding": RNG.normal(size=(3, E)).astype(np.float32),
-    "batch_intercept": RNG.normal(size=3).astype(np.float32),
-}
 LINEAR = CELLS @ PEAKS.T
-BY_BATCH = (CELLS + TERMS["batch_embedding"][BATCH]) @ PEAKS.T
 EXPECTED = {
-    ("linear", False): LINEAR,
-    ("linear", True): LINEAR,
-    ("sigmoid", False): expit(LINEAR),
-    ("sigmoid", True): expit(LINEAR),
-    ("probability", False): expit(LINEAR + INTERCEPT[:, None]),
-    ("probability", True): expit(BY_BATCH + (INTERCEPT + TERMS["batch_intercept"][BATCH])[:, None]),
+    "linear": LINEAR,
+    "sigmoid": expit(LINEAR),
+    "probability": expit(LINEAR + INTERCEPT[:, None]),
 }
 
 
-def obs(has_batches=False):
+def obs():
     table = pd.DataFrame({"kind": ["a", "b"] * (N // 2)}, index=[f"cell{i}" for i in range(N)])
-    table["scbasset_intercept"] = INTERCEPT
-    return table.assign(scbasset_batch=BATCH) if has_batches else table
+    return table.assign(scbasset_intercept=INTERCEPT)
 
 
 def var(n=P):
@@ -70,12 +60,11 @@ def small_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("url", ["local", "memory://test_result_lazy/r"])
-@pytest.mark.parametrize(("scale", "has_batches"), list(EXPECTED))
-def test_factored(small_blocks, tmp_path, url, scale, has_batches):
-    url = str(tmp_path / "r") if url == "local" else f"{url}-{scale}-{has_batches}"
-    about = {"scale": scale, **(TERMS if has_batches else {})}
-    result = write(url, obs=obs(has_batches), about=about)
-    lazy, expected = result_anndata(result, lazy=True), EXPECTED[scale, has_batches]
+@pytest.mark.parametrize("scale", list(EXPECTED))
+def test_factored(small_blocks, tmp_path, url, scale):
+    url = str(tmp_path / "r") if url == "local" else f"{url}-{scale}"
+    result = write(url, about={"scale": scale})
+    lazy, expected = result_anndata(result, lazy=True), EXPECTED[scale]
     assert max(lazy.X.numblocks) > 5
     assert lazy.X.dtype == np.float32
     close = {"rtol": 1e-5, "atol": 1e-6}
@@ -174,7 +163,7 @@ def test_a_table_travels_as_its_url(tmp_path):
     url = str(write(tmp_path / "r", x=LINEAR).url)
     stored = StoredTable(url, (N, P), np.dtype(np.float32), "X", 4)
     names = ("X_scbasset", "scbasset_sequence")
-    factored = PredictedTable(url, (N, P), np.dtype(np.float32), names, {"scale": "linear"})
+    factored = PredictedTable(url, (N, P), np.dtype(np.float32), names, "linear")
     for table in (stored, factored):
         table[:3, :3]
         kind, values = table.__reduce__()

@@ -291,3 +291,16 @@ def test_write_anndata(tmp_path):
     assert zarr.open_group(tmp_path / "cells.zarr").metadata.zarr_format == 3
     with pytest.raises(StoreExistsError):
         write_anndata(table, tmp_path / "cells.zarr")
+
+
+def test_a_shard_costs_the_same_in_a_long_plan(tmp_path, monkeypatch):
+    def counted(_plan):
+        raise AssertionError
+
+    create(tmp_path / "r", PLAN)
+    monkeypatch.setattr(TablePlan, "shards", counted)
+    values = TABLE.astype(np.float32)
+    assert write_rows(tmp_path / "r", PLAN, 48, values[48:])["start"] == 48
+    for start, rows in ((8, values[8:24]), (64, values[:0]), (-16, values[:16]), (32, values[32:])):
+        with pytest.raises(ValueError, match="are no shard of"):
+            write_rows(tmp_path / "r", PLAN, start, rows)

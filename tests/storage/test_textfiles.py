@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 
 import fsspec
 import pytest
 
-from atlasstore.errors import CountsError, PeaksError
+from atlasstore import urls
+from atlasstore.errors import AtlasError, CountsError, PeaksError, UserInputError
 from atlasstore.textfiles import numbered_lines
 
 TEXT = "one\r\n\ntwo # three\n"
@@ -33,3 +36,57 @@ def test_errors_are_of_the_class_asked_for(tmp_path) -> None:
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"a\n" * 9)[:-6])
     with pytest.raises(PeaksError, match="truncated or damaged: 9 lines can be read"):
         list(numbered_lines(tmp_path / "cut.gz", error=PeaksError))
+
+
+class Breaking(io.BytesIO):
+    """The connection is lost after some bytes."""
+
+    def __init__(self, content: bytes, at: int) -> None:
+        super().__init__(content)
+        self.at = at
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= self.at:
+            raise OSError(errno.EIO, "the server is away")
+        n_left = self.at - self.tell()
+        return super().read(n_left if size is None or size < 0 else min(size, n_left))
+
+    def readinto(self, buffer) -> int:
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+
+class Store:
+    def __init__(self, file: io.BytesIO | None) -> None:
+        self.file = file
+
+    def exists(self, path: str) -> bool:
+        if self.file is None:
+            raise ConnectionResetError
+        return True
+
+    isfile = exists
+
+    def open(self, path: str, mode: str) -> io.BytesIO | None:
+        return self.file
+
+
+BGZIP_START = bytes.fromhex("1f8b08040000000000ff0600424302001b000300")
+
+
+@pytest.mark.parametrize("content", [b"a line\n" * 9, gzip.compress(b"a\n" * 99), BGZIP_START * 9])
+@pytest.mark.parametrize("at", [0, 20])
+def test_an_outage_is_not_told_as_damage(monkeypatch, content: bytes, at: int) -> None:
+    store = Store(Breaking(content, at))
+    monkeypatch.setattr(urls, "filesystem", lambda _url: (store, "b/a.bed"))
+    with pytest.raises(AtlasError, match=r"s3://b/a\.bed cannot be reached") as caught:
+        list(numbered_lines("s3://b/a.bed", error=PeaksError))
+    assert not isinstance(caught.value, UserInputError)
+
+
+def test_a_store_that_is_away_is_not_an_absent_file(monkeypatch) -> None:
+    monkeypatch.setattr(urls, "filesystem", lambda _url: (Store(None), "b/a.bed"))
+    with pytest.raises(AtlasError, match="cannot be reached") as caught:
+        list(numbered_lines("s3://b/a.bed", error=PeaksError))
+    assert not isinstance(caught.value, UserInputError)

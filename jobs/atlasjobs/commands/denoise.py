@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options import (
+    Compute,
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Workers,
+)
 
 __all__ = ["denoise"]
 
@@ -27,11 +37,16 @@ Genes = Annotated[
 ]
 Scale = Annotated[
     Literal["linear", "sigmoid", "probability"],
-    typer.Option(help="linear: depth-normalised; sigmoid of it; probability: with depth."),
+    typer.Option(
+        help="linear: depth-normalised; sigmoid of it; probability: with depth, not batch."
+    ),
 ]
 DType = Annotated[
     Literal["float32", "float16", "uint8"],
-    typer.Option("--dtype", help="Stored numbers; uint8: in 256 steps, as the result says."),
+    typer.Option(
+        "--dtype",
+        help="Of the dense table, unused without one; uint8: 256 steps, as the result says.",
+    ),
 ]
 Dense = Annotated[
     bool,
@@ -40,24 +55,6 @@ Dense = Annotated[
         help="Write the factored form alone, without the dense table.",
         show_default=False,
     ),
-]
-Compute = Annotated[
-    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
-]
-_WORKERS = "Workers"
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        help="Ray Data actors that share the peaks and the shards; 0: this process alone.",
-        rich_help_panel=_WORKERS,
-    ),
-]
-GpusPerWorker = Annotated[
-    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
-]
-CpusPerWorker = Annotated[
-    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
 ]
 
 

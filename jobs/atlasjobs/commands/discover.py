@@ -43,7 +43,8 @@ def discover(
 
     output = Output(json)
     if dry_run:
-        output.plan(discover_plan(result, out, group=group, max_seqlets=max_seqlets))
+        plan = discover_plan(result, out, group=group, motifs=motifs, max_seqlets=max_seqlets)
+        output.plan(plan)
         return
     from atlasbasset.verbs.discover import discover as work
 

@@ -1,10 +1,20 @@
 """``atlasbasset ism``: in-silico saturation mutagenesis of regions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options import (
+    Compute,
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Workers,
+)
 
 __all__ = ["ism"]
 
@@ -42,24 +52,6 @@ GroupBy = Annotated[
 Plot = Annotated[
     str | None,
     typer.Option("--plot", metavar="DIR", help="Also draw a logo of each region in each group."),
-]
-Compute = Annotated[
-    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
-]
-_WORKERS = "Workers"
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        help="Ray Data actors that share the regions; 0: this process alone.",
-        rich_help_panel=_WORKERS,
-    ),
-]
-GpusPerWorker = Annotated[
-    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
-]
-CpusPerWorker = Annotated[
-    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
 ]
 
 
@@ -100,9 +92,11 @@ def ism(
 
         check_logos(plot, group_by)
     if dry_run:
+        from atlasbasset.batch.run import Workers as Pool
         from atlasjobs.ism_report import ism_plan
 
-        output.plan(ism_plan(model, out, chosen, workers=workers))
+        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
+        output.plan(ism_plan(model, out, chosen, pool=pool))
         return
     from atlasbasset.verbs.ism import ism as work
     from atlasjobs.ism_report import ism_facts

@@ -4,7 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options import (
+    Compute,
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers as Pool
@@ -25,24 +35,6 @@ L2 = Annotated[
     typer.Option("--l2", help="Weight of |w|^2 / 2 of a cell, beside its summed cross-entropy."),
 ]
 Split = Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="Peaks to fit.")]
-Compute = Annotated[
-    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
-]
-_WORKERS = "Workers"
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        help="Ray Data actors that share the peaks and the cell blocks; 0: this process alone.",
-        rich_help_panel=_WORKERS,
-    ),
-]
-GpusPerWorker = Annotated[
-    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
-]
-CpusPerWorker = Annotated[
-    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
-]
 
 
 def map_cells(
@@ -90,7 +82,7 @@ def map_cells(
 
 
 def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Pool") -> "Plan":
-    """Plan a mapping; refuses what `map_cells` refuses, but for the window's length."""
+    """Plan a mapping; refuses what `map_cells` refuses."""
     from atlasbasset.batch.solve import solving_bytes
     from atlasbasset.verbs.map_cells import check_mapping
     from atlasjobs.plans import Plan

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options import (
+    Compute,
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Workers,
+)
 
 __all__ = ["motifs"]
 
@@ -30,24 +40,6 @@ Seed = Annotated[int, typer.Option(help="Of peaks, shuffles and motif sequences.
 Scale = Annotated[
     Literal["linear", "sigmoid"],
     typer.Option(help="Average over backgrounds before (linear) or after a sigmoid."),
-]
-Compute = Annotated[
-    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
-]
-_WORKERS = "Workers"
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        help="Ray Data actors that share the backgrounds and the cells; 0: this process alone.",
-        rich_help_panel=_WORKERS,
-    ),
-]
-GpusPerWorker = Annotated[
-    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
-]
-CpusPerWorker = Annotated[
-    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
 ]
 
 

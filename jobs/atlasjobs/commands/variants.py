@@ -1,10 +1,20 @@
 """``atlasbasset variants``: what the variants of a VCF do to accessibility."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options import (
+    Compute,
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Workers,
+)
 
 __all__ = ["variants"]
 
@@ -42,24 +52,6 @@ Dense = Annotated[
 ]
 MaxAllele = Annotated[
     int, typer.Option("--max-allele-bp", help="Longest stretch, removed or put in, that is tried.")
-]
-Compute = Annotated[
-    Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
-]
-_WORKERS = "Workers"
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        help="Ray Data actors that share the variants; 0: this process alone.",
-        rich_help_panel=_WORKERS,
-    ),
-]
-GpusPerWorker = Annotated[
-    float, typer.Option(help="GPUs of a worker; a fraction shares one.", rich_help_panel=_WORKERS)
-]
-CpusPerWorker = Annotated[
-    float, typer.Option(help="CPU cores, and threads, of a worker.", rich_help_panel=_WORKERS)
 ]
 
 

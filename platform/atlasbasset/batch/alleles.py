@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
 from atlasbasset.core.inference import embed_codes
 from atlasstore.blocks import runs
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.core.config import TrunkConfig
     from atlasbasset.model import Model
     from atlasstore.genome import Genome
     from atlasstore.variants import Variant
@@ -38,9 +40,12 @@ __all__ = [
     "Replaced",
     "VariantEngine",
     "allele_of",
+    "variant_bytes",
 ]
 
 _AT_ONCE = 64  # windows whose activations are kept together: about 1.1 MB each
+_WORKING_BYTES = 64 << 20
+"""Of the 256 changes that are computed at once, about."""
 _COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN], np.uint8)
 
 
@@ -75,6 +80,11 @@ def allele_of(variant: Variant, genome: Genome, *, window_bp: int) -> Allele:
         after = genome.codes(variant.chrom, change.stop, change.stop + n_after)
         put = np.concatenate([put, after])
     return Allele(variant.chrom, start, at, put)
+
+
+def variant_bytes(config: TrunkConfig) -> int:
+    """Return what a `VariantEngine` holds at most beside the program and the model, bytes."""
+    return _AT_ONCE * (reference_bytes(config) + pass_bytes(config)) + _WORKING_BYTES
 
 
 class VariantEngine:

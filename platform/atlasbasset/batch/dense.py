@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from atlasbasset.batch.peaks import read_embedded
+from atlasbasset.batch.peaks import peak_units, read_embedded
 from atlasbasset.batch.scratch import scratch_group
 from atlasstore import arrays, urls
 from atlasstore.blocks import runs
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atlasbasset.batch.identity import ModelSource
-    from atlasbasset.batch.run import Row, Unit
+    from atlasbasset.batch.run import Row, Unit, Workers
     from atlasbasset.model import Scale
 
 __all__ = [
@@ -38,21 +38,54 @@ __all__ = [
     "create_spans",
     "dense_units",
     "read_spans",
+    "spanning_bytes",
+    "writing_bytes",
 ]
 
 DenseType = Literal["float32", "float16", "uint8"]
 DTYPES: tuple[DenseType, ...] = ("float32", "float16", "uint8")
 
 _STEPS = 255
+_FLOAT_BYTES = 4
 _THREADS = 2
 _TILE_CELLS = 4096
 _CACHED_CELLS = 8
 _SPANS = "spans"
+_VALUE_BYTES: dict[str, int] = {"float32": 22, "float16": 20, "uint8": 7}
+"""Of a shard under way, bytes a value: predicted in float32, encoded, compressed; as measured."""
 
 
 def dense_units(plan: TablePlan) -> list[Unit]:
     """Return a unit for each shard of cells."""
     return [{"start": start, "stop": stop} for start, stop in plan.shards()]
+
+
+def writing_bytes(
+    plan: TablePlan, n_peaks: int, width: int, *, workers: Workers, beside: int = 0
+) -> int:
+    """Return what `WriteDense` holds at most beside the model, bytes.
+
+    Parameters
+    ----------
+    plan
+        The table.
+    n_peaks, width
+        Shape of the peaks' embeddings; there are two of them while they are transposed.
+    workers
+        Who computes: in this process several shards at once.
+    beside
+        What each shard under way takes besides, bytes.
+    """
+    at_once = 1 if workers.count else min(_THREADS, plan.n_shards)
+    values = plan.shape[1] * min(plan.shape[0], plan.shard_rows)
+    shards = at_once * (values * _VALUE_BYTES[plan.dtype] + beside)
+    return 2 * _FLOAT_BYTES * n_peaks * width + shards
+
+
+def spanning_bytes(n_cells: int, n_peaks: int, width: int) -> int:
+    """Return what `SpanPeaks` holds at most beside the model, bytes."""
+    tile = min(n_cells, _TILE_CELLS) * peak_units(n_peaks)[0]["stop"]
+    return _FLOAT_BYTES * ((n_cells + n_peaks) * width + 2 * tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +184,10 @@ class WriteDense:
         """Shards under way at once in one process: one is computed while another is stored."""
         return _THREADS
 
+    def load(self) -> None:
+        """Load what the threads share: two of them would load it twice."""
+        _ = self.model.opened, self._h_transposed, self.spans and self.spans.scale
+
     @cached_property
     def _h_transposed(self) -> Tensor:
         return torch.from_numpy(read_embedded(self.peaks_url)).T.contiguous()
@@ -162,12 +199,13 @@ class WriteDense:
         return write_rows(self.place, self.plan, start, values.numpy())
 
     def _values(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return predictions, float32 (cells, peaks)."""
+        """Return predictions, float32 (cells, peaks); never with batch terms (method)."""
         model = self.model.opened
+        embedding = torch.from_numpy(model.cell_embedding[rows])
         if self.scale != "probability":
-            logits = torch.from_numpy(model.cell_embedding[rows]) @ self._h_transposed
+            logits = embedding @ self._h_transposed
             return logits if self.scale == "linear" else _sigmoid(logits)
-        embedding, intercept = (torch.from_numpy(part) for part in model.table(rows))
+        intercept = torch.from_numpy(model.intercept[rows])
         return _sigmoid(torch.addmm(intercept[:, None], embedding, self._h_transposed))
 
     def _encoded(self, values: Tensor) -> Tensor:

@@ -11,15 +11,15 @@ A verb plans its units from integers, and runs them in a job::
     return report
 
 Killed at any moment, the same job goes on with what has no receipt (`atlasstore.ledger`). On object
-stores two equal jobs may run at once: they share receipts, write the same bytes, and the first to
-finish publishes. The other one may find its scratch folder gone; its block then ends early, without
-an error, and says that the same result was published. So a verb builds its report from its plan
-or from the published result, after the block.
+stores two equal jobs may run at once: of a shard that both have computed the first stays, and the
+first to finish publishes. The other one may find its scratch folder gone; its block then ends
+early, without an error, and says that the same result was published. So a verb builds its report
+from its plan or from the published result, after the block.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from atlasbasset.batch.run import run_units
@@ -136,8 +136,10 @@ def _running(
     workers.reachable(out)
     with Ledger.open(out, config=identity.config, inputs=identity.inputs) as ledger:
         try:
-            with workers.session(on_event):
-                yield Job(ledger, identity, workers, on_event)
+            # by an equal job that began and ended since `finished` looked
+            is_late = ledger.is_new and not urls.is_local(out) and _is_published(out, identity)
+            with nullcontext() if is_late else workers.session(on_event):
+                yield Job(ledger, identity, workers, on_event, is_late=is_late)
         except (AtlasError, OSError):
             if urls.is_local(out) or not _is_published(out, identity):
                 raise
@@ -159,9 +161,15 @@ class Job:
     """
 
     def __init__(
-        self, ledger: Ledger, identity: _Identity, workers: Workers, on_event: Subscriber
+        self,
+        ledger: Ledger,
+        identity: _Identity,
+        workers: Workers,
+        on_event: Subscriber,
+        *,
+        is_late: bool = False,
     ) -> None:
-        self._ledger, self._identity = ledger, identity
+        self._ledger, self._identity, self._is_late = ledger, identity, is_late
         self._workers, self._on_event = workers, on_event
         self._shards: list[Mapping[str, Any]] = []
         self.place = workers.reachable(ledger.store)
@@ -193,6 +201,7 @@ class Job:
         AtlasError
             The first that a unit raised; what is done keeps its receipts.
         """
+        self._end_early()
         keys = [f"{name}.{index:07d}" for index in range(len(units))]
         found = {index: self._ledger.receipt(key) for index, key in enumerate(keys)}
         rows = run_units(
@@ -210,6 +219,7 @@ class Job:
 
     def once(self, name: str, make: Callable[[], Row | None]) -> Row:
         """Do a small step here, unless an earlier run has done it; return its receipt."""
+        self._end_early()
         found = self._ledger.receipt(name)
         return self._ledger.record(name, make() or {}) if found is None else found
 
@@ -228,6 +238,7 @@ class Job:
         StoreExistsError
             Another job has published there.
         """
+        self._end_early()
         out, made = self._ledger.out, {**provenance, _IDENTITY: self._identity.as_json}
         try:
             finish_result(self.place, made, shards=self._shards)
@@ -239,6 +250,12 @@ class Job:
 
     def _keep(self, key: str, row: Row) -> None:
         self._ledger.record(key, row)
+        self._ledger.keep()
+
+    def _end_early(self) -> None:
+        """Leave the block where nothing is left to do; `_running` takes the error for its end."""
+        if self._is_late:
+            raise StoreExistsError(f"{self._ledger.out} was published meanwhile.")
 
 
 class _Identity:

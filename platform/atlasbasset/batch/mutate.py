@@ -16,25 +16,33 @@ import numpy as np
 import torch
 
 from atlasbasset.batch.scratch import scratch_group
+from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental, substitution_effects
 from atlasstore import arrays, urls
 from atlasstore.blocks import runs
 from atlasstore.results import TablePlan, write_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from atlasbasset.batch.identity import ModelSource
     from atlasbasset.batch.run import Row, Unit
+    from atlasbasset.core.config import TrunkConfig
     from atlasstore.regions import Regions
 
-__all__ = ["MutateRegions", "ism_tables", "region_units", "write_windows"]
+__all__ = ["MutateRegions", "ism_tables", "mutation_bytes", "region_units", "write_windows"]
 
 _SHARD_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 20
 _LEAST_UNITS = 16
 _AT_ONCE = 8  # regions; 4,000 changes of 1.3 kb each
+_SHARD_COPIES = 3
+"""Of a unit's shards: computed, put together, compressed."""
+_WORKING_BYTES = 64 << 20
+"""Of the 256 substitutions that are computed at once, about."""
 _WRITE_ROWS = 1024
 _WINDOWS = "windows"
 
@@ -84,6 +92,15 @@ def _chunk_rows(shape: tuple[int, ...], dtype: str, shard: int) -> int:
 def _power_of_two(most: int) -> int:
     """Return the largest power of two that is no more, at least 1."""
     return 1 << max(0, most.bit_length() - 1)
+
+
+def mutation_bytes(config: TrunkConfig, tables: Mapping[str, TablePlan]) -> int:
+    """Return what `MutateRegions` holds at most beside the program and the model, bytes."""
+    n_regions, in_unit = next((table.shape[0], table.shard_rows) for table in tables.values())
+    in_unit = min(n_regions, in_unit)
+    shards = sum(table.n_bytes for table in tables.values()) * in_unit // n_regions
+    references = min(_AT_ONCE, in_unit) * (reference_bytes(config) + pass_bytes(config))
+    return references + _SHARD_COPIES * shards + _WORKING_BYTES
 
 
 def region_units(tables: dict[str, TablePlan]) -> list[Unit]:
@@ -147,8 +164,11 @@ class MutateRegions:
         """Return the rows of every table for a few windows."""
         first, last = self.span
         codes_BL = torch.from_numpy(codes)
-        h = self._engine.reference(codes_BL).h
-        effects = substitution_effects(self._engine, codes_BL, start=first, stop=last)
+        reference = self._engine.reference(codes_BL)
+        h, engine = reference.h, self._engine
+        effects = substitution_effects(
+            engine, codes_BL, start=first, stop=last, reference=reference
+        )
         effects -= effects.mean(2, keepdim=True)
         found: dict[str, NDArray[Any]] = {
             "obsm/scbasset_sequence": _numpy(h),

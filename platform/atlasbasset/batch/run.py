@@ -73,6 +73,11 @@ class Workers:
                 "gpus per worker were given without workers; ask for --workers 1 or more (this "
                 "process alone takes a GPU by itself where there is one)."
             )
+        if self.cpus != 1 and not self.count:
+            raise UserInputError(
+                f"{self.cpus:g} CPUs per worker were given without workers; ask for --workers 1 or "
+                "more (this process alone uses the cores it finds)."
+            )
 
     @property
     def device(self) -> str | None:
@@ -132,7 +137,8 @@ def run_units(
         In any order; each must write other pieces than all others, and may be done twice.
     work
         Called with one unit at a time; in this process, in as many threads as its attribute
-        ``threads`` says, so that one unit computes while another one's bytes are under way.
+        ``threads`` says, so that one unit computes while another one's bytes are under way. What
+        the threads share its method ``load``, if it has one, loads once before them.
     workers
         Who computes; more actors than units are not started.
     stage, on_event
@@ -150,7 +156,8 @@ def run_units(
     Raises
     ------
     AtlasError
-        The first that a unit raised, of its own class. Units begun by then may still be running on
+        The first that a unit raised, of its own class; what a worker raised beside our errors and
+        OSError is told in one sentence. Units begun by then may still be running on
         a joined cluster, so that work must not write into a place that is gone.
     """
     rows = dict(known or {})
@@ -173,6 +180,7 @@ class _Told:
     def __init__(self, stage: Stage, units: Sequence[Unit], on_event: Subscriber) -> None:
         self._stage, self._on_event = stage, on_event
         self._amounts = [unit["stop"] - unit["start"] for unit in units]
+        self._total = sum(self._amounts)
         self._done = self._bytes = 0
 
     def begin(self, known: Mapping[int, Row]) -> None:
@@ -188,8 +196,8 @@ class _Told:
         self._tell()
 
     def _tell(self) -> None:
-        stage, total = self._stage, sum(self._amounts)
-        self._on_event(Progress(stage.name, self._done, total, stage.unit, self._bytes))
+        stage = self._stage
+        self._on_event(Progress(stage.name, self._done, self._total, stage.unit, self._bytes))
 
 
 @contextmanager
@@ -211,6 +219,8 @@ def _here(units: Sequence[Unit], work: Work) -> Generator[tuple[int, Row]]:
         for index, unit in enumerate(units):
             yield index, work(unit)
         return
+    if units and (load := getattr(work, "load", None)) is not None:
+        load()
     with ThreadPoolExecutor(threads, thread_name_prefix="unit") as pool:
         begun = {pool.submit(work, unit): index for index, unit in enumerate(units)}
         try:
@@ -281,7 +291,23 @@ class _Actor:
             value, kind = str(error), type(error).__name__
         except OSError as error:  # a full disk, a store that cannot be reached
             value, kind = json.dumps([error.errno, str(error)]), OSError.__name__
+        except Exception as error:
+            getLogger(__name__).exception("unit %s", item["unit"])  # for the worker's own log
+            value, kind = _sentence(error, item["unit"]), AtlasError.__name__
         return {"index": item["index"], "value": value, "error": kind}
+
+
+def _sentence(error: Exception, unit: Unit) -> str:
+    """Say what failed where, without line breaks, and what to do where that is known."""
+    name, said = type(error).__name__, " ".join(str(error).split()).rstrip(".")
+    where = ", ".join(f"{key} {value}" for key, value in unit.items())
+    told = f"a worker failed at {where} with {name}{f': {said}' if said else ''}"
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":  # torch's own, of a GPU
+        return (
+            f"{told}; use fewer --workers on a machine (a larger share of the GPU for each where "
+            "they share one), or machines with more memory, then run the same again."
+        )
+    return f"{told}; the traceback is in the worker's log; what is done is kept."
 
 
 @contextmanager

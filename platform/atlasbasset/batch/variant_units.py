@@ -10,7 +10,6 @@ import numpy as np
 
 from atlasbasset.batch.alleles import VariantEngine, allele_of
 from atlasbasset.batch.scratch import scratch_group
-from atlasbasset.model import Model, load_model
 from atlasstore import arrays, urls
 from atlasstore.blocks import runs
 from atlasstore.genome import Genome
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.batch.identity import ModelSource
     from atlasbasset.batch.run import Row, Unit
-    from atlasbasset.engine.config import Compute
     from atlasstore.variants import Variant
 
     Floats = NDArray[np.float32]
@@ -77,8 +76,7 @@ def create_effects(url: str, n_variants: int, cells: Floats) -> None:
 class EmbedVariants:
     """Work: one piece of variants' effects on the embedding; NaN where the status is not ok."""
 
-    model: Model | str
-    """A model in memory, or the URL to load it from."""
+    model: ModelSource
     genome: str
     """Path of the FASTA."""
     pieces: str
@@ -87,17 +85,10 @@ class EmbedVariants:
     """What `create_effects` made."""
     both_strands: bool = False
     """As for `VariantEngine`."""
-    compute: Compute = "fp32"
-    """Arithmetic, as for `load_model`; a model in memory keeps its own."""
-    device: str | None = None
-    """Where to compute, as for `load_model`; a model in memory stays where it is."""
 
     @cached_property
     def _engine(self) -> VariantEngine:
-        model = self.model
-        if not isinstance(model, Model):
-            model = load_model(model, compute=self.compute, device=self.device)
-        return VariantEngine(model, both_strands=self.both_strands)
+        return VariantEngine(self.model.opened, both_strands=self.both_strands)
 
     @cached_property
     def _genome(self) -> Genome:

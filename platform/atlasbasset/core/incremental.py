@@ -274,7 +274,14 @@ def _activated_bases(dtype: torch.dtype, device: torch.device) -> Tensor:
     return F.pad(known, (0, 0, 0, 1))
 
 
-def substitution_effects(engine: Incremental, codes_BL: Tensor, *, start: int, stop: int) -> Tensor:
+def substitution_effects(
+    engine: Incremental,
+    codes_BL: Tensor,
+    *,
+    start: int,
+    stop: int,
+    reference: Reference | None = None,
+) -> Tensor:
     """Return what every substitution within [start, stop) does to the embedding.
 
     Parameters
@@ -285,6 +292,8 @@ def substitution_effects(engine: Incremental, codes_BL: Tensor, *, start: int, s
         uint8 (B, L), 0..4.
     start, stop
         Positions of the windows, 0-based half-open.
+    reference
+        Of the windows, where it is at hand; made here by default.
 
     Returns
     -------
@@ -293,7 +302,8 @@ def substitution_effects(engine: Incremental, codes_BL: Tensor, *, start: int, s
         for the window's own base. At an unknown base all four are computed.
     """
     codes = codes_BL.to(engine.device)
-    reference = engine.reference(codes)
+    if reference is None:
+        reference = engine.reference(codes)
     bases = torch.arange(_BASES, dtype=torch.uint8, device=codes.device)
     is_other = codes[:, start:stop, None] != bases
     rows, places, put = is_other.nonzero(as_tuple=True)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from atlasbasset.core.augment import central_codes, one_hot_input
+from atlasbasset.core.cost import pass_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from atlasbasset.core.config import TrunkConfig
     from atlasbasset.core.trunk import Trunk
 
-__all__ = ["compute_dtype_for", "embed_codes"]
+__all__ = ["compute_dtype_for", "embed_codes", "embedding_bytes"]
 
 _BATCH = 256
 
@@ -67,6 +69,11 @@ def embed_codes(
     finally:
         trunk.train(training)
     return torch.cat(parts) if parts else torch.empty(0, trunk.config.embedding_dim)
+
+
+def embedding_bytes(config: TrunkConfig, n_sequences: int) -> int:
+    """Return what `embed_codes` holds at most beside codes and trunk, in float32, bytes."""
+    return min(n_sequences, _BATCH) * pass_bytes(config)
 
 
 def _input(trunk: Trunk, codes: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,6 +10,8 @@ from scipy import sparse
 
 from atlasbasset.core.inference import embed_codes
 from atlasbasset.engine.data import LabelShard
+from atlasbasset.model import trunk_config
+from atlasstore import urls
 from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
@@ -21,19 +23,26 @@ if TYPE_CHECKING:
     from atlasbasset.model import Model
     from atlasstore.atlas import Atlas
     from atlasstore.events import Subscriber
+    from atlasstore.model_store import ModelStore
 
-__all__ = ["check_window", "embed_peaks", "peak_labels", "split_rows"]
+__all__ = ["check_window", "embed_peaks", "peak_inputs", "peak_labels", "split_rows"]
 
 _READ_ROWS = 1024
 
 
-def check_window(model: Model, atlas: Atlas) -> None:
+def check_window(model: ModelStore, atlas: Atlas) -> None:
     """Raise UserInputError unless the atlas stores windows of the model's length."""
-    if atlas.window_bp != model.window_bp:
+    window_bp = trunk_config(model).window_bp
+    if atlas.window_bp != window_bp:
         raise UserInputError(
             f"{atlas.url} has windows of {atlas.window_bp} bp, but {model.url} reads "
-            f"{model.window_bp} bp; preprocess with --window-bp {model.window_bp}."
+            f"{window_bp} bp; preprocess with --window-bp {window_bp}."
         )
+
+
+def peak_inputs(atlas: Atlas) -> list[str]:
+    """Return URLs of what a job that reads peaks alone reads: cells may be added meanwhile."""
+    return [urls.join(atlas.url, part) for part in ("var", "sequence")]
 
 
 def split_rows(atlas: Atlas, split: str) -> NDArray[np.int64]:

@@ -27,12 +27,13 @@ from atlasstore.textfiles import numbered_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from atlasbasset.engine.config import Compute
     from atlasstore.events import Subscriber
 
-__all__ = ["DenoiseReport", "chosen_peaks", "denoise"]
+__all__ = ["DenoiseReport", "chosen_cells", "chosen_peaks", "denoise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def denoise(
     model
         A model, or the URL of its store.
     atlas
-        The atlas with the peaks' sequences, or its URL; its cells are not looked at.
+        The atlas with the peaks' sequences, or its URL; its cells are not looked at, and more of
+        them may be added meanwhile.
     out
         URL of the new result: an AnnData zarr, cells x peaks.
     peaks
@@ -100,8 +102,9 @@ def denoise(
         A GTF or GFF3 file: columns are genes in place of peaks, each the mean over the peaks within
         2 kb of its TSS; genes without one are left out.
     scale
-        "linear" (``h . W``, sequencing depth left out), "sigmoid" of that, or "probability" (with
-        intercept and batch terms); see `Model.predict`.
+        "linear" (``h . W``, sequencing depth left out), "sigmoid" of that, or "probability":
+        sigmoid(``h . W + b``). Batch terms are left out on every scale (method, "Denoising");
+        `Model.predict` has them.
     dtype
         Of the dense table: "float32"; "float16" (a value within 1 part in 2,048); "uint8", in 256
         steps. A step of a sigmoid or probability is 1/255, the value ``X / 255``, within 1/510. On
@@ -137,8 +140,8 @@ def denoise(
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     peak_rows = chosen_peaks(source, peaks)
     loaded = opened(model, compute=compute)
-    check_window(loaded, source)
-    kept, cell_rows = dtype if dense else None, _cell_rows(loaded, cells)
+    check_window(loaded.store, source)
+    kept, cell_rows = dtype if dense else None, chosen_cells(loaded.obs_names, cells)
     if genes is not None:
         found = denoise_genes(
             loaded,
@@ -205,13 +208,22 @@ def chosen_peaks(atlas: Atlas, peaks: str | Path | Sequence[str] | None) -> NDAr
     return _some(named_rows(atlas.var.index, peaks, unit="peaks"), "peaks")
 
 
-def _cell_rows(model: Model, cells: str | Path | Sequence[str] | None) -> NDArray[np.int64]:
+def chosen_cells(
+    names: pd.Index[str], cells: str | Path | Sequence[str] | None
+) -> NDArray[np.int64]:
+    """Return the rows that `cells` means among the model's `names`, as for `denoise`.
+
+    Raises
+    ------
+    UserInputError
+        When one of them is not the model's or stands twice, or there are none.
+    """
     if cells is None:
-        return np.arange(model.n_cells)
+        return np.arange(len(names))
     if isinstance(cells, str | Path):
         lines = (line.strip() for _, line in numbered_lines(cells, error=UserInputError))
         cells = [line for line in lines if line]
-    return _some(named_rows(model.obs_names, cells, unit="cells"), "cells")
+    return _some(named_rows(names, cells, unit="cells"), "cells")
 
 
 def _some(rows: NDArray[np.int64], unit: str) -> NDArray[np.int64]:

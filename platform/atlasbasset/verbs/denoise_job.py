@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from atlasbasset.batch.dense import (
     SpanPeaks,
     WriteDense,
@@ -18,6 +16,7 @@ from atlasbasset.batch.dense import (
 from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
 from atlasbasset.batch.peaks import EmbedPeaks, create_embedded, peak_units, read_embedded
 from atlasbasset.batch.run import Stage
+from atlasbasset.verbs.atlas_peaks import peak_inputs
 from atlasstore import formats, urls
 from atlasstore.results import (
     EMBEDDING,
@@ -29,6 +28,7 @@ from atlasstore.results import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -75,7 +75,7 @@ class DenoiseJob:
             "scale": self.scale,
             "dtype": self.dtype,
         }
-        return {"verb": "denoise", "config": config, "inputs": [self.atlas.url]}
+        return {"verb": "denoise", "config": config, "inputs": peak_inputs(self.atlas)}
 
     @cached_property
     def _source(self) -> ModelSource:
@@ -129,7 +129,7 @@ class DenoiseJob:
             obsm={EMBEDDING: self.model.cell_embedding[self.cells]},
             varm={SEQUENCE: h},
             tables=[] if self.plan is None else [self.plan],
-            about={"scale": self.scale, **self._quantisation(spans), **_batch_terms(self.model)},
+            about={"scale": self.scale, **self._quantisation(spans)},
         )
 
     def _quantisation(self, spans: PeakSpans | None) -> dict[str, Any]:
@@ -157,14 +157,3 @@ def _with_spans(var: pd.DataFrame, spans: PeakSpans | None) -> pd.DataFrame:
     if spans is None:
         return var
     return var.assign(scbasset_scale=spans.scale, scbasset_offset=spans.lowest)
-
-
-def _batch_terms(model: Model) -> dict[str, Any]:
-    """Return what the factored form needs besides for probabilities of a batch-corrected model."""
-    if model.batch is None:
-        return {}
-    return {
-        "batches": np.array(model.batches),
-        "batch_embedding": model.batch_embedding,
-        "batch_intercept": model.batch_intercept,
-    }

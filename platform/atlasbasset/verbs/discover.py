@@ -90,13 +90,16 @@ def discover(
     ------
     UserInputError
         The group is unknown, or regions and span are too few for 100 seqlets.
+    MotifError
+        The motifs cannot be read.
     MissingExtraError
         modisco-lite is not installed.
     StoreExistsError
         When anything lies at `out`.
     """
-    opened, column = check_discover(result, group=group, out=out, max_seqlets=max_seqlets)
-    known = None if motifs is None else read_meme(motifs)
+    opened, column, known = check_discover(
+        result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets
+    )
     onehot, scores = _read(opened, column, on_event)
     on_event(Notice(f"Clustering seqlets of {opened.n_regions:,} regions; this takes minutes."))
     positive, negative = _patterns(onehot, scores, max_seqlets, opened)
@@ -110,9 +113,14 @@ def discover(
 
 
 def check_discover(
-    result: str | Path | IsmResult, *, group: str, out: str | Path, max_seqlets: int
-) -> tuple[IsmResult, NDArray[np.int64]]:
-    """Return the result and the group's column, or raise what `discover` raises."""
+    result: str | Path | IsmResult,
+    *,
+    group: str,
+    out: str | Path,
+    motifs: str | Path | None,
+    max_seqlets: int,
+) -> tuple[IsmResult, NDArray[np.int64], list[Motif] | None]:
+    """Return the result, the group's column and known motifs, or raise what `discover` raises."""
     refuse_existing(out)
     _modisco("tfmodisco")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
@@ -126,7 +134,7 @@ def check_discover(
             f"{room} seqlets of {_CORE_BP} bp; more than {_MIN_SEQLETS} are needed: make a result "
             "of more regions or a wider --span."
         )
-    return opened, column
+    return opened, column, None if motifs is None else read_meme(motifs)
 
 
 def _read(

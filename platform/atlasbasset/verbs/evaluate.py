@@ -135,7 +135,7 @@ def evaluate(
         When `cluster` is asked for and igraph is not installed.
     """
     loaded, cells = opened(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    check_window(loaded, cells)
+    check_window(loaded.store, cells)
     _check_same_cells(loaded, cells)
     rows = split_rows(cells, split)
     label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))

@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from atlasstore.atlas import Atlas
     from atlasstore.events import Subscriber
 
-__all__ = ["GeneReport", "WriteGenes", "denoise_genes"]
+__all__ = ["GeneReport", "WriteGenes", "averaging_bytes", "check_gene_table", "denoise_genes"]
 
 _TILE_CELLS = 256
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def denoise_genes(
     StoreExistsError
         When anything but this very job's result lies at `out`.
     """
-    _check(scale, dtype)
+    check_gene_table(scale, dtype)
     table = read_genes(genes)
     kept, means = genes_with_peaks(table, atlas.var.iloc[peaks])
     used = np.unique(means.indices)
@@ -142,7 +143,8 @@ def denoise_genes(
     )
 
 
-def _check(scale: str, dtype: str | None) -> None:
+def check_gene_table(scale: str, dtype: str | None) -> None:
+    """Raise UserInputError for a scale and dtype (None: no table) that genes cannot have."""
     if dtype not in ("float32", "float16", None):
         raise UserInputError(
             f"gene accessibility is stored as float32 or float16, got {dtype!r}; choose one."
@@ -152,6 +154,13 @@ def _check(scale: str, dtype: str | None) -> None:
             f"genes have factors on the linear scale only, and the scale is {scale}; leave out "
             "--no-dense, or take --scale linear."
         )
+
+
+def averaging_bytes(plan: TablePlan, n_peaks: int) -> int:
+    """Return what averaging predictions of peaks takes beside writing, for a shard under way."""
+    tile = min(plan.shape[0], _TILE_CELLS) * (n_peaks + plan.shape[1])
+    means = plan.shape[1] * min(plan.shape[0], plan.shard_rows)
+    return _FLOAT_BYTES * (tile + 2 * means)
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,7 +109,8 @@ def ism(
     Raises
     ------
     UserInputError
-        When options do not fit one another or the model; a `PeaksError` or `GenomeError` when
+        When options do not fit one another or the model, or the workers cannot be had or cannot
+        reach what they need; a `PeaksError` or `GenomeError` when
         regions do not fit the genome or atlas.
     StoreExistsError
         When anything but this job's own work lies at `out`.
@@ -125,6 +126,8 @@ def ism(
         span=span,
         group_by=group_by,
     )
+    for url in (store.url, out):
+        pool.reachable(url)
     loaded = opened(model, compute=compute)
     groups = cell_groups(loaded, group_by)
     mutation = _Mutation(loaded, plan, groups, pool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.batch.identity import digest_of
 from atlasbasset.batch.mutate import ism_tables
 from atlasbasset.groups import group_codes
 from atlasbasset.model import trunk_config
@@ -59,8 +60,11 @@ class IsmPlan:
 
     def config(self) -> dict[str, Any]:
         """Return what decides the result besides the model, JSON values."""
-        chosen = list(self.regions.table.index) if isinstance(self.regions, PeakRegions) else None
-        return {"peaks": chosen, "span": self.span_bp, "group_by": self.group_by}
+        chosen = {}
+        if isinstance(self.regions, PeakRegions):
+            names = digest_of([str(name) for name in self.regions.table.index])
+            chosen = {"n_peaks": self.n_regions, "peaks_sha256": names}
+        return {**chosen, "span": self.span_bp, "group_by": self.group_by}
 
 
 def check_ism(

@@ -143,7 +143,6 @@ def map_cells(
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     rows = check_mapping(store, cells, out=out, l2=l2, split=split, workers=pool)
     loaded = opened(model, compute=compute)
-    check_window(loaded, cells)
     mapping = _Mapping(loaded, cells, rows, l2, split, pool)
     with pool.session(on_event), staged(out) as place:
         report = mapping.run(place, str(out), on_event)
@@ -165,6 +164,7 @@ def check_mapping(
         )
     for url in (model.url, atlas.url, out):
         workers.reachable(url)
+    check_window(model, atlas)
     return split_rows(atlas, split)
 
 

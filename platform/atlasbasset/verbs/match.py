@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.extras import needed
-from atlasbasset.pwm_ism import METHODS, Method, SiteScores, score_sites
-from atlasstore import urls
+from atlasbasset.pwm_ism import METHODS, Method, SiteScores, regions_at_once, score_sites
+from atlasbasset.table_file import SUFFIXES, written_table
 from atlasstore.blocks import runs
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
@@ -21,18 +20,32 @@ from atlasstore.motifs import read_meme
 from atlasstore.staging import refuse_existing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from atlasbasset.table_file import ColumnType
     from atlasstore.events import Subscriber
     from atlasstore.motifs import Motif
 
 __all__ = ["MatchReport", "Matching", "check_match", "match"]
 
 _STAGE = "matching motifs"
-_SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_BASES_AT_ONCE = 1 << 22  # of shuffled sequence: about 20 MB for FIMO
+_ROWS_AT_ONCE = 1 << 15
+_COLUMNS: dict[str, ColumnType] = {
+    "region": "text",
+    "chrom": "text",
+    "start": "int64",
+    "end": "int64",
+    "strand": "text",
+    "motif": "text",
+    "tf": "text",
+    "group": "text",
+    "score": "float32",
+    "p": "float64",
+    "n_null": "int64",
+    "hit_p": "float64",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,8 @@ def match(
 ) -> MatchReport:
     """Find motifs whose sites matter to the model, by group of cells (`atlasbasset.pwm_ism`).
 
+    Memory: about 200 MB beside the program, whatever the numbers of regions, motifs and groups.
+
     Parameters
     ----------
     result
@@ -111,7 +126,8 @@ def match(
     -------
     MatchReport
         Columns of the table: region, chrom, start, end (0-based half-open, of the site), strand,
-        motif, tf, group, score, p, n_null, hit_p.
+        motif, tf, group, score, p, n_null, hit_p. Rows are ordered by region, start, motif and
+        group.
 
     Raises
     ------
@@ -136,19 +152,24 @@ def match(
     )
     if matching.n_too_wide:
         on_event(Notice(_too_wide(matching)))
-    tables, n_sites = [], 0
-    n_regions = matching.result.n_regions
-    at_once = max(1, _BASES_AT_ONCE // (shuffles * matching.result.span_bp))
-    on_event(Progress(_STAGE, 0, n_regions, "regions"))
-    for start, stop in runs(n_regions, at_once):
-        found = _scored(matching, start, stop, method, hit_p, shuffles, seed)
-        tables.append(_table(matching, start, found, max_p))
-        n_sites += len(found.hits)
-        on_event(Progress(_STAGE, stop, n_regions, "regions"))
-    whole = pd.concat(tables, ignore_index=True)
-    _write(whole, out)
+    n_regions, n_sites = matching.result.n_regions, 0
     n_motifs, n_groups = len(matching.motifs), len(matching.columns)
-    return MatchReport(str(out), n_regions, n_motifs, n_groups, n_sites, len(whole))
+    at_once = regions_at_once(
+        matching.result.span_bp,
+        n_motifs=n_motifs,
+        n_groups=n_groups,
+        n_shuffles=shuffles,
+        hit_p=hit_p,
+    )
+    on_event(Progress(_STAGE, 0, n_regions, "regions"))
+    with written_table(out, _COLUMNS) as table:
+        for start, stop in runs(n_regions, at_once):
+            found = _scored(matching, start, stop, method, hit_p, shuffles, seed)
+            for rows in _tables(matching, start, found, max_p):
+                table.add(rows)
+            n_sites += len(found.hits)
+            on_event(Progress(_STAGE, stop, n_regions, "regions"))
+    return MatchReport(str(out), n_regions, n_motifs, n_groups, n_sites, table.n_rows)
 
 
 def check_match(
@@ -164,8 +185,8 @@ def check_match(
 ) -> Matching:
     """Return the input of `match`, or raise what it raises."""
     refuse_existing(out)
-    if not str(out).endswith(_SUFFIXES):
-        raise UserInputError(f"{out} ends in none of {', '.join(_SUFFIXES)}; name the table so.")
+    if not str(out).endswith(SUFFIXES):
+        raise UserInputError(f"{out} ends in none of {', '.join(SUFFIXES)}; name the table so.")
     if method not in METHODS:
         raise UserInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     if not 0 < hit_p < 1:
@@ -214,12 +235,25 @@ def _scored(
     )
 
 
-def _table(matching: Matching, first: int, found: SiteScores, max_p: float) -> pd.DataFrame:
-    """Return the rows of sites and groups with a p-value of at most `max_p`, region by region."""
+def _tables(
+    matching: Matching, first: int, found: SiteScores, max_p: float
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of sites and groups with a p-value of at most `max_p`, in their order."""
+    order = np.lexsort((found.hits.start, found.hits.sequence))  # by motif before
+    for a, b in runs(len(order), max(1, _ROWS_AT_ONCE // len(matching.columns))):
+        site, group = np.nonzero(found.p[order[a:b]] <= max_p)
+        yield _table(matching, first, found, order[a:b][site], group)
+
+
+def _table(
+    matching: Matching,
+    first: int,
+    found: SiteScores,
+    site: NDArray[np.int64],
+    group: NDArray[np.int64],
+) -> pd.DataFrame:
+    """Return a row for each of some sites, in its group."""
     hits = found.hits
-    site, group = np.nonzero(found.p <= max_p)
-    order = np.lexsort((group, hits.start[site], hits.sequence[site]))
-    site, group = site[order], group[order]
     motif, region = hits.motif[site], hits.sequence[site] + first
     regions, motifs = matching.result.regions, matching.motifs
     start = regions["span_start"].to_numpy(np.int64)[region] + hits.start[site]
@@ -241,17 +275,3 @@ def _table(matching: Matching, first: int, found: SiteScores, max_p: float) -> p
             "hit_p": hits.p[site],
         }
     )
-
-
-def _write(table: pd.DataFrame, out: str | Path) -> None:
-    """Write the table in the form that its name tells, whole or not at all."""
-    name, content = str(out), io.BytesIO()
-    if name.endswith(".parquet"):
-        table.to_parquet(content, index=False)
-    else:
-        separator = "\t" if ".tsv" in name[-len(".tsv.gz") :] else ","
-        compression = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
-        table.to_csv(
-            content, index=False, sep=separator, compression=compression, float_format="%.6g"
-        )
-    urls.write_bytes(out, content.getvalue())

@@ -27,7 +27,7 @@ from atlasbasset.batch.insertion import (
     shuffled_peaks,
 )
 from atlasbasset.batch.run import Stage
-from atlasbasset.verbs.atlas_peaks import split_rows
+from atlasbasset.verbs.atlas_peaks import peak_inputs, split_rows
 from atlasstore import formats, urls
 from atlasstore.events import Notice
 from atlasstore.motifs import information_content
@@ -90,7 +90,7 @@ class MotifJob:
             "motifs": _digest(self.motifs),
             **asdict(self.options),
         }
-        return {"verb": "motifs", "config": config, "inputs": [self.atlas.url]}
+        return {"verb": "motifs", "config": config, "inputs": peak_inputs(self.atlas)}
 
     @cached_property
     def _source(self) -> ModelSource:

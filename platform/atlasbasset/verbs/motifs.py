@@ -16,7 +16,7 @@ from atlasbasset.batch.insertion import check_widths
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.run import Workers
 from atlasbasset.model import Model, opened
-from atlasbasset.verbs.atlas_peaks import split_rows
+from atlasbasset.verbs.atlas_peaks import check_window, split_rows
 from atlasbasset.verbs.motif_job import InsertionOptions, MotifJob
 from atlasstore.atlas import Atlas
 from atlasstore.errors import UserInputError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from atlasbasset.engine.config import Compute
     from atlasbasset.verbs.map_cells import Split
     from atlasstore.events import Subscriber
+    from atlasstore.model_store import ModelStore
 
 __all__ = ["ActivityScale", "InsertionOptions", "MotifReport", "check_insertion", "motif_activity"]
 
@@ -130,7 +131,7 @@ def motif_activity(
     loaded = opened(model, compute=compute)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     options = InsertionOptions(n_backgrounds, split, seed, scale)
-    check_insertion(chosen, source, options, model=loaded.url, window_bp=loaded.window_bp)
+    check_insertion(chosen, source, options, model=loaded.store)
     file = str(motifs) if isinstance(motifs, str | Path) else None
     work = MotifJob(loaded, source, chosen, file, options, pool, on_event)
     was_finished = finished(out, **work.identity, on_event=on_event)
@@ -159,8 +160,7 @@ def check_insertion(
     atlas: Atlas,
     options: InsertionOptions,
     *,
-    model: str,
-    window_bp: int,
+    model: ModelStore,
 ) -> None:
     """Raise what `motif_activity` raises of motifs, atlas and options."""
     if options.n_backgrounds < 1:
@@ -170,12 +170,8 @@ def check_insertion(
     if options.scale not in _SCALES:
         raise UserInputError(f"scale must be one of {', '.join(_SCALES)}, got {options.scale!r}.")
     _check_names(motifs)
-    if atlas.window_bp != window_bp:
-        raise UserInputError(
-            f"{atlas.url} has windows of {atlas.window_bp} bp, but {model} reads {window_bp} bp; "
-            f"preprocess with --window-bp {window_bp}."
-        )
-    check_widths(motifs, window_bp)
+    check_window(model, atlas)
+    check_widths(motifs, atlas.window_bp)
     split_rows(atlas, options.split)
 
 

@@ -124,7 +124,7 @@ def variants(
     pool = Workers(workers, cpus_per_worker, gpus_per_worker)
     loaded = opened(model, compute=compute)
     check_variants(vcf, genome, window_bp=loaded.window_bp, max_allele_bp=max_allele_bp)
-    for url in (loaded.url, genome):
+    for url in (loaded.url, genome, out):
         pool.reachable(url)
     groups = cell_groups(loaded, group_by)
     work = VariantsJob(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atlasbasset.batch.identity import model_identity
+from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
 from atlasbasset.batch.run import Stage
 from atlasbasset.batch.variant_units import (
     EmbedVariants,
@@ -78,7 +78,8 @@ class VariantsJob:
     @property
     def config(self) -> dict[str, Any]:
         """What makes another run the same job, JSON values."""
-        return {"model": model_identity(self.model), **self.options}
+        groups = digest_of(self.groups.names, self.groups.embedding)
+        return {"model": model_identity(self.model), "groups": groups, **self.options}
 
     @property
     def _compute(self) -> Compute:
@@ -100,13 +101,11 @@ class VariantsJob:
         job.once("create", lambda: self._create(job.place, pieces, counts, tables))
         job.once("effects", lambda: create_effects(effects, n_variants, self.groups.embedding))
         work = EmbedVariants(
-            model=self.workers.reachable(self.model.url) if self.workers.count else self.model,
+            model=ModelSource.of(self.model, self.workers),
             genome=self.workers.reachable(self.genome),
             pieces=pieces,
             url=effects,
             both_strands=self.both_strands,
-            compute=self._compute,
-            device=self.workers.device,
         )
         stage = Stage("embedding variants", "variants")
         job.run("embed", variant_units(n_variants), work, stage=stage)

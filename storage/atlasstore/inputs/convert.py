@@ -14,14 +14,16 @@ A task that is done leaves a mark, written last; done again, it finds the mark a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import anndata_io, urls
+from atlasstore import anndata_io, memory, urls
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, Subscriber, ignore
 from atlasstore.inputs.bam import BamPieces
@@ -31,7 +33,7 @@ from atlasstore.inputs.sorted_runs import Run, RunWriter, merge_runs
 from atlasstore.inputs.tenx_folder import FolderPieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy.typing as npt
     import pandas as pd
@@ -119,6 +121,7 @@ def convert(
     on_event
         Hears progress and notices.
     """
+    memory.give_back_from_now_on()
     plans = [_failing(_plan, (c, n_workers, memory_bytes)) for c in conversions]
     tasks = [(plan, piece) for plan in plans if isinstance(plan, _Plan) for piece in plan.pieces]
     errors = iter(_counted(tasks, run, on_event))
@@ -177,6 +180,7 @@ def _count(task: tuple[_Plan, Piece], *, on_event: Subscriber = ignore) -> None:
     facts = pieces.count(piece, writer.add, memory_bytes=half, on_event=on_event)
     facts["n_runs"] = writer.close()
     urls.write_bytes(mark, json.dumps(facts).encode())
+    memory.give_back()
 
 
 def _first_error(
@@ -204,8 +208,7 @@ def _finish(plan: _Plan) -> Copy:
 def _write_copy(plan: _Plan, store: str) -> list[str]:
     """Write the copy and return what the person should know."""
     pieces, notices = _pieces(plan.conversion.spec), list[str]()
-    marks = [urls.join(plan.folder(piece), "facts.json") for piece in plan.pieces]
-    facts = [json.loads(urls.read_bytes(mark)) for mark in marks]
+    facts = _Facts(plan)
     cells = pieces.cells(facts, notices.append)
     shape = (len(cells.obs), len(pieces.peaks))
     urls.delete(store)
@@ -218,13 +221,27 @@ def _write_copy(plan: _Plan, store: str) -> list[str]:
     return notices
 
 
+class _Facts(Sequence[dict[str, Any]]):
+    """What counting said of each piece, read whenever it is asked for: all grow with the input."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return len(self._plan.pieces)
+
+    def __getitem__(self, at: Any) -> Any:
+        mark = urls.join(self._plan.folder(self._plan.pieces[at]), "facts.json")
+        return json.loads(urls.read_bytes(mark))
+
+
 def _runs(plan: _Plan, facts: Sequence[dict[str, Any]], cells: Cells) -> list[Run]:
     """Return all pieces' runs, their cells by the numbers in obs."""
     found = []
-    for at, (piece, fact) in enumerate(zip(plan.pieces, facts, strict=True)):
+    numbering = repeat(None, len(facts)) if cells.numbering is None else cells.numbering
+    for piece, fact, numbers in zip(plan.pieces, facts, numbering, strict=True):
         for number in range(fact["n_runs"]):
             run = Run(urls.join(plan.folder(piece), "runs", str(number)))
-            numbers = None if cells.numbering is None else cells.numbering[at]
             found.append(run if numbers is None or _is_count(numbers) else run.renumbered(numbers))
     return found
 

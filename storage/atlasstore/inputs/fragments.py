@@ -9,6 +9,7 @@ the file: each piece numbers its own, and the pieces' lists put one after the ot
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from atlasstore.inputs.text_pieces import plan_text_pieces
 from atlasstore.peaks import check_peaks_valid, read_bed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -105,15 +106,15 @@ class FragmentPieces:
         CountsError
             When there are no fragments, or no chromosome or no listed barcode matches.
         """
-        seen = pd.Index(_in_order(facts, "barcodes"), dtype=object)
+        most = None if self._listed is None else _EXAMPLES
+        seen = pd.Index(_in_order(facts, "barcodes", most=most), dtype=object)
         if seen.empty:
             raise CountsError(f"{self._spec.name} has no fragments; give a file with at least one.")
         self._check_chromosomes(_in_order(facts, "chroms"), notice)
         if self._listed is None:
             names = check_unique(seen, name=self._spec.name)
-            numbering = [names.get_indexer(fact["barcodes"]) for fact in facts]
-            return Cells(_obs(names, facts, numbering), numbering)
-        obs = _obs(self._listed, facts, [np.arange(len(self._listed))] * len(facts))
+            return Cells(_obs(names, facts, _rows(names, facts)), _rows(names, facts))
+        obs = _obs(self._listed, facts, repeat(np.arange(len(self._listed)), len(facts)))
         self._check_barcodes(obs, seen, notice)
         return Cells(obs)
 
@@ -139,7 +140,7 @@ class FragmentPieces:
         if len(absent) == len(obs):
             raise CountsError(
                 f"none of the {len(obs):,} barcodes in {self._spec.barcodes} ({_some(absent)}) is "
-                f"in {self._spec.name} ({_some(seen)}); give the list of the same sample."
+                f"in {self._spec.name} ({_some(seen[:3])}); give the list of the same sample."
                 f"{suffix_hint(obs.index, seen)}"
             )
         if not absent.empty:
@@ -154,7 +155,7 @@ class _Seen:
 
     def __init__(self, listed: pd.Index[str] | None) -> None:
         self._listed = listed
-        self._barcodes: pd.Index[str] = pd.Index([], dtype=object)
+        self._barcodes: dict[str, int] = {}  # each with its number, by first appearance
         self._chroms: dict[str, None] = {}
         self._fragments = np.zeros(0 if listed is None else len(listed), np.int64)
 
@@ -162,13 +163,16 @@ class _Seen:
         """Return each fragment's cell, -1 for barcodes that are not listed."""
         self._chroms |= dict.fromkeys(table["chrom"].cat.categories)
         barcode = table["barcode"]
-        codes = barcode.cat.codes.to_numpy()
+        names, codes = barcode.cat.categories, barcode.cat.codes.to_numpy()
         if self._listed is None or len(self._barcodes) < _EXAMPLES:
-            used = barcode.cat.categories[pd.unique(codes)].astype(object)
-            self._barcodes = self._barcodes.append(used[~used.isin(self._barcodes)])
-        names = self._barcodes if self._listed is None else self._listed
-        cell: Ints = names.get_indexer(barcode.cat.categories)[codes]
-        self._tally(cell, len(names))
+            for name in names[pd.unique(codes)]:
+                self._barcodes.setdefault(name, len(self._barcodes))
+        if self._listed is None:
+            number = np.fromiter(map(self._barcodes.__getitem__, names), np.int64, len(names))
+        else:
+            number = self._listed.get_indexer(names)
+        cell: Ints = number[codes]
+        self._tally(cell, len(self._barcodes if self._listed is None else self._listed))
         return cell
 
     def _tally(self, cell: Ints, n_cells: int) -> None:
@@ -178,18 +182,30 @@ class _Seen:
 
     def facts(self) -> dict[str, Any]:
         return {
-            "barcodes": self._barcodes.tolist(),
+            "barcodes": list(self._barcodes),
             "chroms": list(self._chroms),
             "fragments": self._fragments.tolist(),
         }
 
 
-def _in_order(facts: Sequence[dict[str, Any]], key: str) -> list[str]:
-    """Return all pieces' values, each once, by first appearance."""
-    return list(dict.fromkeys(value for fact in facts for value in fact[key]))
+def _in_order(facts: Iterable[dict[str, Any]], key: str, *, most: int | None = None) -> list[str]:
+    """Return all pieces' values (`most` of them), each once, by first appearance."""
+    found: dict[str, None] = {}
+    for fact in facts:
+        if most is not None and len(found) >= most:
+            break
+        found |= dict.fromkeys(fact[key])
+    return list(found)[:most]
 
 
-def _obs(names: pd.Index[str], facts: Iterable[dict[str, Any]], rows: list[Ints]) -> pd.DataFrame:
+def _rows(names: pd.Index[str], facts: Iterable[dict[str, Any]]) -> Iterator[Ints]:
+    """Yield for each piece the rows of its barcodes in `names`."""
+    return (names.get_indexer(fact["barcodes"]) for fact in facts)
+
+
+def _obs(
+    names: pd.Index[str], facts: Iterable[dict[str, Any]], rows: Iterable[Ints]
+) -> pd.DataFrame:
     total = np.zeros(len(names), np.int64)
     for fact, numbers in zip(facts, rows, strict=True):
         total[numbers] += np.asarray(fact["fragments"], np.int64)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -101,8 +101,9 @@ class Cells:
 
     obs: pd.DataFrame
     """One row per cell."""
-    numbering: list[Ints] | None = None
-    """For each piece, the row in `obs` of each of its own cell numbers; None when they are that."""
+    numbering: Iterable[Ints] | None = None
+    """For each piece, the row in `obs` of each of its own cell numbers; None when they are that.
+    May be passed over once: those of all pieces are as many as the input is long."""
 
 
 class Pieces(Protocol):

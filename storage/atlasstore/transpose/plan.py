@@ -41,6 +41,8 @@ PIECE_BYTES = 12
 """Of one positive of a piece while it is read back: compressed, bytes, array."""
 WRITE_COPIES = 4
 """Shards held while one is written: the part, its chunks, their compressed bytes, the shard."""
+PEAK_BYTES = 520
+"""Of one peak of a BED file while a worker reads it and makes it ready to count on, measured."""
 
 _LEAST_SURVEY_BYTES = 64 << 20
 _MOST_SURVEY_BYTES = 512 << 20
@@ -112,10 +114,24 @@ class LabelPlan:
     peak_bytes: int
 
 
-def plan_survey(machine: Machine) -> tuple[int, int]:
-    """Return (workers, bytes of each) of looking at inputs and copying those that need it."""
-    workers = machine.workers(_LEAST_SURVEY_BYTES, stage="looking at inputs")
-    return workers, min(_MOST_SURVEY_BYTES, machine.free_bytes // workers)
+def plan_survey(machine: Machine, *, bed_peaks: int) -> tuple[int, int]:
+    """Plan looking at inputs and copying those that need it.
+
+    Parameters
+    ----------
+    machine
+        What may be used.
+    bed_peaks
+        Peaks of the BED file that fragments and BAM are counted on; 0 without one.
+
+    Returns
+    -------
+    tuple[int, int]
+        Workers, and the bytes that the counts of each may take.
+    """
+    fixed = PEAK_BYTES * bed_peaks
+    workers = machine.workers(fixed + _LEAST_SURVEY_BYTES, stage="looking at inputs")
+    return workers, min(_MOST_SURVEY_BYTES, machine.free_bytes // workers - fixed)
 
 
 def plan_reads(machine: Machine, n_peaks: int) -> ReadPlan:

@@ -74,7 +74,7 @@ class LocalWorkers:
 
     def machine(self) -> Machine:
         """Return the bound, what the process holds now, and the threads."""
-        return Machine(self._memory_bytes, memory.resident_bytes(), self._cores)
+        return Machine(self._memory_bytes, _held_bytes(), self._cores)
 
     def run(self, tasks: Sequence[Task], *, n_workers: int, on_done: OnDone) -> None:
         """Run all tasks; see `Workers.run`."""
@@ -96,6 +96,12 @@ class LocalWorkers:
         """Yield results in order; see `Workers.map`."""
         with ThreadPoolExecutor(n_workers) as pool:
             yield from pool.map(function, tasks)
+
+
+def _held_bytes() -> int:
+    """Return what this process holds; what a stage frees from now on is not held."""
+    memory.give_back_from_now_on()
+    return memory.resident_bytes()
 
 
 def _usable_cores() -> int:
@@ -123,7 +129,7 @@ class ClusterWorkers:
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         if not workers:
             raise UserInputError("the Dask cluster has no workers; start some first.")
-        held = max(self._client.run(memory.resident_bytes).values())
+        held = max(self._client.run(_held_bytes).values())
         limits = [int(worker["memory_limit"]) or memory.default_bytes() for worker in workers]
         threads = max(int(worker["nthreads"]) for worker in workers)
         return Machine(self._memory_bytes or int(0.6 * min(limits)), held, threads)

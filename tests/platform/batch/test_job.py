@@ -258,13 +258,14 @@ def test_what_is_no_result_is_never_touched(out, content):
     assert stored(out) == before
 
 
-def test_input_found_wrong_leaves_nothing_of_a_new_job_and_all_of_an_old_one(out):
-    with pytest.raises(UserInputError, match="stopped at second 4"):
-        Flow(out, stop_at="second 4", error=UserInputError).run()
+@pytest.mark.parametrize("error", [UserInputError, StoreExistsError])
+def test_input_found_wrong_leaves_nothing_before_a_unit_is_done_and_all_afterwards(out, error):
+    with pytest.raises(error, match="stopped at first 0"):
+        Flow(out, stop_at="first 0", error=error).run()
     assert not urls.exists(out)
     assert not urls.exists(partial_url(out))
-    with pytest.raises(Killed):
-        Flow(out, stop_at="second 4").run()
+    with pytest.raises(error):
+        Flow(out, stop_at="second 4", error=error).run()
     with pytest.raises(UserInputError):
         Flow(out, stop_at="second 8", error=UserInputError).run()
     assert Flow(out).run().steps == ["second 8", "publish"]
@@ -325,6 +326,61 @@ def test_on_an_object_store_another_ones_late_error_leaves_what_is_published(tmp
 
     Flow(out, on_step=other, stop_at="second 4", error=UserInputError).run()
     Result.open(out).verify()
+
+
+def test_on_an_object_store_what_was_stored_first_stays(tmp_path, monkeypatch):
+    """An equal job on other hardware computes other last bits, at the same moment."""
+    out, values = f"memory://test_job/{tmp_path.name}", VALUES
+    there = []
+
+    def other(step):
+        if step == "second 4" and not there:
+            there.append(step)
+            monkeypatch.setitem(globals(), "VALUES", values + np.float32(1e-3))
+            with pytest.raises(Killed):
+                Flow(out, stop_at="publish").run()
+            monkeypatch.setitem(globals(), "VALUES", values)
+
+    flow = Flow(out, on_step=other).run()
+    assert flow.steps == EVERY
+    result = Result.open(out)
+    result.verify()
+    found = result.table("X")[:]
+    np.testing.assert_array_equal(found[:4], values[:4])
+    np.testing.assert_array_equal(found[4:], values[4:] + np.float32(1e-3))
+
+
+def test_published_and_tidied_up_between_looking_and_beginning(tmp_path, monkeypatch):
+    out = f"memory://test_job/{tmp_path.name}"
+    Flow(out).run()
+    before = stored(out)
+    monkeypatch.setitem(globals(), "finished", lambda *_args, **_options: False)
+    late = Flow(out).run()
+    assert late.steps == []
+    assert [type(event) for event in late.events] == [Notice]
+    assert "The same result was published" in late.events[0].message
+    assert stored(out) == before
+    assert not urls.exists(partial_url(out))
+
+
+def test_workers_that_cannot_be_had_delete_nothing_of_others(tmp_path, monkeypatch):
+    out = f"memory://test_job/{tmp_path.name}"
+    same = {"verb": "test", "config": CONFIG, "inputs": []}
+
+    def no_ray(_workers, _on_event):
+        monkeypatch.setattr(Workers, "session", real)
+        with pytest.raises(Killed):
+            Flow(out, stop_at="second 4").run()
+        raise UserInputError("the workers need 8 CPUs")
+
+    real = Workers.session
+    monkeypatch.setattr(Workers, "session", no_ray)
+    with (
+        pytest.raises(UserInputError, match="8 CPUs"),
+        running_job(out, **same, workers=Workers(), on_event=ignore),
+    ):
+        raise AssertionError
+    assert Flow(out).run().steps == ["second 4", "second 8", "publish"]
 
 
 def test_receipts_are_kept_as_units_finish(tmp_path):

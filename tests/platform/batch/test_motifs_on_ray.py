@@ -27,6 +27,7 @@ def cluster():
         ray.shutdown()
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_bits(cluster, tmp_path):
     rng = np.random.default_rng(5)
     codes = rng.integers(0, 5, (P, TINY.window_bp + 6), dtype=np.uint8)

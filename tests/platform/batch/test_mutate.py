@@ -35,6 +35,7 @@ def test_tables_are_cut_at_the_same_regions(n_regions, span, n_groups):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_two_workers_write_the_same_bits(tmp_path, rng):
     import ray
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from atlasbasset.batch.run import Stage, Workers, _Actor, _error, run_units
 from atlasbasset.batch.solve import block_units
 from atlasbasset.ray_session import _check_resources
 from atlasstore.blocks import cut_cells
-from atlasstore.errors import CorruptStoreError, UserInputError
+from atlasstore.errors import AtlasError, CorruptStoreError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 
 HERE, STAGE = Workers(), Stage("squaring", "numbers")
@@ -139,6 +140,7 @@ def test_a_full_disk_of_an_actor_is_told_as_one_here(monkeypatch):
         ((1, float("nan")), "more than 0 CPUs"),
         ((1, 1, -1), "no less than 0 GPUs"),
         ((0, 1, 1), "given without workers"),
+        ((0, 4), "4 CPUs per worker were given without workers"),
     ],
 )
 def test_workers_that_make_no_sense_get_one_sentence(numbers, message):
@@ -183,3 +185,60 @@ def test_blocks_and_peaks_are_cut_into_units_once(n_cells, block_cells):
         covered = [i for unit in units for i in range(unit["start"], unit["stop"])]
         assert covered == list(range(n_cells))
     assert [unit["block"] for unit in block_units(blocks)] == list(range(len(blocks)))
+
+
+class Raising:
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, unit):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("chr7"), "KeyError: 'chr7'"),
+        (RuntimeError("shapes\n  do not\nmatch"), "RuntimeError: shapes do not match"),
+        (MemoryError(), "fewer --workers on a machine"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "fewer --workers on a machine"),
+    ],
+)
+def test_an_unexpected_error_of_an_actor_is_one_sentence(monkeypatch, error, message):
+    monkeypatch.setattr("atlasbasset.batch.run.check_attempt", lambda *_: None)
+    row = _Actor(Raising(error), None)({"index": 0, "unit": UNIT})
+    found = _error(row["error"], row["value"])
+    assert type(found) is AtlasError
+    assert message in str(found)
+    assert type(error).__name__ in str(found)
+    assert "start 0, stop 1" in str(found)
+    assert "\n" not in str(found)
+
+
+class Loading(Threaded):
+    def __init__(self):
+        super().__init__()
+        self.loads = 0
+
+    def load(self):
+        self.loads += 1
+
+    def __call__(self, unit):
+        assert self.loads == 1
+        return super().__call__(unit)
+
+
+def test_what_threads_share_is_loaded_once_before_them():
+    work, units = Loading(), [{"start": i, "stop": i + 1} for i in range(4)]
+    run_units(units, work, workers=HERE, stage=STAGE, on_event=ignore)
+    run_units([], work, workers=HERE, stage=STAGE, on_event=ignore)
+    assert work.loads == 1
+
+
+def test_progress_costs_the_same_for_every_unit(monkeypatch):
+    sums = []
+    counted = lambda values: sums.append(1) or sum(values)  # noqa: E731
+    monkeypatch.setattr("atlasbasset.batch.run.sum", counted, raising=False)
+    units = [{"start": i, "stop": i + 1} for i in range(50)]
+    run_units(units, lambda _unit: {}, workers=HERE, stage=STAGE, on_event=ignore)
+    assert 0 < len(sums) < 5

@@ -11,7 +11,7 @@ import torch
 
 from atlasbasset.core.augment import one_hot_input
 from atlasbasset.core.config import TrunkConfig
-from atlasbasset.core.incremental import Incremental, substitution_effects
+from atlasbasset.core.incremental import Incremental, Reference, substitution_effects
 from atlasbasset.core.trunk import BatchNorm, Trunk
 
 SMALL = TrunkConfig(
@@ -101,6 +101,19 @@ def test_effects_of_the_bases_already_there_are_zero_and_unknown_bases_have_four
     own = codes[:, 10:80, None] == torch.arange(4)
     assert torch.equal(is_zero, own)
     assert (codes[:, 10:80] == 4).any()
+
+
+def test_a_reference_at_hand_is_used():
+    trunk, codes = trained_like(SMALL), windows(2, SMALL)
+    engine = Incremental(trunk)
+    reference = engine.reference(codes)
+    plain = substitution_effects(engine, codes, start=0, stop=9)
+    found = substitution_effects(engine, codes, start=0, stop=9, reference=reference)
+    assert torch.equal(found, plain)
+    shifted = Reference(reference.inputs, reference.h + 1)
+    other = substitution_effects(engine, codes, start=0, stop=9, reference=shifted)
+    is_other = codes[:, 0:9, None] != torch.arange(4)
+    assert torch.allclose(other[is_other], plain[is_other] - 1, atol=1e-5)
 
 
 def test_many_changes_equal_few_at_a_time():

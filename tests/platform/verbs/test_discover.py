@@ -79,7 +79,7 @@ def test_refused(few, tmp_path):
         ({"group": "NK"}, "no group 'NK'; its groups: B, T"),
         ({"max_seqlets": 100}, "max_seqlets must be above 100"),
     ]:
-        given = {"group": "T", "out": tmp_path / "f", "max_seqlets": 500} | change
+        given = {"group": "T", "out": tmp_path / "f", "motifs": None, "max_seqlets": 500} | change
         with pytest.raises(UserInputError, match=message):
             check_discover(few, **given)
 

@@ -11,6 +11,7 @@ import pytest
 
 import atlasstore
 from atlasbasset import load_model
+from atlasbasset.core.incremental import Incremental
 from atlasbasset.verbs.ism import ism
 from atlasstore.atlas import Atlas
 from atlasstore.errors import (
@@ -161,6 +162,49 @@ def test_peaks_of_an_atlas_need_no_genome(model, tmp_path, rng):
     np.testing.assert_allclose(
         found.obsm["ism"][0], brute_force(model, codes[7, 3:-3], first, first + 6), atol=2e-5
     )
+
+
+def test_names_of_peaks_are_kept_as_a_digest(model, tmp_path, rng):
+    atlas = Atlas.open(
+        make_atlas(
+            tmp_path / "atlas",
+            random_labels(rng, 8, 9),
+            rng.integers(0, 4, (9, L + 6), dtype=np.uint8),
+        )
+    )
+    names = list(atlas.var.index)
+    given = {"atlas": atlas, "out": tmp_path / "r", "span": 2}
+    ism(model, peaks=names[:4], **given)
+    kept = json.loads(anndata.read_zarr(tmp_path / "r").uns["scbasset"]["provenance"])
+    assert kept["job"]["config"]["n_peaks"] == 4
+    assert names[0] not in json.dumps(kept)
+    assert ism(model, peaks=names[:4], **given).was_finished
+    for other in (names[3::-1], names[:5]):
+        with pytest.raises(StoreExistsError, match="peaks") as refused:
+            ism(model, peaks=other, **given)
+        assert names[0] not in str(refused.value)
+
+
+def test_windows_are_embedded_once(model, genome, bed, tmp_path, monkeypatch):
+    seen = []
+    reference = Incremental.reference
+
+    def counted(self, codes):
+        seen.append(len(codes))
+        return reference(self, codes)
+
+    monkeypatch.setattr(Incremental, "reference", counted)
+    ism(model, genome=genome, regions=bed, out=tmp_path / "r", span=3)
+    assert sum(seen) == 3
+
+
+def test_workers_that_cannot_reach_the_output_are_refused_first(model, genome, bed, tmp_path):
+    given = {"genome": genome, "regions": bed}
+    with pytest.raises(UserInputError, match="memory of this process"):
+        ism(model, out="memory://ism-of-workers", workers=2, **given)
+    with pytest.raises(UserInputError, match="gpus per worker were given without workers"):
+        ism(model, out=tmp_path / "r", gpus_per_worker=1, **given)
+    assert not list(tmp_path.iterdir())
 
 
 def many_regions(path, n):

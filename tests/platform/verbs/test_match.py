@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow.parquet import ParquetFile
 
 from atlasbasset.verbs.match import match
+from atlasstore import urls
 from atlasstore.errors import (
     MissingExtraError,
     MotifError,
@@ -14,7 +17,8 @@ from atlasstore.errors import (
     StoreExistsError,
     UserInputError,
 )
-from atlasstore.events import Notice
+from atlasstore.events import Notice, Progress
+from atlasstore.ism_result import IsmResult
 from atlasstore.motifs import Motif, write_meme
 from small_ism import FIRST, make_ism, normalised
 from small_model import random_weights, write_model
@@ -79,11 +83,84 @@ def test_few_groups_and_only_small_p(result, tmp_path):
     assert report.n_sites == whole.n_sites
 
 
-def test_the_same_in_any_batches(result, tmp_path, monkeypatch):
-    match(result, MOTIFS, out=tmp_path / "a.csv", max_p=1)
-    monkeypatch.setattr("atlasbasset.verbs.match._BASES_AT_ONCE", 1)  # one region at a time
-    match(result, MOTIFS, out=tmp_path / "b.csv", max_p=1)
-    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+def cut_finely(monkeypatch):
+    """One region, motif, group, site and row at a time."""
+    monkeypatch.setattr("atlasbasset.pwm_ism._PART_BYTES", 1)
+    monkeypatch.setattr("atlasbasset.pwm_ism._GATHERED", 1)
+    monkeypatch.setattr("atlasbasset.verbs.match._ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("atlasbasset.table_file._ROWS", 1)
+
+
+@pytest.mark.parametrize("method", ["pearson", "dot"])
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.tsv.gz"])
+def test_the_same_however_it_is_cut(result, tmp_path, monkeypatch, name, method):
+    options = {"max_p": 1, "hit_p": 5e-3, "shuffles": 20, "method": method}
+    one, other = tmp_path / f"a{name}", tmp_path / f"b{name}"
+    report = match(result, MOTIFS, out=one, **options)
+    cut_finely(monkeypatch)
+    assert match(result, MOTIFS, out=other, **options).n_rows == report.n_rows > 20
+    if name == "t.parquet":
+        assert ParquetFile(one).num_row_groups == 1
+        assert ParquetFile(other).num_row_groups > 4
+        pd.testing.assert_frame_equal(pd.read_parquet(one), pd.read_parquet(other))
+    else:
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_rows_are_ordered(result, tmp_path):
+    match(result, MOTIFS, out=tmp_path / "t.parquet", max_p=1, hit_p=0.02)
+    found = pd.read_parquet(tmp_path / "t.parquet")
+    rank = {name: row for row, name in enumerate(IsmResult.open(result).regions.index)}
+    keys = [found["region"].map(rank), found["start"], found["motif"]]
+    order = np.lexsort([key.to_numpy() for key in reversed(keys)])
+    np.testing.assert_array_equal(order, np.arange(len(found)))
+
+
+def test_memory_is_bounded_in_motifs_and_groups(tmp_path, monkeypatch):
+    rng = np.random.default_rng(5)
+    motifs = [Motif(f"M{i}", f"M{i}", rng.dirichlet([1] * 4, 8)) for i in range(12)]
+    codes = rng.integers(0, 4, (2, 100), dtype=np.uint8)
+    scores = normalised(rng.normal(size=(2, 100, 4, 400)).astype(np.float32))
+    wide = make_ism(tmp_path / "wide", codes, scores, [f"g{i}" for i in range(400)])
+    options = {"hit_p": 0.05, "shuffles": 100, "max_p": 1e-9}
+    match(wide, motifs, out=tmp_path / "warm.csv", **options | {"groups": ["g0"]})
+    n_chance = 12 * 2 * 0.05 * 100 * 100  # in one region
+    peak = {}
+    for name in ("plain", "cut"):
+        if name == "cut":
+            monkeypatch.setattr("atlasbasset.pwm_ism._PART_BYTES", 1 << 19)
+            monkeypatch.setattr("atlasbasset.pwm_ism._GATHERED", 1 << 16)
+        tracemalloc.start()
+        try:
+            match(wide, motifs, out=tmp_path / f"{name}.csv", **options)
+            peak[name] = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak["cut"] < 0.5 * n_chance * 400 * 4 < peak["plain"]
+
+
+def test_what_fails_or_is_stopped_leaves_nothing(result, tmp_path, monkeypatch):
+    cut_finely(monkeypatch)
+
+    def end(event):
+        if isinstance(event, Progress) and event.done == 2:
+            assert [p.name.startswith(".t.") for p in tmp_path.iterdir()] == [True]
+            raise KeyboardInterrupt
+
+    for name in ("t.csv", "t.tsv.gz", "t.parquet"):
+        with pytest.raises(KeyboardInterrupt):
+            match(result, MOTIFS, out=tmp_path / name, max_p=1, on_event=end)
+        assert not list(tmp_path.iterdir())
+
+
+def test_on_an_object_store(result, tmp_path):
+    url = f"memory://{tmp_path.name}/t.csv"
+    match(result, MOTIFS, out=url, max_p=1)
+    match(result, MOTIFS, out=tmp_path / "t.csv", max_p=1)
+    assert urls.read_bytes(url) == (tmp_path / "t.csv").read_bytes()
+    with pytest.raises(StoreExistsError):
+        match(result, MOTIFS, out=url)
+    urls.delete(url)
 
 
 def test_nothing_found_is_an_empty_table(result, tmp_path):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 
 import atlasbasset
 from atlasbasset.batch import variant_units
+from atlasbasset.batch.identity import ModelSource, model_identity
 from atlasbasset.batch.variant_units import EmbedVariants
 from atlasbasset.verbs.variants import variants
 from atlasstore import table_plan, variant_pieces
-from atlasstore.errors import GenomeError, StoreExistsError, UserInputError
+from atlasstore.errors import AtlasError, GenomeError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.genome import Genome
 from atlasstore.results import Result
@@ -248,6 +251,28 @@ def test_a_finished_result_is_left_as_it_is(model, genome, vcf, tmp_path):
         variants(model, **options, both_strands=True)
 
 
+def test_other_cells_in_the_groups_are_another_job(model, genome, vcf, tmp_path):
+    options = {"vcf": vcf, "genome": genome, "out": tmp_path / "r", "group_by": "kind"}
+    variants(model, **options)
+    obs = model.obs.assign(kind=list(model.obs["kind"])[::-1])  # the same names, other cells
+    other = write_model(tmp_path / "m", random_weights(np.random.default_rng(7), N), obs=obs)
+    with pytest.raises(StoreExistsError, match="groups"):
+        variants(other, **options)
+
+
+def test_workers_notice_a_model_that_has_moved_on(tmp_path):
+    begun = make_model(tmp_path)
+    work = EmbedVariants(
+        ModelSource(begun.url, model_identity(begun), "cpu"), "g.fa", "pieces", "effects"
+    )
+    assert work._engine.width == E
+    shutil.rmtree(begun.url)
+    write_model(begun.url, random_weights(np.random.default_rng(8), N), obs=begun.obs)
+    again = replace(work, model=replace(work.model))  # as an actor that was started anew
+    with pytest.raises(AtlasError, match="has changed since the job began"):
+        _ = again._engine
+
+
 def test_what_is_said(model, genome, vcf, tmp_path):
     events: list[object] = []
     variants(model, vcf=vcf, genome=genome, out=tmp_path / "r", on_event=events.append)
@@ -341,6 +366,7 @@ def cluster(monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_workers_write_the_same_bits(cluster, model, chromosomes, genome, tmp_path):
     n = variant_pieces.PIECE + 300  # two pieces
     places = np.random.default_rng(1).integers(0, LENGTHS["chrI"], n)

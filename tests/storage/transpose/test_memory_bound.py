@@ -18,13 +18,16 @@ from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 N_PEAKS, OPEN = 4_000, 400
 BOUND_MB = 520
+N_CHROMS, CHROM_PEAKS, PEAK_BP, SPACING_BP = 10, 1_000, 300, 500
+N_CELLS, CHROM_FRAGMENTS = 5_000, 300_000
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
 from atlasstore.preprocess import preprocess
-counts, genome, out, memory = sys.argv[1:]
-report = preprocess(counts, genome=genome, out=out, memory=memory, window_bp=192)
+counts, genome, out, memory, *peaks = sys.argv[1:]
+options = dict(zip(["peaks", "barcodes"], peaks))
+report = preprocess(counts, genome=genome, out=out, memory=memory, window_bp=192, **options)
 status = Path("/proc/self/status").read_text().splitlines()
 peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
 print(json.dumps({"peak": peak * 1024, "work": report.as_json()["work"]}))
@@ -48,9 +51,28 @@ def write_counts(path, n_cells, rng):
     return path
 
 
-def run(counts, genome, out, memory):
+def write_fragments(folder, rng):
+    """Fragments of random cells, alike on all chromosomes, half of their ends in peaks."""
+    starts = 1_000 + SPACING_BP * np.arange(CHROM_PEAKS)
+    names = [f"chr{i}" for i in range(N_CHROMS)]
+    bed = "".join(f"{name}\t{at}\t{at + PEAK_BP}\n" for name in names for at in starts)
+    (folder / "peaks.bed").write_text(bed)
+    (folder / "cells.txt").write_text("".join(f"CELL{i:012}\n" for i in range(N_CELLS)))
+    start = np.sort(rng.integers(0, starts[-1], CHROM_FRAGMENTS)).tolist()
+    cell = rng.integers(0, N_CELLS, CHROM_FRAGMENTS).tolist()
+    lines = [
+        f"chr0\t{at}\t{at + 60}\tCELL{who:012}\t1\n" for at, who in zip(start, cell, strict=True)
+    ]
+    text = "".join(lines)
+    with (folder / "fragments.tsv").open("w") as file:
+        file.writelines(text.replace("chr0", name) for name in names)
+    genome = random_chromosomes(rng, dict.fromkeys(names, int(starts[-1]) + 10_000))
+    return folder / "fragments.tsv", write_fasta(folder / "g.fa", genome)
+
+
+def run(counts, genome, out, memory, *peaks):
     made = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, (counts, genome, out)), memory],
+        [sys.executable, "-c", SCRIPT, *map(str, (counts, genome, out, memory, *peaks))],
         env=os.environ | {"XDG_CACHE_HOME": str(out.parent / "cache")},
         capture_output=True,
         text=True,
@@ -74,6 +96,16 @@ def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng):
         assert found["peak"] < found["work"]["peak_memory_bytes"] <= BOUND_MB * 10**6
         peaks.append(found["peak"])
     assert peaks[1] - peaks[0] < 80e6
+
+
+def test_the_bound_is_kept_while_fragments_are_counted(tmp_path, rng):
+    fragments, genome = write_fragments(tmp_path, rng)  # 3 million
+    listed = tmp_path / "peaks.bed", tmp_path / "cells.txt"
+    code, out, errors = run(fragments, genome, tmp_path / "a.zarr", f"{BOUND_MB}MB", *listed)
+    assert code == 0, errors
+    found = json.loads(out)
+    assert found["peak"] < BOUND_MB * 10**6
+    assert found["work"]["peak_memory_bytes"] <= BOUND_MB * 10**6
 
 
 def test_too_little_memory_is_one_sentence_and_leaves_nothing(tmp_path, rng):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from atlasstore.errors import TooLittleMemoryError
 from atlasstore.transpose.plan import (
+    PEAK_BYTES,
     Machine,
     expected_passes,
     next_read,
@@ -81,15 +82,16 @@ def test_labels_keep_the_bound_and_use_every_core_that_has_work(
     assert expected_passes(max(positives), more.positives_per_range) <= passes
 
 
-@given(machine=machines, run_peaks=st.integers(1, 10_000))
-def test_sequences_and_survey_keep_the_bound(machine, run_peaks):
+@given(machine=machines, run_peaks=st.integers(1, 10_000), bed_peaks=st.integers(0, 3_000_000))
+def test_sequences_and_survey_keep_the_bound(machine, run_peaks, bed_peaks):
     try:
         workers, peak = plan_sequences(machine, run_peaks=run_peaks, stored_bp=1350)
-        n_survey, share = plan_survey(machine)
+        n_survey, share = plan_survey(machine, bed_peaks=bed_peaks)
     except TooLittleMemoryError:
         return
     keeps_the_bound(machine, workers, peak)
-    keeps_the_bound(machine, n_survey, machine.peak_bytes(n_survey, share))
+    fixed = PEAK_BYTES * bed_peaks
+    keeps_the_bound(machine, n_survey, machine.peak_bytes(n_survey, fixed + share))
 
 
 @given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=60), most=st.integers(1, 200))
