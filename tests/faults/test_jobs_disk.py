@@ -132,7 +132,7 @@ DAMAGE = {
     "cut to nothing": lambda _content: b"",
     "absent": None,
 }
-PIECES = ["X/c.2.0", "X/c.5.0", "obsm/X_scbasset/c/0/0", "varm/scbasset_sequence/c/0/0"]
+PIECES = ["X/c.2.0", "X/c.5.0", "obsm/X_scbasset/c.0.0", "varm/scbasset_sequence/c.0.0"]
 
 
 @pytest.fixture
