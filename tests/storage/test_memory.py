@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from atlasstore import memory
@@ -30,6 +33,30 @@ def test_what_is_no_size_is_refused(text):
 def test_this_machine_has_memory():
     assert memory.resident_bytes() > 0
     assert 0 < memory.default_bytes() < memory.free_bytes()
+
+
+FREEING = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from atlasstore import memory
+if sys.argv[1] == "now on":
+    memory.give_back_from_now_on()
+def work(_):
+    for _ in range(3):  # glibc keeps arrays of this size from the second one on
+        [np.ones(6 << 20, np.uint8) for _ in range(8)]
+before = memory.resident_bytes()
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(work, range(4)))
+    print(memory.psutil.Process().memory_info().rss - before)
+"""
+
+
+def test_what_threads_free_is_given_back():
+    made = subprocess.run(
+        [sys.executable, "-c", FREEING, "now on"], capture_output=True, text=True, check=True
+    )
+    assert int(made.stdout) < 12 << 20
 
 
 def group(tmp_path, monkeypatch, lines, files):

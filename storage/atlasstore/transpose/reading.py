@@ -134,7 +134,8 @@ def span_totals(
     unit: str, pieces: Iterable[Piece], *, scratch: str
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Return each cell's open peaks, and in how many cells with enough of them each is open."""
-    n_open = [read_piece(scratch, piece).n_open for piece in pieces]
+    # copies: a view would keep the whole of its piece in memory
+    n_open = [read_piece(scratch, piece).n_open.copy() for piece in pieces]
     return np.concatenate(n_open), read_numbers(scratch, f"{unit}/cells_with_peak")
 
 

@@ -227,6 +227,12 @@ def test_a_superfluous_prefix_is_pointed_out(tmp_path) -> None:
         open_source(**write(tmp_path, TEXT.replace("chr", "")))
 
 
+def test_barcodes_after_the_remembered_examples_count_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(fragments, "_EXAMPLES", 1)
+    source = opened_in_tables(write(tmp_path, TEXT, barcodes="C\nA\nB#1-1\n"), 1)
+    assert list(source.obs["n_fragments"]) == [1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("listed", "hint"),
     [

@@ -18,8 +18,9 @@ from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 N_PEAKS, OPEN = 4_000, 400
 BOUND_MB = 520
-N_CHROMS, CHROM_PEAKS, PEAK_BP, SPACING_BP = 10, 1_000, 300, 500
-N_CELLS, CHROM_FRAGMENTS = 5_000, 300_000
+N_CHROMS, CHROM_PEAKS, PEAK_BP, SPACING_BP = 10, 5_000, 300, 400
+N_CELLS, CHROM_FRAGMENTS = 5_000, 500_000
+FRAGMENTS_BOUND_MB = 560
 
 SCRIPT = """
 import json, sys
@@ -99,13 +100,16 @@ def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng):
 
 
 def test_the_bound_is_kept_while_fragments_are_counted(tmp_path, rng):
-    fragments, genome = write_fragments(tmp_path, rng)  # 3 million
+    # 5 million; with an allocator that keeps what is freed this takes 610 MB
+    fragments, genome = write_fragments(tmp_path, rng)
     listed = tmp_path / "peaks.bed", tmp_path / "cells.txt"
-    code, out, errors = run(fragments, genome, tmp_path / "a.zarr", f"{BOUND_MB}MB", *listed)
+    code, out, errors = run(
+        fragments, genome, tmp_path / "a.zarr", f"{FRAGMENTS_BOUND_MB}MB", *listed
+    )
     assert code == 0, errors
     found = json.loads(out)
-    assert found["peak"] < BOUND_MB * 10**6
-    assert found["work"]["peak_memory_bytes"] <= BOUND_MB * 10**6
+    assert found["peak"] < FRAGMENTS_BOUND_MB * 10**6
+    assert found["work"]["peak_memory_bytes"] <= FRAGMENTS_BOUND_MB * 10**6
 
 
 def test_too_little_memory_is_one_sentence_and_leaves_nothing(tmp_path, rng):

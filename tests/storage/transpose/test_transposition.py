@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,13 @@ from atlasstore.blocks import plan_parts
 from atlasstore.errors import CorruptStoreError
 from atlasstore.transpose.labels import plan_blocks, write_block
 from atlasstore.transpose.reading import Span, read_span, span_depth, span_totals
-from atlasstore.transpose.scratch import OpenPeaks, Piece, read_piece, write_piece
+from atlasstore.transpose.scratch import (
+    OpenPeaks,
+    Piece,
+    read_piece,
+    write_numbers,
+    write_piece,
+)
 from small_atlas import MemorySource, make_peaks
 
 
@@ -82,6 +90,22 @@ def test_equals_the_dense_transposition(
             np.testing.assert_array_equal(np.diff(edges), of_part.sum(0))
             np.testing.assert_array_equal(found, np.nonzero(of_part.T)[1])
             assert receipt["n_positives"] == of_part.sum()
+
+
+def test_totals_hold_one_piece_at_a_time(scratch):
+    pieces, n_open = [], np.full(10, 20_000, np.uint32)
+    for i in range(10):
+        pieces.append(Piece(f"span-0-0/{i}", 10, 200_000))
+        write_piece(scratch, pieces[-1].name, OpenPeaks(n_open, np.zeros(200_000, np.uint32)))
+    write_numbers(scratch, "span-0-0/cells_with_peak", np.zeros(5, np.uint32))
+    tracemalloc.start()
+    try:
+        found, _ = span_totals("span-0-0", pieces, scratch=scratch)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found, np.tile(n_open, 10))
+    assert peak < 3 * 800_000  # a piece has 0.8 MB
 
 
 def test_totals_and_depths(scratch, rng):
