@@ -4,7 +4,7 @@ A job's bound is a number of bytes. Where nobody gives one it is a share of what
 machine, or of the control group (container, Slurm job, systemd unit) when that is less.
 
 Keeping a bound takes an allocator that gives back what is freed. glibc's keeps it, arrays of up to
-32 MB in each thread's own arena, so that a process of ten threads holds three times what it uses.
+32 MB in each thread's own arena, so that a process of ten threads may hold twice what it uses.
 """
 
 from __future__ import annotations
