@@ -30,6 +30,12 @@ def real_data() -> Path:
     return folder
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> None:
+    """Refuse bytes without an id: they may hold a time, and workers must collect the same tests."""
+    if isinstance(val, (bytes, bytearray)):
+        raise pytest.UsageError(f"give the bytes of {argname!r} an id (ids=...): got {val[:20]!r}")
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A seeded generator, fresh for each test."""

@@ -181,6 +181,7 @@ def test_chromosome_without_bases(tmp_path):
         ("g.fa", b">chr1\nACGT\nAC\nACGT\n"),
         ("g.fa", b">chr1\nACGT\n>chr1\nACGT\n"),
     ],
+    ids=["bed", "empty", "binary", "uneven lines", "a name twice"],
 )
 def test_files_that_are_no_fasta(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

@@ -75,7 +75,11 @@ class Store:
 BGZIP_START = bytes.fromhex("1f8b08040000000000ff0600424302001b000300")
 
 
-@pytest.mark.parametrize("content", [b"a line\n" * 9, gzip.compress(b"a\n" * 99), BGZIP_START * 9])
+@pytest.mark.parametrize(
+    "content",
+    [b"a line\n" * 9, gzip.compress(b"a\n" * 99), BGZIP_START * 9],
+    ids=["plain", "gzip", "bgzip"],
+)
 @pytest.mark.parametrize("at", [0, 20])
 def test_an_outage_is_not_told_as_damage(monkeypatch, content: bytes, at: int) -> None:
     store = Store(Breaking(content, at))

@@ -108,6 +108,7 @@ class _Worker:
         self.saver = Saver(self.store, first_cell=self.data.start, runtime=runtime)
         self.state = RunState()
         self._sums = torch.zeros(2, dtype=torch.float64, device=runtime.device)
+        """Loss and penalty of the epoch under way: rank 0's begin at what a checkpoint holds."""
         self._saved_at = time.monotonic()
 
     def start(self) -> None:
@@ -117,6 +118,8 @@ class _Worker:
             self._begin()
         else:
             self.state = RunState.from_json(checkpoint.state)
+            if self.runtime.rank == 0:
+                self._sums += self._sums.new_tensor([self.state.bce_sum, self.state.penalty_sum])
             load_learner(self.learner, checkpoint, first_cell=self.data.start)
             if self.average is not None:
                 load_average(self.average, checkpoint)
@@ -191,10 +194,8 @@ class _Worker:
         state.total_steps += 1
 
     def _collect_losses(self) -> None:
-        bce, penalty = self.runtime.sum_(self._sums.clone()).tolist()
-        self._sums.zero_()
-        self.state.bce_sum += bce
-        self.state.penalty_sum += penalty
+        """Fetch the running sums: never added up in parts, so a resumed sum is the same sum."""
+        self.state.bce_sum, self.state.penalty_sum = self.runtime.sum_(self._sums.clone()).tolist()
 
     def _end_epoch(self, n_steps: int) -> None:
         if self.config.solve_every and not (self.state.epoch + 1) % self.config.solve_every:
@@ -204,6 +205,7 @@ class _Worker:
         seconds = time.perf_counter() - began
         record = self._record(quality._asdict(), n_steps, seconds)
         self.state.end_epoch(record, self.config)
+        self._sums.zero_()
         self._save()
         self.on_event(EpochEnd(record))
 

@@ -55,10 +55,17 @@ def kill_a_worker_when(condition):
     return thread, killed
 
 
-def test_two_ray_workers_survive_a_kill_and_equal_one(cluster, tmp_path):
+def test_two_ray_workers_survive_a_kill_and_equal_two_undisturbed(cluster, tmp_path):
+    """Held against two workers, not one: those add in the same order.
+
+    One worker rounds differently, and a rounding of 1e-7 can pick another winner of a max-pool,
+    whose gradient then goes elsewhere (seen with AVX2 kernels: one window, losses 1.5e-3 apart).
+    """
     atlas_url = atlas(tmp_path / "atlas.zarr")
     settings = config(epochs=8)
-    one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=settings)
+    two = atlasbasset.train(
+        atlas_url, out=tmp_path / "two", config=settings, workers=2, launcher="process"
+    )
     model = str(tmp_path / "ray")
 
     def some_epochs_done():
@@ -77,4 +84,4 @@ def test_two_ray_workers_survive_a_kill_and_equal_one(cluster, tmp_path):
     assert killed == [2]
     assert [r["epoch"] for r in report.history] == list(range(1, 9))
     assert [e.record["epoch"] for e in events if isinstance(e, EpochEnd)] == list(range(1, 9))
-    np.testing.assert_allclose(losses(report.history), losses(one.history), rtol=1e-3)
+    np.testing.assert_allclose(losses(report.history), losses(two.history), rtol=1e-6)

@@ -147,6 +147,7 @@ def test_nothing_in_a_file_is_run(tmp_path, weights):
         ([1, 2], "it holds no dict of tensors"),
         ({"w": torch.ones(2, dtype=torch.complex64)}, "ComplexFloatStorage are not read here"),
     ],
+    ids=["text", "no tensors", "list", "complex"],
 )
 def test_other_files_get_one_sentence(tmp_path, content, message):
     path = tmp_path / "m.pt"
