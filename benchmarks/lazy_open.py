@@ -24,7 +24,8 @@ import harness
 import numpy as np
 import pandas as pd
 
-from atlasstore import formats, urls
+from atlasstore import formats
+from atlasstore.files import urls
 from atlasstore.results import EMBEDDING, INTERCEPT, SEQUENCE, create_result, finish_result
 
 if TYPE_CHECKING:

@@ -168,7 +168,7 @@ def s3_behind_proxy(environment) -> Iterator[FlakyProxy]:
     from moto.server import ThreadedMotoServer
     from s3fs import S3FileSystem
 
-    from atlasstore import urls
+    from atlasstore.files import urls
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
     server = ThreadedMotoServer("127.0.0.1", port=0)

@@ -45,6 +45,6 @@ def write(values: Mapping[str, Any], target: str, *, stdout: TextIO) -> None:
         stdout.write(as_text(values))
         stdout.flush()
         return
-    from atlasstore import urls
+    from atlasstore.files import urls
 
     urls.write_bytes(target, as_text(values).encode())

@@ -15,10 +15,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from atlasbasset.extras import needed
-from atlasstore import urls
 from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress, ignore
+from atlasstore.files import urls
 from atlasstore.ism_result import IsmResult, importance
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ class Plan:
 
 def simulation_plan(config: SimulationConfig, out: str) -> Plan:
     """Plan a simulation; refuses an output that exists."""
-    from atlasstore.staging import refuse_existing
+    from atlasstore.files.staging import refuse_existing
 
     refuse_existing(out)
     n_open = round(config.density * config.n_cells * config.n_peaks)
@@ -148,8 +148,8 @@ def _standing(out: str) -> tuple[str, bool]:
 
 def embedding_plan(model: str, out: str) -> Plan:
     """Plan writing a model's cells."""
+    from atlasstore.files.staging import refuse_existing
     from atlasstore.model_store import ModelStore
-    from atlasstore.staging import refuse_existing
 
     store = ModelStore.open(model)
     store.newest()

@@ -16,8 +16,8 @@ from typing import IO, TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from atlasstore import remote, urls
-from atlasstore.staging import staged
+from atlasstore.files import remote, urls
+from atlasstore.files.staging import staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

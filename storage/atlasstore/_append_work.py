@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atlasstore import anndata_io, blocks, formats, urls
+from atlasstore import anndata_io, blocks, formats
 from atlasstore._preprocess_inputs import look_at_inputs, read_inputs
 from atlasstore.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
+from atlasstore.files import urls
 from atlasstore.filters import choose_cells, filter_counts
 from atlasstore.inputs.spec import NEED_PEAKS, input_kind
 from atlasstore.samples import set_aside

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import anndata_io, arrays, blocks, formats, urls
+from atlasstore import anndata_io, arrays, blocks, formats
+from atlasstore.files import urls
+from atlasstore.files.staging import staged
 from atlasstore.sequences import codes_to_onehot
-from atlasstore.staging import staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import CountsError, PeaksError
+from atlasstore.files.text import numbered_lines
 from atlasstore.inputs import left_out_notice, survey
 from atlasstore.samples import join_obs
-from atlasstore.textfiles import numbered_lines
 from atlasstore.transpose.plan import plan_survey
 from atlasstore.transpose.stages import plan_spans
 

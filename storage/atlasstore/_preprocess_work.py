@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import blocks, formats, urls
+from atlasstore import blocks, formats
 from atlasstore._atlas_writer import (
     AtlasShape,
     begin_atlas,
@@ -20,6 +20,7 @@ from atlasstore._atlas_writer import (
 from atlasstore._preprocess_inputs import Inputs, look_at_inputs, read_inputs
 from atlasstore._preprocess_report import PreprocessReport, WorkPlan
 from atlasstore.events import Notice
+from atlasstore.files import urls
 from atlasstore.filters import choose, filter_counts
 from atlasstore.genome import check_peaks
 from atlasstore.samples import set_aside

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import memory, urls
+from atlasstore import memory
 from atlasstore._factors import CELLS, INTERCEPT, SEQUENCES, factor_names, on_scale
 from atlasstore._result_tables import PredictedTable, StoredTable, Table
 from atlasstore.errors import TooLittleMemoryError, UserInputError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     import anndata

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import urls
 from atlasstore._factors import INTERCEPT, on_scale
 from atlasstore._result_check import read_rows
 from atlasstore.errors import CorruptStoreError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

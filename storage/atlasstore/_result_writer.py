@@ -15,10 +15,11 @@ import numpy as np
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore import anndata_io, arrays, formats, urls
+from atlasstore import anndata_io, arrays, formats
 from atlasstore.conditional import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
 from atlasstore.errors import NotAStoreError, StoreExistsError
-from atlasstore.staging import staged
+from atlasstore.files import urls
+from atlasstore.files.staging import staged
 from atlasstore.table_plan import plan_table
 
 if TYPE_CHECKING:

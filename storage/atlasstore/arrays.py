@@ -14,8 +14,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from atlasstore import remote, urls
 from atlasstore.errors import CorruptStoreError
+from atlasstore.files import remote, urls
 
 __all__ = ["check_chunks", "check_group", "compressors", "create_array", "read_array", "writable"]
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from atlasstore import anndata_io, arrays, formats, urls
+from atlasstore import anndata_io, arrays, formats
 from atlasstore._atlas_writer import label_arrays
 from atlasstore.blocks import MAX_BLOCK_CELLS, CellBlock, CellPart, cut_cells, plan_parts
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Subscriber, ignore
+from atlasstore.files import urls
 from atlasstore.label_rows import LabelRows, merged
 from atlasstore.sequences import UNKNOWN, onehot_to_codes
 from atlasstore.split import SPLITS

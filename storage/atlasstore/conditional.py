@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
-from atlasstore import remote, urls
+from atlasstore.files import remote, urls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

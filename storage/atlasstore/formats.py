@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from atlasstore import urls
 from atlasstore.errors import FormatVersionError, NotAStoreError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     import zarr

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import sparse
 
 from atlasstore.errors import UserInputError
-from atlasstore.textfiles import numbered_lines
+from atlasstore.files.text import numbered_lines
 
 if TYPE_CHECKING:
     from pathlib import Path

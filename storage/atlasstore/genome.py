@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pyfaidx
 
-from atlasstore import urls
 from atlasstore._genome_index import index_files
 from atlasstore.errors import GenomeError, PeaksError
+from atlasstore.files import urls
 from atlasstore.sequences import UNKNOWN
 
 if TYPE_CHECKING:

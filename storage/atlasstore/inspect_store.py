@@ -9,10 +9,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasstore import anndata_io, arrays, formats, urls
+from atlasstore import anndata_io, arrays, formats
 from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.files import urls
 from atlasstore.ledger import open_finished
 from atlasstore.model_store import ModelStore
 from atlasstore.results import AXES, Result

@@ -27,7 +27,6 @@ from importlib.metadata import version
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
-from atlasstore import remote, urls
 from atlasstore.conditional import ROOT, create_bytes
 from atlasstore.errors import (
     MissingExtraError,
@@ -36,7 +35,8 @@ from atlasstore.errors import (
     TooLittleMemoryError,
     UserInputError,
 )
-from atlasstore.staging import refuse_existing
+from atlasstore.files import remote, urls
+from atlasstore.files.staging import refuse_existing
 
 try:
     import fcntl

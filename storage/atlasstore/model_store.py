@@ -27,10 +27,11 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from atlasstore import anndata_io, arrays, formats, urls
+from atlasstore import anndata_io, arrays, formats
 from atlasstore.blocks import CellBlock, cut_cells
 from atlasstore.errors import CorruptStoreError, NotAStoreError
-from atlasstore.staging import staged
+from atlasstore.files import urls
+from atlasstore.files.staging import staged
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from atlasstore import urls
 from atlasstore.errors import MotifError, NotAStoreError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

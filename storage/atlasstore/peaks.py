@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.errors import PeaksError
-from atlasstore.textfiles import numbered_lines
+from atlasstore.files.text import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

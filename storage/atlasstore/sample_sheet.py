@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import UserInputError
-from atlasstore.textfiles import numbered_lines
+from atlasstore.files.text import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

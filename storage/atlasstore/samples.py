@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from atlasstore import urls
 from atlasstore.errors import PeaksError, UserInputError
+from atlasstore.files import urls
 from atlasstore.sample_sheet import is_sample_sheet, read_sample_sheet
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atlasstore import urls
+from atlasstore.files import urls
 from atlasstore.variants import STATUSES, Variant, variant_statuses
 
 if TYPE_CHECKING:

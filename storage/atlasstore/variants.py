@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 import numpy as np
 
 from atlasstore.errors import GenomeError, UserInputError
+from atlasstore.files.text import numbered_lines
 from atlasstore.sequences import UNKNOWN
-from atlasstore.textfiles import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -14,8 +14,8 @@ import pytest
 import zarr.storage._local as local_store
 
 import atlasbasset
-from atlasstore import urls
 from atlasstore.errors import CorruptStoreError, NotAStoreError
+from atlasstore.files import urls
 from atlasstore.ledger import partial_url
 from atlasstore.results import Result
 from denoise_process import OPTIONS, make_stores, receipts, small_units, stored

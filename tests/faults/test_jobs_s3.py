@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import atlasbasset
-from atlasstore import remote, urls
 from atlasstore._result_tables import PredictedTable
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice
+from atlasstore.files import remote, urls
 from atlasstore.ledger import partial_url
 from atlasstore.results import Result
 from denoise_process import (

@@ -21,12 +21,12 @@ from scipy import sparse
 import atlasbasset
 import atlasstore
 from atlasbasset.engine.events import EpochEnd, StepDone
-from atlasstore import urls
 from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
 from atlasstore.events import Progress
+from atlasstore.files import urls
+from atlasstore.files.staging import staged
 from atlasstore.model_store import ModelStore
-from atlasstore.staging import staged
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 from tiny import WINDOW, config
 

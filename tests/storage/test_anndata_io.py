@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import zarr
 
-from atlasstore import anndata_io, formats, urls
+from atlasstore import anndata_io, formats
 from atlasstore.errors import CorruptStoreError
+from atlasstore.files import urls
 
 
 @pytest.fixture

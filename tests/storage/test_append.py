@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from atlasstore import _append_work, urls
+from atlasstore import _append_work
 from atlasstore.append import append
 from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, PeaksError, UserInputError
 from atlasstore.events import Notice
+from atlasstore.files import urls
 from atlasstore.preprocess import preprocess
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 

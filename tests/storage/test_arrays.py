@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from atlasstore import arrays, urls
+from atlasstore import arrays
 from atlasstore.errors import CorruptStoreError
+from atlasstore.files import urls
 
 
 @pytest.fixture

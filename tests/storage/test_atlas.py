@@ -14,12 +14,13 @@ import zarr
 from scipy import sparse
 from zarr.storage import LocalStore
 
-from atlasstore import _atlas_writer, arrays, formats, urls
+from atlasstore import _atlas_writer, arrays, formats
 from atlasstore._atlas_writer import write_atlas
 from atlasstore.atlas import Atlas
 from atlasstore.blocks import plan_cell_blocks
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Progress
+from atlasstore.files import urls
 from small_atlas import make_atlas, make_peaks, random_labels
 
 N_CELLS, N_PEAKS, STORED_BP = 203, 37, 198

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import zarr
 
-from atlasstore import urls
 from atlasstore.conditional import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
+from atlasstore.files import urls
 
 FILL = 7
 

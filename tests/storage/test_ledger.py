@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from atlasstore import urls
 from atlasstore.errors import (
     AtlasError,
     CountsError,
@@ -13,6 +12,7 @@ from atlasstore.errors import (
     TooLittleMemoryError,
     UserInputError,
 )
+from atlasstore.files import urls
 from atlasstore.ledger import Ledger, job_difference, refuse_taken
 
 

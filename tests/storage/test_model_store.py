@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlasstore import urls
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
+from atlasstore.files import urls
 from atlasstore.model_store import ModelStore
 
 N, E, BLOCK = 10, 3, 4

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 import atlasstore
-from atlasstore import _atlas_writer, _preprocess_work, urls
+from atlasstore import _atlas_writer, _preprocess_work
 from atlasstore.atlas import Atlas
 from atlasstore.errors import (
     CountsError,
@@ -24,6 +24,7 @@ from atlasstore.errors import (
     UserInputError,
 )
 from atlasstore.events import Notice, Progress
+from atlasstore.files import urls
 from atlasstore.preprocess import preprocess
 from atlasstore.transpose import plan
 from small_atlas import make_peaks, random_chromosomes, write_fasta

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import zarr
 
-from atlasstore import formats, urls
+from atlasstore import formats
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
 from atlasstore.events import Progress
+from atlasstore.files import urls
 from atlasstore.inspect_store import inspect_store, open_store
 from atlasstore.results import (
     Result,

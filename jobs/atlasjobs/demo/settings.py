@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from atlasstore import urls
 from atlasstore.errors import StoreExistsError, UserInputError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,9 +19,9 @@ from atlasjobs.demo.result import DemoResult
 from atlasjobs.demo.settings import DemoFolder, DemoSettings
 from atlasjobs.demo.truth import denoising_agreement, truth_ceiling
 from atlasjobs.units import duration
-from atlasstore import urls
 from atlasstore.errors import MissingExtraError
 from atlasstore.events import Notice
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,9 @@ import torch
 
 from atlasbasset.batch.insertion import read_inserted
 from atlasbasset.batch.scratch import scratch_group
-from atlasstore import arrays, urls
+from atlasstore import arrays
 from atlasstore.blocks import runs
+from atlasstore.files import urls
 from atlasstore.results import TablePlan, write_rows
 
 if TYPE_CHECKING:

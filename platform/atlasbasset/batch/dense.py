@@ -16,9 +16,10 @@ import torch
 
 from atlasbasset.batch.peaks import peak_units, read_embedded
 from atlasbasset.batch.scratch import scratch_group
-from atlasstore import arrays, urls
+from atlasstore import arrays
 from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
+from atlasstore.files import urls
 from atlasstore.results import TablePlan, write_rows
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ import torch
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
-from atlasstore import arrays, urls
+from atlasstore import arrays
 from atlasstore.blocks import runs
 from atlasstore.errors import MotifError
+from atlasstore.files import urls
 from atlasstore.motifs import sample
 from atlasstore.shuffle import dinucleotide_shuffle
 

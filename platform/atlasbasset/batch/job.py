@@ -23,9 +23,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from atlasbasset.batch.run import run_units
-from atlasstore import formats, urls
+from atlasstore import formats
 from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, ignore
+from atlasstore.files import urls
+from atlasstore.files.staging import refuse_existing
 from atlasstore.ledger import (
     Ledger,
     job_difference,
@@ -35,7 +37,6 @@ from atlasstore.ledger import (
     refuse_taken,
 )
 from atlasstore.results import finish_result
-from atlasstore.staging import refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -18,8 +18,9 @@ import torch
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental, substitution_effects
-from atlasstore import arrays, urls
+from atlasstore import arrays
 from atlasstore.blocks import runs
+from atlasstore.files import urls
 from atlasstore.results import TablePlan, write_rows
 
 if TYPE_CHECKING:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.attempts import check_attempt, start_attempts
 from atlasbasset.ray_session import ray_session
-from atlasstore import errors, urls
+from atlasstore import errors
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.events import Progress
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

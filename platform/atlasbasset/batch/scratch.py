@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import zarr
 
-from atlasstore import urls
 from atlasstore.conditional import WrittenOver
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ import numpy as np
 
 from atlasbasset.batch.alleles import VariantEngine, allele_of
 from atlasbasset.batch.scratch import scratch_group
-from atlasstore import arrays, urls
+from atlasstore import arrays
 from atlasstore.blocks import runs
+from atlasstore.files import urls
 from atlasstore.genome import Genome
 from atlasstore.results import TablePlan, write_rows
 from atlasstore.variant_pieces import PIECE, read_piece

@@ -18,7 +18,7 @@ from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.launch import followed, use_threads
 from atlasbasset.engine.loop import Run, train_worker
 from atlasbasset.ray_session import ray_session
-from atlasstore import urls
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer

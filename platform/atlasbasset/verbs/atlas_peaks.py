@@ -11,10 +11,10 @@ from scipy import sparse
 from atlasbasset.core.inference import embed_codes
 from atlasbasset.engine.data import LabelShard
 from atlasbasset.model import trunk_config
-from atlasstore import urls
 from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
+from atlasstore.files import urls
 from atlasstore.split import SPLITS
 
 if TYPE_CHECKING:

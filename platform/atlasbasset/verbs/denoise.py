@@ -19,10 +19,10 @@ from atlasbasset.verbs.genes import GeneReport, denoise_genes
 from atlasstore.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
+from atlasstore.files.text import numbered_lines
 from atlasstore.overlaps import overlapping_rows
 from atlasstore.peaks import read_bed
 from atlasstore.results import Result
-from atlasstore.textfiles import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

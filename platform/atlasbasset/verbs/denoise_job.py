@@ -17,7 +17,8 @@ from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
 from atlasbasset.batch.peaks import EmbedPeaks, create_embedded, peak_units, read_embedded
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.atlas_peaks import peak_inputs
-from atlasstore import formats, urls
+from atlasstore import formats
+from atlasstore.files import urls
 from atlasstore.results import (
     EMBEDDING,
     INTERCEPT,

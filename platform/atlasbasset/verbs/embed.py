@@ -10,10 +10,11 @@ import numpy as np
 
 from atlasbasset.metrics import depth_correlation
 from atlasbasset.model import Model, opened
-from atlasstore import anndata_io, formats, urls
+from atlasstore import anndata_io, formats
 from atlasstore.errors import UserInputError
+from atlasstore.files import urls
+from atlasstore.files.staging import refuse_existing
 from atlasstore.results import write_anndata
-from atlasstore.staging import refuse_existing
 
 if TYPE_CHECKING:
     from pathlib import Path

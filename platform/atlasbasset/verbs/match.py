@@ -15,9 +15,9 @@ from atlasbasset.table_file import SUFFIXES, written_table
 from atlasstore.blocks import runs
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
+from atlasstore.files.staging import refuse_existing
 from atlasstore.ism_result import IsmResult
 from atlasstore.motifs import read_meme
-from atlasstore.staging import refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

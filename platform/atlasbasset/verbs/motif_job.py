@@ -28,8 +28,9 @@ from atlasbasset.batch.insertion import (
 )
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.atlas_peaks import peak_inputs, split_rows
-from atlasstore import formats, urls
+from atlasstore import formats
 from atlasstore.events import Notice
+from atlasstore.files import urls
 from atlasstore.motifs import information_content
 from atlasstore.results import (
     EMBEDDING,

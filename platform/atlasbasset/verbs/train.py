@@ -20,8 +20,8 @@ from atlasbasset.verbs.training_setup import (
     still_to_do,
 )
 from atlasstore.atlas import Atlas
-from atlasstore.claim import claimed
 from atlasstore.events import ignore
+from atlasstore.files.locks import claimed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.verbs.start_trunk import StartTrunk
-from atlasstore import formats, urls
+from atlasstore import formats
 from atlasstore.errors import UserInputError
+from atlasstore.files import urls
 from atlasstore.memory import parse_size
 from atlasstore.model_store import ModelStore
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from atlasbasset.weights.published import PublishedWeights
 from atlasbasset.weights.torch_archive import read_archive, text_array
-from atlasstore import urls
 from atlasstore.errors import UserInputError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,8 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from atlasbasset.weights.pickle_tree import Call, Name, Persistent, read_pickle_tree
-from atlasstore import urls
 from atlasstore.errors import UserInputError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ import pandas as pd
 import zarr
 from scipy.sparse import csr_array, vstack
 
-from atlasstore import urls
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
+from atlasstore.files import urls
 from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.hdf5 import open_hdf5, readable

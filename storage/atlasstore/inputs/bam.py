@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from atlasstore import urls
 from atlasstore.errors import CountsError, MissingExtraError
 from atlasstore.events import Progress
+from atlasstore.files import urls
 from atlasstore.inputs.barcodes import read_barcodes
 from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.fragments import PeakCounter

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlasstore.errors import CountsError
+from atlasstore.files.text import numbered_lines
 from atlasstore.inputs.counts import check_unique
-from atlasstore.textfiles import numbered_lines
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import anndata_io, memory, urls
+from atlasstore import anndata_io, memory
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, Subscriber, ignore
+from atlasstore.files import urls
 from atlasstore.inputs.bam import BamPieces
 from atlasstore.inputs.csc import ColumnPieces
 from atlasstore.inputs.fragments import FragmentPieces

@@ -16,15 +16,15 @@ from pandas.errors import EmptyDataError, ParserError
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.files.text import DAMAGED, numbered_lines, open_raw
 from atlasstore.inputs.text_pieces import open_piece
-from atlasstore.textfiles import DAMAGED, numbered_lines, open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from atlasstore.files.text import TextStream
     from atlasstore.inputs.source import Piece
-    from atlasstore.textfiles import TextStream
 
 __all__ = ["ROWS_PER_TABLE", "fragment_tables"]
 

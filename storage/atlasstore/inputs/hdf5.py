@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import zarr
 
-from atlasstore import urls
 from atlasstore.errors import CountsError
-from atlasstore.textfiles import DAMAGED, open_raw
+from atlasstore.files import urls
+from atlasstore.files.text import DAMAGED, open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,15 +10,15 @@ import pandas as pd
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.files.text import open_raw, open_text
 from atlasstore.inputs.hdf5 import readable
-from atlasstore.textfiles import open_raw, open_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from atlasstore.textfiles import TextStream
+    from atlasstore.files.text import TextStream
 
     Ints = npt.NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from atlasstore import urls
 from atlasstore.errors import CountsError
+from atlasstore.files import urls
 from atlasstore.inputs.anndata_input import describe_anndata, open_anndata
 from atlasstore.inputs.bam import MIN_MAPQ, bam_files, is_bam
 from atlasstore.inputs.hdf5 import open_hdf5

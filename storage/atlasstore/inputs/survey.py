@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from atlasstore import urls
 from atlasstore.errors import CountsError, PeaksError, UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
+from atlasstore.files import urls
 from atlasstore.inputs.bam import MIN_MAPQ
 from atlasstore.inputs.barcodes import selected_rows
 from atlasstore.inputs.convert import Conversion, convert

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atlasstore import urls
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
+from atlasstore.files import urls
+from atlasstore.files.text import numbered_lines
 from atlasstore.inputs.barcodes import read_barcodes, selected_rows
 from atlasstore.inputs.counts import check_counts
 from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.matrix_market import matrix_tables, read_shape
 from atlasstore.inputs.source import Cells, Description, Piece
 from atlasstore.peaks import check_peaks_valid, parse_peak_names, peak_names, read_bed
-from atlasstore.textfiles import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

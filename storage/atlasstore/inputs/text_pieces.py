@@ -13,7 +13,7 @@ import io
 import zlib
 from typing import IO, TYPE_CHECKING
 
-from atlasstore.textfiles import (
+from atlasstore.files.text import (
     BGZF_HEADER_BYTES,
     bgzf_block_bytes,
     check_bgzip_end,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasstore.errors import UserInputError
+    from atlasstore.files.text import TextStream
     from atlasstore.inputs.source import Piece
-    from atlasstore.textfiles import TextStream
 
 __all__ = ["open_piece", "plan_text_pieces"]
 

@@ -10,9 +10,9 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from atlasstore import urls
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Subscriber, ignore
+from atlasstore.files import urls
 from atlasstore.simulation.builtin_motifs import choose_motifs
 from atlasstore.simulation.config import SimulationConfig
 from atlasstore.simulation.folder import SimulationReport, write_simulation

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from atlasstore import urls
 from atlasstore.errors import CorruptStoreError, FormatVersionError, UserInputError
+from atlasstore.files import urls
 from atlasstore.simulation.auroc import auroc_rows
 from atlasstore.simulation.config import SimulationConfig
 from atlasstore.simulation.peaks import Sites

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import urls
 from atlasstore._atlas_writer import LabelWriter
+from atlasstore.files import urls
 from atlasstore.transpose.kernels import add_counts, scatter
 from atlasstore.transpose.plan import peak_ranges
 from atlasstore.transpose.scratch import Piece, read_piece

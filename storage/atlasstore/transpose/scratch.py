@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numcodecs.blosc import Blosc
 
-from atlasstore import urls
 from atlasstore.errors import CorruptStoreError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

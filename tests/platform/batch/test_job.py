@@ -13,7 +13,7 @@ import pytest
 
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.run import Stage, Workers
-from atlasstore import formats, urls
+from atlasstore import formats
 from atlasstore.errors import (
     AtlasError,
     CorruptStoreError,
@@ -22,6 +22,7 @@ from atlasstore.errors import (
     UserInputError,
 )
 from atlasstore.events import Notice, Progress, ignore
+from atlasstore.files import urls
 from atlasstore.ledger import partial_url
 from atlasstore.results import Result, TablePlan, create_result, write_rows
 

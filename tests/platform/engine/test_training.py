@@ -16,8 +16,8 @@ from atlasbasset.engine.checkpoints import cells_from
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
 from atlasbasset.engine.loop import Run, train_worker
-from atlasstore import urls
 from atlasstore.errors import UserInputError
+from atlasstore.files import urls
 from atlasstore.model_store import ModelStore
 from tiny import atlas, config
 
@@ -208,7 +208,7 @@ def test_a_remote_model_that_was_never_finished_is_begun_again(atlas_url, monkey
     model = "memory://models/unfinished"
     with monkeypatch.context() as patch:
         patch.setattr("atlasstore.model_store.anndata_io.finish", die)
-        patch.setattr("atlasstore.staging.urls.delete", lambda _url: None)  # as after kill -9
+        patch.setattr("atlasstore.files.staging.urls.delete", lambda _url: None)  # as after kill -9
         with pytest.raises(Killed):
             atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
     atlasbasset.train(atlas_url, out=model, config=config(epochs=1))

@@ -11,10 +11,10 @@ from scipy import sparse
 
 import atlasbasset
 from atlasbasset.verbs.atlas_peaks import check_window, peak_inputs
-from atlasstore import urls
 from atlasstore.append import append
 from atlasstore.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
+from atlasstore.files import urls
 from atlasstore.ledger import job_identity
 from atlasstore.motifs import Motif
 from small_atlas import make_atlas, make_peaks, random_labels

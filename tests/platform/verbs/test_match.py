@@ -9,7 +9,6 @@ import pytest
 from pyarrow.parquet import ParquetFile
 
 from atlasbasset.verbs.match import match
-from atlasstore import urls
 from atlasstore.errors import (
     MissingExtraError,
     MotifError,
@@ -18,6 +17,7 @@ from atlasstore.errors import (
     UserInputError,
 )
 from atlasstore.events import Notice, Progress
+from atlasstore.files import urls
 from atlasstore.ism_result import IsmResult
 from atlasstore.motifs import Motif, write_meme
 from small_ism import FIRST, make_ism, normalised

@@ -12,9 +12,9 @@ import atlasbasset
 from atlasbasset.engine.config import RECIPES, TrainConfig
 from atlasbasset.engine.events import CellsSolved, StepDone, TrainingStart
 from atlasbasset.verbs.train import check_training
-from atlasstore import urls
 from atlasstore.atlas import Atlas
 from atlasstore.errors import NotAStoreError, UserInputError
+from atlasstore.files import urls
 from atlasstore.model_store import ModelStore
 from small_atlas import make_atlas
 from small_model import random_weights, write_model

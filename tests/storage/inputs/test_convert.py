@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from Bio import bgzf
 
-from atlasstore import urls
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress
+from atlasstore.files import urls
 from atlasstore.inputs import convert as convert_module
 from atlasstore.inputs import csc, fragments, text_pieces
 from atlasstore.inputs.convert import Conversion, Copy, convert

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Notice, Progress
+from atlasstore.files.text import _BGZF_END
 from atlasstore.inputs import LazySource, fragments, open_source
 from atlasstore.peaks import read_bed
-from atlasstore.textfiles import _BGZF_END
 
 if TYPE_CHECKING:
     from pathlib import Path

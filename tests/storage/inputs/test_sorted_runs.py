@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from atlasstore import urls
+from atlasstore.files import urls
 from atlasstore.inputs.sorted_runs import BYTES_PER_ENTRY, Run, RunWriter, cell_ranges, merge_runs
 
 N_CELLS, N_PEAKS = 7, 5

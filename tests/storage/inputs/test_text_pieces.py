@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atlasstore.errors import CountsError
+from atlasstore.files.text import DAMAGED, open_raw
 from atlasstore.inputs import text_pieces
 from atlasstore.inputs.text_pieces import open_piece, plan_text_pieces
-from atlasstore.textfiles import DAMAGED, open_raw
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasstore import _atlas_writer, urls
+from atlasstore import _atlas_writer
 from atlasstore.blocks import plan_parts
 from atlasstore.errors import CorruptStoreError
+from atlasstore.files import urls
 from atlasstore.transpose.labels import plan_blocks, write_block
 from atlasstore.transpose.reading import Span, read_span, span_depth, span_totals
 from atlasstore.transpose.scratch import (

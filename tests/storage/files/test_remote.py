@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from atlasstore import arrays, remote, urls
+from atlasstore import arrays
 from atlasstore.errors import AtlasError, CorruptStoreError, NotAStoreError
-from atlasstore.remote import s3_options, told
+from atlasstore.files import remote, urls
+from atlasstore.files.remote import s3_options, told
 from flaky_s3 import s3_behind_proxy
 
 pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]

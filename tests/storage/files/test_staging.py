@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from atlasstore import urls
 from atlasstore.errors import StoreExistsError
-from atlasstore.staging import staged
+from atlasstore.files import urls
+from atlasstore.files.staging import staged
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -11,8 +11,8 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from atlasstore import urls
 from atlasstore.errors import StoreExistsError
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

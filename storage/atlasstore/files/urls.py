@@ -14,8 +14,8 @@ import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
-from atlasstore import remote
 from atlasstore.errors import MissingExtraError, NotAStoreError
+from atlasstore.files import remote
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

@@ -7,9 +7,9 @@ import io
 import fsspec
 import pytest
 
-from atlasstore import urls
 from atlasstore.errors import AtlasError, CountsError, PeaksError, UserInputError
-from atlasstore.textfiles import numbered_lines
+from atlasstore.files import urls
+from atlasstore.files.text import numbered_lines
 
 TEXT = "one\r\n\ntwo # three\n"
 LINES = [(1, "one"), (2, ""), (3, "two # three")]

@@ -12,7 +12,7 @@ import io
 import zlib
 from typing import IO, TYPE_CHECKING, Literal, cast
 
-from atlasstore import remote, urls
+from atlasstore.files import remote, urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from atlasstore import claim, urls
-from atlasstore.claim import claimed
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
+from atlasstore.files import locks, urls
+from atlasstore.files.locks import claimed
 
 HOLD = """
 import sys, time
-from atlasstore.claim import claimed
+from atlasstore.files.locks import claimed
 with claimed(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -24,13 +24,13 @@ with claimed(sys.argv[1]):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     for name, seconds in (("_BEAT_S", 0.05), ("_STALE_S", 0.5), ("_PAUSE_S", 0.02)):
-        monkeypatch.setattr(claim, name, seconds)
+        monkeypatch.setattr(locks, name, seconds)
 
 
 @pytest.fixture(params=["lock", "record", "no locks here"])
 def url(request, tmp_path, monkeypatch):
     if request.param == "no locks here":
-        monkeypatch.setattr(claim, "_lock", lambda _place: None)
+        monkeypatch.setattr(locks, "_lock", lambda _place: None)
     where = f"memory://claims/{tmp_path.name}"
     yield where if request.param == "record" else str(tmp_path)
     urls.delete(where)

@@ -24,9 +24,9 @@ import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from atlasstore import urls
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.events import Notice, ignore
+from atlasstore.files import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

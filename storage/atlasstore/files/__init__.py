@@ -1,0 +1,1 @@
+"""Files and URLs: reading, writing atomically, retrying, locking."""
