@@ -23,9 +23,9 @@ from atlasbasset.core.step import Learner
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import Saver
 from atlasbasset.engine.state import RunState
-from atlasstore import formats
-from atlasstore.blocks import plan_cell_blocks
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio import formats
+from atlasstore.zarrio.blocks import plan_cell_blocks
 
 
 def learner_of(n_cells: int) -> Learner:

@@ -24,9 +24,9 @@ import harness
 import numpy as np
 import pandas as pd
 
-from atlasstore import formats
 from atlasstore.files import urls
 from atlasstore.results import EMBEDDING, INTERCEPT, SEQUENCE, create_result, finish_result
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

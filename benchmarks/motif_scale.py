@@ -21,11 +21,11 @@ import pandas as pd
 
 from atlasbasset import load_model, motif_activity
 from atlasbasset.engine.state import RunState
-from atlasstore import formats
-from atlasstore.blocks import plan_cell_blocks
 from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio import formats
+from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
     from atlasbasset import Model

@@ -75,7 +75,7 @@ def scipy_in_memory(counts: str, _genome: str, _out: str, _memory: str) -> Calla
 
 def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[[], Any]:
     from atlasstore import _preprocess_inputs as work
-    from atlasstore import blocks, filters, ledger
+    from atlasstore import filters, ledger
     from atlasstore._preprocess_work import label_rows
     from atlasstore.events import ignore
     from atlasstore.files import urls
@@ -84,6 +84,7 @@ def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[
     from atlasstore.transpose.labels import plan_blocks
     from atlasstore.transpose.stages import Stages, label_plan
     from atlasstore.transpose.workers import LocalWorkers
+    from atlasstore.zarrio import blocks
 
     def call() -> None:
         workers = LocalWorkers(parse_size(memory))

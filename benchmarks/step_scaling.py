@@ -40,13 +40,13 @@ from atlasbasset.engine.data import LabelShard
 from atlasbasset.engine.launch import use_threads
 from atlasbasset.engine.prefetch import Prefetch
 from atlasstore.atlas import LabelRows
-from atlasstore.blocks import plan_cell_blocks
+from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from atlasbasset.core.runtime import Runtime
-    from atlasstore.blocks import CellBlock
+    from atlasstore.zarrio.blocks import CellBlock
 
 BATCH, DENSITY, FLANK, PEAKS = 128, 0.02, 3, 512
 GIB = 2**30

@@ -9,10 +9,10 @@ import pandas as pd
 from Bio import bgzf
 from scipy import sparse
 
-from atlasstore import formats
 from atlasstore._atlas_writer import write_atlas
-from atlasstore.blocks import plan_cell_blocks
 from atlasstore.split import split_peaks
+from atlasstore.zarrio import formats
+from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.batch.mutate import ism_tables
-from atlasstore import formats
 from atlasstore.results import create_result, finish_result, write_rows
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,9 @@ from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.verbs.weights import _write_checkpoint
 from atlasbasset.weights import PublishedWeights
-from atlasstore import formats
-from atlasstore.blocks import plan_cell_blocks
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio import formats
+from atlasstore.zarrio.blocks import plan_cell_blocks
 
 TINY = TrunkConfig(
     window_bp=384,

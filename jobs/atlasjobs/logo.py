@@ -15,11 +15,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from atlasbasset.extras import needed
-from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress, ignore
 from atlasstore.files import urls
 from atlasstore.ism_result import IsmResult, importance
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

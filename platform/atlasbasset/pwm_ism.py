@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from atlasbasset.motif_hits import SITE_BYTES, Hits, find_hits
-from atlasstore.blocks import runs
 from atlasstore.shuffle import dinucleotide_shuffle
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from atlasbasset.core.augment import UNKNOWN, one_hot_input
-from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

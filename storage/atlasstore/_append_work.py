@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atlasstore import anndata_io, blocks, formats
 from atlasstore._preprocess_inputs import look_at_inputs, read_inputs
 from atlasstore.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.errors import UserInputError
@@ -21,6 +20,7 @@ from atlasstore.samples import set_aside
 from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan
+from atlasstore.zarrio import blocks, formats, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -252,7 +252,7 @@ class AppendWork:
         group = urls.open_group(atlas.url, mode="r+", use_consolidated=False)
         name = f"obs_{len(lots) - 2}"
         urls.delete(urls.join(atlas.url, name))  # what a killed process left
-        anndata_io.write_table(group, name, obs)
+        tables.write_table(group, name, obs)
         part_positives = [*atlas.part_positives, *positives]
         parts = blocks.plan_parts(lots, atlas.blocks[0].n_cells)
         provenance = dict(atlas.provenance)

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasstore import anndata_io, arrays
 from atlasstore._atlas_writer import label_arrays
-from atlasstore.blocks import runs
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Progress, Subscriber
 from atlasstore.split import SPLITS
+from atlasstore.zarrio import arrays, tables
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from atlasstore.atlas import Atlas
-    from atlasstore.blocks import CellPart
     from atlasstore.label_rows import LabelRows
+    from atlasstore.zarrio.blocks import CellPart
 
 __all__ = ["verify_atlas"]
 
@@ -35,7 +35,7 @@ def _verify_tables(atlas: Atlas) -> None:
     for name, (table, n_rows) in expected.items():
         if len(table) != n_rows:
             raise _corrupt(atlas, name, f"{len(table)} rows where {n_rows} are expected")
-        anndata_io.check_table(atlas.group, name, url=atlas.url)
+        tables.check_table(atlas.group, name, url=atlas.url)
     for column in ("chrom", "start", "end", "split"):
         if column not in atlas.var:
             raise _corrupt(atlas, "var", f"no column {column}")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import anndata_io, arrays, blocks, formats
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
 from atlasstore.sequences import codes_to_onehot
+from atlasstore.zarrio import arrays, blocks, formats, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,8 +96,8 @@ def begin_atlas(place: str, shape: AtlasShape, *, obs: pd.DataFrame, var: pd.Dat
         shard_rows=run,
         axes=("peak", "position", "base"),
     )
-    anndata_io.write_table(group, "obs", obs)
-    anndata_io.write_table(group, "var", var)
+    tables.write_table(group, "obs", obs)
+    tables.write_table(group, "var", var)
 
 
 def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> None:
@@ -193,7 +193,7 @@ def finish_atlas(
             "block_positives": list(block_positives),
         }
     )
-    anndata_io.finish(group.store, formats.ATLAS, provenance)
+    tables.finish(group.store, formats.ATLAS, provenance)
 
 
 @contextmanager

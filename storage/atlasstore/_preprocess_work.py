@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import blocks, formats
 from atlasstore._atlas_writer import (
     AtlasShape,
     begin_atlas,
@@ -30,6 +29,7 @@ from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import expected_passes, plan_reads, plan_sequences
 from atlasstore.transpose.stages import Stages, label_plan, run_units
 from atlasstore.transpose.workers import LocalWorkers
+from atlasstore.zarrio import blocks, formats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from atlasstore import arrays
 from atlasstore._result_writer import checksum
-from atlasstore.blocks import runs
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Progress
 from atlasstore.files import urls
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,12 +15,13 @@ import numpy as np
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore import anndata_io, arrays, formats
-from atlasstore.conditional import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
 from atlasstore.errors import NotAStoreError, StoreExistsError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
-from atlasstore.table_plan import plan_table
+from atlasstore.zarrio import arrays, formats
+from atlasstore.zarrio import tables as anndata_io
+from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
+from atlasstore.zarrio.table_plan import plan_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from zarr.abc.store import Store
 
-    from atlasstore.table_plan import TablePlan
+    from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = [
     "ABOUT",

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from atlasstore import anndata_io, arrays, formats
 from atlasstore._atlas_writer import label_arrays
-from atlasstore.blocks import MAX_BLOCK_CELLS, CellBlock, CellPart, cut_cells, plan_parts
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.label_rows import LabelRows, merged
 from atlasstore.sequences import UNKNOWN, onehot_to_codes
 from atlasstore.split import SPLITS
+from atlasstore.zarrio import arrays, formats, tables
+from atlasstore.zarrio.blocks import MAX_BLOCK_CELLS, CellBlock, CellPart, cut_cells, plan_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,12 +109,12 @@ class Atlas:
     @cached_property
     def obs(self) -> pd.DataFrame:
         """One row per cell, in the order of the blocks; read once."""
-        return anndata_io.read_table(self.group, self.obs_name, url=self.url)
+        return tables.read_table(self.group, self.obs_name, url=self.url)
 
     @cached_property
     def var(self) -> pd.DataFrame:
         """One row per peak: chrom, start, end (0-based half-open), split, others; read once."""
-        return anndata_io.read_table(self.group, "var", url=self.url)
+        return tables.read_table(self.group, "var", url=self.url)
 
     def sequence_codes(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Return the stored windows of peaks [start, stop).

@@ -9,7 +9,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasstore import anndata_io, arrays, formats
 from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
@@ -17,6 +16,7 @@ from atlasstore.files import urls
 from atlasstore.ledger import open_finished
 from atlasstore.model_store import ModelStore
 from atlasstore.results import AXES, Result
+from atlasstore.zarrio import arrays, formats, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +100,7 @@ def _model_sizes(model: ModelStore) -> Mapping[str, Any]:
 
 def _verify_model(model: ModelStore, on_event: Subscriber) -> None:
     _check_rows(len(model.obs), model.n_cells, f"{model.url}: obs")
-    anndata_io.check_table(urls.open_group(model.url), "obs", url=model.url)
+    tables.check_table(urls.open_group(model.url), "obs", url=model.url)
     checkpoint = model.newest()
     for file in checkpoint.checksums:
         checkpoint.tensors(file.removesuffix(".safetensors"))

@@ -27,7 +27,6 @@ from importlib.metadata import version
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
-from atlasstore.conditional import ROOT, create_bytes
 from atlasstore.errors import (
     MissingExtraError,
     NotAStoreError,
@@ -37,6 +36,7 @@ from atlasstore.errors import (
 )
 from atlasstore.files import remote, urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.zarrio.overlay import ROOT, create_bytes
 
 try:
     import fcntl

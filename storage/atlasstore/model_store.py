@@ -27,11 +27,12 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from atlasstore import anndata_io, arrays, formats
-from atlasstore.blocks import CellBlock, cut_cells
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.zarrio import arrays, formats
+from atlasstore.zarrio import tables as anndata_io
+from atlasstore.zarrio.blocks import CellBlock, cut_cells
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from atlasstore.blocks import runs
 from atlasstore.errors import PeaksError
 from atlasstore.genome import Genome, check_peaks
 from atlasstore.peaks import find_duplicates, read_bed
 from atlasstore.sequences import window_starts
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

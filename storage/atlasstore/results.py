@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
-from atlasstore import anndata_io, arrays, formats
 from atlasstore._result_check import check_result, read_rows, tables_of
 from atlasstore._result_writer import (
     ABOUT,
@@ -36,7 +35,9 @@ from atlasstore._result_writer import (
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Subscriber, ignore
 from atlasstore.ledger import open_finished
-from atlasstore.table_plan import TablePlan, plan_table
+from atlasstore.zarrio import arrays, formats
+from atlasstore.zarrio import tables as anndata_io
+from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,13 +14,14 @@ import zarr
 from scipy import sparse
 from zarr.storage import LocalStore
 
-from atlasstore import _atlas_writer, arrays, formats
+from atlasstore import _atlas_writer
 from atlasstore._atlas_writer import write_atlas
 from atlasstore.atlas import Atlas
-from atlasstore.blocks import plan_cell_blocks
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls
+from atlasstore.zarrio import arrays, formats
+from atlasstore.zarrio.blocks import plan_cell_blocks
 from small_atlas import make_atlas, make_peaks, random_labels
 
 N_CELLS, N_PEAKS, STORED_BP = 203, 37, 198

@@ -10,11 +10,11 @@ import pytest
 import zarr
 
 import atlasstore
-from atlasstore import formats
 from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.inspect_store import KINDS, inspect_store, open_store
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio import formats
 from small_atlas import make_atlas, random_labels
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from atlasstore import _result_tables, formats, memory
+from atlasstore import _result_tables, memory
 from atlasstore._result_lazy import predicted, result_anndata
 from atlasstore._result_tables import PredictedTable, StoredTable, _run
 from atlasstore.errors import CorruptStoreError, TooLittleMemoryError, UserInputError
 from atlasstore.results import Result, create_result, finish_result, plan_table, write_rows
+from atlasstore.zarrio import formats
 
 N, P, E = 60, 41, 5
 RNG = np.random.default_rng(3)

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import zarr
 
-from atlasstore import formats
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
 from atlasstore.events import Progress
 from atlasstore.files import urls
@@ -22,6 +21,7 @@ from atlasstore.results import (
     write_anndata,
     write_rows,
 )
+from atlasstore.zarrio import formats
 
 N, P, E = 50, 30, 5
 RNG = np.random.default_rng(7)

@@ -16,10 +16,10 @@ import torch
 
 from atlasbasset.batch.insertion import read_inserted
 from atlasbasset.batch.scratch import scratch_group
-from atlasstore import arrays
-from atlasstore.blocks import runs
 from atlasstore.files import urls
 from atlasstore.results import TablePlan, write_rows
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

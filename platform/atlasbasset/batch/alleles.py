@@ -17,9 +17,9 @@ import torch
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
 from atlasbasset.core.inference import embed_codes
-from atlasstore.blocks import runs
 from atlasstore.sequences import UNKNOWN
 from atlasstore.variants import base_codes, change_of
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,11 +16,11 @@ import torch
 
 from atlasbasset.batch.peaks import peak_units, read_embedded
 from atlasbasset.batch.scratch import scratch_group
-from atlasstore import arrays
-from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.results import TablePlan, write_rows
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

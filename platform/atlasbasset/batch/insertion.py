@@ -23,12 +23,12 @@ import torch
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
-from atlasstore import arrays
-from atlasstore.blocks import runs
 from atlasstore.errors import MotifError
 from atlasstore.files import urls
 from atlasstore.motifs import sample
 from atlasstore.shuffle import dinucleotide_shuffle
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,7 +23,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from atlasbasset.batch.run import run_units
-from atlasstore import formats
 from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
@@ -37,6 +36,7 @@ from atlasstore.ledger import (
     refuse_taken,
 )
 from atlasstore.results import finish_result
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

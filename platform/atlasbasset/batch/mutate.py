@@ -18,10 +18,10 @@ import torch
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental, substitution_effects
-from atlasstore import arrays
-from atlasstore.blocks import runs
 from atlasstore.files import urls
 from atlasstore.results import TablePlan, write_rows
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

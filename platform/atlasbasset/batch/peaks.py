@@ -12,11 +12,11 @@ from atlasbasset.batch.identity import ModelSource
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.model import Model, load_model
 from atlasbasset.verbs.atlas_peaks import embed_peaks
-from atlasstore import arrays
 from atlasstore.atlas import Atlas
-from atlasstore.blocks import runs
 from atlasstore.events import ignore
 from atlasstore.files import urls
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import zarr
 
-from atlasstore.conditional import WrittenOver
 from atlasstore.files import urls
+from atlasstore.zarrio.overlay import WrittenOver
 
 if TYPE_CHECKING:
     from pathlib import Path

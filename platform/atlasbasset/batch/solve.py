@@ -13,8 +13,8 @@ from scipy import sparse
 from atlasbasset.batch.peaks import read_embedded
 from atlasbasset.core.newton import solve_cells, working_bytes
 from atlasstore.atlas import Atlas
-from atlasstore.blocks import runs
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.run import Row, Unit
     from atlasbasset.core.newton import SolvedCells
-    from atlasstore.blocks import CellBlock
+    from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = ["SOLVED_STEP", "SolveBlocks", "block_units", "solved_tables", "solving_bytes"]
 

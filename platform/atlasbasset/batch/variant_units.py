@@ -10,12 +10,12 @@ import numpy as np
 
 from atlasbasset.batch.alleles import VariantEngine, allele_of
 from atlasbasset.batch.scratch import scratch_group
-from atlasstore import arrays
-from atlasstore.blocks import runs
 from atlasstore.files import urls
 from atlasstore.genome import Genome
 from atlasstore.results import TablePlan, write_rows
 from atlasstore.variant_pieces import PIECE, read_piece
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from atlasstore.blocks import runs
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from atlasbasset.core.cells import CellLayer

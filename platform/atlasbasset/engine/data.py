@@ -17,7 +17,7 @@ from atlasbasset.core.loss import Positives
 from atlasbasset.engine._by_cell import pairs_by_cell
 from atlasbasset.engine.device_labels import DeviceCachedLabels
 from atlasstore.atlas import LabelRows
-from atlasstore.blocks import runs
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.cells import Tiles
     from atlasbasset.engine.memory_parts import CodePlace, LabelPlace
     from atlasstore.atlas import Atlas
-    from atlasstore.blocks import CellBlock
+    from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = [
     "CachedLabels",

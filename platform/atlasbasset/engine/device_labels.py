@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.cells import Tiles
     from atlasstore.atlas import Atlas, LabelRows
-    from atlasstore.blocks import CellBlock
+    from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = ["DeviceCachedLabels", "DeviceLabels"]
 

@@ -30,8 +30,8 @@ from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
 from atlasbasset.engine.svd_start import start_from_svd
 from atlasstore.atlas import Atlas
-from atlasstore.blocks import assign_blocks
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio.blocks import assign_blocks
 
 if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime

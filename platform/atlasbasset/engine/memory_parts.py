@@ -17,7 +17,7 @@ from atlasbasset.core.convolution import channel_multiple
 from atlasbasset.core.newton import working_bytes
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.cell_sampling import CellSampling
-from atlasstore.blocks import assign_blocks
+from atlasstore.zarrio.blocks import assign_blocks
 
 if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig

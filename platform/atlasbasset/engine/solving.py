@@ -15,7 +15,7 @@ import torch
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.engine.batch_means import centre_batches
 from atlasbasset.engine.embedding import embed_shared
-from atlasstore.blocks import runs
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ from scipy import sparse
 from atlasbasset.core.inference import embed_codes
 from atlasbasset.engine.data import LabelShard
 from atlasbasset.model import trunk_config
-from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.split import SPLITS
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,7 +17,6 @@ from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
 from atlasbasset.batch.peaks import EmbedPeaks, create_embedded, peak_units, read_embedded
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.atlas_peaks import peak_inputs
-from atlasstore import formats
 from atlasstore.files import urls
 from atlasstore.results import (
     EMBEDDING,
@@ -27,6 +26,7 @@ from atlasstore.results import (
     create_result,
     plan_table,
 )
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasbasset.extras import needed
-from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.ism_result import IsmResult
 from atlasstore.motifs import read_meme, write_meme
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ import numpy as np
 
 from atlasbasset.metrics import depth_correlation
 from atlasbasset.model import Model, opened
-from atlasstore import anndata_io, formats
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
 from atlasstore.results import write_anndata
+from atlasstore.zarrio import formats, tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def _annotated(model: Model) -> anndata.AnnData:
     about: dict[str, Any] = {"provenance": json.dumps(_provenance(model))}
     if (correlation := model_depth_correlation(model)) is not None:
         about["depth_correlation"] = correlation
-    obs = anndata_io.tidy(model.obs).assign(scbasset_intercept=model.intercept)
+    obs = tables.tidy(model.obs).assign(scbasset_intercept=model.intercept)
     obsm = {"X_scbasset": model.cell_embedding}
     return anndata.AnnData(obs=obs, obsm=obsm, uns={"scbasset": about})
 

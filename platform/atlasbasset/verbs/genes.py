@@ -21,12 +21,12 @@ from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.peaks import read_embedded
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.denoise_job import DenoiseJob
-from atlasstore.blocks import runs
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.genes import REACH_BP, gene_factors, genes_with_peaks, read_genes
 from atlasstore.results import EMBEDDING, INTERCEPT, SEQUENCE, TablePlan, create_result, plan_table
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from pathlib import Path

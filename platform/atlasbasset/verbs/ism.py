@@ -19,11 +19,11 @@ from atlasbasset.batch.run import Stage, Workers
 from atlasbasset.groups import CellGroups, cell_groups
 from atlasbasset.model import Model, opened
 from atlasbasset.verbs.ism_plan import IsmPlan, check_ism
-from atlasstore import formats
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.model_store import ModelStore
 from atlasstore.results import EMBEDDING, create_result
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

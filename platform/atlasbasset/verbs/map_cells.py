@@ -21,13 +21,13 @@ from atlasbasset.batch.solve import SOLVED_STEP, SolveBlocks, block_units, solve
 from atlasbasset.engine.state import RunState
 from atlasbasset.model import Model, opened
 from atlasbasset.verbs.atlas_peaks import check_window, split_rows
-from atlasstore import formats
 from atlasstore.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.model_store import Checkpoint, CheckpointWriter, ModelStore
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from pathlib import Path

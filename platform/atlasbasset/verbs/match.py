@@ -12,12 +12,12 @@ import pandas as pd
 from atlasbasset.extras import needed
 from atlasbasset.pwm_ism import METHODS, Method, SiteScores, regions_at_once, score_sites
 from atlasbasset.table_file import SUFFIXES, written_table
-from atlasstore.blocks import runs
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files.staging import refuse_existing
 from atlasstore.ism_result import IsmResult
 from atlasstore.motifs import read_meme
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -28,7 +28,6 @@ from atlasbasset.batch.insertion import (
 )
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.atlas_peaks import peak_inputs, split_rows
-from atlasstore import formats
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.motifs import information_content
@@ -40,6 +39,7 @@ from atlasstore.results import (
     create_result,
     plan_table,
 )
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.verbs.start_trunk import StartTrunk
-from atlasstore import formats
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.memory import parse_size
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,13 +18,13 @@ from atlasbasset.batch.variant_units import (
     create_effects,
     variant_units,
 )
-from atlasstore import formats
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome import Genome
 from atlasstore.results import EMBEDDING, SEQUENCE, TablePlan, create_result, plan_table
 from atlasstore.variant_pieces import variants_table, write_pieces
 from atlasstore.variants import STATUSES, check_some_ok, read_vcf
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

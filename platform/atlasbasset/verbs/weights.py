@@ -15,13 +15,13 @@ from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.state import RunState
 from atlasbasset.model import Model, opened
 from atlasbasset.weights import PublishedWeights, read_keras, read_scvi, write_keras
-from atlasstore import formats
-from atlasstore.blocks import plan_cell_blocks
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.files.text import numbered_lines
 from atlasstore.model_store import ModelStore
+from atlasstore.zarrio import formats
+from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

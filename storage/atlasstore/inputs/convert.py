@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import anndata_io, memory
+from atlasstore import memory
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, Subscriber, ignore
 from atlasstore.files import urls
@@ -32,6 +32,7 @@ from atlasstore.inputs.csc import ColumnPieces
 from atlasstore.inputs.fragments import FragmentPieces
 from atlasstore.inputs.sorted_runs import Run, RunWriter, merge_runs
 from atlasstore.inputs.tenx_folder import FolderPieces
+from atlasstore.zarrio import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -201,7 +202,7 @@ def _finish(plan: _Plan) -> Copy:
         notices = _write_copy(plan, store)
         urls.write_bytes(plan.mark, json.dumps({"notices": notices}).encode())
     urls.delete(urls.join(plan.conversion.folder, "pieces"))
-    obs = anndata_io.read_table(urls.open_group(store), "obs", url=store)
+    obs = tables.read_table(urls.open_group(store), "obs", url=store)
     notices = json.loads(urls.read_bytes(plan.mark))["notices"]
     return Copy(plan.conversion.spec.copied_to(store), obs, tuple(notices))
 
@@ -218,7 +219,7 @@ def _write_copy(plan: _Plan, store: str) -> list[str]:
     merge_runs(_runs(plan, facts, cells), x, shape=shape, memory_bytes=plan.memory_bytes)
     x.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": shape})
     with _ONE_TABLE:
-        anndata_io.write_table(group, "obs", cells.obs)
+        tables.write_table(group, "obs", cells.obs)
     return notices
 
 

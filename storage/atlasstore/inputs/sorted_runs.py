@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from atlasstore import arrays
 from atlasstore.files import urls
+from atlasstore.zarrio import arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

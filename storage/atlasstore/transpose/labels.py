@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasstore.blocks import CellPart
     from atlasstore.transpose.scratch import OpenPeaks
+    from atlasstore.zarrio.blocks import CellPart
 
 __all__ = ["BlockTask", "plan_blocks", "write_block"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlasstore.blocks import runs
 from atlasstore.errors import TooLittleMemoryError
+from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

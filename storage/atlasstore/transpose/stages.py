@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore import formats
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress
 from atlasstore.transpose.labels import write_block
 from atlasstore.transpose.plan import plan_labels, plan_reads, spans
 from atlasstore.transpose.reading import Span, read_span, span_depth, span_totals
 from atlasstore.transpose.scratch import Piece
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -13,7 +13,6 @@ import pytest
 
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.run import Stage, Workers
-from atlasstore import formats
 from atlasstore.errors import (
     AtlasError,
     CorruptStoreError,
@@ -25,6 +24,7 @@ from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
 from atlasstore.ledger import partial_url
 from atlasstore.results import Result, TablePlan, create_result, write_rows
+from atlasstore.zarrio import formats
 
 N = 10
 PLAN = TablePlan("X", (N, 3), "float32", chunk_rows=2, shard_rows=4)

@@ -16,9 +16,9 @@ from atlasbasset.batch.peaks import peak_units
 from atlasbasset.batch.run import Stage, Workers, _Actor, _error, run_units
 from atlasbasset.batch.solve import block_units
 from atlasbasset.ray_session import _check_resources
-from atlasstore.blocks import cut_cells
 from atlasstore.errors import AtlasError, CorruptStoreError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
+from atlasstore.zarrio.blocks import cut_cells
 
 HERE, STAGE = Workers(), Stage("squaring", "numbers")
 UNIT = {"start": 0, "stop": 1}

@@ -12,7 +12,7 @@ from atlasbasset.core.loss import CellTable, fused_bce
 from atlasbasset.engine.data import CachedLabels, LabelShard
 from atlasbasset.engine.device_labels import DeviceCachedLabels, DeviceLabels
 from atlasstore.atlas import Atlas, LabelRows
-from atlasstore.blocks import cut_cells
+from atlasstore.zarrio.blocks import cut_cells
 from tiny import atlas
 
 CPU = torch.device("cpu")

@@ -21,8 +21,8 @@ from atlasbasset.engine.memory import (
 )
 from atlasbasset.engine.memory_limit import MemoryLimit, memory_limit, run_limit, worker_device
 from atlasstore.atlas import Atlas
-from atlasstore.blocks import plan_cell_blocks
 from atlasstore.errors import UserInputError
+from atlasstore.zarrio.blocks import plan_cell_blocks
 from tiny import atlas, config
 
 GB = 10**9

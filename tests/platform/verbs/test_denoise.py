@@ -13,10 +13,10 @@ import atlasstore
 from atlasbasset.batch import dense
 from atlasbasset.batch import peaks as embedding
 from atlasbasset.batch.identity import ModelSource, model_identity
-from atlasstore import table_plan
 from atlasstore.atlas import Atlas
 from atlasstore.errors import AtlasError, PeaksError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
+from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
 

@@ -11,12 +11,12 @@ import pytest
 from atlasbasset import load_model
 from atlasbasset.batch.insertion import insertion_start, motif_words, shuffled_peaks
 from atlasbasset.verbs.motifs import motif_activity
-from atlasstore import table_plan
 from atlasstore.atlas import Atlas
 from atlasstore.errors import MotifError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.motifs import Motif, information_content, write_meme
 from atlasstore.results import Result
+from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
 

@@ -15,11 +15,12 @@ from atlasbasset.batch import variant_units
 from atlasbasset.batch.identity import ModelSource, model_identity
 from atlasbasset.batch.variant_units import EmbedVariants
 from atlasbasset.verbs.variants import variants
-from atlasstore import table_plan, variant_pieces
+from atlasstore import variant_pieces
 from atlasstore.errors import AtlasError, GenomeError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.genome import Genome
 from atlasstore.results import Result
+from atlasstore.zarrio import table_plan
 from small_atlas import random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model
 

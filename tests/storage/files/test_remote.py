@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from atlasstore import arrays
 from atlasstore.errors import AtlasError, CorruptStoreError, NotAStoreError
 from atlasstore.files import remote, urls
 from atlasstore.files.remote import s3_options, told
+from atlasstore.zarrio import arrays
 from flaky_s3 import s3_behind_proxy
 
 pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlasstore import _atlas_writer
-from atlasstore.blocks import plan_parts
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.transpose.labels import plan_blocks, write_block
@@ -22,6 +21,7 @@ from atlasstore.transpose.scratch import (
     write_numbers,
     write_piece,
 )
+from atlasstore.zarrio.blocks import plan_parts
 from small_atlas import MemorySource, make_peaks
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlasstore.table_plan import plan_table
+from atlasstore.zarrio.table_plan import plan_table
 
 DTYPES = st.sampled_from(["float32", "float16", "uint8"])
 

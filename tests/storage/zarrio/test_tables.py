@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import zarr
 
-from atlasstore import anndata_io, formats
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
+from atlasstore.zarrio import formats, tables
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def table():
 
 def test_round_trip_keeps_values_and_missing_ones(tmp_path, table):
     group = urls.create_group(tmp_path / "s.zarr")
-    anndata_io.write_table(group, "obs", table)
-    read = anndata_io.read_table(group, "obs", url="s")
+    tables.write_table(group, "obs", table)
+    read = tables.read_table(group, "obs", url="s")
     assert list(read.index) == ["p", "q", "r"]
     assert list(read.columns) == list(table.columns)
     for name in table:
@@ -45,27 +45,27 @@ def test_round_trip_keeps_values_and_missing_ones(tmp_path, table):
 
 def test_anndata_alone_reads_it(tmp_path, table):
     group = urls.create_group(tmp_path / "s.zarr")
-    anndata_io.write_table(group, "obs", table)
+    tables.write_table(group, "obs", table)
     elem = anndata.io.read_elem(zarr.open_group(tmp_path / "s.zarr", mode="r")["obs"])
     assert list(elem["category"]) == ["a", "b", "a"]
 
 
 def test_tidy_leaves_the_table_alone(table):
     before = table.copy(deep=True)
-    typed = anndata_io.tidy(table)
+    typed = tables.tidy(table)
     pd.testing.assert_frame_equal(table, before)
     assert not any(pd.api.types.is_object_dtype(dtype) for dtype in typed.dtypes)
 
 
 def test_numbered_rows_and_columns_become_text():
-    typed = anndata_io.tidy(pd.DataFrame({0: [1, 2]}))
+    typed = tables.tidy(pd.DataFrame({0: [1, 2]}))
     assert list(typed.index) == ["0", "1"]
     assert list(typed.columns) == ["0"]
 
 
 def test_every_array_of_a_table_is_checksummed(tmp_path, table):
     group = urls.create_group(tmp_path / "s.zarr")
-    anndata_io.write_table(group, "obs", table)
+    tables.write_table(group, "obs", table)
     found = 0
     for file in (tmp_path / "s.zarr" / "obs").rglob("zarr.json"):
         metadata = json.loads(file.read_text())
@@ -77,20 +77,20 @@ def test_every_array_of_a_table_is_checksummed(tmp_path, table):
 
 def test_damaged_or_absent_table_is_named(tmp_path, table):
     group = urls.create_group(tmp_path / "s.zarr")
-    anndata_io.write_table(group, "obs", table)
+    tables.write_table(group, "obs", table)
     with pytest.raises(CorruptStoreError, match="s: table var cannot be read"):
-        anndata_io.read_table(group, "var", url="s")
+        tables.read_table(group, "var", url="s")
     chunk = tmp_path / "s.zarr/obs/count/c/0"
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
     with pytest.raises(CorruptStoreError, match="s: table obs cannot be read"):
-        anndata_io.read_table(group, "obs", url="s")
+        tables.read_table(group, "obs", url="s")
 
 
 def test_finish_consolidates_then_stamps(tmp_path):
     group = urls.create_group(tmp_path / "s.zarr")
     formats.begin(group, formats.ATLAS)
     group.create_array("a/x", shape=(3,), dtype="i4")
-    anndata_io.finish(group.store, formats.ATLAS, {"seed": 1})
+    tables.finish(group.store, formats.ATLAS, {"seed": 1})
     metadata = json.loads((tmp_path / "s.zarr/zarr.json").read_text())
     assert set(metadata["consolidated_metadata"]["metadata"]) == {"a", "a/x"}
     assert metadata["attributes"]["complete"] is True

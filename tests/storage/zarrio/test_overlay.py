@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import zarr
 
-from atlasstore.conditional import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
 from atlasstore.files import urls
+from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
 
 FILL = 7
 

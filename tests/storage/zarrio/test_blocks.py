@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlasstore.blocks import (
+from atlasstore.errors import UserInputError
+from atlasstore.zarrio.blocks import (
     MAX_BLOCK_CELLS,
     CellBlock,
     assign_blocks,
@@ -15,7 +16,6 @@ from atlasstore.blocks import (
     plan_cell_blocks,
     runs,
 )
-from atlasstore.errors import UserInputError
 
 
 @given(

@@ -14,8 +14,8 @@ import pandas as pd
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore import arrays, formats
 from atlasstore.errors import CorruptStoreError
+from atlasstore.zarrio import arrays, formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from atlasstore import arrays
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
+from atlasstore.zarrio import arrays
 
 
 @pytest.fixture

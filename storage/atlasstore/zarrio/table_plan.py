@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasstore.blocks import chunk_and_shard, runs
+from atlasstore.zarrio.blocks import chunk_and_shard, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

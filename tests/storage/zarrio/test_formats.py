@@ -6,9 +6,9 @@ import json
 import fsspec
 import pytest
 
-from atlasstore import formats
 from atlasstore.errors import FormatVersionError, NotAStoreError
 from atlasstore.files import urls
+from atlasstore.zarrio import formats
 
 
 def finished(version: int = 1, name: str = formats.ATLAS) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Zarr stores: arrays, tables, formats, cell blocks."""
