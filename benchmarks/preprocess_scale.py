@@ -75,11 +75,12 @@ def scipy_in_memory(counts: str, _genome: str, _out: str, _memory: str) -> Calla
 
 def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[[], Any]:
     from atlasstore import _preprocess_inputs as work
-    from atlasstore import filters, ledger
+    from atlasstore import filters
     from atlasstore._preprocess_work import label_rows
     from atlasstore.events import ignore
     from atlasstore.files import urls
     from atlasstore.memory import parse_size
+    from atlasstore.resume import ledger
     from atlasstore.samples import plan_samples
     from atlasstore.transpose.labels import plan_blocks
     from atlasstore.transpose.stages import Stages, label_plan

@@ -14,7 +14,7 @@ import numpy as np
 import atlasbasset
 from atlasbasset.batch import peaks as peak_stage
 from atlasstore.files import urls
-from atlasstore.ledger import Ledger, partial_url
+from atlasstore.resume.ledger import Ledger, partial_url
 from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model

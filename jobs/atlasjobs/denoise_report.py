@@ -50,8 +50,8 @@ def denoise_plan(
     from atlasbasset.verbs.denoise import chosen_cells
     from atlasbasset.verbs.genes import check_gene_table
     from atlasstore import Atlas as AtlasStore
-    from atlasstore.ledger import refuse_taken
     from atlasstore.model_store import ModelStore
+    from atlasstore.resume.ledger import refuse_taken
 
     check_scale(scale)
     if genes is not None:

@@ -49,9 +49,9 @@ def motifs_plan(
     from atlasbasset.model import trunk_config
     from atlasbasset.verbs.motifs import check_insertion
     from atlasstore import Atlas
-    from atlasstore.ledger import refuse_taken
     from atlasstore.model_store import ModelStore
     from atlasstore.motifs import read_meme
+    from atlasstore.resume.ledger import refuse_taken
 
     refuse_taken(out)
     found, store = read_meme(motifs), ModelStore.open(model)

@@ -44,8 +44,8 @@ def variants_plan(
     from atlasbasset.model import trunk_config
     from atlasbasset.verbs.variants import check_variants
     from atlasbasset.verbs.variants_job import effect_tables
-    from atlasstore.ledger import refuse_taken
     from atlasstore.model_store import ModelStore
+    from atlasstore.resume.ledger import refuse_taken
 
     refuse_taken(out)
     store = ModelStore.open(model)

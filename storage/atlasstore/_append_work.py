@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from atlasstore.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.filters import FilterResult, FilterSpec
-    from atlasstore.ledger import Ledger
+    from atlasstore.resume.ledger import Ledger
     from atlasstore.transpose.plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan
     from atlasstore.transpose.workers import Workers

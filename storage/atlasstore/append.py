@@ -25,7 +25,7 @@ from atlasstore.atlas import Atlas
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.filters import FilterSpec
-from atlasstore.ledger import Ledger
+from atlasstore.resume.ledger import Ledger
 from atlasstore.samples import Sample, plan_samples
 
 if TYPE_CHECKING:

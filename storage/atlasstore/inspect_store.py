@@ -13,9 +13,9 @@ from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.files import urls
-from atlasstore.ledger import open_finished
 from atlasstore.model_store import ModelStore
 from atlasstore.results import AXES, Result
+from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats, tables
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from atlasstore._preprocess_settings import Settings, as_texts
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.filters import FilterSpec
 from atlasstore.genome import Genome
-from atlasstore.ledger import Ledger, refuse_taken
+from atlasstore.resume.ledger import Ledger, refuse_taken
 from atlasstore.samples import plan_samples
 from atlasstore.sequences import check_window
 from atlasstore.split import check_fractions

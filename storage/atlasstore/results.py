@@ -34,7 +34,7 @@ from atlasstore._result_writer import (
 )
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Subscriber, ignore
-from atlasstore.ledger import open_finished
+from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as anndata_io
 from atlasstore.zarrio.table_plan import TablePlan, plan_table

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import atlasbasset
-from atlasstore.ledger import partial_url
+from atlasstore.resume.ledger import partial_url
 from denoise_process import OPTIONS, small_units, stored
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import zarr.storage._local as local_store
 import atlasbasset
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
-from atlasstore.ledger import partial_url
 from atlasstore.results import Result
+from atlasstore.resume.ledger import partial_url
 from denoise_process import OPTIONS, make_stores, receipts, small_units, stored
 
 TESTS = Path(__file__).resolve().parents[1]

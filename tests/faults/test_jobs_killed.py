@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from atlasstore.errors import NotAStoreError
-from atlasstore.ledger import partial_url
 from atlasstore.results import Result
+from atlasstore.resume.ledger import partial_url
 from denoise_process import (
     finish,
     make_stores,

@@ -14,8 +14,8 @@ from atlasstore._result_tables import PredictedTable
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice
 from atlasstore.files import remote, urls
-from atlasstore.ledger import partial_url
 from atlasstore.results import Result
+from atlasstore.resume.ledger import partial_url
 from denoise_process import (
     OPTIONS,
     finish,

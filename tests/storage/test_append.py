@@ -171,7 +171,7 @@ def test_failure_leaves_the_old_atlas_and_is_gone_on_with(atlas, files, monkeypa
 
 def test_killed_after_the_switch_is_done(atlas, files, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("atlasstore.ledger.Ledger.publish", lambda _self: None)
+        patch.setattr("atlasstore.resume.ledger.Ledger.publish", lambda _self: None)
         first = append(files["b"], atlas=atlas)
     assert append(files["b"], atlas=atlas) == first
     assert Atlas.open(atlas).n_cells == 97

@@ -10,7 +10,7 @@ A verb plans its units from integers, and runs them in a job::
         job.publish(formats.provenance([], config, None, created=job.started))
     return report
 
-Killed at any moment, the same job goes on with what has no receipt (`atlasstore.ledger`). On object
+Killed at any moment, the same job goes on with what has no receipt (`atlasstore.resume.ledger`). On object
 stores two equal jobs may run at once: of a shard that both have computed the first stays, and the
 first to finish publishes. The other one may find its scratch folder gone; its block then ends
 early, without an error, and says that the same result was published. So a verb builds its report
@@ -27,7 +27,8 @@ from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, User
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.ledger import (
+from atlasstore.results import finish_result
+from atlasstore.resume.ledger import (
     Ledger,
     job_difference,
     job_identity,
@@ -35,7 +36,6 @@ from atlasstore.ledger import (
     partial_url,
     refuse_taken,
 )
-from atlasstore.results import finish_result
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasstore.events import Subscriber
-    from atlasstore.ledger import Ledger
+    from atlasstore.resume.ledger import Ledger
     from atlasstore.transpose.labels import BlockTask
     from atlasstore.transpose.plan import LabelPlan, Machine
     from atlasstore.transpose.reading import Openable

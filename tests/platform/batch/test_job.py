@@ -22,8 +22,8 @@ from atlasstore.errors import (
 )
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
-from atlasstore.ledger import partial_url
 from atlasstore.results import Result, TablePlan, create_result, write_rows
+from atlasstore.resume.ledger import partial_url
 from atlasstore.zarrio import formats
 
 N = 10
@@ -180,7 +180,7 @@ def test_a_step_killed_after_it_was_done_is_done_again_over_it(out):
 
 def test_killed_between_publishing_and_cleaning_up(out, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("atlasstore.ledger.urls.delete", stop)
+        patch.setattr("atlasstore.resume.ledger.urls.delete", stop)
         with pytest.raises(Killed):
             Flow(out).run()
     Result.open(out).verify()

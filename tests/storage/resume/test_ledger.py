@@ -13,7 +13,7 @@ from atlasstore.errors import (
     UserInputError,
 )
 from atlasstore.files import urls
-from atlasstore.ledger import Ledger, job_difference, refuse_taken
+from atlasstore.resume.ledger import Ledger, job_difference, refuse_taken
 
 
 @pytest.fixture(params=["local", "memory"])

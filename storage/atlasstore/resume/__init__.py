@@ -1,0 +1,1 @@
+"""Long work that resumes: what was done, by receipts."""
