@@ -25,7 +25,7 @@ from atlasbasset.core.augment import one_hot_input
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.cost import change_flops, pass_flops
 from atlasbasset.core.incremental import Incremental
-from atlasstore.motifs import read_meme
+from atlasstore.genome.motifs import read_meme
 from atlasstore.simulation.builtin_motifs import builtin_motifs
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atlasbasset.core.trunk import Trunk
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 WINDOW, BATCH = 1344, 128
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     args = parser.parse_args()
     truth = Truth.load(args.demo / "simulated")
-    motifs = atlasstore.motifs.read_meme(args.demo / "simulated" / "motifs.meme")
+    motifs = atlasstore.genome.motifs.read_meme(args.demo / "simulated" / "motifs.meme")
     widths = np.array([{m.name: m.width for m in motifs}[name] for name in truth.motifs])
     atlas = atlasstore.Atlas.open(args.demo / "atlas.zarr")
     names = [str(name) for name in atlas.var.index[atlas.peak_rows(args.split)][: args.peaks]]

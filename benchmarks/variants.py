@@ -20,8 +20,8 @@ from atlasbasset.batch.alleles import VariantEngine, _batches, allele_of
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.model import load_model
-from atlasstore.genome import Genome
-from atlasstore.variants import Variant
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variants import Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

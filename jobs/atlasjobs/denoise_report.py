@@ -107,7 +107,7 @@ def _columns(atlas: Atlas, bed: str | None, gtf: str | None) -> _Columns:
     if gtf is None:
         rows = [("peaks", f"{count(n_peaks)} of {count(atlas.n_peaks)}")]
         return _Columns(n_peaks, n_peaks, rows, {"n_peaks": n_peaks})
-    from atlasstore.genes import genes_with_peaks, read_genes
+    from atlasstore.genome.genes import genes_with_peaks, read_genes
 
     table = read_genes(gtf)
     kept, means = genes_with_peaks(table, atlas.var.iloc[chosen])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.motifs import InsertionOptions, MotifReport
     from atlasjobs.facts import Facts
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = ["motifs_facts", "motifs_plan"]
 
@@ -49,8 +49,8 @@ def motifs_plan(
     from atlasbasset.model import trunk_config
     from atlasbasset.verbs.motifs import check_insertion
     from atlasstore import Atlas
+    from atlasstore.genome.motifs import read_meme
     from atlasstore.model_store import ModelStore
-    from atlasstore.motifs import read_meme
     from atlasstore.resume.ledger import refuse_taken
 
     refuse_taken(out)

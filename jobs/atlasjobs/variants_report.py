@@ -109,9 +109,9 @@ def _n_groups(store: ModelStore, group_by: str | None) -> int:
 
 def _counts(vcf: str, genome: str, max_allele_bp: int) -> dict[str, int]:
     """Return status -> how many variants have it, or raise when none can be evaluated."""
-    from atlasstore.genome import Genome
-    from atlasstore.variant_pieces import count_variants
-    from atlasstore.variants import STATUSES, check_some_ok, read_vcf
+    from atlasstore.genome.fasta import Genome
+    from atlasstore.genome.variant_batches import count_variants
+    from atlasstore.genome.variants import STATUSES, check_some_ok, read_vcf
 
     with Genome.open(genome) as opened:
         found = count_variants(read_vcf(vcf), opened, max_allele_bp=max_allele_bp)

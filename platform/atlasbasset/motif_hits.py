@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = ["SITE_BYTES", "Hits", "find_hits"]
 

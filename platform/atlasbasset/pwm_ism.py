@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from atlasbasset.motif_hits import SITE_BYTES, Hits, find_hits
-from atlasstore.shuffle import dinucleotide_shuffle
+from atlasstore.genome.shuffle import dinucleotide_shuffle
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = [
     "METHODS",

@@ -15,7 +15,7 @@ import numpy as np
 
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
-from atlasstore.sequences import codes_to_onehot
+from atlasstore.genome.sequences import codes_to_onehot
 from atlasstore.zarrio import arrays, blocks, formats, tables
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from atlasstore._preprocess_report import PreprocessReport, WorkPlan
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.filters import choose, filter_counts
-from atlasstore.genome import check_peaks
+from atlasstore.genome.fasta import check_peaks
+from atlasstore.genome.sequences import window_starts
 from atlasstore.samples import set_aside
-from atlasstore.sequences import window_starts
 from atlasstore.split import SPLITS, split_peaks
 from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import expected_passes, plan_reads, plan_sequences
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from atlasstore._preprocess_settings import Settings
     from atlasstore.events import Subscriber
     from atlasstore.filters import FilterResult, FilterSpec
-    from atlasstore.genome import Genome
+    from atlasstore.genome.fasta import Genome
     from atlasstore.resume.ledger import Ledger
     from atlasstore.transpose.plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan

@@ -16,8 +16,8 @@ from atlasstore._atlas_writer import label_arrays
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Subscriber, ignore
 from atlasstore.files import urls
+from atlasstore.genome.sequences import UNKNOWN, onehot_to_codes
 from atlasstore.label_rows import LabelRows, merged
-from atlasstore.sequences import UNKNOWN, onehot_to_codes
 from atlasstore.split import SPLITS
 from atlasstore.zarrio import arrays, formats, tables
 from atlasstore.zarrio.blocks import MAX_BLOCK_CELLS, CellBlock, CellPart, cut_cells, plan_parts

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.errors import NotAStoreError, UserInputError
+from atlasstore.genome.sequences import UNKNOWN
 from atlasstore.results import EMBEDDING, Result
-from atlasstore.sequences import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

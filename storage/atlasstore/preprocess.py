@@ -17,10 +17,10 @@ from atlasstore._preprocess_report import PreprocessReport
 from atlasstore._preprocess_settings import Settings, as_texts
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.filters import FilterSpec
-from atlasstore.genome import Genome
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.sequences import check_window
 from atlasstore.resume.ledger import Ledger, refuse_taken
 from atlasstore.samples import plan_samples
-from atlasstore.sequences import check_window
 from atlasstore.split import check_fractions
 
 if TYPE_CHECKING:

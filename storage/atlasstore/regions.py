@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.errors import PeaksError
-from atlasstore.genome import Genome, check_peaks
-from atlasstore.peaks import find_duplicates, read_bed
-from atlasstore.sequences import window_starts
+from atlasstore.genome.fasta import Genome, check_peaks
+from atlasstore.genome.peaks import find_duplicates, read_bed
+from atlasstore.genome.sequences import window_starts
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:

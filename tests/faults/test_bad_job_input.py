@@ -14,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from atlasjobs.cli import app
-from atlasstore.genome import Genome
-from atlasstore.variant_pieces import PIECE, write_pieces
-from atlasstore.variants import read_vcf
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variant_batches import PIECE, write_pieces
+from atlasstore.genome.variants import read_vcf
 from small_atlas import make_atlas, make_peaks, random_chromosomes, random_labels, write_fasta
 from small_model import TINY, random_weights, write_model
 

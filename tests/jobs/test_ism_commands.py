@@ -15,7 +15,7 @@ from atlasjobs.commands.discover import discover
 from atlasjobs.commands.ism import ism
 from atlasjobs.commands.match import match
 from atlasjobs.program import Program, Verb
-from atlasstore.motifs import Motif, write_meme
+from atlasstore.genome.motifs import Motif, write_meme
 from small_atlas import random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model
 

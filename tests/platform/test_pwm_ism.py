@@ -6,7 +6,7 @@ from scipy.stats import kstest, pearsonr
 
 from atlasbasset.motif_hits import find_hits
 from atlasbasset.pwm_ism import score_sites, shuffled_positions, site_scores
-from atlasstore.motifs import Motif
+from atlasstore.genome.motifs import Motif
 from small_ism import normalised
 
 pytest.importorskip("memelite", reason="memelite is not installed")

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from atlasstore.motifs import information_content, read_meme, write_meme
+from atlasstore.genome.motifs import information_content, read_meme, write_meme
 from atlasstore.simulation.builtin_motifs import choose_motifs
 from atlasstore.simulation.config import SimulationConfig
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import atlasstore
-from atlasstore.genome import Genome
-from atlasstore.sequences import window_starts
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.sequences import window_starts
 
 if TYPE_CHECKING:
     import anndata

@@ -17,8 +17,8 @@ import torch
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
 from atlasbasset.core.inference import embed_codes
-from atlasstore.sequences import UNKNOWN
-from atlasstore.variants import base_codes, change_of
+from atlasstore.genome.sequences import UNKNOWN
+from atlasstore.genome.variants import base_codes, change_of
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.model import Model
-    from atlasstore.genome import Genome
-    from atlasstore.variants import Variant
+    from atlasstore.genome.fasta import Genome
+    from atlasstore.genome.variants import Variant
 
     Codes = NDArray[np.uint8]
     Floats = NDArray[np.float32]

@@ -25,8 +25,8 @@ from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
 from atlasstore.errors import MotifError
 from atlasstore.files import urls
-from atlasstore.motifs import sample
-from atlasstore.shuffle import dinucleotide_shuffle
+from atlasstore.genome.motifs import sample
+from atlasstore.genome.shuffle import dinucleotide_shuffle
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.core.incremental import Reference
     from atlasstore.atlas import Atlas
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = [
     "InsertMotifs",

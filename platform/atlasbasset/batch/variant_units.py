@@ -11,9 +11,9 @@ import numpy as np
 from atlasbasset.batch.alleles import VariantEngine, allele_of
 from atlasbasset.batch.scratch import scratch_group
 from atlasstore.files import urls
-from atlasstore.genome import Genome
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variant_batches import PIECE, read_piece
 from atlasstore.results import TablePlan, write_rows
-from atlasstore.variant_pieces import PIECE, read_piece
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.identity import ModelSource
     from atlasbasset.batch.run import Row, Unit
-    from atlasstore.variants import Variant
+    from atlasstore.genome.variants import Variant
 
     Floats = NDArray[np.float32]
 

@@ -20,8 +20,8 @@ from atlasstore.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.files.text import numbered_lines
-from atlasstore.overlaps import overlapping_rows
-from atlasstore.peaks import read_bed
+from atlasstore.genome.overlaps import overlapping_rows
+from atlasstore.genome.peaks import read_bed
 from atlasstore.results import Result
 
 if TYPE_CHECKING:

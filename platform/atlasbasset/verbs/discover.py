@@ -22,8 +22,8 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
+from atlasstore.genome.motifs import read_meme, write_meme
 from atlasstore.ism_result import IsmResult
-from atlasstore.motifs import read_meme, write_meme
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasstore.events import Subscriber
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = ["DiscoverReport", "check_discover", "discover"]
 

@@ -24,7 +24,7 @@ from atlasbasset.verbs.denoise_job import DenoiseJob
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
-from atlasstore.genes import REACH_BP, gene_factors, genes_with_peaks, read_genes
+from atlasstore.genome.genes import REACH_BP, gene_factors, genes_with_peaks, read_genes
 from atlasstore.results import EMBEDDING, INTERCEPT, SEQUENCE, TablePlan, create_result, plan_table
 from atlasstore.zarrio.blocks import runs
 
@@ -94,7 +94,7 @@ def denoise_genes(
     model, atlas
         Of one window length.
     genes
-        A GTF or GFF3 file, plain or gzip, path or URL; see `atlasstore.genes` for a gene's TSS.
+        A GTF or GFF3 file, plain or gzip, path or URL; see `atlasstore.genome.genes` for a gene's TSS.
     out
         URL of the new result: cells x genes that have a peak within 2 kb of their TSS.
     peaks, cells

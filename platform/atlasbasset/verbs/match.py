@@ -15,8 +15,8 @@ from atlasbasset.table_file import SUFFIXES, written_table
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files.staging import refuse_existing
+from atlasstore.genome.motifs import read_meme
 from atlasstore.ism_result import IsmResult
-from atlasstore.motifs import read_meme
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.table_file import ColumnType
     from atlasstore.events import Subscriber
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = ["MatchReport", "Matching", "check_match", "match"]
 

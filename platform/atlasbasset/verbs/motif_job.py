@@ -30,7 +30,7 @@ from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.atlas_peaks import peak_inputs, split_rows
 from atlasstore.events import Notice
 from atlasstore.files import urls
-from atlasstore.motifs import information_content
+from atlasstore.genome.motifs import information_content
 from atlasstore.results import (
     EMBEDDING,
     INTERCEPT,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from atlasbasset.model import Model
     from atlasstore.atlas import Atlas
     from atlasstore.events import Subscriber
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = ["InsertionOptions", "MotifJob"]
 

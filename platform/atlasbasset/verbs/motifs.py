@@ -21,7 +21,7 @@ from atlasbasset.verbs.motif_job import InsertionOptions, MotifJob
 from atlasstore.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
-from atlasstore.motifs import Motif, read_meme
+from atlasstore.genome.motifs import Motif, read_meme
 from atlasstore.results import Result
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from atlasbasset.model import Model, opened
 from atlasbasset.verbs.variants_job import VariantsJob
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
-from atlasstore.genome import Genome
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variants import STATUSES, read_vcf
 from atlasstore.results import Result
-from atlasstore.variants import STATUSES, read_vcf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,7 @@ def variants(
     out
         URL of the result: an AnnData zarr of variants x groups (or cells). ``X`` is the effect,
         ``obsm["scbasset_sequence"]`` the change of the embedding, ``obs["status"]`` whether there
-        is one (NaN where not "ok": see `atlasstore.variants.variant_statuses`).
+        is one (NaN where not "ok": see `atlasstore.genome.variants.variant_statuses`).
     group_by
         Column of the model's obs: effects are means over its values' cells. By default every cell
         has a column.

@@ -20,10 +20,10 @@ from atlasbasset.batch.variant_units import (
 )
 from atlasstore.events import Notice
 from atlasstore.files import urls
-from atlasstore.genome import Genome
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variant_batches import variants_table, write_pieces
+from atlasstore.genome.variants import STATUSES, check_some_ok, read_vcf
 from atlasstore.results import EMBEDDING, SEQUENCE, TablePlan, create_result, plan_table
-from atlasstore.variant_pieces import variants_table, write_pieces
-from atlasstore.variants import STATUSES, check_some_ok, read_vcf
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from scipy.sparse import csr_array, vstack
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
 from atlasstore.files import urls
+from atlasstore.genome.peaks import peaks_from_var
 from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.source import Description
-from atlasstore.peaks import peaks_from_var
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

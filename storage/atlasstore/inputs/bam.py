@@ -23,11 +23,11 @@ import pandas as pd
 from atlasstore.errors import CountsError, MissingExtraError
 from atlasstore.events import Progress
 from atlasstore.files import urls
+from atlasstore.genome.peaks import read_bed
 from atlasstore.inputs.barcodes import read_barcodes
 from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.fragments import PeakCounter
 from atlasstore.inputs.source import Cells, Piece
-from atlasstore.peaks import read_bed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

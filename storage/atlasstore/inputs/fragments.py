@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.errors import CountsError
+from atlasstore.genome.peaks import check_peaks_valid, read_bed
 from atlasstore.inputs.barcodes import read_barcodes, suffix_hint
 from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.fragment_table import ROWS_PER_TABLE, fragment_tables
 from atlasstore.inputs.insertion_counts import PeakSegments, fragment_peak_pairs
 from atlasstore.inputs.source import Cells, Piece
 from atlasstore.inputs.text_pieces import plan_text_pieces
-from atlasstore.peaks import check_peaks_valid, read_bed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from atlasstore.errors import CountsError, PeaksError, UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.files import urls
+from atlasstore.genome.peaks import read_bed
 from atlasstore.inputs.bam import MIN_MAPQ
 from atlasstore.inputs.barcodes import selected_rows
 from atlasstore.inputs.convert import Conversion, convert
 from atlasstore.inputs.lazy import LazySource
 from atlasstore.inputs.peak_order import find_peaks, peaks_digest
 from atlasstore.inputs.spec import ALLOWED, NEED_PEAKS, SourceSpec, describe, input_kind
-from atlasstore.peaks import read_bed
 from atlasstore.samples import refuse_duplicates
 
 if TYPE_CHECKING:

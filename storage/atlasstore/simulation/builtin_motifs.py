@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlasstore.errors import MotifError
-from atlasstore.motifs import Motif, information_content, read_meme
+from atlasstore.genome.motifs import Motif, information_content, read_meme
 from atlasstore.simulation.config import SimulationConfig, Stream, stream
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlasstore.events import Progress, Subscriber, ignore
-from atlasstore.motifs import Motif, write_meme
+from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.simulation.activities import (
     BIAS_RANDOM_SD,
     batch_activities,

@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from atlasstore.motifs import sample
+from atlasstore.genome.motifs import sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from atlasstore.motifs import Motif
+    from atlasstore.genome.motifs import Motif
 
 __all__ = [
     "CENTRAL_BP",

@@ -8,8 +8,8 @@ import pytest
 import atlasbasset
 from atlasbasset.batch import alleles as alleles_module
 from atlasbasset.batch.alleles import VariantEngine, allele_of
-from atlasstore.genome import Genome
-from atlasstore.variants import Variant
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variants import Variant
 from small_atlas import write_fasta
 from small_model import TINY, random_weights, write_model
 
@@ -72,7 +72,7 @@ def window(text: str, start: int) -> str:
 
 def windows_as_text(chromosomes, variant: Variant) -> tuple[str, str]:
     """Reference and alternate window, both beginning at the start of the one on the change."""
-    from atlasstore.variants import change_of
+    from atlasstore.genome.variants import change_of
 
     whole, first = chromosomes[variant.chrom], variant.pos - 1
     changed = whole[:first] + variant.alt + whole[first + len(variant.ref) :]

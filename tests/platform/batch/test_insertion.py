@@ -25,7 +25,7 @@ from atlasbasset.batch.insertion import (
 from atlasbasset.batch.run import Workers
 from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, MotifError
-from atlasstore.motifs import Motif
+from atlasstore.genome.motifs import Motif
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
 

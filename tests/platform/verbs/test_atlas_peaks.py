@@ -15,7 +15,7 @@ from atlasstore.append import append
 from atlasstore.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls
-from atlasstore.motifs import Motif
+from atlasstore.genome.motifs import Motif
 from atlasstore.resume.ledger import job_identity
 from small_atlas import make_atlas, make_peaks, random_labels
 from small_model import TINY, random_weights, write_model

@@ -7,7 +7,7 @@ import pytest
 
 from atlasbasset.verbs.discover import check_discover, discover
 from atlasstore.errors import MissingExtraError, StoreExistsError, UserInputError
-from atlasstore.motifs import Motif, read_meme, write_meme
+from atlasstore.genome.motifs import Motif, read_meme, write_meme
 from small_ism import make_ism, normalised
 
 SITE = np.array([0, 2, 1, 3, 0, 0, 0, 2, 2, 1], np.uint8)  # AGCTAAAGGC

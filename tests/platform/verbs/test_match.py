@@ -18,8 +18,8 @@ from atlasstore.errors import (
 )
 from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
+from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.ism_result import IsmResult
-from atlasstore.motifs import Motif, write_meme
 from small_ism import FIRST, make_ism, normalised
 from small_model import random_weights, write_model
 

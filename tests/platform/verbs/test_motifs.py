@@ -14,7 +14,7 @@ from atlasbasset.verbs.motifs import motif_activity
 from atlasstore.atlas import Atlas
 from atlasstore.errors import MotifError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
-from atlasstore.motifs import Motif, information_content, write_meme
+from atlasstore.genome.motifs import Motif, information_content, write_meme
 from atlasstore.results import Result
 from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels

@@ -15,10 +15,10 @@ from atlasbasset.batch import variant_units
 from atlasbasset.batch.identity import ModelSource, model_identity
 from atlasbasset.batch.variant_units import EmbedVariants
 from atlasbasset.verbs.variants import variants
-from atlasstore import variant_pieces
 from atlasstore.errors import AtlasError, GenomeError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
-from atlasstore.genome import Genome
+from atlasstore.genome import variant_batches
+from atlasstore.genome.fasta import Genome
 from atlasstore.results import Result
 from atlasstore.zarrio import table_plan
 from small_atlas import random_chromosomes, write_fasta
@@ -109,7 +109,7 @@ def expected(model, chromosomes, obs, *, cells=slice(None)):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Several units of each stage."""
-    monkeypatch.setattr(variant_pieces, "PIECE", 4)
+    monkeypatch.setattr(variant_batches, "PIECE", 4)
     monkeypatch.setattr(variant_units, "PIECE", 4)
     monkeypatch.setattr(table_plan, "_CHUNK_BYTES", 2 * N * 4)
     monkeypatch.setattr(table_plan, "_SHARD_BYTES", 6 * N * 4)
@@ -369,7 +369,7 @@ def cluster(monkeypatch):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_workers_write_the_same_bits(cluster, model, chromosomes, genome, tmp_path):
-    n = variant_pieces.PIECE + 300  # two pieces
+    n = variant_batches.PIECE + 300  # two pieces
     places = np.random.default_rng(1).integers(0, LENGTHS["chrI"], n)
     letters = [chromosomes["chrI"][p] for p in places]
     lines = [

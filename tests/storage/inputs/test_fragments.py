@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from atlasstore.errors import CountsError
 from atlasstore.events import Notice, Progress
 from atlasstore.files.text import _BGZF_END
+from atlasstore.genome.peaks import read_bed
 from atlasstore.inputs import LazySource, fragments, open_source
-from atlasstore.peaks import read_bed
 
 if TYPE_CHECKING:
     from pathlib import Path

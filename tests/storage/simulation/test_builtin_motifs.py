@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atlasstore.errors import MotifError
-from atlasstore.motifs import Motif, write_meme
+from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.simulation.builtin_motifs import (
     MAX_WIDTH,
     MIN_BITS,

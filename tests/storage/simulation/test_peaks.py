@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasstore.motifs import Motif
+from atlasstore.genome.motifs import Motif
 from atlasstore.simulation.builtin_motifs import motif_from_consensus
 from atlasstore.simulation.peaks import (
     CENTRAL_BP,

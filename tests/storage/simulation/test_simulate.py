@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from atlasstore.errors import MotifError, StoreExistsError, UserInputError
 from atlasstore.events import Progress
-from atlasstore.motifs import read_meme, reverse_complement
+from atlasstore.genome.motifs import read_meme, reverse_complement
 from atlasstore.simulation import Truth, simulate
 from atlasstore.simulation.builtin_motifs import choose_motifs
 from atlasstore.simulation.config import SimulationConfig

@@ -22,7 +22,7 @@ import numba
 import numpy as np
 
 from atlasstore.errors import UserInputError
-from atlasstore.sequences import UNKNOWN
+from atlasstore.genome.sequences import UNKNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from atlasstore.errors import UserInputError
-from atlasstore.sequences import check_window, codes_to_onehot, onehot_to_codes, window_starts
+from atlasstore.genome.sequences import (
+    check_window,
+    codes_to_onehot,
+    onehot_to_codes,
+    window_starts,
+)
 
 
 def test_channels_are_a_c_g_t_and_unknown_is_none():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlasstore.errors import UserInputError
-from atlasstore.genes import gene_factors, gene_peaks, genes_with_peaks, read_genes
+from atlasstore.genome.genes import gene_factors, gene_peaks, genes_with_peaks, read_genes
 
 GTF = """\
 #!genome-build test

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.files import urls
-from atlasstore.variants import STATUSES, Variant, variant_statuses
+from atlasstore.genome.variants import STATUSES, Variant, variant_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from atlasstore.genome import Genome
+    from atlasstore.genome.fasta import Genome
 
 __all__ = ["PIECE", "count_variants", "read_piece", "variants_table", "write_pieces"]
 

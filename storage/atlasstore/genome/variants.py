@@ -18,7 +18,7 @@ import numpy as np
 
 from atlasstore.errors import GenomeError, UserInputError
 from atlasstore.files.text import numbered_lines
-from atlasstore.sequences import UNKNOWN
+from atlasstore.genome.sequences import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasstore.genome import Genome
+    from atlasstore.genome.fasta import Genome
 
 __all__ = [
     "STATUSES",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlasstore.errors import PeaksError
-from atlasstore.overlaps import overlapping_rows
+from atlasstore.genome.overlaps import overlapping_rows
 
 
 def table(rows):

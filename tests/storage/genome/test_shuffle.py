@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from atlasstore.errors import UserInputError
-from atlasstore.sequences import UNKNOWN
-from atlasstore.shuffle import dinucleotide_shuffle
+from atlasstore.genome.sequences import UNKNOWN
+from atlasstore.genome.shuffle import dinucleotide_shuffle
 
 BASES = "ACGTN"
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from atlasstore.errors import GenomeError, PeaksError
-from atlasstore.genome import Genome, check_peaks
+from atlasstore.genome.fasta import Genome, check_peaks
 from small_atlas import fasta_text, random_chromosomes, write_fasta
 
 LENGTHS = {"chrI": 150_003, "chrII": 61, "chrM": 120}

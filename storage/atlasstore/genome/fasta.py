@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pyfaidx
 
-from atlasstore._genome_index import index_files
 from atlasstore.errors import GenomeError, PeaksError
 from atlasstore.files import urls
-from atlasstore.sequences import UNKNOWN
+from atlasstore.genome._fasta_index import index_files
+from atlasstore.genome.sequences import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,10 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from atlasstore import variant_pieces
-from atlasstore.genome import Genome
-from atlasstore.variant_pieces import count_variants, read_piece, variants_table, write_pieces
-from atlasstore.variants import STATUSES, Variant
+from atlasstore.genome import variant_batches
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variant_batches import (
+    count_variants,
+    read_piece,
+    variants_table,
+    write_pieces,
+)
+from atlasstore.genome.variants import STATUSES, Variant
 from small_atlas import write_fasta
 
 LONG = "ACGT" * 10
@@ -30,7 +35,7 @@ def genome(tmp_path):
 
 @pytest.fixture(params=[1, 3, 100])
 def piece(request, monkeypatch):
-    monkeypatch.setattr(variant_pieces, "PIECE", request.param)
+    monkeypatch.setattr(variant_batches, "PIECE", request.param)
     return request.param
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from atlasstore.errors import MotifError
-from atlasstore.motifs import (
+from atlasstore.genome.motifs import (
     SUM_TOLERANCE,
     Motif,
     information_content,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlasstore.errors import PeaksError
-from atlasstore.peaks import (
+from atlasstore.genome.peaks import (
     check_peaks_valid,
     find_duplicates,
     parse_peak_names,

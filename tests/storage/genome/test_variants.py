@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlasstore.errors import GenomeError, UserInputError
-from atlasstore.genome import Genome
-from atlasstore.variants import (
+from atlasstore.genome.fasta import Genome
+from atlasstore.genome.variants import (
     STATUSES,
     Change,
     Variant,

@@ -1,0 +1,1 @@
+"""The genome and what refers to it: sequences, peaks, genes, motifs, variants."""
