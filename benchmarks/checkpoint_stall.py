@@ -23,7 +23,7 @@ from atlasbasset.core.step import Learner
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import Saver
 from atlasbasset.engine.state import RunState
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
 

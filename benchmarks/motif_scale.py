@@ -23,7 +23,7 @@ from atlasbasset import load_model, motif_activity
 from atlasbasset.engine.state import RunState
 from atlasstore.events import Progress
 from atlasstore.files import urls
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
 

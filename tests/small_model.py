@@ -13,7 +13,7 @@ from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.verbs.weights import _write_checkpoint
 from atlasbasset.weights import PublishedWeights
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
 

@@ -50,7 +50,7 @@ def denoise_plan(
     from atlasbasset.verbs.denoise import chosen_cells
     from atlasbasset.verbs.genes import check_gene_table
     from atlasstore import Atlas as AtlasStore
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 
     check_scale(scale)

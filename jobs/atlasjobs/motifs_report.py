@@ -50,7 +50,7 @@ def motifs_plan(
     from atlasbasset.verbs.motifs import check_insertion
     from atlasstore import Atlas
     from atlasstore.genome.motifs import read_meme
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 
     refuse_taken(out)

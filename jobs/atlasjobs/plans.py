@@ -137,7 +137,7 @@ def _run_values(atlas: Atlas, config: TrainConfig, planned: MemoryPlan) -> dict[
 def _standing(out: str) -> tuple[str, bool]:
     """Say where a model stands, and whether its run is under way."""
     from atlasbasset.verbs.training_setup import has_begun
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
 
     if not has_begun(out):
         return f"{out}, new", False
@@ -149,7 +149,7 @@ def _standing(out: str) -> tuple[str, bool]:
 def embedding_plan(model: str, out: str) -> Plan:
     """Plan writing a model's cells."""
     from atlasstore.files.staging import refuse_existing
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
 
     store = ModelStore.open(model)
     store.newest()
@@ -163,7 +163,7 @@ def embedding_plan(model: str, out: str) -> Plan:
 def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
     """Plan an evaluation."""
     from atlasstore import Atlas
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
 
     opened, store = Atlas.open(atlas), ModelStore.open(model)
     store.newest()

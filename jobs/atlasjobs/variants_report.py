@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.variants import VariantsReport
     from atlasjobs.facts import Facts
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
     from atlasstore.results import TablePlan
 
 __all__ = ["variants_facts", "variants_plan"]
@@ -44,7 +44,7 @@ def variants_plan(
     from atlasbasset.model import trunk_config
     from atlasbasset.verbs.variants import check_variants
     from atlasbasset.verbs.variants_job import effect_tables
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 
     refuse_taken(out)

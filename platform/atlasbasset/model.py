@@ -19,7 +19,7 @@ from atlasbasset.engine.config import Compute, TrainConfig
 from atlasbasset.selection import selected_rows
 from atlasbasset.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from atlasstore.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.files import urls
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.results import AXES, Result
 from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats, tables
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atlasstore.model_store import Checkpoint
+    from atlasstore.models.model_store import Checkpoint
 
 __all__ = ["KINDS", "StoreKind", "StoreSummary", "inspect_store", "open_store"]
 

@@ -14,7 +14,7 @@ from atlasbasset.engine.ray_train import run_ray
 from atlasbasset.verbs.training_setup import begun_store
 from atlasstore.atlas import Atlas
 from atlasstore.errors import AtlasError
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from tiny import atlas, config
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]

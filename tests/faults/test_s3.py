@@ -26,7 +26,7 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsErro
 from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 from tiny import WINDOW, config
 

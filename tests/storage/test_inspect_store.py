@@ -13,7 +13,7 @@ import atlasstore
 from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.inspect_store import KINDS, inspect_store, open_store
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 from small_atlas import make_atlas, random_labels
 

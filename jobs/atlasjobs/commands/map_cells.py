@@ -88,7 +88,7 @@ def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Poo
     from atlasjobs.plans import Plan
     from atlasjobs.units import count, size
     from atlasstore import Atlas as AtlasStore
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
 
     opened, store = AtlasStore.open(atlas), ModelStore.open(model)
     store.newest()

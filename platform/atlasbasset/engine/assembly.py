@@ -15,7 +15,7 @@ from atlasbasset.core.step import Learner
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import trunk_from
 from atlasstore.errors import UserInputError
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.state import RunState
-    from atlasstore.model_store import Checkpoint, CheckpointWriter, ModelStore
+    from atlasstore.models.model_store import Checkpoint, CheckpointWriter, ModelStore
 
 __all__ = ["Saver", "cells_from", "load_average", "load_learner", "trunk_from"]
 

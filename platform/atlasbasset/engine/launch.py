@@ -19,7 +19,7 @@ from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.loop import Run, train_worker
 from atlasstore.errors import AtlasError
 from atlasstore.events import ignore
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

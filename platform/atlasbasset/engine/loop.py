@@ -30,7 +30,7 @@ from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
 from atlasbasset.engine.svd_start import start_from_svd
 from atlasstore.atlas import Atlas
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
 
 if TYPE_CHECKING:

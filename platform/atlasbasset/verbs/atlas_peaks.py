@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from atlasbasset.model import Model
     from atlasstore.atlas import Atlas
     from atlasstore.events import Subscriber
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
 
 __all__ = ["check_window", "embed_peaks", "peak_inputs", "peak_labels", "split_rows"]
 

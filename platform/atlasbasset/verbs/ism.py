@@ -21,7 +21,7 @@ from atlasbasset.model import Model, opened
 from atlasbasset.verbs.ism_plan import IsmPlan, check_ism
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.results import EMBEDDING, create_result
 from atlasstore.zarrio import formats
 

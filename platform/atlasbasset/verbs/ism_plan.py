@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
     from atlasstore.results import TablePlan
 
 __all__ = ["IsmPlan", "check_ism"]

@@ -26,7 +26,7 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
-from atlasstore.model_store import Checkpoint, CheckpointWriter, ModelStore
+from atlasstore.models.model_store import Checkpoint, CheckpointWriter, ModelStore
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from atlasbasset.engine.config import Compute
     from atlasbasset.verbs.map_cells import Split
     from atlasstore.events import Subscriber
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
 
 __all__ = ["ActivityScale", "InsertionOptions", "MotifReport", "check_insertion", "motif_activity"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.model import trunk_config
 from atlasstore.errors import UserInputError
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 
 if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.config import Recipe
     from atlasstore.events import Subscriber
-    from atlasstore.model_store import ModelStore
+    from atlasstore.models.model_store import ModelStore
 
 __all__ = ["Launcher", "TrainReport", "check_training", "train"]
 

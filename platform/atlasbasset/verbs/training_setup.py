@@ -10,7 +10,7 @@ from atlasbasset.verbs.start_trunk import StartTrunk
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.memory import parse_size
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:

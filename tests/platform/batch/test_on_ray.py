@@ -15,7 +15,7 @@ import atlasbasset
 from atlasbasset.batch.run import Stage, Workers, run_units
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Progress
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model

@@ -15,7 +15,7 @@ from atlasbasset.engine.data import WorkerData
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.training_setup import begun_store
 from atlasstore.atlas import Atlas
-from atlasstore.model_store import CheckpointWriter, ModelStore
+from atlasstore.models.model_store import CheckpointWriter, ModelStore
 from tiny import atlas, config
 
 CPU = torch.device("cpu")

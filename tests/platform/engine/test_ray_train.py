@@ -13,7 +13,7 @@ import pytest
 
 import atlasbasset
 from atlasbasset.engine.events import EpochEnd
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from tiny import atlas, config
 
 pytestmark = pytest.mark.ray

@@ -13,7 +13,7 @@ from atlasbasset.engine.config import TrainConfig
 from atlasstore.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from small_atlas import make_atlas
 from small_model import TINY, random_weights, write_model
 

@@ -15,7 +15,7 @@ from atlasbasset.verbs.train import check_training
 from atlasstore.atlas import Atlas
 from atlasstore.errors import NotAStoreError, UserInputError
 from atlasstore.files import urls
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 from small_atlas import make_atlas
 from small_model import random_weights, write_model
 from tiny import TRUNK, WINDOW, atlas, config

@@ -8,7 +8,7 @@ import pytest
 
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
 from atlasstore.files import urls
-from atlasstore.model_store import ModelStore
+from atlasstore.models.model_store import ModelStore
 
 N, E, BLOCK = 10, 3, 4
 TABLES = {"cells/embedding": (E,), "cells/intercept": ()}
