@@ -48,7 +48,7 @@ class Block:
 
 
 class Rows:
-    """CSR rows of one block, as `atlasstore.atlas.LabelRows` is."""
+    """CSR rows of one block, as `atlasstore.atlas.atlas.LabelRows` is."""
 
     def __init__(self, indptr: np.ndarray, indices: np.ndarray) -> None:
         self.indptr, self.indices = indptr, indices

@@ -9,8 +9,8 @@ import pandas as pd
 from Bio import bgzf
 from scipy import sparse
 
-from atlasstore._atlas_writer import write_atlas
-from atlasstore.split import split_peaks
+from atlasstore.atlas.split import split_peaks
+from atlasstore.atlas.writer import write_atlas
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
 

@@ -13,7 +13,7 @@ from typing import Any
 from atlasstore import errors
 from atlasstore._result_lazy import predicted
 from atlasstore.append import AppendReport, append
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.inspect_store import StoreSummary, inspect_store
 from atlasstore.inspect_store import open_store as open
 from atlasstore.preprocess import PreprocessReport, preprocess

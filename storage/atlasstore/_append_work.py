@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from atlasstore._preprocess_inputs import Inputs
     from atlasstore.append import AppendSettings
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore._atlas_writer import (
+from atlasstore._preprocess_inputs import Inputs, look_at_inputs, read_inputs
+from atlasstore._preprocess_report import PreprocessReport, WorkPlan
+from atlasstore.atlas.split import SPLITS, split_peaks
+from atlasstore.atlas.writer import (
     AtlasShape,
     begin_atlas,
     finish_atlas,
     sequence_rows,
     write_sequences,
 )
-from atlasstore._preprocess_inputs import Inputs, look_at_inputs, read_inputs
-from atlasstore._preprocess_report import PreprocessReport, WorkPlan
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.filters import choose, filter_counts
 from atlasstore.genome.fasta import check_peaks
 from atlasstore.genome.sequences import window_starts
 from atlasstore.samples import set_aside
-from atlasstore.split import SPLITS, split_peaks
 from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import expected_passes, plan_reads, plan_sequences
 from atlasstore.transpose.stages import Stages, label_plan, run_units

@@ -21,7 +21,7 @@ import pandas as pd
 
 from atlasstore import memory as memory_sizes
 from atlasstore._preprocess_settings import as_texts
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.filters import FilterSpec

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.files import urls

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from atlasstore import memory as memory_sizes
 from atlasstore._preprocess_report import PreprocessReport
 from atlasstore._preprocess_settings import Settings, as_texts
+from atlasstore.atlas.split import check_fractions
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.filters import FilterSpec
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.sequences import check_window
 from atlasstore.resume.ledger import Ledger, refuse_taken
 from atlasstore.samples import plan_samples
-from atlasstore.split import check_fractions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from atlasstore import _atlas_writer
+from atlasstore.atlas import writer
 from atlasstore.preprocess import preprocess
 from atlasstore.transpose import plan
 
 if __name__ == "__main__":
     plan._CELLS_PER_SPAN = 24  # many units, so that a kill meets each kind of them
     plan._MOST_PER_RANGE = 200
-    _atlas_writer._CHUNK_BYTES = 4 * 792
-    _atlas_writer._SEQUENCE_SHARD_BYTES = 8 * 792
+    writer._CHUNK_BYTES = 4 * 792
+    writer._SEQUENCE_SHARD_BYTES = 8 * 792
     counts, genome, out = sys.argv[1:]
     preprocess(counts, genome=genome, out=out, window_bp=192, min_cell_fraction=0.05)

@@ -12,7 +12,7 @@ import atlasbasset
 from atlasbasset.engine.loop import Run
 from atlasbasset.engine.ray_train import run_ray
 from atlasbasset.verbs.training_setup import begun_store
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import AtlasError
 from atlasstore.models.model_store import ModelStore
 from tiny import atlas, config

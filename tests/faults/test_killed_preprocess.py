@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import NotAStoreError
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 

@@ -21,7 +21,7 @@ from scipy import sparse
 import atlasbasset
 import atlasstore
 from atlasbasset.engine.events import EpochEnd, StepDone
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
 from atlasstore.events import Progress
 from atlasstore.files import urls

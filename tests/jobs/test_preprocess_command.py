@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from atlasstore import _append_work
 from atlasstore.append import append
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, PeaksError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls

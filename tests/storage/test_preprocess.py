@@ -14,8 +14,9 @@ import pytest
 from scipy import sparse
 
 import atlasstore
-from atlasstore import _atlas_writer, _preprocess_work
-from atlasstore.atlas import Atlas
+from atlasstore import _preprocess_work
+from atlasstore.atlas import writer
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import (
     CountsError,
     GenomeError,
@@ -149,8 +150,8 @@ def test_size_of_reads_blocks_and_shards_does_not_matter(tmp_path, h5ad, genome,
     monkeypatch.setattr(plan, "_CELLS_PER_SPAN", 7)
     monkeypatch.setattr(plan, "_MOST_PER_READ", 11)
     monkeypatch.setattr(plan, "_MOST_PER_RANGE", 13)
-    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 4 * 792)
-    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 8 * 792)
+    monkeypatch.setattr(writer, "_CHUNK_BYTES", 4 * 792)
+    monkeypatch.setattr(writer, "_SEQUENCE_SHARD_BYTES", 8 * 792)
     preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", **SMALL)
     same_content(Atlas.open(tmp_path / "a.zarr"), Atlas.open(tmp_path / "b.zarr"))
 

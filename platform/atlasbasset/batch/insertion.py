@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.run import Row, Unit
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.core.incremental import Reference
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.genome.motifs import Motif
 
 __all__ = [

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.identity import ModelSource
     from atlasbasset.batch.run import Row, Unit
     from atlasbasset.core.config import TrunkConfig
-    from atlasstore.regions import Regions
+    from atlasstore.atlas.regions import Regions
 
 __all__ = ["MutateRegions", "ism_tables", "mutation_bytes", "region_units", "write_windows"]
 

@@ -12,7 +12,7 @@ from atlasbasset.batch.identity import ModelSource
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.model import Model, load_model
 from atlasbasset.verbs.atlas_peaks import embed_peaks
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
 from atlasstore.files import urls
 from atlasstore.zarrio import arrays

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from atlasbasset.batch.peaks import read_embedded
 from atlasbasset.core.newton import solve_cells, working_bytes
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import runs
 

@@ -16,7 +16,7 @@ from scipy import sparse
 from atlasbasset.core.loss import Positives
 from atlasbasset.engine._by_cell import pairs_by_cell
 from atlasbasset.engine.device_labels import DeviceCachedLabels
-from atlasstore.atlas import LabelRows
+from atlasstore.atlas.atlas import LabelRows
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.cells import Tiles
     from atlasbasset.engine.memory_parts import CodePlace, LabelPlace
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = [

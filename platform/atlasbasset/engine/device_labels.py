@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atlasbasset.core.cells import Tiles
-    from atlasstore.atlas import Atlas, LabelRows
+    from atlasstore.atlas.atlas import Atlas, LabelRows
     from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = ["DeviceCachedLabels", "DeviceLabels"]

@@ -29,7 +29,7 @@ from atlasbasset.engine.schedule import learning_rate
 from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
 from atlasbasset.engine.svd_start import start_from_svd
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.config import TrainConfig
     from atlasbasset.engine.memory_parts import CodePlace
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
 
 __all__ = [
     "Change",

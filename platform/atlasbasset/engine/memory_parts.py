@@ -22,7 +22,7 @@ from atlasstore.zarrio.blocks import assign_blocks
 if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.engine.config import TrainConfig
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
 
 __all__ = ["Layout", "Part", "Share", "TrainingSizes", "held_parts", "phases"]
 

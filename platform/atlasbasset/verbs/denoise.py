@@ -16,7 +16,7 @@ from atlasbasset.selection import named_rows
 from atlasbasset.verbs.atlas_peaks import check_window
 from atlasbasset.verbs.denoise_job import DenoiseJob
 from atlasbasset.verbs.genes import GeneReport, denoise_genes
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.files.text import numbered_lines

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job import Job
     from atlasbasset.batch.run import Workers
     from atlasbasset.model import Model, Scale
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
 
 __all__ = ["DenoiseJob"]
 

@@ -26,7 +26,7 @@ from atlasbasset.metrics import (
 from atlasbasset.model import Model, opened
 from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, peak_labels, split_rows
 from atlasbasset.verbs.embed import model_depth_correlation
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job import Job
     from atlasbasset.batch.run import Workers
     from atlasbasset.model import Model, Scale
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 
 __all__ = ["GeneReport", "WriteGenes", "averaging_bytes", "check_gene_table", "denoise_genes"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.job import Job
     from atlasbasset.engine.config import Compute
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 
 __all__ = ["IsmReport", "ism"]

@@ -9,9 +9,9 @@ from atlasbasset.batch.identity import digest_of
 from atlasbasset.batch.mutate import ism_tables
 from atlasbasset.groups import group_codes
 from atlasbasset.model import trunk_config
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.atlas.regions import PeakRegions, Regions, bed_regions, peak_regions
 from atlasstore.errors import UserInputError
-from atlasstore.regions import PeakRegions, Regions, bed_regions, peak_regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

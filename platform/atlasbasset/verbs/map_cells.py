@@ -21,7 +21,7 @@ from atlasbasset.batch.solve import SOLVED_STEP, SolveBlocks, block_units, solve
 from atlasbasset.engine.state import RunState
 from atlasbasset.model import Model, opened
 from atlasbasset.verbs.atlas_peaks import check_window, split_rows
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls

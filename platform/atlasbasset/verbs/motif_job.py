@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job import Job
     from atlasbasset.batch.run import Work, Workers
     from atlasbasset.model import Model
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
 

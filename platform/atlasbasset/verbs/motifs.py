@@ -18,7 +18,7 @@ from atlasbasset.batch.run import Workers
 from atlasbasset.model import Model, opened
 from atlasbasset.verbs.atlas_peaks import check_window, split_rows
 from atlasbasset.verbs.motif_job import InsertionOptions, MotifJob
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.genome.motifs import Motif, read_meme

@@ -15,7 +15,7 @@ from atlasstore.models.model_store import ModelStore
 
 if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
 
 __all__ = ["StartTrunk"]
 

@@ -19,7 +19,7 @@ from atlasbasset.verbs.training_setup import (
     has_begun,
     still_to_do,
 )
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
 from atlasstore.files.locks import claimed
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
 
 __all__ = [
     "Launcher",

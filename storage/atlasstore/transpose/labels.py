@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore._atlas_writer import LabelWriter
+from atlasstore.atlas.writer import LabelWriter
 from atlasstore.files import urls
 from atlasstore.transpose.kernels import add_counts, scatter
 from atlasstore.transpose.plan import peak_ranges

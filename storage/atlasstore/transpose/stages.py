@@ -67,7 +67,7 @@ def label_plan(
     piece_positives: int,
 ) -> LabelPlan:
     """Plan the last stage with the stored arrays' shards."""
-    from atlasstore._atlas_writer import INDEX_SHARD_BYTES
+    from atlasstore.atlas.writer import INDEX_SHARD_BYTES
 
     return plan_labels(
         machine,

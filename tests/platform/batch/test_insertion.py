@@ -23,7 +23,7 @@ from atlasbasset.batch.insertion import (
     unit_backgrounds,
 )
 from atlasbasset.batch.run import Workers
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, MotifError
 from atlasstore.genome.motifs import Motif
 from small_atlas import make_atlas, random_labels

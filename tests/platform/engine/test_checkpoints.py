@@ -14,7 +14,7 @@ from atlasbasset.engine.checkpoints import Saver
 from atlasbasset.engine.data import WorkerData
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.training_setup import begun_store
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.models.model_store import CheckpointWriter, ModelStore
 from tiny import atlas, config
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlasbasset.engine.data import CachedLabels, StreamedLabels, WorkerData
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from tiny import atlas
 
 

@@ -11,7 +11,7 @@ from scipy import sparse
 from atlasbasset.core.loss import CellTable, fused_bce
 from atlasbasset.engine.data import CachedLabels, LabelShard
 from atlasbasset.engine.device_labels import DeviceCachedLabels, DeviceLabels
-from atlasstore.atlas import Atlas, LabelRows
+from atlasstore.atlas.atlas import Atlas, LabelRows
 from atlasstore.zarrio.blocks import cut_cells
 from tiny import atlas
 

@@ -20,7 +20,7 @@ from atlasbasset.engine.memory import (
     smallest_changes,
 )
 from atlasbasset.engine.memory_limit import MemoryLimit, memory_limit, run_limit, worker_device
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.zarrio.blocks import plan_cell_blocks
 from tiny import atlas, config

@@ -12,7 +12,7 @@ from atlasbasset.engine.data import WorkerData
 from atlasbasset.engine.embedding import embed_shared
 from atlasbasset.engine.solving import open_sums, solve_layer
 from atlasbasset.verbs.training_setup import begun_store
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from tiny import atlas, config
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from atlasbasset.core.cells import CellLayer
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.engine.data import WorkerData
 from atlasbasset.engine.svd_start import start_from_svd
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from tiny import atlas
 
 RUNTIME = LocalRuntime(torch.device("cpu"))

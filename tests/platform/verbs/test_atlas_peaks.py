@@ -12,7 +12,7 @@ from scipy import sparse
 import atlasbasset
 from atlasbasset.verbs.atlas_peaks import check_window, peak_inputs
 from atlasstore.append import append
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls
 from atlasstore.genome.motifs import Motif

@@ -13,7 +13,7 @@ import atlasstore
 from atlasbasset.batch import dense
 from atlasbasset.batch import peaks as embedding
 from atlasbasset.batch.identity import ModelSource, model_identity
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import AtlasError, PeaksError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.zarrio import table_plan

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 import atlasbasset
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.metrics import label_score
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model

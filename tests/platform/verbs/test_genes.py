@@ -11,7 +11,7 @@ from atlasbasset.batch.run import Workers
 from atlasbasset.verbs import genes as verb
 from atlasbasset.verbs.genes import denoise_genes
 from atlasstore._result_lazy import predicted
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.results import Result

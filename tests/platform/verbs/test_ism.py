@@ -13,7 +13,7 @@ import atlasstore
 from atlasbasset import load_model
 from atlasbasset.core.incremental import Incremental
 from atlasbasset.verbs.ism import ism
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import (
     CorruptStoreError,
     GenomeError,
@@ -75,7 +75,7 @@ def whole(model, genome, bed, tmp_path_factory):
 
 
 def windows(genome, bed):
-    return atlasstore.regions.bed_regions(bed, genome, window_bp=L).codes(0, 3)
+    return atlasstore.atlas.regions.bed_regions(bed, genome, window_bp=L).codes(0, 3)
 
 
 def test_every_position_equals_a_full_pass(model, genome, bed, whole):

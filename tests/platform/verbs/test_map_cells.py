@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 import atlasbasset
 from atlasbasset.engine.config import TrainConfig
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.models.model_store import ModelStore

@@ -11,7 +11,7 @@ import pytest
 from atlasbasset import load_model
 from atlasbasset.batch.insertion import insertion_start, motif_words, shuffled_peaks
 from atlasbasset.verbs.motifs import motif_activity
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import MotifError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.genome.motifs import Motif, information_content, write_meme

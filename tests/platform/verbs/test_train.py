@@ -12,7 +12,7 @@ import atlasbasset
 from atlasbasset.engine.config import RECIPES, TrainConfig
 from atlasbasset.engine.events import CellsSolved, StepDone, TrainingStart
 from atlasbasset.verbs.train import check_training
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import NotAStoreError, UserInputError
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore

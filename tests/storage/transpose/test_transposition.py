@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasstore import _atlas_writer
+from atlasstore.atlas import writer
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.transpose.labels import plan_blocks, write_block
@@ -79,8 +79,8 @@ def test_equals_the_dense_transposition(
     wanted = np.zeros((int(cells.sum()), int(peaks.sum())), bool)
     wanted[:, rows[peaks]] = counts[cells][:, peaks] > 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_atlas_writer, "_CHUNK_BYTES", 2)
-        patch.setattr(_atlas_writer, "INDEX_SHARD_BYTES", 2 * shard)
+        patch.setattr(writer, "_CHUNK_BYTES", 2)
+        patch.setattr(writer, "INDEX_SHARD_BYTES", 2 * shard)
         for task in plan_blocks(parts, pieces, kept=cells, rows=rows):
             place = {"store": store, "scratch": scratch, "positives_per_range": per_range}
             receipt = write_block(task, **place)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CountsError, UserInputError
 from atlasstore.preprocess import preprocess
 from atlasstore.transpose.workers import LocalWorkers, open_workers

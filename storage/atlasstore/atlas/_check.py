@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasstore._atlas_writer import label_arrays
+from atlasstore.atlas.split import SPLITS
+from atlasstore.atlas.writer import label_arrays
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Progress, Subscriber
-from atlasstore.split import SPLITS
 from atlasstore.zarrio import arrays, tables
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
-    from atlasstore.atlas import Atlas
-    from atlasstore.label_rows import LabelRows
+    from atlasstore.atlas.atlas import Atlas
+    from atlasstore.atlas.label_rows import LabelRows
     from atlasstore.zarrio.blocks import CellPart
 
 __all__ = ["verify_atlas"]

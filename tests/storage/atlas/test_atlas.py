@@ -14,9 +14,9 @@ import zarr
 from scipy import sparse
 from zarr.storage import LocalStore
 
-from atlasstore import _atlas_writer
-from atlasstore._atlas_writer import write_atlas
-from atlasstore.atlas import Atlas
+from atlasstore.atlas import writer as _atlas_writer
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.atlas.writer import write_atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls

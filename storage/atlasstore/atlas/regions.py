@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasstore.atlas import Atlas
+    from atlasstore.atlas.atlas import Atlas
 
 __all__ = ["BedRegions", "PeakRegions", "Regions", "bed_regions", "peak_regions"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from atlasstore import atlas as atlas_module
-from atlasstore.atlas import Atlas
+from atlasstore.atlas import atlas as atlas_module
+from atlasstore.atlas.atlas import Atlas
 from small_atlas import make_atlas, random_labels
 
 

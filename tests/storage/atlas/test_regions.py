@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from atlasstore.atlas import Atlas
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.atlas.regions import bed_regions, peak_regions
 from atlasstore.errors import GenomeError, PeaksError
-from atlasstore.regions import bed_regions, peak_regions
 from small_atlas import make_atlas, random_chromosomes, random_labels, write_fasta
 
 L = 192

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlasstore.atlas.split import SPLITS, split_peaks
 from atlasstore.errors import UserInputError
-from atlasstore.split import SPLITS, split_peaks
 
 
 def counts(split) -> dict[str, int]:

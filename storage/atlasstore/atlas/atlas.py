@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from atlasstore._atlas_writer import label_arrays
+from atlasstore.atlas.label_rows import LabelRows, merged
+from atlasstore.atlas.split import SPLITS
+from atlasstore.atlas.writer import label_arrays
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.genome.sequences import UNKNOWN, onehot_to_codes
-from atlasstore.label_rows import LabelRows, merged
-from atlasstore.split import SPLITS
 from atlasstore.zarrio import arrays, formats, tables
 from atlasstore.zarrio.blocks import MAX_BLOCK_CELLS, CellBlock, CellPart, cut_cells, plan_parts
 
@@ -209,7 +209,7 @@ class Atlas:
         """
         import anndata
 
-        from atlasstore.lazy import block_matrix, lazy_matrix
+        from atlasstore.atlas.as_anndata import block_matrix, lazy_matrix
 
         if lazy:
             x = lazy_matrix(self)
@@ -229,7 +229,7 @@ class Atlas:
         CorruptStoreError
             Names the array and the block where stored bytes are not what was written.
         """
-        from atlasstore._atlas_check import verify_atlas
+        from atlasstore.atlas._check import verify_atlas
 
         verify_atlas(self, on_event=on_event)
 

@@ -1,0 +1,1 @@
+"""The atlas store: peaks, sequences, labels in cell blocks."""
