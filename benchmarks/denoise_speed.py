@@ -31,7 +31,7 @@ from s3_server import BUCKET, s3_server
 import atlasbasset
 from atlasstore.events import Progress
 from atlasstore.files import urls
-from atlasstore.results import Result, TablePlan, plan_table
+from atlasstore.results.result import Result, TablePlan, plan_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

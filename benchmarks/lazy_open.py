@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.files import urls
-from atlasstore.results import EMBEDDING, INTERCEPT, SEQUENCE, create_result, finish_result
+from atlasstore.results.result import EMBEDDING, INTERCEPT, SEQUENCE, create_result, finish_result
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:

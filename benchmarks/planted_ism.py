@@ -26,7 +26,7 @@ import numpy as np
 
 import atlasstore
 from atlasbasset.verbs.ism import ism
-from atlasstore.ism_result import IsmResult, importance
+from atlasstore.results.ism_result import IsmResult, importance
 from atlasstore.simulation.auroc import auroc_rows
 from atlasstore.simulation.peaks import CENTRAL_BP
 from atlasstore.simulation.truth import Truth

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atlasjobs.plans import Plan
 from atlasjobs.units import count, size
-from atlasstore.results import plan_table
+from atlasstore.results.result import plan_table
 
 if TYPE_CHECKING:
     from atlasbasset.batch.dense import DenseType
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.denoise import DenoiseReport
     from atlasjobs.facts import Facts
     from atlasstore import Atlas
-    from atlasstore.results import TablePlan
+    from atlasstore.results.result import TablePlan
 
 __all__ = ["denoise_facts", "denoise_plan"]
 

@@ -18,7 +18,7 @@ from atlasbasset.extras import needed
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress, ignore
 from atlasstore.files import urls
-from atlasstore.ism_result import IsmResult, importance
+from atlasstore.results.ism_result import IsmResult, importance
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:

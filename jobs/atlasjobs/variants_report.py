@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.variants import VariantsReport
     from atlasjobs.facts import Facts
     from atlasstore.models.model_store import ModelStore
-    from atlasstore.results import TablePlan
+    from atlasstore.results.result import TablePlan
 
 __all__ = ["variants_facts", "variants_plan"]
 

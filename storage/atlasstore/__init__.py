@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from atlasstore import errors
-from atlasstore._result_lazy import predicted
 from atlasstore.append import AppendReport, append
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.inspect_store import StoreSummary, inspect_store
 from atlasstore.inspect_store import open_store as open
 from atlasstore.preprocess import PreprocessReport, preprocess
+from atlasstore.results.as_anndata import predicted
 
 __all__ = [
     "AppendReport",

@@ -16,7 +16,7 @@ import zarr.storage._local as local_store
 import atlasbasset
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 from atlasstore.resume.ledger import partial_url
 from denoise_process import OPTIONS, make_stores, receipts, small_units, stored
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from atlasstore.errors import NotAStoreError
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 from atlasstore.resume.ledger import partial_url
 from denoise_process import (
     finish,

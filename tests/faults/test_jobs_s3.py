@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import atlasbasset
-from atlasstore._result_tables import PredictedTable
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice
 from atlasstore.files import remote, urls
-from atlasstore.results import Result
+from atlasstore.results._lazy_tables import PredictedTable
+from atlasstore.results.result import Result
 from atlasstore.resume.ledger import partial_url
 from denoise_process import (
     OPTIONS,

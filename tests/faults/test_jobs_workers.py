@@ -10,7 +10,7 @@ import pytest
 
 import atlasbasset
 from atlasstore.events import Progress
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 from denoise_process import OPTIONS, make_stores, small_units, stored
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from atlasjobs import logo
 from atlasstore.errors import MissingExtraError, UserInputError
 from atlasstore.events import Progress
-from atlasstore.ism_result import IsmResult
+from atlasstore.results.ism_result import IsmResult
 from small_ism import make_ism, normalised
 
 pytest.importorskip("logomaker", reason="logomaker is not installed")

@@ -114,7 +114,7 @@ def ism(
         )
         if plot is not None:
             from atlasjobs.logo import save_logos
-            from atlasstore.ism_result import IsmResult
+            from atlasstore.results.ism_result import IsmResult
 
             save_logos(IsmResult.open(out), plot, on_event=on_event)
     output.report(f"Mutagenesis in {out}", ism_facts(report, plot=plot), report)

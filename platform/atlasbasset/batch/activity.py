@@ -17,7 +17,7 @@ import torch
 from atlasbasset.batch.insertion import read_inserted
 from atlasbasset.batch.scratch import scratch_group
 from atlasstore.files import urls
-from atlasstore.results import TablePlan, write_rows
+from atlasstore.results.result import TablePlan, write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 

@@ -18,7 +18,7 @@ from atlasbasset.batch.peaks import peak_units, read_embedded
 from atlasbasset.batch.scratch import scratch_group
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
-from atlasstore.results import TablePlan, write_rows
+from atlasstore.results.result import TablePlan, write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 

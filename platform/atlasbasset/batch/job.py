@@ -27,7 +27,7 @@ from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, User
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.results import finish_result
+from atlasstore.results.result import finish_result
 from atlasstore.resume.ledger import (
     Ledger,
     job_difference,

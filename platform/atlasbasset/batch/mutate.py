@@ -19,7 +19,7 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental, substitution_effects
 from atlasstore.files import urls
-from atlasstore.results import TablePlan, write_rows
+from atlasstore.results.result import TablePlan, write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 

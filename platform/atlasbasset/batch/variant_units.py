@@ -13,7 +13,7 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variant_batches import PIECE, read_piece
-from atlasstore.results import TablePlan, write_rows
+from atlasstore.results.result import TablePlan, write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 

@@ -22,7 +22,7 @@ from atlasstore.events import ignore
 from atlasstore.files.text import numbered_lines
 from atlasstore.genome.overlaps import overlapping_rows
 from atlasstore.genome.peaks import read_bed
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from atlasbasset.batch.peaks import EmbedPeaks, create_embedded, peak_units, rea
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.atlas_peaks import peak_inputs
 from atlasstore.files import urls
-from atlasstore.results import (
+from atlasstore.results.result import (
     EMBEDDING,
     INTERCEPT,
     SEQUENCE,

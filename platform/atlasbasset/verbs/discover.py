@@ -23,7 +23,7 @@ from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.genome.motifs import read_meme, write_meme
-from atlasstore.ism_result import IsmResult
+from atlasstore.results.ism_result import IsmResult
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:

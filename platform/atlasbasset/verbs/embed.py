@@ -13,7 +13,7 @@ from atlasbasset.model import Model, opened
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.results import write_anndata
+from atlasstore.results.result import write_anndata
 from atlasstore.zarrio import formats, tables
 
 if TYPE_CHECKING:

@@ -25,7 +25,14 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.genome.genes import REACH_BP, gene_factors, genes_with_peaks, read_genes
-from atlasstore.results import EMBEDDING, INTERCEPT, SEQUENCE, TablePlan, create_result, plan_table
+from atlasstore.results.result import (
+    EMBEDDING,
+    INTERCEPT,
+    SEQUENCE,
+    TablePlan,
+    create_result,
+    plan_table,
+)
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from atlasbasset.verbs.ism_plan import IsmPlan, check_ism
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
-from atlasstore.results import EMBEDDING, create_result
+from atlasstore.results.result import EMBEDDING, create_result
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def ism(
         A model, or the URL of its store.
     out
         URL of the result: an AnnData zarr of regions x groups of cells (or x cells), which
-        `atlasstore.ism_result.IsmResult` reads. What a killed run has done is kept beside it, and
+        `atlasstore.results.ism_result.IsmResult` reads. What a killed run has done is kept beside it, and
         the same call goes on from there.
     genome, regions
         Path of the FASTA, and path or URL of a BED file of regions on it (0-based half-open).

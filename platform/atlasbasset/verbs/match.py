@@ -16,7 +16,7 @@ from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files.staging import refuse_existing
 from atlasstore.genome.motifs import read_meme
-from atlasstore.ism_result import IsmResult
+from atlasstore.results.ism_result import IsmResult
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:

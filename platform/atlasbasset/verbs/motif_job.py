@@ -31,7 +31,7 @@ from atlasbasset.verbs.atlas_peaks import peak_inputs, split_rows
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.motifs import information_content
-from atlasstore.results import (
+from atlasstore.results.result import (
     EMBEDDING,
     INTERCEPT,
     SEQUENCE,

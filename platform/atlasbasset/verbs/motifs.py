@@ -22,7 +22,7 @@ from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.genome.motifs import Motif, read_meme
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variants import STATUSES, read_vcf
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variant_batches import variants_table, write_pieces
 from atlasstore.genome.variants import STATUSES, check_some_ok, read_vcf
-from atlasstore.results import EMBEDDING, SEQUENCE, TablePlan, create_result, plan_table
+from atlasstore.results.result import EMBEDDING, SEQUENCE, TablePlan, create_result, plan_table
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:

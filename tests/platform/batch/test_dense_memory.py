@@ -9,7 +9,7 @@ from atlasbasset.batch.run import Workers
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.inference import embedding_bytes
 from atlasbasset.verbs.genes import averaging_bytes
-from atlasstore.results import plan_table
+from atlasstore.results.result import plan_table
 
 N_PEAKS, WIDTH = 100_000, 32
 

@@ -22,7 +22,7 @@ from atlasstore.errors import (
 )
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
-from atlasstore.results import Result, TablePlan, create_result, write_rows
+from atlasstore.results.result import Result, TablePlan, create_result, write_rows
 from atlasstore.resume.ledger import partial_url
 from atlasstore.zarrio import formats
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atlasbasset.verbs.motifs import motif_activity
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 from atlasstore.simulation.builtin_motifs import builtin_motifs
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model

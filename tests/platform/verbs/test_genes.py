@@ -10,11 +10,11 @@ import atlasbasset
 from atlasbasset.batch.run import Workers
 from atlasbasset.verbs import genes as verb
 from atlasbasset.verbs.genes import denoise_genes
-from atlasstore._result_lazy import predicted
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Notice
-from atlasstore.results import Result
+from atlasstore.results.as_anndata import predicted
+from atlasstore.results.result import Result
 from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model

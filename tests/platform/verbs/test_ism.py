@@ -23,7 +23,7 @@ from atlasstore.errors import (
     UserInputError,
 )
 from atlasstore.events import Notice, Progress
-from atlasstore.ism_result import IsmResult, importance
+from atlasstore.results.ism_result import IsmResult, importance
 from small_atlas import make_atlas, random_chromosomes, random_labels, write_fasta
 from small_model import TINY, random_weights, write_model
 

@@ -19,7 +19,7 @@ from atlasstore.errors import (
 from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
 from atlasstore.genome.motifs import Motif, write_meme
-from atlasstore.ism_result import IsmResult
+from atlasstore.results.ism_result import IsmResult
 from small_ism import FIRST, make_ism, normalised
 from small_model import random_weights, write_model
 
@@ -215,7 +215,7 @@ def test_other_inputs_are_refused(result, tmp_path):
 def test_many_cells_must_be_named(result, tmp_path, monkeypatch):
     codes = np.zeros((1, 20), np.uint8)
     cells = make_ism(tmp_path / "r", codes, np.zeros((1, 20, 4, 3)), list("abc"), is_grouped=False)
-    monkeypatch.setattr("atlasstore.ism_result._MOST_COLUMNS", 2)
+    monkeypatch.setattr("atlasstore.results.ism_result._MOST_COLUMNS", 2)
     with pytest.raises(UserInputError, match="has 3 cells, too many to take all; name some"):
         match(cells, MOTIFS, out=tmp_path / "t.csv")
     match(cells, MOTIFS, out=tmp_path / "t.csv", groups=["c"])

@@ -15,7 +15,7 @@ from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import MotifError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.genome.motifs import Motif, information_content, write_meme
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model

@@ -19,7 +19,7 @@ from atlasstore.errors import AtlasError, GenomeError, StoreExistsError, UserInp
 from atlasstore.events import Notice, Progress
 from atlasstore.genome import variant_batches
 from atlasstore.genome.fasta import Genome
-from atlasstore.results import Result
+from atlasstore.results.result import Result
 from atlasstore.zarrio import table_plan
 from small_atlas import random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model

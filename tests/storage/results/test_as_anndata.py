@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from atlasstore import _result_tables, memory
-from atlasstore._result_lazy import predicted, result_anndata
-from atlasstore._result_tables import PredictedTable, StoredTable, _run
+from atlasstore import memory
 from atlasstore.errors import CorruptStoreError, TooLittleMemoryError, UserInputError
-from atlasstore.results import Result, create_result, finish_result, plan_table, write_rows
+from atlasstore.results import _lazy_tables
+from atlasstore.results._lazy_tables import PredictedTable, StoredTable, _run
+from atlasstore.results.as_anndata import predicted, result_anndata
+from atlasstore.results.result import Result, create_result, finish_result, plan_table, write_rows
 from atlasstore.zarrio import formats
 
 N, P, E = 60, 41, 5
@@ -56,8 +57,8 @@ def write(url, *, x=None, **parts):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(_result_tables, "_BLOCK_BYTES", 4 * 7 * 7)
-    monkeypatch.setattr(_result_tables, "_BAND_ROWS", 16)
+    monkeypatch.setattr(_lazy_tables, "_BLOCK_BYTES", 4 * 7 * 7)
+    monkeypatch.setattr(_lazy_tables, "_BAND_ROWS", 16)
 
 
 @pytest.mark.parametrize("url", ["local", "memory://test_result_lazy/r"])
@@ -87,7 +88,7 @@ def test_factored(small_blocks, tmp_path, url, scale):
 
 
 def test_only_what_is_asked_for_is_multiplied(tmp_path, monkeypatch):
-    made, on_scale = [], _result_tables.on_scale
+    made, on_scale = [], _lazy_tables.on_scale
 
     def counted(*args):
         block = on_scale(*args)
@@ -95,7 +96,7 @@ def test_only_what_is_asked_for_is_multiplied(tmp_path, monkeypatch):
         return block
 
     lazy = result_anndata(write(tmp_path / "r"), lazy=True)
-    monkeypatch.setattr(_result_tables, "on_scale", counted)
+    monkeypatch.setattr(_lazy_tables, "on_scale", counted)
     part = lazy[4:10, 3:5].X
     assert made == []
     part.compute()

@@ -13,7 +13,7 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsErro
 from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.inspect_store import inspect_store, open_store
-from atlasstore.results import (
+from atlasstore.results.result import (
     Result,
     TablePlan,
     create_result,
@@ -201,7 +201,7 @@ def test_the_root_is_created_where_there_is_none(monkeypatch):
     """The other one publishes between the look and the write."""
     url = "memory://test_results/race"
     create(url)
-    monkeypatch.setattr("atlasstore._result_writer.create_bytes", lambda _url, _content: False)
+    monkeypatch.setattr("atlasstore.results.writer.create_bytes", lambda _url, _content: False)
     with pytest.raises(StoreExistsError, match="published meanwhile"):
         finish_result(url, PROVENANCE)
 

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
-from atlasstore._result_check import check_result, read_rows, tables_of
-from atlasstore._result_writer import (
+from atlasstore.errors import CorruptStoreError
+from atlasstore.events import Subscriber, ignore
+from atlasstore.results._check import check_result, read_rows, tables_of
+from atlasstore.results.writer import (
     ABOUT,
     EMBEDDING,
     INTERCEPT,
@@ -32,8 +34,6 @@ from atlasstore._result_writer import (
     write_anndata,
     write_rows,
 )
-from atlasstore.errors import CorruptStoreError
-from atlasstore.events import Subscriber, ignore
 from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as anndata_io
@@ -223,7 +223,7 @@ class Result:
         TooLittleMemoryError
             When not `lazy` and the tables are larger than the memory that is free.
         """
-        from atlasstore._result_lazy import result_anndata
+        from atlasstore.results.as_anndata import result_anndata
 
         return result_anndata(self, lazy=lazy)
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasstore import memory
-from atlasstore._factors import CELLS, INTERCEPT, SEQUENCES, factor_names, on_scale
-from atlasstore._result_tables import PredictedTable, StoredTable, Table
 from atlasstore.errors import TooLittleMemoryError, UserInputError
 from atlasstore.files import urls
+from atlasstore.results._lazy_tables import PredictedTable, StoredTable, Table
+from atlasstore.results.factors import CELLS, INTERCEPT, SEQUENCES, factor_names, on_scale
 
 if TYPE_CHECKING:
     import anndata
     import zarr
     from numpy.typing import NDArray
 
-    from atlasstore.results import Result
+    from atlasstore.results.result import Result
 
 __all__ = ["predicted", "result_anndata"]
 

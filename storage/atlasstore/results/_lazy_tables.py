@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore._factors import INTERCEPT, on_scale
-from atlasstore._result_check import read_rows
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
+from atlasstore.results._check import read_rows
+from atlasstore.results.factors import INTERCEPT, on_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ import pandas as pd
 
 from atlasstore.errors import NotAStoreError, UserInputError
 from atlasstore.genome.sequences import UNKNOWN
-from atlasstore.results import EMBEDDING, Result
+from atlasstore.results.result import EMBEDDING, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

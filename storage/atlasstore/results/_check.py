@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from atlasstore._result_writer import checksum
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Progress
 from atlasstore.files import urls
+from atlasstore.results.writer import checksum
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 

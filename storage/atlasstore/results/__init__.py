@@ -1,0 +1,1 @@
+"""The result store: what batch jobs write and anyone opens."""
