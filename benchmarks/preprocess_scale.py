@@ -74,12 +74,12 @@ def scipy_in_memory(counts: str, _genome: str, _out: str, _memory: str) -> Calla
 
 
 def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[[], Any]:
-    from atlasstore import _preprocess_inputs as work
-    from atlasstore import filters
-    from atlasstore._preprocess_work import label_rows
     from atlasstore.events import ignore
     from atlasstore.files import urls
     from atlasstore.memory import parse_size
+    from atlasstore.preprocess import _inputs as work
+    from atlasstore.preprocess import filters
+    from atlasstore.preprocess._steps import label_rows
     from atlasstore.resume import ledger
     from atlasstore.samples import plan_samples
     from atlasstore.transpose.labels import plan_blocks
@@ -123,7 +123,7 @@ def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[
 
 
 def whole_preprocess(counts: str, genome: str, out: str, memory: str) -> Callable[[], Any]:
-    from atlasstore import preprocess
+    from atlasstore.preprocess import preprocess
 
     return lambda: preprocess(counts, genome=genome, out=out, memory=memory, window_bp=WINDOW_BP)
 

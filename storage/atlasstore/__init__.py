@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from atlasstore import errors
-from atlasstore.append import AppendReport, append
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.inspect_store import StoreSummary, inspect_store
 from atlasstore.inspect_store import open_store as open
-from atlasstore.preprocess import PreprocessReport, preprocess
+from atlasstore.preprocess.append import AppendReport, append
+from atlasstore.preprocess.preprocess import PreprocessReport, preprocess
 from atlasstore.results.as_anndata import predicted
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from atlasstore.atlas import writer
-from atlasstore.preprocess import preprocess
+from atlasstore.preprocess.preprocess import preprocess
 from atlasstore.transpose import plan
 
 if __name__ == "__main__":

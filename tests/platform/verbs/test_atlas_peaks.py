@@ -11,11 +11,11 @@ from scipy import sparse
 
 import atlasbasset
 from atlasbasset.verbs.atlas_peaks import check_window, peak_inputs
-from atlasstore.append import append
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls
 from atlasstore.genome.motifs import Motif
+from atlasstore.preprocess.append import append
 from atlasstore.resume.ledger import job_identity
 from small_atlas import make_atlas, make_peaks, random_labels
 from small_model import TINY, random_weights, write_model

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CountsError, UserInputError
-from atlasstore.preprocess import preprocess
+from atlasstore.preprocess.preprocess import preprocess
 from atlasstore.transpose.workers import LocalWorkers, open_workers
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 

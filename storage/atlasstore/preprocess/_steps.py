@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore._preprocess_inputs import Inputs, look_at_inputs, read_inputs
-from atlasstore._preprocess_report import PreprocessReport, WorkPlan
 from atlasstore.atlas.split import SPLITS, split_peaks
 from atlasstore.atlas.writer import (
     AtlasShape,
@@ -21,9 +19,11 @@ from atlasstore.atlas.writer import (
 )
 from atlasstore.events import Notice
 from atlasstore.files import urls
-from atlasstore.filters import choose, filter_counts
 from atlasstore.genome.fasta import check_peaks
 from atlasstore.genome.sequences import window_starts
+from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
+from atlasstore.preprocess.filters import choose, filter_counts
+from atlasstore.preprocess.report import PreprocessReport, WorkPlan
 from atlasstore.samples import set_aside
 from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import expected_passes, plan_reads, plan_sequences
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     import zarr
     from numpy.typing import NDArray
 
-    from atlasstore._preprocess_settings import Settings
     from atlasstore.events import Subscriber
-    from atlasstore.filters import FilterResult, FilterSpec
     from atlasstore.genome.fasta import Genome
+    from atlasstore.preprocess._settings import Settings
+    from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
     from atlasstore.transpose.plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan

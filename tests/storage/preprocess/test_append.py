@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from atlasstore import _append_work
-from atlasstore.append import append
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, PeaksError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
-from atlasstore.preprocess import preprocess
+from atlasstore.preprocess import _append_steps
+from atlasstore.preprocess.append import append
+from atlasstore.preprocess.preprocess import preprocess
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 N_PEAKS = 30
@@ -155,7 +155,7 @@ def test_failure_leaves_the_old_atlas_and_is_gone_on_with(atlas, files, monkeypa
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_append_work, "replace_root", fail)
+        patch.setattr(_append_steps, "replace_root", fail)
         with pytest.raises(OSError, match="no space"):
             append(files["b"], atlas=atlas)
     assert Atlas.open(atlas).n_cells == 58

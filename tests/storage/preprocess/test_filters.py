@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
-from atlasstore.filters import FilterSpec, filter_counts
+from atlasstore.preprocess.filters import FilterSpec, filter_counts
 from small_atlas import MemorySource, make_peaks
 
 

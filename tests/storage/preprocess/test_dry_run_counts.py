@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasstore.cell_runs import count_open, depth_among, read_runs
 from atlasstore.events import Progress, ignore
+from atlasstore.preprocess._dry_run_counts import count_open, depth_among, read_runs
 from small_atlas import MemorySource, make_peaks
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atlasstore._preprocess_inputs import look_at_inputs, read_inputs
-from atlasstore.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
-from atlasstore.filters import choose_cells, filter_counts
 from atlasstore.inputs.spec import NEED_PEAKS, input_kind
+from atlasstore.preprocess._inputs import look_at_inputs, read_inputs
+from atlasstore.preprocess.append import AppendReport, peak_rows_of, refuse_known
+from atlasstore.preprocess.filters import choose_cells, filter_counts
 from atlasstore.samples import set_aside
 from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import plan_reads
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasstore._preprocess_inputs import Inputs
-    from atlasstore.append import AppendSettings
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
-    from atlasstore.filters import FilterResult, FilterSpec
+    from atlasstore.preprocess._inputs import Inputs
+    from atlasstore.preprocess.append import AppendSettings
+    from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
     from atlasstore.transpose.plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan

@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from atlasstore import memory as memory_sizes
-from atlasstore._preprocess_report import PreprocessReport
-from atlasstore._preprocess_settings import Settings, as_texts
 from atlasstore.atlas.split import check_fractions
 from atlasstore.events import Notice, Subscriber, ignore
-from atlasstore.filters import FilterSpec
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.sequences import check_window
+from atlasstore.preprocess._settings import Settings, as_texts
+from atlasstore.preprocess.filters import FilterSpec
+from atlasstore.preprocess.report import PreprocessReport
 from atlasstore.resume.ledger import Ledger, refuse_taken
 from atlasstore.samples import plan_samples
 
@@ -117,7 +117,7 @@ def preprocess(
         (`StoreExistsError`) or an unfinished run with other arguments lies in its place. Nothing
         new is left then.
     """
-    from atlasstore._preprocess_work import Work  # here: compiled code, every reader
+    from atlasstore.preprocess._steps import Work  # here: compiled code, every reader
     from atlasstore.transpose.workers import open_workers
 
     refuse_taken(out)

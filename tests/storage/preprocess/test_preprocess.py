@@ -14,7 +14,6 @@ import pytest
 from scipy import sparse
 
 import atlasstore
-from atlasstore import _preprocess_work
 from atlasstore.atlas import writer
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import (
@@ -26,7 +25,8 @@ from atlasstore.errors import (
 )
 from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
-from atlasstore.preprocess import preprocess
+from atlasstore.preprocess import _steps
+from atlasstore.preprocess.preprocess import preprocess
 from atlasstore.transpose import plan
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
@@ -336,7 +336,7 @@ def test_failure_while_writing_keeps_what_is_done(tmp_path, h5ad, genome, monkey
 
     out = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(_preprocess_work, "finish_atlas", fail)
+        patch.setattr(_steps, "finish_atlas", fail)
         with pytest.raises(OSError, match="no space"):
             preprocess(h5ad, genome=genome, out=out, **SMALL)
     assert not out.exists()

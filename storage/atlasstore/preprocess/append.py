@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from atlasstore import memory as memory_sizes
-from atlasstore._preprocess_settings import as_texts
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
-from atlasstore.filters import FilterSpec
+from atlasstore.preprocess._settings import as_texts
+from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.resume.ledger import Ledger
 from atlasstore.samples import Sample, plan_samples
 
@@ -145,7 +145,7 @@ def append(
         When an input is wrong, lacks peaks of the atlas (`PeaksError`), a sample or a cell of the
         same name is in it already, or no cell is left. The atlas is as it was then.
     """
-    from atlasstore._append_work import AppendWork  # here: compiled code, every reader
+    from atlasstore.preprocess._append_steps import AppendWork  # here: compiled code, every reader
     from atlasstore.transpose.workers import open_workers
 
     spec = FilterSpec(min_cell_fraction=0.0, min_peaks_per_cell=min_peaks_per_cell)

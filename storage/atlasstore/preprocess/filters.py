@@ -200,7 +200,10 @@ def filter_counts(
     CountsError
         From a source.
     """
-    from atlasstore.cell_runs import count_open, depth_among  # compiled code: only when needed
+    from atlasstore.preprocess._dry_run_counts import (  # compiled code: only when needed
+        count_open,
+        depth_among,
+    )
 
     size = positives_per_read
     totals = count_open(

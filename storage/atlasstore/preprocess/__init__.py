@@ -1,0 +1,1 @@
+"""Counts and a genome in, an atlas out."""
