@@ -76,12 +76,12 @@ def scipy_in_memory(counts: str, _genome: str, _out: str, _memory: str) -> Calla
 def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[[], Any]:
     from atlasstore.events import ignore
     from atlasstore.files import urls
+    from atlasstore.inputs.samples import plan_samples
     from atlasstore.memory import parse_size
     from atlasstore.preprocess import _inputs as work
     from atlasstore.preprocess import filters
     from atlasstore.preprocess._steps import label_rows
     from atlasstore.resume import ledger
-    from atlasstore.samples import plan_samples
     from atlasstore.transpose.labels import plan_blocks
     from atlasstore.transpose.stages import Stages, label_plan
     from atlasstore.transpose.workers import LocalWorkers

@@ -22,10 +22,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from atlasstore.events import Subscriber, ignore
-from atlasstore.inputs.lazy import LazySource
+from atlasstore.inputs.lazy_source import LazySource
+from atlasstore.inputs.samples import Sample
 from atlasstore.inputs.spec import SourceSpec
 from atlasstore.inputs.survey import LeftOut, Survey, left_out_notice, survey
-from atlasstore.samples import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path

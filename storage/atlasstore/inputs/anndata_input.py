@@ -2,7 +2,7 @@
 
 X is cells x peaks as CSR, CSC or dense. CSR and dense are read by runs of cells. CSC is stored by
 peaks, so any run of cells would cost a scan of all of X: it is counted in ranges of peaks into a
-cell-major copy (see `atlasstore.inputs.convert`). Raw counts must be in X; layers and `raw` are
+cell-major copy (see `atlasstore.inputs.cell_major_copy`). Raw counts must be in X; layers and `raw` are
 not read.
 """
 
@@ -21,9 +21,9 @@ from atlasstore.events import Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.genome.peaks import peaks_from_var
 from atlasstore.inputs.counts import check_unique
-from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.source import Description
+from atlasstore.inputs.tenx_features import peak_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

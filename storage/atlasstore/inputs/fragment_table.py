@@ -17,7 +17,7 @@ from pandas.errors import EmptyDataError, ParserError
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.files.text import DAMAGED, numbered_lines, open_raw
-from atlasstore.inputs.text_pieces import open_piece
+from atlasstore.inputs.text_ranges import open_piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

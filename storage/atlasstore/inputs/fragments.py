@@ -22,7 +22,7 @@ from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.fragment_table import ROWS_PER_TABLE, fragment_tables
 from atlasstore.inputs.insertion_counts import PeakSegments, fragment_peak_pairs
 from atlasstore.inputs.source import Cells, Piece
-from atlasstore.inputs.text_pieces import plan_text_pieces
+from atlasstore.inputs.text_ranges import plan_text_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.errors import PeaksError
-from atlasstore.samples import refuse_duplicates
+from atlasstore.inputs.samples import refuse_duplicates
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,7 +10,7 @@ from atlasstore.files import urls
 from atlasstore.inputs.anndata_input import describe_anndata, open_anndata
 from atlasstore.inputs.bam import MIN_MAPQ, bam_files, is_bam
 from atlasstore.inputs.hdf5 import open_hdf5
-from atlasstore.inputs.matrix import MatrixCounts
+from atlasstore.inputs.matrix_counts import MatrixCounts
 from atlasstore.inputs.tenx_folder import describe_tenx_folder, is_tenx_folder
 from atlasstore.inputs.tenx_h5 import describe_tenx_h5, open_tenx_h5
 

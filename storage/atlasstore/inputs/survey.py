@@ -2,7 +2,7 @@
 
 Inputs are opened one at a time; what stays is each one's `obs`, one peak table for all, and a
 `SourceSpec` by which any process opens the counts. Those that are not stored by cells are copied
-into a scratch folder first (see `atlasstore.inputs.convert`).
+into a scratch folder first (see `atlasstore.inputs.cell_major_copy`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from atlasstore.files import urls
 from atlasstore.genome.peaks import read_bed
 from atlasstore.inputs.bam import MIN_MAPQ
 from atlasstore.inputs.barcodes import selected_rows
-from atlasstore.inputs.convert import Conversion, convert
-from atlasstore.inputs.lazy import LazySource
+from atlasstore.inputs.cell_major_copy import Conversion, convert
+from atlasstore.inputs.lazy_source import LazySource
 from atlasstore.inputs.peak_order import find_peaks, peaks_digest
+from atlasstore.inputs.samples import refuse_duplicates
 from atlasstore.inputs.spec import ALLOWED, NEED_PEAKS, SourceSpec, describe, input_kind
-from atlasstore.samples import refuse_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from atlasstore.inputs.convert import Copy, RunTasks
-    from atlasstore.samples import Sample
+    from atlasstore.inputs.cell_major_copy import Copy, RunTasks
+    from atlasstore.inputs.samples import Sample
 
     Ints = npt.NDArray[np.int64]
 
@@ -104,7 +104,7 @@ def survey(
     Parameters
     ----------
     samples
-        As `atlasstore.samples.plan_samples` gives them.
+        As `atlasstore.inputs.samples.plan_samples` gives them.
     scratch
         URL of a folder for the copies; the caller deletes it. Called again with the same inputs
         and folder, what was finished there is used.

@@ -18,9 +18,9 @@ from atlasstore.files.text import numbered_lines
 from atlasstore.genome.peaks import check_peaks_valid, parse_peak_names, peak_names, read_bed
 from atlasstore.inputs.barcodes import read_barcodes, selected_rows
 from atlasstore.inputs.counts import check_counts
-from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.matrix_market import matrix_tables, read_shape
 from atlasstore.inputs.source import Cells, Description, Piece
+from atlasstore.inputs.tenx_features import peak_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

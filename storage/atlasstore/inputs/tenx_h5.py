@@ -17,9 +17,9 @@ from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
 from atlasstore.genome.peaks import check_peaks_valid, parse_peak_names
 from atlasstore.inputs.counts import cells_table
-from atlasstore.inputs.features import peak_rows
 from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.source import Description
+from atlasstore.inputs.tenx_features import peak_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

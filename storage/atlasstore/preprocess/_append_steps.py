@@ -12,11 +12,11 @@ import pandas as pd
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
+from atlasstore.inputs.samples import set_aside
 from atlasstore.inputs.spec import NEED_PEAKS, input_kind
 from atlasstore.preprocess._inputs import look_at_inputs, read_inputs
 from atlasstore.preprocess.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.preprocess.filters import choose_cells, filter_counts
-from atlasstore.samples import set_aside
 from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan

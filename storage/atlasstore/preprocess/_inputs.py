@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.files.text import numbered_lines
 from atlasstore.inputs import left_out_notice, survey
-from atlasstore.samples import join_obs
+from atlasstore.inputs.samples import join_obs
 from atlasstore.transpose.plan import plan_survey
 from atlasstore.transpose.stages import plan_spans
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
     from atlasstore.inputs import LazySource
-    from atlasstore.samples import Sample
+    from atlasstore.inputs.samples import Sample
     from atlasstore.transpose.stages import ReadSpan, Stages
     from atlasstore.transpose.workers import Workers
 

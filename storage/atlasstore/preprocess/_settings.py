@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atlasstore.samples import Sample
+    from atlasstore.inputs.samples import Sample
 
 __all__ = ["Settings", "as_texts"]
 

@@ -21,10 +21,10 @@ from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.fasta import check_peaks
 from atlasstore.genome.sequences import window_starts
+from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
 from atlasstore.preprocess.filters import choose, filter_counts
 from atlasstore.preprocess.report import PreprocessReport, WorkPlan
-from atlasstore.samples import set_aside
 from atlasstore.transpose.labels import plan_blocks
 from atlasstore.transpose.plan import expected_passes, plan_reads, plan_sequences
 from atlasstore.transpose.stages import Stages, label_plan, run_units

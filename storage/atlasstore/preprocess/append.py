@@ -23,10 +23,10 @@ from atlasstore import memory as memory_sizes
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
+from atlasstore.inputs.samples import Sample, plan_samples
 from atlasstore.preprocess._settings import as_texts
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.resume.ledger import Ledger
-from atlasstore.samples import Sample, plan_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

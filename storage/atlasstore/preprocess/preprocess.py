@@ -17,11 +17,11 @@ from atlasstore.atlas.split import check_fractions
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.sequences import check_window
+from atlasstore.inputs.samples import plan_samples
 from atlasstore.preprocess._settings import Settings, as_texts
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.preprocess.report import PreprocessReport
 from atlasstore.resume.ledger import Ledger, refuse_taken
-from atlasstore.samples import plan_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

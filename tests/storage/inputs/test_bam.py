@@ -11,7 +11,7 @@ import pytest
 from atlasstore.errors import CountsError, MissingExtraError
 from atlasstore.events import Notice, Progress
 from atlasstore.inputs import bam, open_source, survey
-from atlasstore.samples import Sample
+from atlasstore.inputs.samples import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atlasstore.errors import CountsError
-from atlasstore.inputs import matrix, open_source
+from atlasstore.inputs import matrix_counts, open_source
 from atlasstore.inputs.barcodes import read_barcodes
 
 
@@ -26,7 +26,7 @@ def test_a_repeated_barcode_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize("layout", ["csr", "csc"])
 @pytest.mark.parametrize("span", [1, 4, 1000])
 def test_a_list_selects_cells_in_the_inputs_order(sample, monkeypatch, layout, span) -> None:
-    monkeypatch.setattr(matrix, "_CELLS_PER_SPAN", span)
+    monkeypatch.setattr(matrix_counts, "_CELLS_PER_SPAN", span)
     rows = [20, 3, 4, 11, 0]
     chosen = [sample.barcodes[row] for row in rows]
     listed = sample.text("list.txt", "\n".join(chosen))

@@ -13,9 +13,9 @@ import pytest
 
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Notice
-from atlasstore.inputs import LeftOut, Survey, lazy, survey
-from atlasstore.inputs.convert import FragmentPieces
-from atlasstore.samples import Sample, join_obs
+from atlasstore.inputs import LeftOut, Survey, lazy_source, survey
+from atlasstore.inputs.cell_major_copy import FragmentPieces
+from atlasstore.inputs.samples import Sample, join_obs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,4 +228,4 @@ def test_copies_are_made_once(sample, look, monkeypatch) -> None:
 
 def test_reads_are_worth_their_cost(sample, look) -> None:
     (source,) = look(samples(sample.h5ad())).sources
-    assert source.cells_per_read == min(lazy.CELLS_PER_READ, 23)
+    assert source.cells_per_read == min(lazy_source.CELLS_PER_READ, 23)

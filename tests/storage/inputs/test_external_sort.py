@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from atlasstore.files import urls
-from atlasstore.inputs.sorted_runs import BYTES_PER_ENTRY, Run, RunWriter, cell_ranges, merge_runs
+from atlasstore.inputs.external_sort import BYTES_PER_ENTRY, Run, RunWriter, cell_ranges, merge_runs
 
 N_CELLS, N_PEAKS = 7, 5
 ENTRY = st.tuples(st.integers(0, N_CELLS - 1), st.integers(0, N_PEAKS - 1), st.integers(1, 9))

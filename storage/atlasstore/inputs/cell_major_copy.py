@@ -28,9 +28,9 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.inputs.bam import BamPieces
-from atlasstore.inputs.csc import ColumnPieces
+from atlasstore.inputs.csc_columns import ColumnPieces
+from atlasstore.inputs.external_sort import Run, RunWriter, merge_runs
 from atlasstore.inputs.fragments import FragmentPieces
-from atlasstore.inputs.sorted_runs import Run, RunWriter, merge_runs
 from atlasstore.inputs.tenx_folder import FolderPieces
 from atlasstore.zarrio import tables
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atlasstore.inputs.matrix import CELLS_PER_READ
+from atlasstore.inputs.matrix_counts import CELLS_PER_READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from scipy.sparse import csr_array
 
-    from atlasstore.inputs.matrix import MatrixCounts
+    from atlasstore.inputs.matrix_counts import MatrixCounts
     from atlasstore.inputs.spec import SourceSpec
 
 __all__ = ["LazySource"]

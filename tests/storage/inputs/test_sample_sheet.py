@@ -4,7 +4,7 @@ import fsspec
 import pytest
 
 from atlasstore.errors import UserInputError
-from atlasstore.sample_sheet import SheetRow, is_sample_sheet, read_sample_sheet
+from atlasstore.inputs.sample_sheet import SheetRow, is_sample_sheet, read_sample_sheet
 
 
 def write(folder, text: str):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from atlasstore.errors import PeaksError, UserInputError
-from atlasstore.samples import (
+from atlasstore.inputs.samples import (
     Sample,
     join_obs,
     plan_samples,

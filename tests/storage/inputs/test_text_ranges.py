@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from atlasstore.errors import CountsError
 from atlasstore.files.text import DAMAGED, open_raw
-from atlasstore.inputs import text_pieces
-from atlasstore.inputs.text_pieces import open_piece, plan_text_pieces
+from atlasstore.inputs import text_ranges
+from atlasstore.inputs.text_ranges import open_piece, plan_text_pieces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,17 +62,17 @@ def test_a_plan_covers_the_file_and_feeds_every_worker(tmp_path, monkeypatch) ->
     path = tmp_path / "lines"
     path.write_bytes(b"a\n" * 5000)
     assert plan_text_pieces(path, 4, error=CountsError) == [(0, 10_000)]  # too small to cut
-    monkeypatch.setattr(text_pieces, "_MIN_PIECE_BYTES", 100)
+    monkeypatch.setattr(text_ranges, "_MIN_PIECE_BYTES", 100)
     pieces = plan_text_pieces(path, 4, error=CountsError)
     assert len(pieces) == 16
     assert [start for start, _ in pieces] == [0, *(stop for _, stop in pieces[:-1])]
     assert pieces[-1][1] == 10_000
-    monkeypatch.setattr(text_pieces, "PIECE_BYTES", 4000)
+    monkeypatch.setattr(text_ranges, "PIECE_BYTES", 4000)
     assert len(plan_text_pieces(path, 1, error=CountsError)) == 3
 
 
 def test_plain_gzip_is_one_piece(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(text_pieces, "_MIN_PIECE_BYTES", 1)
+    monkeypatch.setattr(text_ranges, "_MIN_PIECE_BYTES", 1)
     path = tmp_path / "lines.gz"
     path.write_bytes(gzip.compress(b"a\nb\n"))
     assert plan_text_pieces(path, 8, error=CountsError) == [(0, path.stat().st_size)]

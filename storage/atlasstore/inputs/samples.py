@@ -11,7 +11,7 @@ import pandas as pd
 
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.files import urls
-from atlasstore.sample_sheet import is_sample_sheet, read_sample_sheet
+from atlasstore.inputs.sample_sheet import is_sample_sheet, read_sample_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -17,9 +17,9 @@ from Bio import bgzf
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress
 from atlasstore.files import urls
-from atlasstore.inputs import convert as convert_module
-from atlasstore.inputs import csc, fragments, text_pieces
-from atlasstore.inputs.convert import Conversion, Copy, convert
+from atlasstore.inputs import cell_major_copy as convert_module
+from atlasstore.inputs import csc_columns, fragments, text_ranges
+from atlasstore.inputs.cell_major_copy import Conversion, Copy, convert
 from atlasstore.inputs.fragments import FragmentPieces
 from atlasstore.inputs.spec import SourceSpec
 
@@ -55,7 +55,7 @@ def bgzip(path: Path) -> Path:
 
 @pytest.fixture
 def many_pieces(monkeypatch) -> None:
-    monkeypatch.setattr(text_pieces, "_MIN_PIECE_BYTES", 200)
+    monkeypatch.setattr(text_ranges, "_MIN_PIECE_BYTES", 200)
 
 
 def counts(copy: Any) -> np.ndarray:
@@ -172,8 +172,8 @@ def test_started_again_with_other_workers_it_is_cut_anew(sample, monkeypatch) ->
 
 @pytest.mark.parametrize("entries", [7, 40])
 def test_columns_in_small_ranges_give_the_same(sample, monkeypatch, entries) -> None:
-    monkeypatch.setattr(csc, "_ENTRIES_PER_PIECE", 2 * entries)
-    memory = 2 * csc._BYTES_PER_ENTRY * entries
+    monkeypatch.setattr(csc_columns, "_ENTRIES_PER_PIECE", 2 * entries)
+    memory = 2 * csc_columns._BYTES_PER_ENTRY * entries
     (copy,) = convert([conversion(sample, "h5ad", listed=False)], memory_bytes=memory)
     np.testing.assert_array_equal(counts(copy), sample.counts)
 
