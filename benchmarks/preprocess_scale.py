@@ -82,9 +82,9 @@ def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[
     from atlasstore.preprocess import filters
     from atlasstore.preprocess._steps import label_rows
     from atlasstore.resume import ledger
-    from atlasstore.transpose.labels import plan_blocks
+    from atlasstore.transpose.block_writer import plan_blocks
+    from atlasstore.transpose.executors import LocalWorkers
     from atlasstore.transpose.stages import Stages, label_plan
-    from atlasstore.transpose.workers import LocalWorkers
     from atlasstore.zarrio import blocks
 
     def call() -> None:

@@ -17,8 +17,8 @@ from atlasstore.inputs.spec import NEED_PEAKS, input_kind
 from atlasstore.preprocess._inputs import look_at_inputs, read_inputs
 from atlasstore.preprocess.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.preprocess.filters import choose_cells, filter_counts
-from atlasstore.transpose.labels import plan_blocks
-from atlasstore.transpose.plan import plan_reads
+from atlasstore.transpose.block_writer import plan_blocks
+from atlasstore.transpose.memory_plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan
 from atlasstore.zarrio import blocks, formats, tables
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from atlasstore.preprocess.append import AppendSettings
     from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
-    from atlasstore.transpose.plan import LabelPlan
+    from atlasstore.transpose.executors import Workers
+    from atlasstore.transpose.memory_plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan
-    from atlasstore.transpose.workers import Workers
 
 __all__ = ["AppendWork"]
 

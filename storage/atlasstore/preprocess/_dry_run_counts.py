@@ -8,7 +8,7 @@ import numpy as np
 
 from atlasstore.events import Progress
 from atlasstore.transpose.kernels import add_cells_with_peak, kept_depth
-from atlasstore.transpose.reading import reads
+from atlasstore.transpose.read_spans import reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
     from atlasstore.inputs.source import CountsSource
-    from atlasstore.transpose.scratch import OpenPeaks
+    from atlasstore.transpose.scratch_files import OpenPeaks
 
 __all__ = ["count_open", "depth_among", "read_runs"]
 

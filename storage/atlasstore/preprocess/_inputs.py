@@ -10,7 +10,7 @@ from atlasstore.errors import CountsError, PeaksError
 from atlasstore.files.text import numbered_lines
 from atlasstore.inputs import left_out_notice, survey
 from atlasstore.inputs.samples import join_obs
-from atlasstore.transpose.plan import plan_survey
+from atlasstore.transpose.memory_plan import plan_survey
 from atlasstore.transpose.stages import plan_spans
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from atlasstore.events import Subscriber
     from atlasstore.inputs import LazySource
     from atlasstore.inputs.samples import Sample
+    from atlasstore.transpose.executors import Workers
     from atlasstore.transpose.stages import ReadSpan, Stages
-    from atlasstore.transpose.workers import Workers
 
 __all__ = ["Inputs", "look_at_inputs", "read_inputs"]
 

@@ -25,10 +25,10 @@ from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
 from atlasstore.preprocess.filters import choose, filter_counts
 from atlasstore.preprocess.report import PreprocessReport, WorkPlan
-from atlasstore.transpose.labels import plan_blocks
-from atlasstore.transpose.plan import expected_passes, plan_reads, plan_sequences
+from atlasstore.transpose.block_writer import plan_blocks
+from atlasstore.transpose.executors import LocalWorkers
+from atlasstore.transpose.memory_plan import expected_passes, plan_reads, plan_sequences
 from atlasstore.transpose.stages import Stages, label_plan, run_units
-from atlasstore.transpose.workers import LocalWorkers
 from atlasstore.zarrio import blocks, formats
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from atlasstore.preprocess._settings import Settings
     from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
-    from atlasstore.transpose.plan import LabelPlan
+    from atlasstore.transpose.executors import Workers
+    from atlasstore.transpose.memory_plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan
-    from atlasstore.transpose.workers import Workers
 
 __all__ = ["Work", "label_rows"]
 

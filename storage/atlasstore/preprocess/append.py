@@ -146,7 +146,7 @@ def append(
         same name is in it already, or no cell is left. The atlas is as it was then.
     """
     from atlasstore.preprocess._append_steps import AppendWork  # here: compiled code, every reader
-    from atlasstore.transpose.workers import open_workers
+    from atlasstore.transpose.executors import open_workers
 
     spec = FilterSpec(min_cell_fraction=0.0, min_peaks_per_cell=min_peaks_per_cell)
     settings = AppendSettings(

@@ -118,7 +118,7 @@ def preprocess(
         new is left then.
     """
     from atlasstore.preprocess._steps import Work  # here: compiled code, every reader
-    from atlasstore.transpose.workers import open_workers
+    from atlasstore.transpose.executors import open_workers
 
     refuse_taken(out)
     check_window(window_bp, flank_bp)

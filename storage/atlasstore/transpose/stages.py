@@ -17,10 +17,10 @@ import numpy as np
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress
-from atlasstore.transpose.labels import write_block
-from atlasstore.transpose.plan import plan_labels, plan_reads, spans
-from atlasstore.transpose.reading import Span, read_span, span_depth, span_totals
-from atlasstore.transpose.scratch import Piece
+from atlasstore.transpose.block_writer import write_block
+from atlasstore.transpose.memory_plan import plan_labels, plan_reads, spans
+from atlasstore.transpose.read_spans import Span, read_span, span_depth, span_totals
+from atlasstore.transpose.scratch_files import Piece
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
     from atlasstore.resume.ledger import Ledger
-    from atlasstore.transpose.labels import BlockTask
-    from atlasstore.transpose.plan import LabelPlan, Machine
-    from atlasstore.transpose.reading import Openable
-    from atlasstore.transpose.workers import Workers
+    from atlasstore.transpose.block_writer import BlockTask
+    from atlasstore.transpose.executors import Workers
+    from atlasstore.transpose.memory_plan import LabelPlan, Machine
+    from atlasstore.transpose.read_spans import Openable
 
 __all__ = ["ReadSpan", "Stages", "label_plan", "plan_spans", "run_units"]
 

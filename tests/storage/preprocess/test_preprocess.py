@@ -27,7 +27,7 @@ from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
 from atlasstore.preprocess import _steps
 from atlasstore.preprocess.preprocess import preprocess
-from atlasstore.transpose import plan
+from atlasstore.transpose import memory_plan
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 if TYPE_CHECKING:
@@ -147,9 +147,9 @@ def test_storage_form_of_the_counts_does_not_matter(tmp_path, counts, genome, h5
 
 def test_size_of_reads_blocks_and_shards_does_not_matter(tmp_path, h5ad, genome, monkeypatch):
     preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
-    monkeypatch.setattr(plan, "_CELLS_PER_SPAN", 7)
-    monkeypatch.setattr(plan, "_MOST_PER_READ", 11)
-    monkeypatch.setattr(plan, "_MOST_PER_RANGE", 13)
+    monkeypatch.setattr(memory_plan, "_CELLS_PER_SPAN", 7)
+    monkeypatch.setattr(memory_plan, "_MOST_PER_READ", 11)
+    monkeypatch.setattr(memory_plan, "_MOST_PER_RANGE", 13)
     monkeypatch.setattr(writer, "_CHUNK_BYTES", 4 * 792)
     monkeypatch.setattr(writer, "_SEQUENCE_SHARD_BYTES", 8 * 792)
     preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", **SMALL)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from atlasstore.atlas import writer
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
-from atlasstore.transpose.labels import plan_blocks, write_block
-from atlasstore.transpose.reading import Span, read_span, span_depth, span_totals
-from atlasstore.transpose.scratch import (
+from atlasstore.transpose.block_writer import plan_blocks, write_block
+from atlasstore.transpose.read_spans import Span, read_span, span_depth, span_totals
+from atlasstore.transpose.scratch_files import (
     OpenPeaks,
     Piece,
     read_piece,

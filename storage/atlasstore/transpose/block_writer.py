@@ -15,15 +15,15 @@ import numpy as np
 from atlasstore.atlas.writer import LabelWriter
 from atlasstore.files import urls
 from atlasstore.transpose.kernels import add_counts, scatter
-from atlasstore.transpose.plan import peak_ranges
-from atlasstore.transpose.scratch import Piece, read_piece
+from atlasstore.transpose.memory_plan import peak_ranges
+from atlasstore.transpose.scratch_files import Piece, read_piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from atlasstore.transpose.scratch import OpenPeaks
+    from atlasstore.transpose.scratch_files import OpenPeaks
     from atlasstore.zarrio.blocks import CellPart
 
 __all__ = ["BlockTask", "plan_blocks", "write_block"]

@@ -18,7 +18,7 @@ from dask.callbacks import Callback
 
 from atlasstore import memory
 from atlasstore.errors import MissingExtraError, UserInputError
-from atlasstore.transpose.plan import Machine
+from atlasstore.transpose.memory_plan import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

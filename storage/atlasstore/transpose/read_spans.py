@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from atlasstore.transpose.kernels import add_cells_with_peak, kept_depth
-from atlasstore.transpose.plan import next_read
-from atlasstore.transpose.scratch import (
+from atlasstore.transpose.memory_plan import next_read
+from atlasstore.transpose.scratch_files import (
     OpenPeaks,
     Piece,
     read_numbers,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlasstore.errors import TooLittleMemoryError
-from atlasstore.transpose.plan import (
+from atlasstore.transpose.memory_plan import (
     PEAK_BYTES,
     Machine,
     expected_passes,

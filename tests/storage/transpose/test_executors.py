@@ -15,7 +15,7 @@ from scipy import sparse
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CountsError, UserInputError
 from atlasstore.preprocess.preprocess import preprocess
-from atlasstore.transpose.workers import LocalWorkers, open_workers
+from atlasstore.transpose.executors import LocalWorkers, open_workers
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 
@@ -55,7 +55,7 @@ def test_map_keeps_the_order():
 
 def test_no_scheduler_is_one_sentence(monkeypatch):
     pytest.importorskip("distributed", reason="distributed is not installed")
-    monkeypatch.setattr("atlasstore.transpose.workers._CONNECT_S", 0.5)
+    monkeypatch.setattr("atlasstore.transpose.executors._CONNECT_S", 0.5)
     with (
         pytest.raises(UserInputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
         open_workers("tcp://127.0.0.1:9", None),
