@@ -61,7 +61,7 @@ def measure(folder: Path, memory: str) -> dict[str, float]:
 
 def measure_here(folder: Path, memory: str) -> None:
     """Preprocess here; print seconds and peak as JSON."""
-    from atlasstore.preprocess import preprocess
+    from atlasstore import preprocess
 
     began = time.perf_counter()
     preprocess(

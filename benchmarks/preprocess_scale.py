@@ -123,7 +123,7 @@ def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[
 
 
 def whole_preprocess(counts: str, genome: str, out: str, memory: str) -> Callable[[], Any]:
-    from atlasstore.preprocess import preprocess
+    from atlasstore import preprocess
 
     return lambda: preprocess(counts, genome=genome, out=out, memory=memory, window_bp=WINDOW_BP)
 

@@ -125,8 +125,8 @@ def preprocess(
     """Make an atlas from counts and a genome, or add samples to one."""
     from atlasjobs.console import Output
     from atlasjobs.preprocess_facts import append_facts, preprocess_facts
-    from atlasstore.preprocess import append as work_append
-    from atlasstore.preprocess import preprocess as work
+    from atlasstore import append as work_append
+    from atlasstore import preprocess as work
 
     output = Output(json)
     common: dict[str, Any] = {

@@ -25,7 +25,7 @@ FRAGMENTS_BOUND_MB = 560
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from atlasstore.preprocess import preprocess
+from atlasstore import preprocess
 counts, genome, out, memory, *peaks = sys.argv[1:]
 options = dict(zip(["peaks", "barcodes"], peaks))
 report = preprocess(counts, genome=genome, out=out, memory=memory, window_bp=192, **options)
