@@ -21,7 +21,7 @@ from logging import StreamHandler, getLogger
 from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.attempts import check_attempt, start_attempts
-from atlasbasset.ray_session import ray_session
+from atlasbasset.cluster.ray_session import ray_session
 from atlasstore import errors
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.events import Progress

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from atlasbasset.cluster.ray_session import ray_session
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.launch import followed, use_threads
 from atlasbasset.engine.loop import Run, train_worker
-from atlasbasset.ray_session import ray_session
 from atlasstore.files import urls
 
 if TYPE_CHECKING:

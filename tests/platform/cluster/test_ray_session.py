@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlasbasset.ray_session import _check_resources
+from atlasbasset.cluster.ray_session import _check_resources
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 

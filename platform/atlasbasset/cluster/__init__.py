@@ -1,0 +1,1 @@
+"""Where work runs: a Ray session, joined or started."""
