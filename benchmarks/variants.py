@@ -19,7 +19,7 @@ import torch
 from atlasbasset.batch.alleles import VariantEngine, _batches, allele_of
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.trunk import Trunk
-from atlasbasset.model import load_model
+from atlasbasset.inference.model import load_model
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variants import Variant
 

@@ -45,7 +45,7 @@ def denoise_plan(
     pool
         Who computes.
     """
-    from atlasbasset.model import check_scale, trunk_config
+    from atlasbasset.inference.model import check_scale, trunk_config
     from atlasbasset.verbs.atlas_peaks import check_window
     from atlasbasset.verbs.denoise import chosen_cells
     from atlasbasset.verbs.genes import check_gene_table

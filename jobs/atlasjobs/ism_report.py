@@ -32,7 +32,7 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: Workers) 
         Who computes.
     """
     from atlasbasset.batch.mutate import mutation_bytes
-    from atlasbasset.model import trunk_config
+    from atlasbasset.inference.model import trunk_config
     from atlasbasset.verbs.ism_plan import check_ism
     from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken

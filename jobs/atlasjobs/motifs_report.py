@@ -46,7 +46,7 @@ def motifs_plan(
     model: str, atlas: str, motifs: str, out: str, *, options: InsertionOptions, pool: Workers
 ) -> Plan:
     """Plan a motif insertion; refuses what `motif_activity` would refuse."""
-    from atlasbasset.model import trunk_config
+    from atlasbasset.inference.model import trunk_config
     from atlasbasset.verbs.motifs import check_insertion
     from atlasstore import Atlas
     from atlasstore.genome.motifs import read_meme

@@ -41,7 +41,7 @@ def variants_plan(
     pool: Workers,
 ) -> Plan:
     """Plan evaluating variants; reads the whole VCF and refuses what `variants` would refuse."""
-    from atlasbasset.model import trunk_config
+    from atlasbasset.inference.model import trunk_config
     from atlasbasset.verbs.variants import check_variants
     from atlasbasset.verbs.variants_job import effect_tables
     from atlasstore.models.model_store import ModelStore
@@ -100,7 +100,7 @@ def _memory(
 
 
 def _n_groups(store: ModelStore, group_by: str | None) -> int:
-    from atlasbasset.groups import group_codes
+    from atlasbasset.inference.groups import group_codes
 
     if group_by is None:
         return int(store.n_cells)

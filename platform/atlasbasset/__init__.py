@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from atlasbasset.engine.config import TrainConfig as TrainConfig
-    from atlasbasset.model import Model as Model
-    from atlasbasset.model import load_model as load_model
+    from atlasbasset.inference.model import Model as Model
+    from atlasbasset.inference.model import load_model as load_model
     from atlasbasset.verbs.denoise import denoise as denoise
     from atlasbasset.verbs.discover import discover as discover
     from atlasbasset.verbs.embed import embed as embed

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.core.config import TrunkConfig
-    from atlasbasset.model import Model
+    from atlasbasset.inference.model import Model
     from atlasstore.genome.fasta import Genome
     from atlasstore.genome.variants import Variant
 

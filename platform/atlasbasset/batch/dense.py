@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.identity import ModelSource
     from atlasbasset.batch.run import Row, Unit, Workers
-    from atlasbasset.model import Scale
+    from atlasbasset.inference.model import Scale
 
 __all__ = [
     "DTYPES",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from atlasbasset.model import Model, load_model
+from atlasbasset.inference.model import Model, load_model
 from atlasstore.errors import AtlasError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from atlasbasset.batch.identity import ModelSource
 from atlasbasset.batch.scratch import scratch_group
-from atlasbasset.model import Model, load_model
+from atlasbasset.inference.model import Model, load_model
 from atlasbasset.verbs.atlas_peaks import embed_peaks
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from atlasbasset.core.inference import embed_codes
 from atlasbasset.engine.data import LabelShard
-from atlasbasset.model import trunk_config
+from atlasbasset.inference.model import trunk_config
 from atlasstore.atlas.split import SPLITS
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
@@ -20,7 +20,7 @@ from atlasstore.zarrio.blocks import runs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from atlasbasset.model import Model
+    from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.models.model_store import ModelStore

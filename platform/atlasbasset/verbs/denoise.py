@@ -11,8 +11,8 @@ import numpy as np
 from atlasbasset.batch.dense import DTYPES, DenseType
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.run import Workers
-from atlasbasset.model import Model, Scale, check_scale, opened
-from atlasbasset.selection import named_rows
+from atlasbasset.inference.model import Model, Scale, check_scale, opened
+from atlasbasset.inference.selection import named_rows
 from atlasbasset.verbs.atlas_peaks import check_window
 from atlasbasset.verbs.denoise_job import DenoiseJob
 from atlasbasset.verbs.genes import GeneReport, denoise_genes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasbasset.inference.model import Model, opened
 from atlasbasset.metrics import depth_correlation
-from atlasbasset.model import Model, opened
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from atlasbasset.inference.model import Model, opened
 from atlasbasset.metrics import (
     CellTypeAsw,
     ClusterAgreement,
@@ -23,7 +24,6 @@ from atlasbasset.metrics import (
     kbet,
     label_score,
 )
-from atlasbasset.model import Model, opened
 from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, peak_labels, split_rows
 from atlasbasset.verbs.embed import model_depth_correlation
 from atlasstore.atlas.atlas import Atlas

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.job import Job
     from atlasbasset.batch.run import Workers
-    from atlasbasset.model import Model, Scale
+    from atlasbasset.inference.model import Model, Scale
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 

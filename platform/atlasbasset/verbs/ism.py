@@ -16,8 +16,8 @@ from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.mutate import MutateRegions, region_units, write_windows
 from atlasbasset.batch.run import Stage, Workers
-from atlasbasset.groups import CellGroups, cell_groups
-from atlasbasset.model import Model, opened
+from atlasbasset.inference.groups import CellGroups, cell_groups
+from atlasbasset.inference.model import Model, opened
 from atlasbasset.verbs.ism_plan import IsmPlan, check_ism
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls

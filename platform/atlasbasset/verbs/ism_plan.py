@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.identity import digest_of
 from atlasbasset.batch.mutate import ism_tables
-from atlasbasset.groups import group_codes
-from atlasbasset.model import trunk_config
+from atlasbasset.inference.groups import group_codes
+from atlasbasset.inference.model import trunk_config
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.atlas.regions import PeakRegions, Regions, bed_regions, peak_regions
 from atlasstore.errors import UserInputError

@@ -19,7 +19,7 @@ from atlasbasset.batch.peaks import EmbedPeaks, create_embedded, peak_units
 from atlasbasset.batch.run import Stage, Workers, run_units
 from atlasbasset.batch.solve import SOLVED_STEP, SolveBlocks, block_units, solved_tables
 from atlasbasset.engine.state import RunState
-from atlasbasset.model import Model, opened
+from atlasbasset.inference.model import Model, opened
 from atlasbasset.verbs.atlas_peaks import check_window, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.job import Job
     from atlasbasset.batch.run import Work, Workers
-    from atlasbasset.model import Model
+    from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif

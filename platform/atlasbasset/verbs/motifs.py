@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from atlasbasset.batch.insertion import check_widths
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.run import Workers
-from atlasbasset.model import Model, opened
+from atlasbasset.inference.model import Model, opened
 from atlasbasset.verbs.atlas_peaks import check_window, split_rows
 from atlasbasset.verbs.motif_job import InsertionOptions, MotifJob
 from atlasstore.atlas.atlas import Atlas

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.model import trunk_config
+from atlasbasset.inference.model import trunk_config
 from atlasstore.errors import UserInputError
 from atlasstore.models.model_store import ModelStore
 

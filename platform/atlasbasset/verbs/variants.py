@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.run import Workers
-from atlasbasset.groups import cell_groups
-from atlasbasset.model import Model, opened
+from atlasbasset.inference.groups import cell_groups
+from atlasbasset.inference.model import Model, opened
 from atlasbasset.verbs.variants_job import VariantsJob
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job import Job
     from atlasbasset.batch.run import Workers
     from atlasbasset.engine.config import Compute
-    from atlasbasset.groups import CellGroups
-    from atlasbasset.model import Model
+    from atlasbasset.inference.groups import CellGroups
+    from atlasbasset.inference.model import Model
     from atlasstore.events import Subscriber
 
 __all__ = ["VariantsJob", "effect_tables"]

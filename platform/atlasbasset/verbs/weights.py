@@ -13,7 +13,7 @@ import pandas as pd
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.state import RunState
-from atlasbasset.model import Model, opened
+from atlasbasset.inference.model import Model, opened
 from atlasbasset.weights import PublishedWeights, read_keras, read_scvi, write_keras
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls

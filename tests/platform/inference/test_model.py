@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import atlasbasset
 from atlasbasset.core.augment import one_hot_input
 from atlasbasset.core.trunk import Trunk
-from atlasbasset.model import load_model
-from atlasbasset.sequence_input import checked_sequences
+from atlasbasset.inference.model import load_model
+from atlasbasset.inference.sequence_input import checked_sequences
 from atlasstore.errors import CorruptStoreError, NotAStoreError, UserInputError
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model

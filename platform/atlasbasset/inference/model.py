@@ -16,8 +16,8 @@ from atlasbasset.core.inference import compute_dtype_for
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import cells_from, trunk_from
 from atlasbasset.engine.config import Compute, TrainConfig
-from atlasbasset.selection import selected_rows
-from atlasbasset.sequence_input import checked_sequences, input_batches
+from atlasbasset.inference.selection import selected_rows
+from atlasbasset.inference.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError
 from atlasstore.models.model_store import ModelStore
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import atlasbasset
-from atlasbasset import groups
-from atlasbasset.groups import cell_groups
+from atlasbasset.inference import groups
+from atlasbasset.inference.groups import cell_groups
 from atlasstore.errors import UserInputError
 from small_model import random_weights, write_model
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from atlasbasset.selection import selected_rows
+from atlasbasset.inference.selection import selected_rows
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from atlasbasset.model import Model
+    from atlasbasset.inference.model import Model
 
 __all__ = ["MAX_GROUPS", "CellGroups", "cell_groups", "group_codes"]
 
