@@ -30,7 +30,7 @@ from atlasbasset.core.loss import CellTable, Positives, fused_bce
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.core.step import Batch, Learner, StepPace
 from atlasbasset.core.trunk import Trunk
-from atlasbasset.engine.device_labels import DeviceLabels
+from atlasbasset.engine.labels.device import DeviceLabels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,7 +36,7 @@ from atlasbasset.core.loss import Positives
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.core.step import Batch, Learner, StepPace
 from atlasbasset.core.trunk import Trunk
-from atlasbasset.engine.data import LabelShard
+from atlasbasset.engine.labels.host import LabelShard
 from atlasbasset.engine.launch import use_threads
 from atlasbasset.engine.prefetch import Prefetch
 from atlasstore.atlas.atlas import LabelRows

@@ -9,8 +9,8 @@ from atlasjobs.units import count, size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlasbasset.engine.memory import MemoryPlan
-    from atlasbasset.engine.memory_parts import Part
+    from atlasbasset.engine.memory.parts import Part
+    from atlasbasset.engine.memory.plan import MemoryPlan
     from atlasjobs.facts import Facts
 
 __all__ = ["memory_rows", "memory_values"]

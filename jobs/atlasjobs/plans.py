@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset import TrainConfig
-    from atlasbasset.engine.memory import MemoryPlan
+    from atlasbasset.engine.memory.plan import MemoryPlan
     from atlasbasset.verbs.train import Launcher
     from atlasjobs.facts import Facts
     from atlasstore import Atlas
@@ -77,8 +77,8 @@ def training_plan(
     gpus_per_worker: float = 0,
 ) -> Plan:
     """Plan a training; refuses what `train` would refuse, memory that does not suffice included."""
-    from atlasbasset.engine.memory import plan_training
-    from atlasbasset.engine.memory_limit import run_limit
+    from atlasbasset.engine.memory.limit import run_limit
+    from atlasbasset.engine.memory.plan import plan_training
     from atlasbasset.verbs.train import check_training
     from atlasstore import Atlas
 
@@ -120,7 +120,7 @@ def _workers_line(workers: int, least: int) -> str:
 
 
 def _run_values(atlas: Atlas, config: TrainConfig, planned: MemoryPlan) -> dict[str, int]:
-    from atlasbasset.engine.sampling import epoch_groups
+    from atlasbasset.engine.peak_sampling import epoch_groups
 
     sizes, peaks = planned.sizes, atlas.peak_rows("train")
     config = replace(config, group_peaks=planned.layout.group_peaks)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Evaluation": "atlasbasset.verbs.evaluate",
     "MapReport": "atlasbasset.verbs.map_cells",
-    "Model": "atlasbasset.model",
+    "Model": "atlasbasset.inference.model",
     "TrainConfig": "atlasbasset.engine.config",
     "denoise": "atlasbasset.verbs.denoise",
     "discover": "atlasbasset.verbs.discover",
@@ -39,7 +39,7 @@ _HOMES = {
     "export_weights": "atlasbasset.verbs.weights",
     "import_weights": "atlasbasset.verbs.weights",
     "ism": "atlasbasset.verbs.ism",
-    "load_model": "atlasbasset.model",
+    "load_model": "atlasbasset.inference.model",
     "map_cells": "atlasbasset.verbs.map_cells",
     "match": "atlasbasset.verbs.match",
     "motif_activity": "atlasbasset.verbs.motifs",

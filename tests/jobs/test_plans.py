@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from atlasbasset import TrainConfig
-from atlasbasset.engine.memory import plan_training
-from atlasbasset.engine.memory_limit import MemoryLimit
-from atlasbasset.engine.memory_parts import Layout
+from atlasbasset.engine.memory.limit import MemoryLimit
+from atlasbasset.engine.memory.parts import Layout
+from atlasbasset.engine.memory.plan import plan_training
 from atlasjobs.memory_rows import memory_rows
 from atlasjobs.plans import training_plan
 from atlasstore import Atlas

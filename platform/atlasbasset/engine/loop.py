@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from atlasbasset.core.step import StepPace
-from atlasbasset.engine.assembly import new_average, new_learner
 from atlasbasset.engine.batch_means import clear_batches
+from atlasbasset.engine.batches import Feeder
+from atlasbasset.engine.build_learner import new_average, new_learner
 from atlasbasset.engine.cell_sampling import CellSampling
 from atlasbasset.engine.checkpoints import Saver, load_average, load_learner
-from atlasbasset.engine.data import WorkerData
 from atlasbasset.engine.events import CellsSolved, EpochEnd, StepDone, TrainingEnd, TrainingStart
-from atlasbasset.engine.feeding import Feeder
-from atlasbasset.engine.monitor import Monitor
-from atlasbasset.engine.schedule import learning_rate
+from atlasbasset.engine.labels.host import WorkerData
+from atlasbasset.engine.learning_rate import learning_rate
 from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
 from atlasbasset.engine.svd_start import start_from_svd
+from atlasbasset.engine.validation import Monitor
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Batch
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.memory_parts import CodePlace, LabelPlace
+    from atlasbasset.engine.memory.parts import CodePlace, LabelPlace
     from atlasstore.events import Subscriber
 
 __all__ = ["Run", "train_worker"]

@@ -14,7 +14,7 @@ import torch
 
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.engine.batch_means import centre_batches
-from atlasbasset.engine.embedding import embed_shared
+from atlasbasset.engine.embed_shared import embed_shared
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.cells import CellLayer
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
-    from atlasbasset.engine.data import WorkerData
+    from atlasbasset.engine.labels.host import WorkerData
 
 __all__ = ["Solved", "open_sums", "solve_layer"]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.cells import CellLayer
     from atlasbasset.core.runtime import Runtime
-    from atlasbasset.engine.data import WorkerData
+    from atlasbasset.engine.labels.host import WorkerData
 
 __all__ = ["start_from_svd"]
 

@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 
 from atlasbasset.core.inference import embed_codes
-from atlasbasset.engine.data import LabelShard
+from atlasbasset.engine.labels.host import LabelShard
 from atlasbasset.inference.model import trunk_config
 from atlasstore.atlas.split import SPLITS
 from atlasstore.errors import UserInputError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.launch import run_in_process, run_processes
 from atlasbasset.engine.loop import Run
-from atlasbasset.engine.memory import plan_training
-from atlasbasset.engine.memory_limit import run_limit
+from atlasbasset.engine.memory.limit import run_limit
+from atlasbasset.engine.memory.plan import plan_training
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.training_setup import (
     Launcher,

@@ -9,9 +9,9 @@ import torch
 
 import atlasbasset
 from atlasbasset.core.runtime import LocalRuntime
-from atlasbasset.engine.assembly import new_learner
+from atlasbasset.engine.build_learner import new_learner
 from atlasbasset.engine.checkpoints import Saver
-from atlasbasset.engine.data import WorkerData
+from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.training_setup import begun_store
 from atlasstore.atlas.atlas import Atlas

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from atlasbasset.core.runtime import LocalRuntime
-from atlasbasset.engine.assembly import new_learner
-from atlasbasset.engine.data import WorkerData
-from atlasbasset.engine.embedding import embed_shared
+from atlasbasset.engine.build_learner import new_learner
+from atlasbasset.engine.embed_shared import embed_shared
+from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.solving import open_sums, solve_layer
 from atlasbasset.verbs.training_setup import begun_store
 from atlasstore.atlas.atlas import Atlas

@@ -8,7 +8,7 @@ import torch
 
 from atlasbasset.core.cells import CellLayer
 from atlasbasset.core.runtime import LocalRuntime
-from atlasbasset.engine.data import WorkerData
+from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.svd_start import start_from_svd
 from atlasstore.atlas.atlas import Atlas
 from tiny import atlas

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from atlasbasset.core.loss import CellTable, fused_bce
-from atlasbasset.engine.data import CachedLabels, LabelShard
-from atlasbasset.engine.device_labels import DeviceCachedLabels, DeviceLabels
+from atlasbasset.engine.labels.device import DeviceCachedLabels, DeviceLabels
+from atlasbasset.engine.labels.host import CachedLabels, LabelShard
 from atlasstore.atlas.atlas import Atlas, LabelRows
 from atlasstore.zarrio.blocks import cut_cells
 from tiny import atlas

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from atlasbasset.core.runtime import gather_rows
-from atlasbasset.engine.embedding import embed_shared
+from atlasbasset.engine.embed_shared import embed_shared
 from atlasbasset.metrics import auroc_columns, auroc_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.data import WorkerData
+    from atlasbasset.engine.labels.host import WorkerData
 
 __all__ = ["Monitor", "Quality"]
 

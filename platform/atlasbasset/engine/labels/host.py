@@ -14,8 +14,8 @@ import torch
 from scipy import sparse
 
 from atlasbasset.core.loss import Positives
-from atlasbasset.engine._by_cell import pairs_by_cell
-from atlasbasset.engine.device_labels import DeviceCachedLabels
+from atlasbasset.engine.labels._sort_by_cell import pairs_by_cell
+from atlasbasset.engine.labels.device import DeviceCachedLabels
 from atlasstore.atlas.atlas import LabelRows
 from atlasstore.zarrio.blocks import runs
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.core.cells import Tiles
-    from atlasbasset.engine.memory_parts import CodePlace, LabelPlace
+    from atlasbasset.engine.memory.parts import CodePlace, LabelPlace
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.zarrio.blocks import CellBlock
 

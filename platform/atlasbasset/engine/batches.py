@@ -8,8 +8,8 @@ import torch
 
 from atlasbasset.core.loss import Positives
 from atlasbasset.core.step import Batch
+from atlasbasset.engine.peak_sampling import Group, epoch_groups, step_draws
 from atlasbasset.engine.prefetch import Prefetch
-from atlasbasset.engine.sampling import Group, epoch_groups, step_draws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.cell_sampling import CellSampling
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.data import LoadedLabels, WorkerData
+    from atlasbasset.engine.labels.host import LoadedLabels, WorkerData
     from atlasbasset.engine.state import RunState
 
 __all__ = ["Feeder"]

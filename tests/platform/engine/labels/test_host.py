@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasbasset.engine.data import CachedLabels, StreamedLabels, WorkerData
+from atlasbasset.engine.labels.host import CachedLabels, StreamedLabels, WorkerData
 from atlasstore.atlas.atlas import Atlas
 from tiny import atlas
 
@@ -59,7 +59,7 @@ def test_positives_of_some_cells(opened, dense, seed):
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_label_tiles_cover_the_peaks(opened, dense, streamed, monkeypatch):
-    monkeypatch.setattr("atlasbasset.engine.data._TILE_POSITIVES", 100)
+    monkeypatch.setattr("atlasbasset.engine.labels.host._TILE_POSITIVES", 100)
     data = WorkerData(opened, range(4, 12), labels="streamed" if streamed else "ram")
     peaks = opened.peak_rows("train")
     tiles = list(data.label_tiles(peaks))

@@ -10,16 +10,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from atlasbasset.core.trunk import Trunk
-from atlasbasset.engine import memory_limit as limits
 from atlasbasset.engine.config import TrainConfig
-from atlasbasset.engine.memory import (
+from atlasbasset.engine.memory import limit as limits
+from atlasbasset.engine.memory.limit import MemoryLimit, memory_limit, run_limit, worker_device
+from atlasbasset.engine.memory.plan import (
     MIN_GROUP,
     TrainingSizes,
     plan_memory,
     plan_training,
     smallest_changes,
 )
-from atlasbasset.engine.memory_limit import MemoryLimit, memory_limit, run_limit, worker_device
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.zarrio.blocks import plan_cell_blocks

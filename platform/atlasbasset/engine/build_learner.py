@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.data import WorkerData
+    from atlasbasset.engine.labels.host import WorkerData
 
 __all__ = ["new_average", "new_learner"]
 

@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from atlasbasset.core.inference import compute_dtype_for
-from atlasbasset.engine.memory_limit import MemoryLimit
-from atlasbasset.engine.memory_parts import (
-    Layout,
-    Part,
-    Share,
-    TrainingSizes,
-    held_parts,
-    phases,
-)
+from atlasbasset.engine.memory.limit import MemoryLimit
+from atlasbasset.engine.memory.parts import Layout, Part, Share, TrainingSizes, held_parts, phases
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
@@ -31,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.memory_parts import CodePlace
+    from atlasbasset.engine.memory.parts import CodePlace
     from atlasstore.atlas.atlas import Atlas
 
 __all__ = [

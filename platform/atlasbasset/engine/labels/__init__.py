@@ -1,0 +1,1 @@
+"""The labels of a worker: in memory, on the device, or streamed."""

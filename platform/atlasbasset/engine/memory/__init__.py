@@ -1,0 +1,1 @@
+"""What training will hold in memory, planned before it starts."""
