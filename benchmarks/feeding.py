@@ -22,7 +22,7 @@ from s3_server import BUCKET, s3_server
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.launch import run_in_process
 from atlasbasset.engine.loop import Run
-from atlasbasset.verbs.training_setup import begun_store
+from atlasbasset.verbs.train.setup import begun_store
 from atlasstore import Atlas
 from atlasstore.events import ignore
 

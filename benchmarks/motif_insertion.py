@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from mutagenesis import trained_like
 
-from atlasbasset.batch.insertion import insertion_start, motif_words
 from atlasbasset.core.augment import one_hot_input
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.cost import change_flops, pass_flops
 from atlasbasset.core.incremental import Incremental
+from atlasbasset.verbs.motifs.insertion import insertion_start, motif_words
 from atlasstore.genome.motifs import read_meme
 from atlasstore.simulation.builtin_motifs import builtin_motifs
 

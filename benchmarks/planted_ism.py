@@ -25,7 +25,7 @@ import harness
 import numpy as np
 
 import atlasstore
-from atlasbasset.verbs.ism import ism
+from atlasbasset.verbs.ism.ism import ism
 from atlasstore.results.ism_result import IsmResult, importance
 from atlasstore.simulation.auroc import auroc_rows
 from atlasstore.simulation.peaks import CENTRAL_BP

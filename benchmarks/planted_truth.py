@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from atlasbasset.verbs.motifs import motif_activity
+from atlasbasset.verbs.motifs.motifs import motif_activity
 from atlasstore.simulation import Truth
 from atlasstore.simulation.builtin_motifs import builtin_motifs
 

@@ -16,10 +16,10 @@ import harness
 import numpy as np
 import torch
 
-from atlasbasset.batch.alleles import VariantEngine, _batches, allele_of
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.inference.model import load_model
+from atlasbasset.verbs.variants.alleles import VariantEngine, _batches, allele_of
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variants import Variant
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import atlasbasset
-from atlasbasset.batch import peaks as peak_stage
+from atlasbasset.verbs.shared import embed_peaks_work as peak_stage
 from atlasstore.files import urls
 from atlasstore.resume.ledger import Ledger, partial_url
 from atlasstore.zarrio import table_plan
@@ -87,7 +87,9 @@ def start(
 ) -> BaseProcess:
     """Start `run` in a new process, which begins to work within milliseconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["atlasbasset.verbs.denoise", "anndata", "Bio.bgzf", "s3fs"])
+    context.set_forkserver_preload(
+        ["atlasbasset.verbs.denoise.denoise", "anndata", "Bio.bgzf", "s3fs"]
+    )
     process = context.Process(target=run, args=(stores, out, settings or {}, str(said), kill))
     process.start()
     return process

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from atlasbasset.batch.mutate import ism_tables
+from atlasbasset.verbs.ism.work import ism_tables
 from atlasstore.results.result import create_result, finish_result, write_rows
 from atlasstore.zarrio import formats
 

@@ -9,10 +9,10 @@ from atlasjobs.units import count, size
 from atlasstore.results.result import plan_table
 
 if TYPE_CHECKING:
-    from atlasbasset.batch.dense import DenseType
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.config import TrunkConfig
-    from atlasbasset.verbs.denoise import DenoiseReport
+    from atlasbasset.verbs.denoise.denoise import DenoiseReport
+    from atlasbasset.verbs.denoise.work import DenseType
     from atlasjobs.facts import Facts
     from atlasstore import Atlas
     from atlasstore.results.result import TablePlan
@@ -46,9 +46,9 @@ def denoise_plan(
         Who computes.
     """
     from atlasbasset.inference.model import check_scale, trunk_config
-    from atlasbasset.verbs.atlas_peaks import check_window
-    from atlasbasset.verbs.denoise import chosen_cells
-    from atlasbasset.verbs.genes import check_gene_table
+    from atlasbasset.verbs.denoise.denoise import chosen_cells
+    from atlasbasset.verbs.denoise.genes import check_gene_table
+    from atlasbasset.verbs.shared.atlas_peaks import check_window
     from atlasstore import Atlas as AtlasStore
     from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
@@ -100,7 +100,7 @@ class _Columns(NamedTuple):
 
 
 def _columns(atlas: Atlas, bed: str | None, gtf: str | None) -> _Columns:
-    from atlasbasset.verbs.denoise import chosen_peaks
+    from atlasbasset.verbs.denoise.denoise import chosen_peaks
 
     chosen = chosen_peaks(atlas, bed)
     n_peaks = len(chosen)
@@ -150,7 +150,7 @@ class _Work(NamedTuple):
 
     @property
     def _spanning(self) -> int:
-        from atlasbasset.batch.dense import spanning_bytes
+        from atlasbasset.verbs.denoise.work import spanning_bytes
 
         if self.plan is None or (self.plan.dtype, self.scale) != ("uint8", "linear"):
             return 0
@@ -158,8 +158,8 @@ class _Work(NamedTuple):
 
     @property
     def _writing(self) -> int:
-        from atlasbasset.batch.dense import writing_bytes
-        from atlasbasset.verbs.genes import averaging_bytes
+        from atlasbasset.verbs.denoise.genes import averaging_bytes
+        from atlasbasset.verbs.denoise.work import writing_bytes
 
         if self.plan is None:
             return 0

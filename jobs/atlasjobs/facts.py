@@ -10,7 +10,7 @@ from atlasjobs.units import count, duration, share, size
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate import Evaluation
-    from atlasbasset.verbs.train import TrainReport
+    from atlasbasset.verbs.train.train import TrainReport
     from atlasstore import StoreSummary
     from atlasstore.simulation import SimulationReport
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.batch.run import Workers
-    from atlasbasset.verbs.ism import IsmReport
+    from atlasbasset.verbs.ism.ism import IsmReport
     from atlasjobs.facts import Facts
 
 __all__ = ["ism_facts", "ism_plan"]
@@ -31,9 +31,9 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: Workers) 
     pool
         Who computes.
     """
-    from atlasbasset.batch.mutate import mutation_bytes
     from atlasbasset.inference.model import trunk_config
-    from atlasbasset.verbs.ism_plan import check_ism
+    from atlasbasset.verbs.ism.plan import check_ism
+    from atlasbasset.verbs.ism.work import mutation_bytes
     from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 

@@ -10,7 +10,7 @@ from atlasjobs.units import count
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlasbasset.verbs.match import MatchReport
+    from atlasbasset.verbs.match.match import MatchReport
     from atlasjobs.facts import Facts
 
 __all__ = ["match_facts", "match_plan"]
@@ -18,7 +18,7 @@ __all__ = ["match_facts", "match_plan"]
 
 def match_plan(result: str, motifs: str, out: str, options: Mapping[str, Any]) -> Plan:
     """Plan matching motifs; refuses what `match` would refuse."""
-    from atlasbasset.verbs.match import check_match
+    from atlasbasset.verbs.match.match import check_match
 
     found = check_match(result, motifs, out=out, **options)
     values = {

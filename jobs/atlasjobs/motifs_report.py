@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.config import TrunkConfig
-    from atlasbasset.verbs.motifs import InsertionOptions, MotifReport
+    from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
     from atlasjobs.facts import Facts
     from atlasstore.genome.motifs import Motif
 
@@ -47,7 +47,7 @@ def motifs_plan(
 ) -> Plan:
     """Plan a motif insertion; refuses what `motif_activity` would refuse."""
     from atlasbasset.inference.model import trunk_config
-    from atlasbasset.verbs.motifs import check_insertion
+    from atlasbasset.verbs.motifs.motifs import check_insertion
     from atlasstore import Atlas
     from atlasstore.genome.motifs import read_meme
     from atlasstore.models.model_store import ModelStore
@@ -81,7 +81,7 @@ def motifs_plan(
 def _sizes(
     n_cells: int, motifs: Sequence[Motif], options: InsertionOptions, config: TrunkConfig
 ) -> dict[str, int]:
-    from atlasbasset.batch.insertion import insertion_bytes, insertion_units
+    from atlasbasset.verbs.motifs.insertion import insertion_bytes, insertion_units
     from atlasstore.results.result import plan_table
 
     n_motifs, n_backgrounds = len(motifs), options.n_backgrounds
@@ -103,8 +103,8 @@ def _sizes(
 
 
 def _work(motifs: Sequence[Motif], n_backgrounds: int, config: TrunkConfig) -> _Work:
-    from atlasbasset.batch.insertion import insertion_start
     from atlasbasset.core.cost import change_flops, pass_flops
+    from atlasbasset.verbs.motifs.insertion import insertion_start
 
     whole = pass_flops(config)
     changes = (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from atlasbasset import TrainConfig
     from atlasbasset.engine.memory.plan import MemoryPlan
-    from atlasbasset.verbs.train import Launcher
+    from atlasbasset.verbs.train.train import Launcher
     from atlasjobs.facts import Facts
     from atlasstore import Atlas
     from atlasstore.simulation import SimulationConfig
@@ -79,7 +79,7 @@ def training_plan(
     """Plan a training; refuses what `train` would refuse, memory that does not suffice included."""
     from atlasbasset.engine.memory.limit import run_limit
     from atlasbasset.engine.memory.plan import plan_training
-    from atlasbasset.verbs.train import check_training
+    from atlasbasset.verbs.train.train import check_training
     from atlasstore import Atlas
 
     opened = Atlas.open(atlas)
@@ -136,7 +136,7 @@ def _run_values(atlas: Atlas, config: TrainConfig, planned: MemoryPlan) -> dict[
 
 def _standing(out: str) -> tuple[str, bool]:
     """Say where a model stands, and whether its run is under way."""
-    from atlasbasset.verbs.training_setup import has_begun
+    from atlasbasset.verbs.train.setup import has_begun
     from atlasstore.models.model_store import ModelStore
 
     if not has_begun(out):

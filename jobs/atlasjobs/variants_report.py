@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.config import TrunkConfig
-    from atlasbasset.verbs.variants import VariantsReport
+    from atlasbasset.verbs.variants.variants import VariantsReport
     from atlasjobs.facts import Facts
     from atlasstore.models.model_store import ModelStore
     from atlasstore.results.result import TablePlan
@@ -42,8 +42,8 @@ def variants_plan(
 ) -> Plan:
     """Plan evaluating variants; reads the whole VCF and refuses what `variants` would refuse."""
     from atlasbasset.inference.model import trunk_config
-    from atlasbasset.verbs.variants import check_variants
-    from atlasbasset.verbs.variants_job import effect_tables
+    from atlasbasset.verbs.variants.stages import effect_tables
+    from atlasbasset.verbs.variants.variants import check_variants
     from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 
@@ -87,7 +87,7 @@ def _memory(
     store: ModelStore, trunk: TrunkConfig, n_groups: int, tables: Mapping[str, TablePlan]
 ) -> int:
     """Return what a worker holds at most beside the program, bytes."""
-    from atlasbasset.batch.alleles import variant_bytes
+    from atlasbasset.verbs.variants.alleles import variant_bytes
 
     model, groups = (
         _FLOAT_BYTES * (trunk.embedding_dim + 1) * n for n in (int(store.n_cells), n_groups)

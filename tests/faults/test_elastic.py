@@ -11,7 +11,7 @@ import pytest
 import atlasbasset
 from atlasbasset.engine.loop import Run
 from atlasbasset.engine.ray_train import run_ray
-from atlasbasset.verbs.training_setup import begun_store
+from atlasbasset.verbs.train.setup import begun_store
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import AtlasError
 from atlasstore.models.model_store import ModelStore

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlasbasset.batch.run import Workers
-from atlasbasset.verbs.denoise import DenoiseReport
+from atlasbasset.verbs.denoise.denoise import DenoiseReport
 from atlasjobs.denoise_report import denoise_facts, denoise_plan
 from atlasstore import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atlasbasset.verbs.train import TrainReport
+from atlasbasset.verbs.train.train import TrainReport
 from atlasjobs.facts import training_facts
 
 QUALITY = {

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from atlasbasset.batch.mutate import ism_tables, mutation_bytes
+from atlasbasset.verbs.ism.work import ism_tables, mutation_bytes
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.ism import ism
 from atlasjobs.commands.match import match

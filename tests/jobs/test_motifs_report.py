@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlasbasset.batch.run import Workers
-from atlasbasset.verbs.motifs import InsertionOptions, MotifReport
+from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
 from atlasjobs.motifs_report import motifs_facts, motifs_plan
 from atlasstore.errors import MotifError, StoreExistsError, UserInputError
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlasbasset.batch.alleles import variant_bytes
 from atlasbasset.batch.run import Workers
-from atlasbasset.verbs.variants import VariantsReport
+from atlasbasset.verbs.variants.alleles import variant_bytes
+from atlasbasset.verbs.variants.variants import VariantsReport
 from atlasjobs.variants_report import variants_facts, variants_plan
 from atlasstore.errors import GenomeError, StoreExistsError, UserInputError
 from small_atlas import write_fasta

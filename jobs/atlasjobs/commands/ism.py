@@ -98,7 +98,7 @@ def ism(
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)
         output.plan(ism_plan(model, out, chosen, pool=pool))
         return
-    from atlasbasset.verbs.ism import ism as work
+    from atlasbasset.verbs.ism.ism import ism as work
     from atlasjobs.ism_report import ism_facts
 
     with output.watching() as on_event:

@@ -18,7 +18,7 @@ from atlasjobs.options import (
 
 if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers as Pool
-    from atlasbasset.verbs.map_cells import MapReport
+    from atlasbasset.verbs.map_cells.map_cells import MapReport
     from atlasjobs.facts import Facts
     from atlasjobs.plans import Plan
 
@@ -83,8 +83,8 @@ def map_cells(
 
 def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Pool") -> "Plan":
     """Plan a mapping; refuses what `map_cells` refuses."""
-    from atlasbasset.batch.solve import solving_bytes
-    from atlasbasset.verbs.map_cells import check_mapping
+    from atlasbasset.verbs.map_cells.map_cells import check_mapping
+    from atlasbasset.verbs.map_cells.work import solving_bytes
     from atlasjobs.plans import Plan
     from atlasjobs.units import count, size
     from atlasstore import Atlas as AtlasStore

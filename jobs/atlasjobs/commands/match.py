@@ -65,7 +65,7 @@ def match(
     if dry_run:
         output.plan(match_plan(result, motifs, out, options))
         return
-    from atlasbasset.verbs.match import match as work
+    from atlasbasset.verbs.match.match import match as work
 
     with output.watching() as on_event:
         report = work(result, motifs, out=out, seed=seed, on_event=on_event, **options)

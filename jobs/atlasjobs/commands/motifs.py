@@ -68,14 +68,14 @@ def motifs(
     output = Output(json)
     if dry_run:
         from atlasbasset.batch.run import Workers as Pool
-        from atlasbasset.verbs.motifs import InsertionOptions
+        from atlasbasset.verbs.motifs.motifs import InsertionOptions
         from atlasjobs.motifs_report import motifs_plan
 
         options = InsertionOptions(n_backgrounds, split, seed, scale)
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)
         output.plan(motifs_plan(model, atlas, motifs, out, options=options, pool=pool))
         return
-    from atlasbasset.verbs.motifs import motif_activity as work
+    from atlasbasset.verbs.motifs.motifs import motif_activity as work
     from atlasjobs.motifs_report import motifs_facts
 
     with output.watching() as on_event:

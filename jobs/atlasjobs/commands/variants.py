@@ -97,7 +97,7 @@ def variants(
             )
         )
         return
-    from atlasbasset.verbs.variants import variants as work
+    from atlasbasset.verbs.variants.variants import variants as work
     from atlasjobs.variants_report import variants_facts
 
     with output.watching() as on_event:

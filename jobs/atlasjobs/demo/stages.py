@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.verbs.evaluate import Evaluation
-    from atlasbasset.verbs.train import TrainReport
+    from atlasbasset.verbs.train.train import TrainReport
     from atlasjobs.console import Output
     from atlasstore.events import Subscriber
 

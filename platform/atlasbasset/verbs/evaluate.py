@@ -24,8 +24,8 @@ from atlasbasset.metrics import (
     kbet,
     label_score,
 )
-from atlasbasset.verbs.atlas_peaks import check_window, embed_peaks, peak_labels, split_rows
 from atlasbasset.verbs.embed import model_depth_correlation
+from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from atlasbasset.batch.dense import spanning_bytes, writing_bytes
 from atlasbasset.batch.run import Workers
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.inference import embedding_bytes
-from atlasbasset.verbs.genes import averaging_bytes
+from atlasbasset.verbs.denoise.genes import averaging_bytes
+from atlasbasset.verbs.denoise.work import spanning_bytes, writing_bytes
 from atlasstore.results.result import plan_table
 
 N_PEAKS, WIDTH = 100_000, 32

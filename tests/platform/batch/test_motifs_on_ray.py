@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from atlasbasset.verbs.motifs import motif_activity
+from atlasbasset.verbs.motifs.motifs import motif_activity
 from atlasstore.results.result import Result
 from atlasstore.simulation.builtin_motifs import builtin_motifs
 from small_atlas import make_atlas, random_labels

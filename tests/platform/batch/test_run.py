@@ -12,10 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlasbasset.batch.peaks import peak_units
 from atlasbasset.batch.run import Stage, Workers, _Actor, _error, run_units
-from atlasbasset.batch.solve import block_units
 from atlasbasset.cluster.ray_session import _check_resources
+from atlasbasset.verbs.map_cells.work import block_units
+from atlasbasset.verbs.shared.embed_peaks_work import peak_units
 from atlasstore.errors import AtlasError, CorruptStoreError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.zarrio.blocks import cut_cells

@@ -13,7 +13,7 @@ from atlasbasset.engine.build_learner import new_learner
 from atlasbasset.engine.checkpoints import Saver
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.state import RunState
-from atlasbasset.verbs.training_setup import begun_store
+from atlasbasset.verbs.train.setup import begun_store
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.models.model_store import CheckpointWriter, ModelStore
 from tiny import atlas, config

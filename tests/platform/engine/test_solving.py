@@ -11,7 +11,7 @@ from atlasbasset.engine.build_learner import new_learner
 from atlasbasset.engine.embed_shared import embed_shared
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.solving import open_sums, solve_layer
-from atlasbasset.verbs.training_setup import begun_store
+from atlasbasset.verbs.train.setup import begun_store
 from atlasstore.atlas.atlas import Atlas
 from tiny import atlas, config
 

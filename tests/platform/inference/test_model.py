@@ -69,7 +69,7 @@ def test_embed_takes_every_form_alike(model, weights, codes, monkeypatch):
         found = model.embed(given_form)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    monkeypatch.setattr("atlasbasset.model._BATCH", 3)
+    monkeypatch.setattr("atlasbasset.inference.model._BATCH", 3)
     np.testing.assert_allclose(model.embed(codes), expected, rtol=1e-5, atol=1e-6)
     assert model.embed(codes[:0]).shape == (0, TINY.embedding_dim)
 

@@ -1,0 +1,1 @@
+"""Denoised accessibility: cells by peaks, or by genes."""

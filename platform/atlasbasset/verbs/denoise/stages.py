@@ -1,0 +1,165 @@
+"""The stages of `denoise`: embed the peaks, span them where bytes are stored, write the shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
+from atlasbasset.batch.run import Stage
+from atlasbasset.verbs.denoise.work import (
+    SpanPeaks,
+    WriteDense,
+    create_spans,
+    dense_units,
+    read_spans,
+)
+from atlasbasset.verbs.shared.atlas_peaks import peak_inputs
+from atlasbasset.verbs.shared.embed_peaks_work import (
+    EmbedPeaks,
+    create_embedded,
+    peak_units,
+    read_embedded,
+)
+from atlasstore.files import urls
+from atlasstore.results.result import (
+    EMBEDDING,
+    INTERCEPT,
+    SEQUENCE,
+    TablePlan,
+    create_result,
+    plan_table,
+)
+from atlasstore.zarrio import formats
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from atlasbasset.batch.job import Job
+    from atlasbasset.batch.run import Workers
+    from atlasbasset.inference.model import Model, Scale
+    from atlasbasset.verbs.denoise.work import PeakSpans
+    from atlasstore.atlas.atlas import Atlas
+
+__all__ = ["DenoiseJob"]
+
+_BYTE_ERROR = 0.5 / 255
+
+
+@dataclass(frozen=True, eq=False)
+class DenoiseJob:
+    """A job whose input has been checked."""
+
+    model: Model
+    atlas: Atlas
+    peaks: NDArray[np.int64]
+    """The chosen peaks' rows in the atlas."""
+    cells: NDArray[np.int64]
+    """The chosen cells' rows in the model."""
+    scale: Scale
+    dtype: str | None
+    """Of the dense table; None without one."""
+    workers: Workers
+
+    @property
+    def plan(self) -> TablePlan | None:
+        """How the dense table is cut; None without one."""
+        if self.dtype is None:
+            return None
+        return plan_table("X", (len(self.cells), len(self.peaks)), self.dtype)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes another run the same job."""
+        config = {
+            "model": model_identity(self.model),
+            "peaks": digest_of(self.peaks),
+            "cells": digest_of(self.cells),
+            "scale": self.scale,
+            "dtype": self.dtype,
+        }
+        return {"verb": "denoise", "config": config, "inputs": peak_inputs(self.atlas)}
+
+    @cached_property
+    def _source(self) -> ModelSource:
+        return ModelSource.of(self.model, self.workers)
+
+    def run(self, job: Job) -> None:
+        """Do every stage and publish."""
+        peaks_url = urls.join(job.scratch, "peaks")
+        self._embed(job, peaks_url)
+        spans = self._span(job, peaks_url) if self._has_spans else None
+        job.once("create", lambda: self._create(job.place, read_embedded(peaks_url), spans))
+        if (plan := self.plan) is not None:
+            work = WriteDense(
+                self._source, self.cells, peaks_url, job.place, plan, self.scale, spans
+            )
+            stage = Stage("writing predictions", "cells")
+            job.run("shards", dense_units(plan), work, stage=stage)
+        job.publish(self._provenance(job.started))
+
+    @property
+    def _has_spans(self) -> bool:
+        return self.dtype == "uint8" and self.scale == "linear"
+
+    def _embed(self, job: Job, url: str) -> None:
+        n_peaks, width = len(self.peaks), self.model.trunk.config.embedding_dim
+        is_elsewhere = self.workers.count > 0
+        work = EmbedPeaks(
+            model=self._source,
+            atlas=self.workers.reachable(self.atlas.url) if is_elsewhere else self.atlas,
+            rows=self.peaks,
+            url=url,
+        )
+        job.once("peaks", lambda: create_embedded(url, n_peaks, width))
+        job.run("embed", peak_units(n_peaks), work, stage=Stage("embedding sequences", "peaks"))
+
+    def _span(self, job: Job, peaks_url: str) -> PeakSpans:
+        url, units = urls.join(job.scratch, "spans"), peak_units(len(self.peaks))
+        work = SpanPeaks(self._source, self.cells, peaks_url, url)
+        job.once("spans", lambda: create_spans(url, len(self.peaks), units[0]["stop"]))
+        job.run("span", units, work, stage=Stage("finding what peaks span", "peaks"))
+        return read_spans(url)
+
+    def _create(self, place: str, h: NDArray[np.float32], spans: PeakSpans | None) -> None:
+        create_result(
+            place,
+            kind="denoised",
+            obs=self.model.obs.iloc[self.cells].assign(
+                **{INTERCEPT: self.model.intercept[self.cells]}
+            ),
+            var=_with_spans(self.atlas.var.iloc[self.peaks], spans),
+            obsm={EMBEDDING: self.model.cell_embedding[self.cells]},
+            varm={SEQUENCE: h},
+            tables=[] if self.plan is None else [self.plan],
+            about={"scale": self.scale, **self._quantisation(spans)},
+        )
+
+    def _quantisation(self, spans: PeakSpans | None) -> dict[str, Any]:
+        """Say what a stored byte means."""
+        if self.dtype != "uint8":
+            return {}
+        if spans is None:
+            return {"value": "X / 255", "largest_error": _BYTE_ERROR}
+        return {
+            "value": "X * var.scbasset_scale + var.scbasset_offset",
+            "largest_error": spans.largest_error,
+        }
+
+    def _provenance(self, started: str) -> dict[str, Any]:
+        config = {"model": self.model.url, "atlas": self.atlas.url, "scale": self.scale}
+        made = formats.provenance([], config, None, created=started)
+        return {
+            **made,
+            "model": dict(self.model.store.provenance),
+            "atlas": dict(self.atlas.provenance),
+        }
+
+
+def _with_spans(var: pd.DataFrame, spans: PeakSpans | None) -> pd.DataFrame:
+    if spans is None:
+        return var
+    return var.assign(scbasset_scale=spans.scale, scbasset_offset=spans.lowest)

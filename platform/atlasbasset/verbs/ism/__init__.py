@@ -1,0 +1,1 @@
+"""In-silico mutagenesis: what each base does to each group of cells."""

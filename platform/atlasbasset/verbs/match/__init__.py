@@ -1,0 +1,1 @@
+"""Known motifs at the bases that matter (PWM-ISM)."""

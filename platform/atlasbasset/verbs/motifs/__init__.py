@@ -1,0 +1,1 @@
+"""TF activity by motif insertion."""

@@ -1,0 +1,181 @@
+"""The stages of `motifs`: insert, average, score (see `motif_activity`)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from atlasbasset.batch.identity import ModelSource, digest_of
+from atlasbasset.batch.run import Stage
+from atlasbasset.verbs.motifs.insertion import (
+    InsertMotifs,
+    create_inserted,
+    insertion_units,
+    mean_effects,
+    shuffled_peaks,
+)
+from atlasbasset.verbs.motifs.scores import (
+    LinearScores,
+    Moments,
+    SigmoidActivity,
+    SigmoidScores,
+    create_raw,
+    linear_moments,
+    raw_moments,
+)
+from atlasbasset.verbs.shared.atlas_peaks import peak_inputs, split_rows
+from atlasstore.events import Notice
+from atlasstore.files import urls
+from atlasstore.genome.motifs import information_content
+from atlasstore.results.result import (
+    EMBEDDING,
+    INTERCEPT,
+    SEQUENCE,
+    TablePlan,
+    create_result,
+    plan_table,
+)
+from atlasstore.zarrio import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from atlasbasset.batch.job import Job
+    from atlasbasset.batch.run import Work, Workers
+    from atlasbasset.inference.model import Model
+    from atlasstore.atlas.atlas import Atlas
+    from atlasstore.events import Subscriber
+    from atlasstore.genome.motifs import Motif
+
+__all__ = ["InsertionOptions", "MotifJob"]
+
+
+@dataclass(frozen=True, slots=True)
+class InsertionOptions:
+    """Checked options of `motif_activity` that change its result."""
+
+    n_backgrounds: int
+    split: str
+    seed: int
+    scale: str
+
+
+@dataclass(frozen=True, eq=False)
+class MotifJob:
+    """A job whose input has been checked."""
+
+    model: Model
+    atlas: Atlas
+    motifs: Sequence[Motif]
+    motif_file: str | None
+    options: InsertionOptions
+    workers: Workers
+    on_event: Subscriber
+
+    @property
+    def plan(self) -> TablePlan:
+        """How the z-scores are cut."""
+        return plan_table("X", (self.model.n_cells, len(self.motifs)), "float32")
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes another run the same job."""
+        config = {
+            "model": self._source.identity,
+            "motifs": _digest(self.motifs),
+            **asdict(self.options),
+        }
+        return {"verb": "motifs", "config": config, "inputs": peak_inputs(self.atlas)}
+
+    @cached_property
+    def _source(self) -> ModelSource:
+        return ModelSource.of(self.model, self.workers)
+
+    def run(self, job: Job) -> None:
+        """Insert the motifs, score the cells, publish."""
+        inserted = urls.join(job.scratch, "inserted")
+        self._insert(job, inserted)
+        effects = mean_effects(inserted)
+        if self.options.scale == "linear":
+            moments = linear_moments(self.model.cell_embedding, effects)
+            work: Work = LinearScores(self._source, effects, moments, job.place, self.plan)
+        else:
+            raw = urls.join(job.scratch, "raw")
+            moments = self._activities_after_sigmoid(job, inserted, raw)
+            work = SigmoidScores(raw, moments, job.place, self.plan)
+        job.once("create", lambda: self._create(job.place, effects, moments))
+        job.run("scores", self._units(), work, stage=Stage("scoring cells", "cells"))
+        job.publish(self._provenance(job.started))
+
+    def _insert(self, job: Job, url: str) -> None:
+        n_backgrounds, n_motifs = self.options.n_backgrounds, len(self.motifs)
+        width = self.model.trunk.config.embedding_dim
+        rows = split_rows(self.atlas, self.options.split)
+        if n_backgrounds > len(rows):
+            self.on_event(
+                Notice(f"{n_backgrounds:,} backgrounds come from {len(rows):,} peaks, drawn again.")
+            )
+        job.once("inserted", lambda: create_inserted(url, n_backgrounds, n_motifs, width))
+        work = InsertMotifs(
+            model=self._source,
+            backgrounds=shuffled_peaks(self.atlas, rows, n_backgrounds, seed=self.options.seed),
+            motifs=self.motifs,
+            seed=self.options.seed,
+            url=url,
+        )
+        units = insertion_units(n_backgrounds, n_motifs)
+        job.run("insertion", units, work, stage=Stage("inserting motifs", "backgrounds"))
+
+    def _activities_after_sigmoid(self, job: Job, inserted: str, url: str) -> Moments:
+        job.once("raw", lambda: create_raw(url, self.plan))
+        work = SigmoidActivity(self._source, inserted, url)
+        stage = Stage("averaging after the sigmoid", "cells")
+        job.run("sigmoid", self._units(), work, stage=stage)
+        return raw_moments(url)
+
+    def _units(self) -> list[dict[str, int]]:
+        return [{"start": start, "stop": stop} for start, stop in self.plan.shards()]
+
+    def _create(self, place: str, effects: NDArray[np.float64], moments: Moments) -> None:
+        create_result(
+            place,
+            kind="tf_activity",
+            obs=self.model.obs.assign(**{INTERCEPT: self.model.intercept}),
+            var=_motif_table(self.motifs, moments),
+            obsm={EMBEDDING: self.model.cell_embedding},
+            varm={SEQUENCE: effects.astype(np.float32)},
+            tables=[self.plan],
+            about=asdict(self.options),
+        )
+
+    def _provenance(self, started: str) -> dict[str, Any]:
+        files = [self.motif_file] if self.motif_file else []
+        config = {"model": self.model.url, "atlas": self.atlas.url, **asdict(self.options)}
+        made = formats.provenance(files, config, self.options.seed, created=started)
+        inputs = {"model": dict(self.model.store.provenance), "atlas": dict(self.atlas.provenance)}
+        return {**made, **inputs}
+
+
+def _motif_table(motifs: Sequence[Motif], moments: Moments) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "tf": [motif.tf for motif in motifs],
+            "width": [motif.width for motif in motifs],
+            "information_content": [information_content(motif) for motif in motifs],
+            "mean": moments.mean,
+            "sd": moments.sd,
+        },
+        index=pd.Index([motif.name for motif in motifs], name="motif"),
+    )
+
+
+def _digest(motifs: Sequence[Motif]) -> str:
+    """Return what changes when a name, a TF or a probability does."""
+    words = [word for motif in motifs for word in (motif.name, motif.tf)]
+    return digest_of(words, *(motif.probabilities for motif in motifs))

@@ -1,0 +1,1 @@
+"""What several verbs share: an atlas's peaks and their embeddings."""

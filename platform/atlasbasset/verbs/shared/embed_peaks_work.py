@@ -1,0 +1,103 @@
+"""Embedding an atlas's peaks, unit by unit, into an array that other units read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from atlasbasset.batch.identity import ModelSource
+from atlasbasset.batch.scratch import scratch_group
+from atlasbasset.inference.model import Model, load_model
+from atlasbasset.verbs.shared.atlas_peaks import embed_peaks
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.events import ignore
+from atlasstore.files import urls
+from atlasstore.zarrio import arrays
+from atlasstore.zarrio.blocks import runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from atlasbasset.batch.run import Row, Unit
+    from atlasbasset.engine.config import Compute
+
+__all__ = ["EmbedPeaks", "create_embedded", "peak_units", "read_embedded"]
+
+_UNIT_PEAKS = 1024
+_ARRAY = "h"
+
+
+def peak_units(n_peaks: int) -> list[Unit]:
+    """Cut the positions of `n_peaks` chosen peaks into units."""
+    return [{"start": start, "stop": stop} for start, stop in runs(n_peaks, _UNIT_PEAKS)]
+
+
+def create_embedded(url: str, n_peaks: int, width: int) -> None:
+    """Create the array that `EmbedPeaks` fills: float32 (n_peaks, width), a piece per unit.
+
+    Over what an earlier run of the same job has left there.
+    """
+    arrays.create_array(
+        scratch_group(url),
+        _ARRAY,
+        shape=(n_peaks, width),
+        dtype=np.float32,
+        chunk_rows=_UNIT_PEAKS,
+        fill_value=float("nan"),
+        axes=("peak", "dim0"),
+    )
+
+
+def read_embedded(url: str) -> NDArray[np.float32]:
+    """Read the whole array, float32 (n_peaks, width).
+
+    Raises
+    ------
+    CorruptStoreError
+        When a piece is lost or damaged.
+    """
+    array = urls.open_group(url)[_ARRAY]
+    found = arrays.read_array(array, 0, array.shape[0], url=url)
+    if np.isnan(found).any():
+        arrays.check_chunks(array, url=url)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class EmbedPeaks:
+    """Work: embed a run of the chosen peaks and write it."""
+
+    model: Model | str | ModelSource
+    """A model in memory, the URL to load it from, or either with what it must be."""
+    atlas: Atlas | str
+    """An open atlas, or its URL."""
+    rows: NDArray[np.int64]
+    """The chosen peaks' rows in the atlas; a unit is a run of positions in it."""
+    url: str
+    """Where `create_embedded` made the array."""
+    compute: Compute = "fp32"
+    """Arithmetic of a model given by its URL, as for `load_model`."""
+    device: str | None = None
+    """Where a model given by its URL computes, as for `load_model`."""
+
+    @cached_property
+    def _model(self) -> Model:
+        if isinstance(self.model, ModelSource):
+            return self.model.opened
+        if isinstance(self.model, Model):
+            return self.model
+        return load_model(self.model, compute=self.compute, device=self.device)
+
+    @cached_property
+    def _atlas(self) -> Atlas:
+        return self.atlas if isinstance(self.atlas, Atlas) else Atlas.open(self.atlas)
+
+    def __call__(self, unit: Unit) -> Row:
+        """Embed and write positions [start, stop)."""
+        start, stop = unit["start"], unit["stop"]
+        h = embed_peaks(self._model, self._atlas, self.rows[start:stop], on_event=ignore)
+        urls.open_group(self.url, mode="r+")[_ARRAY][start:stop] = h
+        return {}

@@ -1,0 +1,1 @@
+"""Training: what is checked and written around the engine's loop."""

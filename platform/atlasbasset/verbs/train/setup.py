@@ -1,0 +1,182 @@
+"""What `train` checks before it writes, and the model store it begins or goes on with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.verbs.train.start_trunk import StartTrunk
+from atlasstore.errors import UserInputError
+from atlasstore.files import urls
+from atlasstore.memory import parse_size
+from atlasstore.models.model_store import ModelStore
+from atlasstore.zarrio import formats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from atlasstore.atlas.atlas import Atlas
+
+__all__ = [
+    "Launcher",
+    "absolute",
+    "begun_store",
+    "check_training",
+    "has_begun",
+    "still_to_do",
+]
+
+Launcher = Literal["auto", "process", "ray"]
+
+
+def check_training(
+    atlas: Atlas,
+    *,
+    out: str | Path,
+    config: TrainConfig,
+    workers: int = 1,
+    min_workers: int | None = None,
+    launcher: Launcher = "auto",
+    memory: str | None = None,
+) -> TrainConfig:
+    """Check everything that `train` checks before it writes; return the resolved settings.
+
+    Raises
+    ------
+    UserInputError
+        The settings do not fit the atlas, or the model at `out` was begun with others.
+    """
+    if memory is not None:
+        parse_size(memory)
+    _check_peaks(config, atlas)
+    _check_workers(workers, min_workers, launcher, atlas)
+    _obs_with_batches(atlas.obs, config.batch_key)
+    begun = None if _absent(out) else ModelStore.open(out)
+    config = _with_trunk(config, atlas, begun)
+    if begun is not None:
+        if not config.group_peaks:  # the order of the peaks is part of the run
+            config = replace(config, group_peaks=_settings_of(begun).group_peaks)
+        _check_same_run(begun, atlas, config)
+    return config
+
+
+def has_begun(out: str | Path) -> bool:
+    """Whether a model store lies at `out`, with or without a checkpoint."""
+    return not _absent(out)
+
+
+def _absent(out: str | Path) -> bool:
+    return not urls.exists(out) or _never_finished(out)
+
+
+def _never_finished(out: str | Path) -> bool:
+    """Whether a writer died while it made the model store: only an object store shows one."""
+    attrs = urls.open_group(out).attrs
+    return attrs.get("format") == formats.MODEL and not attrs.get("complete")
+
+
+def _check_peaks(config: TrainConfig, atlas: Atlas) -> None:
+    if config.max_shift_bp > atlas.flank_bp:
+        raise UserInputError(
+            f"max_shift_bp is {config.max_shift_bp}, but {atlas.url} stores {atlas.flank_bp} bp "
+            "beyond its windows; lower max_shift_bp, or preprocess with a larger --flank-bp."
+        )
+    for split in ("train", "valid"):
+        if not len(atlas.peak_rows(split)):
+            raise UserInputError(
+                f"{atlas.url} has no {split} peaks; preprocess with another split."
+            )
+
+
+def _check_workers(workers: int, min_workers: int | None, launcher: Launcher, atlas: Atlas) -> None:
+    if workers < 1 or workers > len(atlas.blocks):
+        raise UserInputError(
+            f"workers must be 1 to {len(atlas.blocks)}, the atlas's cell blocks, got {workers}."
+        )
+    if min_workers is not None and not 1 <= min_workers <= workers:
+        raise UserInputError(f"min_workers must be 1 to workers, {workers}, got {min_workers}.")
+    if launcher not in ("auto", "process", "ray"):
+        raise UserInputError(f"launcher must be auto, process or ray, got {launcher!r}.")
+
+
+def _with_trunk(config: TrainConfig, atlas: Atlas, begun: ModelStore | None) -> TrainConfig:
+    """Return `config` with the trunk that fits: of the atlas's window, or another model's."""
+    if config.init_from is None:
+        return replace(config, trunk=replace(config.trunk, window_bp=atlas.window_bp))
+    config = replace(config, init_from=absolute(config.init_from))
+    if begun is not None and begun.latest_name() is not None:
+        return replace(config, trunk=_settings_of(begun).trunk)
+    start = StartTrunk.of(str(config.init_from))
+    start.check_window(atlas)
+    if begun is not None and begun.config.get("start") is not None:
+        start.check_same(begun.config["start"], begun.url)
+    return replace(config, trunk=start.config)
+
+
+def begun_store(atlas: Atlas, out: str, config: TrainConfig) -> ModelStore:
+    """Return the model store: the one that is there, else a new one."""
+    if not _absent(out):
+        return ModelStore.open(out)
+    urls.delete(out)  # what never was finished held no checkpoint
+    obs, batches = _obs_with_batches(atlas.obs, config.batch_key)
+    start = None if config.init_from is None else StartTrunk.of(config.init_from).as_json()
+    return ModelStore.create(
+        out,
+        obs=obs,
+        config={"train": config.as_json(), "atlas": _fingerprint(atlas), "start": start},
+        block_cells=atlas.blocks[0].n_cells,
+        batches=batches,
+        provenance=formats.provenance([], {"atlas": atlas.url, "start": start}, config.seed),
+    )
+
+
+def still_to_do(config: TrainConfig, store: ModelStore) -> TrainConfig:
+    """Return the settings of a run from here on: a checkpoint stands for what came before it."""
+    return config if store.latest_name() is None else replace(config, init_from=None)
+
+
+def _check_same_run(store: ModelStore, atlas: Atlas, config: TrainConfig) -> None:
+    if store.config.get("atlas") != _fingerprint(atlas):
+        raise UserInputError(
+            f"{store.url} was not begun on {atlas.url} (sizes or making differ); give the atlas it "
+            "was begun on to go on with it, or another --out."
+        )
+    config.check_continues(_settings_of(store), store.url)
+
+
+def _settings_of(store: ModelStore) -> TrainConfig:
+    return TrainConfig.from_json(dict(store.config["train"]))
+
+
+def _fingerprint(atlas: Atlas) -> dict[str, Any]:
+    """Return what tells one atlas from another, wherever it lies."""
+    return {
+        "n_peaks": atlas.n_peaks,
+        "n_cells": atlas.n_cells,
+        "n_positives": atlas.n_positives,
+        "created": atlas.provenance.get("created"),
+    }
+
+
+def _obs_with_batches(obs: pd.DataFrame, key: str | None) -> tuple[pd.DataFrame, list[str]]:
+    if key is None:
+        return obs, []
+    if key not in obs:
+        listed = ", ".join(map(str, obs.columns)) or "none"
+        raise UserInputError(
+            f"obs has no column {key!r} for --batch-key; its columns are {listed}."
+        )
+    named = obs[key].astype("category")
+    if named.isna().any():
+        raise UserInputError(f"obs column {key!r} has cells without a batch; fill or drop them.")
+    return obs.assign(scbasset_batch=named.cat.codes.astype("int64")), [
+        str(name) for name in named.cat.categories
+    ]
+
+
+def absolute(url: str | Path) -> str:
+    """Return a path from the root, for processes that run elsewhere; a URL as it is."""
+    return str(urls.local_path(url).absolute()) if urls.is_local(url) else str(url)

@@ -1,0 +1,1 @@
+"""Effects of variants on each group of cells."""
