@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from atlasbasset.batch.identity import digest_of
 from atlasbasset.batch.job import finished, running_job
+from atlasbasset.batch.model_source import digest_of
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.denoise.stages import DenoiseJob
 from atlasbasset.verbs.denoise.work import WriteDense, dense_units

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
+from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.denoise.work import (
     SpanPeaks,

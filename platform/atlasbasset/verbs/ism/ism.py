@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
 from atlasbasset.batch.job import finished, running_job
+from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
 from atlasbasset.batch.run import Stage, Workers
 from atlasbasset.inference.groups import CellGroups, cell_groups
 from atlasbasset.inference.model import Model, opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.identity import digest_of
+from atlasbasset.batch.model_source import digest_of
 from atlasbasset.inference.groups import group_codes
 from atlasbasset.inference.model import trunk_config
 from atlasbasset.verbs.ism.work import ism_tables

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from atlasbasset.batch.identity import ModelSource
+    from atlasbasset.batch.model_source import ModelSource
     from atlasbasset.batch.run import Row, Unit
     from atlasbasset.core.config import TrunkConfig
     from atlasstore.atlas.regions import Regions

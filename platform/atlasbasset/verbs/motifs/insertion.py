@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.identity import ModelSource
+    from atlasbasset.batch.model_source import ModelSource
     from atlasbasset.batch.run import Row, Unit
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.core.incremental import Reference

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.identity import ModelSource
+    from atlasbasset.batch.model_source import ModelSource
     from atlasbasset.batch.run import Row, Unit
 
 __all__ = [

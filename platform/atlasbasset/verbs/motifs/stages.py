@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atlasbasset.batch.identity import ModelSource, digest_of
+from atlasbasset.batch.model_source import ModelSource, digest_of
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.motifs.insertion import (
     InsertMotifs,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasbasset.batch.identity import ModelSource
+from atlasbasset.batch.model_source import ModelSource
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.inference.model import Model, load_model
 from atlasbasset.verbs.shared.atlas_peaks import embed_peaks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atlasbasset.batch.identity import ModelSource, digest_of, model_identity
+from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
 from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.variants.work import (
     EmbedVariants,

@@ -10,7 +10,7 @@ import pytest
 
 import atlasbasset
 import atlasstore
-from atlasbasset.batch.identity import ModelSource, model_identity
+from atlasbasset.batch.model_source import ModelSource, model_identity
 from atlasbasset.verbs.denoise import work
 from atlasbasset.verbs.shared import embed_peaks_work as embedding
 from atlasstore.atlas.atlas import Atlas

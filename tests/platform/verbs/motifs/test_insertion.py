@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atlasbasset import load_model
-from atlasbasset.batch.identity import ModelSource
+from atlasbasset.batch.model_source import ModelSource
 from atlasbasset.batch.run import Workers
 from atlasbasset.verbs.motifs.insertion import (
     InsertMotifs,

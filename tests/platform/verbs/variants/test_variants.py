@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import atlasbasset
-from atlasbasset.batch.identity import ModelSource, model_identity
+from atlasbasset.batch.model_source import ModelSource, model_identity
 from atlasbasset.verbs.variants import work as variant_units
 from atlasbasset.verbs.variants.variants import variants
 from atlasbasset.verbs.variants.work import EmbedVariants
