@@ -24,8 +24,8 @@ from atlasjobs.commands.preprocess import preprocess
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
+from atlasjobs.options.recipe_help import RecipeVerb
 from atlasjobs.program import Program, Verb
-from atlasjobs.recipe_help import RecipeVerb
 
 if TYPE_CHECKING:
     from collections.abc import Callable

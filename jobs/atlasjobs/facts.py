@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from atlasjobs.training_lines import converged
-from atlasjobs.units import count, duration, share, size
+from atlasjobs.output.training_lines import converged
+from atlasjobs.output.units import count, duration, share, size
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate import Evaluation

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from atlasjobs.memory_rows import memory_rows, memory_values
-from atlasjobs.units import count, size
+from atlasjobs.output.units import count, size
+from atlasjobs.reports.memory import memory_rows, memory_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

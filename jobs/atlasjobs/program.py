@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from atlasjobs.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, Failure, failure_of, tell_error
+from atlasjobs.failures import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_INPUT,
+    Failure,
+    failure_of,
+    tell_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ import atlasstore
 from atlasbasset.engine import config as engine_config
 from atlasbasset.engine.config import TrainConfig
 from atlasjobs.cli import app
-from atlasjobs.recipe_help import differences, recipe_values, setting_text
+from atlasjobs.options.recipe_help import differences, recipe_values, setting_text
 from atlasstore.simulation import SimulationConfig
 
 if TYPE_CHECKING:

@@ -123,7 +123,7 @@ def test_denoising_by_the_truth_itself_agrees_wholly(tiny: Path) -> None:
 def test_a_tiny_demo_runs_whole_and_again_keeps_its_stages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     out = str(tmp_path / "demo")
     first = run_demo(out, TINY, Output())

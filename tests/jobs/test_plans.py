@@ -13,8 +13,8 @@ from atlasbasset import TrainConfig
 from atlasbasset.engine.memory.limit import MemoryLimit
 from atlasbasset.engine.memory.parts import Layout
 from atlasbasset.engine.memory.plan import plan_training
-from atlasjobs.memory_rows import memory_rows
 from atlasjobs.plans import training_plan
+from atlasjobs.reports.memory import memory_rows
 from atlasstore import Atlas
 from atlasstore.errors import UserInputError
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from atlasjobs import progress
-from atlasjobs.console import Output
+from atlasjobs.output import progress
+from atlasjobs.output.console import Output
 from atlasstore.events import Progress
 
 if TYPE_CHECKING:

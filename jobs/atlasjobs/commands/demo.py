@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json
 
 __all__ = ["demo"]
 
@@ -29,8 +29,8 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Simulate, preprocess, train, embed, evaluate, denoise; then compare with the truth."""
-    from atlasjobs.console import Output
     from atlasjobs.demo import DemoSettings, demo_plan, run_demo
+    from atlasjobs.output.console import Output
 
     output = Output(json)
     settings = DemoSettings(seed=seed, compute=compute)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options import (
+from atlasjobs.options.common import (
     Compute,
     Config,
     CpusPerWorker,
@@ -79,12 +79,12 @@ def denoise(
     debug: Debug = False,
 ) -> None:
     """Write denoised accessibility, cells x peaks, as AnnData zarr."""
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     output = Output(json)
     if dry_run:
         from atlasbasset.batch.run import Workers as Pool
-        from atlasjobs.denoise_report import denoise_plan
+        from atlasjobs.reports.denoise import denoise_plan
 
         plan = denoise_plan(
             model,
@@ -100,7 +100,7 @@ def denoise(
         output.plan(plan)
         return
     from atlasbasset import denoise as work
-    from atlasjobs.denoise_report import denoise_facts
+    from atlasjobs.reports.denoise import denoise_facts
 
     with output.watching() as on_event:
         report = work(

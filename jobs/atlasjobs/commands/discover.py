@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json
 
 __all__ = ["discover"]
 
@@ -38,8 +38,8 @@ def discover(
     debug: Debug = False,
 ) -> None:
     """Find motifs de novo in what a group's accessibility depends on (TF-MoDISco)."""
-    from atlasjobs.console import Output
-    from atlasjobs.discover_report import discover_facts, discover_plan
+    from atlasjobs.output.console import Output
+    from atlasjobs.reports.discover import discover_facts, discover_plan
 
     output = Output(json)
     if dry_run:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,7 +26,7 @@ def embed(
     debug: Debug = False,
 ) -> None:
     """Write the cells: obsm X_scbasset (32 numbers each), obs scbasset_intercept."""
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
     from atlasjobs.plans import embedding_plan
 
     output = Output(json)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl
 
 __all__ = ["evaluate"]
 
@@ -38,7 +38,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Measure predictions on a split's peaks, and the embedding where labels are named."""
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
     from atlasjobs.plans import evaluation_plan
 
     output = Output(json)

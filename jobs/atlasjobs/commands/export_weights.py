@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options import Config, Debug, Json, ModelUrl
+from atlasjobs.options.common import Config, Debug, Json, ModelUrl
 
 __all__ = ["export_weights"]
 
@@ -21,7 +21,7 @@ def export_weights(
 ) -> None:
     """Write a model's weights as the released TensorFlow code reads them."""
     from atlasbasset import export_weights as work
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     work(model, path)
     output = Output(json)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options import Config, Debug, Json
+from atlasjobs.options.common import Config, Debug, Json
 
 __all__ = ["import_weights"]
 
@@ -38,7 +38,7 @@ def import_weights(
 ) -> None:
     """Make a model of published weights (released TensorFlow .h5, or scvi-tools)."""
     from atlasbasset import import_weights as work
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     report = work(path, out=out, obs_names=obs_names, batches=batches, format=format)
     output = Output(json)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options import Config, Debug, Json
+from atlasjobs.options.common import Config, Debug, Json
 
 __all__ = ["inspect_store"]
 
@@ -21,8 +21,8 @@ def inspect_store(
     debug: Debug = False,
 ) -> None:
     """Say what a store is: sizes, provenance, and with --verify its integrity."""
-    from atlasjobs.console import Output
     from atlasjobs.facts import store_facts
+    from atlasjobs.output.console import Output
     from atlasstore import inspect_store as work
 
     output = Output(json)

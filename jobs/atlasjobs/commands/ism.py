@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atlasjobs.options import (
+from atlasjobs.options.common import (
     Compute,
     Config,
     CpusPerWorker,
@@ -76,7 +76,7 @@ def ism(
     debug: Debug = False,
 ) -> None:
     """Try every base at every position of regions, and score what it does to accessibility."""
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     output = Output(json)
     chosen: dict[str, Any] = {
@@ -88,18 +88,18 @@ def ism(
         "group_by": group_by,
     }
     if plot is not None:
-        from atlasjobs.logo import check_logos
+        from atlasjobs.reports.logo import check_logos
 
         check_logos(plot, group_by)
     if dry_run:
         from atlasbasset.batch.run import Workers as Pool
-        from atlasjobs.ism_report import ism_plan
+        from atlasjobs.reports.ism import ism_plan
 
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)
         output.plan(ism_plan(model, out, chosen, pool=pool))
         return
     from atlasbasset.verbs.ism.ism import ism as work
-    from atlasjobs.ism_report import ism_facts
+    from atlasjobs.reports.ism import ism_facts
 
     with output.watching() as on_event:
         report = work(
@@ -113,7 +113,7 @@ def ism(
             **chosen,
         )
         if plot is not None:
-            from atlasjobs.logo import save_logos
+            from atlasjobs.reports.logo import save_logos
             from atlasstore.results.ism_result import IsmResult
 
             save_logos(IsmResult.open(out), plot, on_event=on_event)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from atlasjobs.options import (
+from atlasjobs.options.common import (
     Compute,
     Config,
     CpusPerWorker,
@@ -54,7 +54,7 @@ def map_cells(
     debug: Debug = False,
 ) -> None:
     """Solve an atlas's cells exactly on a trained trunk, without training."""
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     output = Output(json)
     if dry_run:
@@ -85,8 +85,8 @@ def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Poo
     """Plan a mapping; refuses what `map_cells` refuses."""
     from atlasbasset.verbs.map_cells.map_cells import check_mapping
     from atlasbasset.verbs.map_cells.work import solving_bytes
+    from atlasjobs.output.units import count, size
     from atlasjobs.plans import Plan
-    from atlasjobs.units import count, size
     from atlasstore import Atlas as AtlasStore
     from atlasstore.models.model_store import ModelStore
 
@@ -119,7 +119,7 @@ def _workers_line(pool: "Pool") -> str:
 
 
 def _facts(report: "MapReport") -> "Facts":
-    from atlasjobs.units import count, duration
+    from atlasjobs.output.units import count, duration
 
     values = report.as_json()
     rows = [

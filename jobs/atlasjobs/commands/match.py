@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json
 
 __all__ = ["match"]
 
@@ -51,8 +51,8 @@ def match(
     debug: Debug = False,
 ) -> None:
     """Find known motifs whose sites matter to the model, by group of cells (PWM-ISM)."""
-    from atlasjobs.console import Output
-    from atlasjobs.match_report import match_facts, match_plan
+    from atlasjobs.output.console import Output
+    from atlasjobs.reports.match import match_facts, match_plan
 
     output = Output(json)
     options: dict[str, Any] = {

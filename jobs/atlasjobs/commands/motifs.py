@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options import (
+from atlasjobs.options.common import (
     Compute,
     Config,
     CpusPerWorker,
@@ -63,20 +63,20 @@ def motifs(
     debug: Debug = False,
 ) -> None:
     """Score every TF's activity in every cell by inserting its motif into shuffled peaks."""
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     output = Output(json)
     if dry_run:
         from atlasbasset.batch.run import Workers as Pool
         from atlasbasset.verbs.motifs.motifs import InsertionOptions
-        from atlasjobs.motifs_report import motifs_plan
+        from atlasjobs.reports.motifs import motifs_plan
 
         options = InsertionOptions(n_backgrounds, split, seed, scale)
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)
         output.plan(motifs_plan(model, atlas, motifs, out, options=options, pool=pool))
         return
     from atlasbasset.verbs.motifs.motifs import motif_activity as work
-    from atlasjobs.motifs_report import motifs_facts
+    from atlasjobs.reports.motifs import motifs_facts
 
     with output.watching() as on_event:
         report = work(

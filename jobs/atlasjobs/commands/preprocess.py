@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json
 
 __all__ = ["preprocess"]
 
@@ -123,8 +123,8 @@ def preprocess(
     debug: Debug = False,
 ) -> None:
     """Make an atlas from counts and a genome, or add samples to one."""
-    from atlasjobs.console import Output
-    from atlasjobs.preprocess_facts import append_facts, preprocess_facts
+    from atlasjobs.output.console import Output
+    from atlasjobs.reports.preprocess import append_facts, preprocess_facts
     from atlasstore import append as work_append
     from atlasstore import preprocess as work
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json
 
 __all__ = ["simulate"]
 
@@ -46,8 +46,8 @@ def simulate(
     debug: Debug = False,
 ) -> None:
     """Make an atlas with known answers: counts, genome, motifs, peaks, truth."""
-    from atlasjobs.console import Output
     from atlasjobs.facts import simulation_facts
+    from atlasjobs.output.console import Output
     from atlasjobs.plans import simulation_plan
     from atlasstore.simulation import SimulationConfig
     from atlasstore.simulation import simulate as work

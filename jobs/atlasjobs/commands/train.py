@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from atlasjobs import recipe_options as r
-from atlasjobs.options import Config, Debug, DryRun, Json
+from atlasjobs.options import recipe as r
+from atlasjobs.options.common import Config, Debug, DryRun, Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,8 +103,8 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train scBasset on an atlas; run it again to go on where it stopped."""
-    from atlasjobs.console import Output
     from atlasjobs.facts import training_facts
+    from atlasjobs.output.console import Output
     from atlasjobs.plans import training_plan
 
     output = Output(json)

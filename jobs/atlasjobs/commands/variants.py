@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options import (
+from atlasjobs.options.common import (
     Compute,
     Config,
     CpusPerWorker,
@@ -75,12 +75,12 @@ def variants(
     debug: Debug = False,
 ) -> None:
     """Predict what the variants of a VCF do to accessibility, per cell or group of cells."""
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
     output = Output(json)
     if dry_run:
         from atlasbasset.batch.run import Workers as Pool
-        from atlasjobs.variants_report import variants_plan
+        from atlasjobs.reports.variants import variants_plan
 
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)
         output.plan(
@@ -98,7 +98,7 @@ def variants(
         )
         return
     from atlasbasset.verbs.variants.variants import variants as work
-    from atlasjobs.variants_report import variants_facts
+    from atlasjobs.reports.variants import variants_facts
 
     with output.watching() as on_event:
         report = work(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from atlasjobs.output.units import count
 from atlasjobs.plans import Plan, simulation_plan
-from atlasjobs.units import count
 from atlasstore.simulation import SimulationConfig
 
 if TYPE_CHECKING:

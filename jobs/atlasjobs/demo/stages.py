@@ -13,12 +13,12 @@ import anndata
 
 import atlasbasset
 import atlasstore
-from atlasjobs import json_output
 from atlasjobs.demo.picture import save_picture
 from atlasjobs.demo.result import DemoResult
 from atlasjobs.demo.settings import DemoFolder, DemoSettings
 from atlasjobs.demo.truth import denoising_agreement, truth_ceiling
-from atlasjobs.units import duration
+from atlasjobs.output import json_output
+from atlasjobs.output.units import duration
 from atlasstore.errors import MissingExtraError
 from atlasstore.events import Notice
 from atlasstore.files import urls
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.verbs.evaluate import Evaluation
     from atlasbasset.verbs.train.train import TrainReport
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
     from atlasstore.events import Subscriber
 
 __all__ = ["run_demo"]

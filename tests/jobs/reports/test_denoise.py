@@ -8,7 +8,7 @@ import pytest
 
 from atlasbasset.batch.run import Workers
 from atlasbasset.verbs.denoise.denoise import DenoiseReport
-from atlasjobs.denoise_report import denoise_facts, denoise_plan
+from atlasjobs.reports.denoise import denoise_facts, denoise_plan
 from atlasstore import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 

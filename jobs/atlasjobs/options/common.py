@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.config_file import apply_config
+from atlasjobs.options.config_file import apply_config
 
 __all__ = [
     "Compute",

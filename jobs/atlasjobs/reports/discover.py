@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlasjobs.output.units import count
 from atlasjobs.plans import Plan
-from atlasjobs.units import count
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.discover import DiscoverReport

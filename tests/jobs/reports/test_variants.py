@@ -9,7 +9,7 @@ import pytest
 from atlasbasset.batch.run import Workers
 from atlasbasset.verbs.variants.alleles import variant_bytes
 from atlasbasset.verbs.variants.variants import VariantsReport
-from atlasjobs.variants_report import variants_facts, variants_plan
+from atlasjobs.reports.variants import variants_facts, variants_plan
 from atlasstore.errors import GenomeError, StoreExistsError, UserInputError
 from small_atlas import write_fasta
 from small_model import TINY, random_weights, write_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlasjobs.units import count, share, size
+from atlasjobs.output.units import count, share, size
 
 if TYPE_CHECKING:
     from atlasjobs.facts import Facts

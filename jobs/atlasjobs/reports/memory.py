@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atlasjobs.units import count, size
+from atlasjobs.output.units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atlasjobs.json_output import as_text, plain, write
+from atlasjobs.output.json_output import as_text, plain, write
 
 
 def test_what_json_lacks_becomes_what_it_has() -> None:

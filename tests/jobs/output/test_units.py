@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlasjobs.units import count, duration, rate, share, size
+from atlasjobs.output.units import count, duration, rate, share, size
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ from atlasbasset.engine.events import (
     TrainingEnd,
     TrainingStart,
 )
-from atlasjobs.training_lines import TrainingLines
-from atlasjobs.units import count, duration, rate, size
+from atlasjobs.output.training_lines import TrainingLines
+from atlasjobs.output.units import count, duration, rate, size
 from atlasstore.events import Notice, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
 
-    from atlasjobs.console import Output
+    from atlasjobs.output.console import Output
 
 __all__ = ["LiveView", "PlainView"]
 

@@ -1,6 +1,6 @@
 """``train``'s options that are settings of a recipe: None stands for the recipe's own value.
 
-What the recipes use is added to the help when it is shown (`atlasjobs.recipe_help`).
+What the recipes use is added to the help when it is shown (`atlasjobs.options.recipe_help`).
 """
 
 from typing import Annotated, Any, Literal

@@ -15,9 +15,9 @@ from atlasbasset.engine.events import (
     TrainingEnd,
     TrainingStart,
 )
-from atlasjobs import progress
-from atlasjobs.console import Output
-from atlasjobs.training_lines import TrainingLines
+from atlasjobs.output import progress
+from atlasjobs.output.console import Output
+from atlasjobs.output.training_lines import TrainingLines
 from atlasstore.events import Notice, Progress
 
 if TYPE_CHECKING:

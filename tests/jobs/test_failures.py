@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import atlasbasset as platform_package
-from atlasjobs.errors import failure_of
+from atlasjobs.failures import failure_of
 from atlasstore.errors import CorruptStoreError, CountsError, MissingExtraError
 
 if TYPE_CHECKING:

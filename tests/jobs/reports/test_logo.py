@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from atlasjobs import logo
+from atlasjobs.reports import logo
 from atlasstore.errors import MissingExtraError, UserInputError
 from atlasstore.events import Progress
 from atlasstore.results.ism_result import IsmResult

@@ -8,7 +8,7 @@ import pytest
 
 from atlasbasset.batch.run import Workers
 from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
-from atlasjobs.motifs_report import motifs_facts, motifs_plan
+from atlasjobs.reports.motifs import motifs_facts, motifs_plan
 from atlasstore.errors import MotifError, StoreExistsError, UserInputError
 
 from .conftest import Atlasbasset, snapshot

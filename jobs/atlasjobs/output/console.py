@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from atlasjobs import json_output
-from atlasjobs.errors import tell_error
+from atlasjobs.failures import tell_error
+from atlasjobs.output import json_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from atlasjobs.facts import Facts
-    from atlasjobs.json_output import JsonReport
+    from atlasjobs.output.json_output import JsonReport
     from atlasjobs.plans import Plan
     from atlasstore.events import Subscriber
 
@@ -90,7 +90,7 @@ class Output:
         epochs
             Epochs at most, for a training whose workers do not say.
         """
-        from atlasjobs.progress import LiveView, PlainView
+        from atlasjobs.output.progress import LiveView, PlainView
 
         view = LiveView(self, epochs) if self.is_live else PlainView(self, epochs)
         with view:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from atlasjobs.output.units import count, size
 from atlasjobs.plans import Plan
-from atlasjobs.units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""What a verb plans and has done, line by line."""
