@@ -40,7 +40,7 @@ TRUNK_FLOP = 2.8e9  # of a sequence, forward and backward (method, "Costs to kno
 
 
 class Block:
-    """A run of cells, as `atlasstore.zarrio.blocks.CellBlock` is: that package may be absent here."""
+    """A range of cells, as `atlasstore.zarrio.blocks.CellBlock`: that package may be absent."""
 
     def __init__(self, index: int, start: int, stop: int) -> None:
         self.index, self.start, self.stop = index, start, stop

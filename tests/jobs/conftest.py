@@ -1,43 +1,15 @@
-"""Running the command line inside the test's process, and a tiny atlas and model made by it."""
+"""A tiny atlas and model made by the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
-from atlasjobs.cli import app
+from command import TINY_TRAINING, Atlasbasset, run, succeed
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a command line ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Atlasbasset = Callable[..., Run]
-
-TINY_TRAINING = ("--epochs", "1", "--batch-size", "16", "--n-auroc-peaks", "20")
-
-
-def run(*arguments: object) -> Run:
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return Run(done.exit_code, done.stdout, done.stderr)
-
-
-def succeed(*arguments: object) -> Run:
-    done = run(*arguments)
-    assert done.code == 0, done.err
-    return done
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +37,3 @@ def trained(tiny: Path) -> Path:
     """The folder `tiny` with ``model.zarr``, the full-size trunk trained for one epoch."""
     succeed("train", tiny / "atlas.zarr", "--out", tiny / "model.zarr", *TINY_TRAINING)
     return tiny
-
-
-def snapshot(folder: Path) -> dict[str, int]:
-    """Every file below, with the time it was last written."""
-    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -22,7 +22,7 @@ from atlasjobs.options.recipe_help import differences, recipe_values, setting_te
 from atlasstore.simulation import SimulationConfig
 
 if TYPE_CHECKING:
-    from .conftest import Atlasbasset
+    from command import Atlasbasset
 
 VERBS = [
     "demo",

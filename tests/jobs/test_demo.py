@@ -22,7 +22,7 @@ from atlasstore.simulation import Truth
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Atlasbasset
+    from command import Atlasbasset
 
 TINY = DemoSettings(
     n_cells=60,

@@ -14,7 +14,7 @@ from atlasjobs.failures import failure_of
 from atlasstore.errors import CorruptStoreError, CountsError, MissingExtraError
 
 if TYPE_CHECKING:
-    from .conftest import Atlasbasset
+    from command import Atlasbasset
 
 COMMAND = [str(Path(sys.executable).with_name("atlasbasset"))]
 

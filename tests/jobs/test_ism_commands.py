@@ -16,10 +16,9 @@ from atlasjobs.commands.ism import ism
 from atlasjobs.commands.match import match
 from atlasjobs.program import Program, Verb
 from atlasstore.genome.motifs import Motif, write_meme
+from command import Run, snapshot
 from small_atlas import random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model
-
-from .conftest import Run, snapshot
 
 app = typer.Typer(cls=Program)
 for verb in (ism, match, discover):

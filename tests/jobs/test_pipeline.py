@@ -10,7 +10,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 
-from .conftest import TINY_TRAINING, Atlasbasset
+from command import TINY_TRAINING, Atlasbasset
 
 
 def test_inspect_says_what_each_store_is(trained: Path, atlasbasset: Atlasbasset) -> None:

@@ -17,7 +17,7 @@ from small_atlas import make_peaks, random_chromosomes, write_fasta
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Atlasbasset
+    from command import Atlasbasset
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def embed(
 ) -> None:
     """Write the cells: obsm X_scbasset (32 numbers each), obs scbasset_intercept."""
     from atlasjobs.output.console import Output
-    from atlasjobs.plans import embedding_plan
+    from atlasjobs.reports.embed import embedding_plan
 
     output = Output(json)
     if dry_run:

@@ -39,14 +39,14 @@ def evaluate(
 ) -> None:
     """Measure predictions on a split's peaks, and the embedding where labels are named."""
     from atlasjobs.output.console import Output
-    from atlasjobs.plans import evaluation_plan
+    from atlasjobs.reports.evaluate import evaluation_plan
 
     output = Output(json)
     if dry_run:
         output.plan(evaluation_plan(model, atlas, split))
         return
     from atlasbasset import evaluate as work
-    from atlasjobs.facts import evaluation_facts
+    from atlasjobs.reports.evaluate import evaluation_facts
 
     with output.watching() as on_event:
         report = work(

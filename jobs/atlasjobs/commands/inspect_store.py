@@ -21,8 +21,8 @@ def inspect_store(
     debug: Debug = False,
 ) -> None:
     """Say what a store is: sizes, provenance, and with --verify its integrity."""
-    from atlasjobs.facts import store_facts
     from atlasjobs.output.console import Output
+    from atlasjobs.reports.inspect_store import store_facts
     from atlasstore import inspect_store as work
 
     output = Output(json)

@@ -19,8 +19,7 @@ from atlasjobs.options.common import (
 if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers as Pool
     from atlasbasset.verbs.map_cells.map_cells import MapReport
-    from atlasjobs.facts import Facts
-    from atlasjobs.plans import Plan
+    from atlasjobs.output.lines import Facts, Plan
 
 __all__ = ["map_cells"]
 
@@ -85,8 +84,8 @@ def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Poo
     """Plan a mapping; refuses what `map_cells` refuses."""
     from atlasbasset.verbs.map_cells.map_cells import check_mapping
     from atlasbasset.verbs.map_cells.work import solving_bytes
+    from atlasjobs.output.lines import Plan
     from atlasjobs.output.units import count, size
-    from atlasjobs.plans import Plan
     from atlasstore import Atlas as AtlasStore
     from atlasstore.models.model_store import ModelStore
 

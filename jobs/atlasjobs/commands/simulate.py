@@ -46,9 +46,8 @@ def simulate(
     debug: Debug = False,
 ) -> None:
     """Make an atlas with known answers: counts, genome, motifs, peaks, truth."""
-    from atlasjobs.facts import simulation_facts
     from atlasjobs.output.console import Output
-    from atlasjobs.plans import simulation_plan
+    from atlasjobs.reports.simulate import simulation_facts, simulation_plan
     from atlasstore.simulation import SimulationConfig
     from atlasstore.simulation import simulate as work
 

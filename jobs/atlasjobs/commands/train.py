@@ -103,9 +103,8 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train scBasset on an atlas; run it again to go on where it stopped."""
-    from atlasjobs.facts import training_facts
     from atlasjobs.output.console import Output
-    from atlasjobs.plans import training_plan
+    from atlasjobs.reports.train import training_facts, training_plan
 
     output = Output(json)
     settings = _settings(recipe, ctx.params)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count
-from atlasjobs.plans import Plan, simulation_plan
+from atlasjobs.reports.simulate import simulation_plan
 from atlasstore.simulation import SimulationConfig
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from atlasjobs.output import json_output
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from atlasjobs.facts import Facts
     from atlasjobs.output.json_output import JsonReport
-    from atlasjobs.plans import Plan
+    from atlasjobs.output.lines import Facts, Plan
     from atlasstore.events import Subscriber
 
 __all__ = ["Output"]

@@ -28,7 +28,7 @@ from atlasstore.events import Notice, Progress
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
 
-    from atlasjobs.output.console import Output
+    from atlasjobs.output.lines import Printer
 
 __all__ = ["LiveView", "PlainView"]
 
@@ -38,7 +38,7 @@ _EVERY_S = 5.0
 class _View:
     """What both views share: training lines, notices, how long each stage has run."""
 
-    def __init__(self, output: Output, epochs: int | None) -> None:
+    def __init__(self, output: Printer, epochs: int | None) -> None:
         self._output = output
         self._lines = TrainingLines(epochs)
         self._header_shown = False
@@ -94,7 +94,7 @@ class _View:
 class PlainView(_View):
     """Lines for logs and pipes."""
 
-    def __init__(self, output: Output, epochs: int | None) -> None:
+    def __init__(self, output: Printer, epochs: int | None) -> None:
         super().__init__(output, epochs)
         self._last_line = time.monotonic()
 
@@ -153,7 +153,7 @@ class _Rate(ProgressColumn):
 class LiveView(_View):
     """Bars that are redrawn in place; finished stages and epochs stay as lines above them."""
 
-    def __init__(self, output: Output, epochs: int | None) -> None:
+    def __init__(self, output: Printer, epochs: int | None) -> None:
         super().__init__(output, epochs)
         self._tasks: dict[str, TaskID] = {}
         self._bars = Bars(

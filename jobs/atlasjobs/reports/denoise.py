@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count, size
-from atlasjobs.plans import Plan
 from atlasstore.results.result import plan_table
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.denoise.denoise import DenoiseReport
     from atlasbasset.verbs.denoise.work import DenseType
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
     from atlasstore import Atlas
     from atlasstore.results.result import TablePlan
 

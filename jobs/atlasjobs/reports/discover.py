@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count
-from atlasjobs.plans import Plan
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.discover import DiscoverReport
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
 
 __all__ = ["discover_facts", "discover_plan"]
 

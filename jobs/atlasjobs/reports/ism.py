@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count, size
-from atlasjobs.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.batch.run import Workers
     from atlasbasset.verbs.ism.ism import IsmReport
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
 
 __all__ = ["ism_facts", "ism_plan"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count
-from atlasjobs.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.verbs.match.match import MatchReport
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
 
 __all__ = ["match_facts", "match_plan"]
 

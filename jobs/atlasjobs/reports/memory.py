@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.memory.parts import Part
     from atlasbasset.engine.memory.plan import MemoryPlan
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
 
 __all__ = ["memory_rows", "memory_values"]
 

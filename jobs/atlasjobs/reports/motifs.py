@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count, size
-from atlasjobs.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
     from atlasstore.genome.motifs import Motif
 
 __all__ = ["motifs_facts", "motifs_plan"]

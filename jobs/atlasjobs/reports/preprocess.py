@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from atlasjobs.output.units import count, share, size
 
 if TYPE_CHECKING:
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
     from atlasstore import AppendReport, PreprocessReport
 
 __all__ = ["append_facts", "preprocess_facts"]

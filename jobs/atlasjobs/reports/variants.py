@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count, size
-from atlasjobs.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.variants.variants import VariantsReport
-    from atlasjobs.facts import Facts
+    from atlasjobs.output.lines import Facts
     from atlasstore.models.model_store import ModelStore
     from atlasstore.results.result import TablePlan
 

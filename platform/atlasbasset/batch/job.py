@@ -10,11 +10,11 @@ A verb plans its units from integers, and runs them in a job::
         job.publish(formats.provenance([], config, None, created=job.started))
     return report
 
-Killed at any moment, the same job goes on with what has no receipt (`atlasstore.resume.ledger`). On object
-stores two equal jobs may run at once: of a shard that both have computed the first stays, and the
-first to finish publishes. The other one may find its scratch folder gone; its block then ends
-early, without an error, and says that the same result was published. So a verb builds its report
-from its plan or from the published result, after the block.
+Killed at any moment, the same job goes on with what has no receipt (`atlasstore.resume.ledger`). On
+object stores two equal jobs may run at once: of a shard that both have computed the first stays,
+and the first to finish publishes. The other one may find its scratch folder gone; its block then
+ends early, without an error, and says that the same result was published. So a verb builds its
+report from its plan or from the published result, after the block.
 """
 
 from __future__ import annotations

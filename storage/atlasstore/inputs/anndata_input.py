@@ -2,8 +2,8 @@
 
 X is cells x peaks as CSR, CSC or dense. CSR and dense are read by runs of cells. CSC is stored by
 peaks, so any run of cells would cost a scan of all of X: it is counted in ranges of peaks into a
-cell-major copy (see `atlasstore.inputs.cell_major_copy`). Raw counts must be in X; layers and `raw` are
-not read.
+cell-major copy (see `atlasstore.inputs.cell_major_copy`). Raw counts must be in X; layers and
+`raw` are not read.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Atlasbasset
+    from command import Atlasbasset
 
 Plan = Callable[..., dict[str, Any]]
 

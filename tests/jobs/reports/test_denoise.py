@@ -11,13 +11,12 @@ from atlasbasset.verbs.denoise.denoise import DenoiseReport
 from atlasjobs.reports.denoise import denoise_facts, denoise_plan
 from atlasstore import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
-
-from .conftest import snapshot
+from command import snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlasjobs.plans import Plan
+    from atlasjobs.output.lines import Plan
 
 
 def planned(trained: Path, **options: Any) -> Plan:

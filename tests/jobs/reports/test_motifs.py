@@ -10,13 +10,12 @@ from atlasbasset.batch.run import Workers
 from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
 from atlasjobs.reports.motifs import motifs_facts, motifs_plan
 from atlasstore.errors import MotifError, StoreExistsError, UserInputError
-
-from .conftest import Atlasbasset, snapshot
+from command import Atlasbasset, snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlasjobs.plans import Plan
+    from atlasjobs.output.lines import Plan
 
 
 def planned(

@@ -101,7 +101,8 @@ def denoise_genes(
     model, atlas
         Of one window length.
     genes
-        A GTF or GFF3 file, plain or gzip, path or URL; see `atlasstore.genome.genes` for a gene's TSS.
+        A GTF or GFF3 file, plain or gzip, path or URL; `atlasstore.genome.genes` says what the
+        TSS is.
     out
         URL of the new result: cells x genes that have a peak within 2 kb of their TSS.
     peaks, cells

@@ -87,8 +87,8 @@ def ism(
         A model, or the URL of its store.
     out
         URL of the result: an AnnData zarr of regions x groups of cells (or x cells), which
-        `atlasstore.results.ism_result.IsmResult` reads. What a killed run has done is kept beside it, and
-        the same call goes on from there.
+        `atlasstore.results.ism_result.IsmResult` reads. What a killed run has done is kept beside
+        it, and the same call goes on from there.
     genome, regions
         Path of the FASTA, and path or URL of a BED file of regions on it (0-based half-open).
     atlas, peaks

@@ -99,7 +99,7 @@ def match(
     seed: int = 0,
     on_event: Subscriber = ignore,
 ) -> MatchReport:
-    """Find motifs whose sites matter to the model, by group of cells (`atlasbasset.verbs.match.pwm_ism`).
+    """Find motifs whose sites matter to the model, by group of cells (`verbs.match.pwm_ism`).
 
     Memory: about 200 MB beside the program, whatever the numbers of regions, motifs and groups.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atlasbasset.verbs.train.train import TrainReport
-from atlasjobs.facts import training_facts
+from atlasjobs.reports.train import training_facts
 
 QUALITY = {
     "loss": 0.5,

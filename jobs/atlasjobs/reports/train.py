@@ -1,11 +1,13 @@
-"""What ``--dry-run`` says: rows, blocks, bytes, memory, workers, reckoned, not done."""
+"""What training would hold, and how it ended."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from atlasjobs.output.units import count, size
+from atlasjobs.output.lines import Plan
+from atlasjobs.output.training_lines import converged
+from atlasjobs.output.units import count, duration
 from atlasjobs.reports.memory import memory_rows, memory_values
 
 if TYPE_CHECKING:
@@ -13,56 +15,11 @@ if TYPE_CHECKING:
 
     from atlasbasset import TrainConfig
     from atlasbasset.engine.memory.plan import MemoryPlan
-    from atlasbasset.verbs.train.train import Launcher
-    from atlasjobs.facts import Facts
+    from atlasbasset.verbs.train.train import Launcher, TrainReport
+    from atlasjobs.output.lines import Facts
     from atlasstore import Atlas
-    from atlasstore.simulation import SimulationConfig
 
-__all__ = [
-    "Plan",
-    "embedding_plan",
-    "evaluation_plan",
-    "simulation_plan",
-    "training_plan",
-]
-
-_FRAGMENT_BYTES = 3  # a count in counts.h5ad: value and column, compressed
-_FASTA_BYTES = 1.02  # a base and its share of a line end
-_BP_PER_PEAK = 2500  # mean spacing of simulated peaks
-_FLOAT_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a verb would do."""
-
-    title: str
-    rows: Facts
-    values: Mapping[str, Any]
-    """The same numbers for ``--json``."""
-
-    def as_json(self) -> Mapping[str, Any]:
-        """Return JSON values."""
-        return {"dry_run": True, **self.values}
-
-
-def simulation_plan(config: SimulationConfig, out: str) -> Plan:
-    """Plan a simulation; refuses an output that exists."""
-    from atlasstore.files.staging import refuse_existing
-
-    refuse_existing(out)
-    n_open = round(config.density * config.n_cells * config.n_peaks)
-    genome_bp = config.n_peaks * _BP_PER_PEAK
-    stored = round(n_open * _FRAGMENT_BYTES + genome_bp * _FASTA_BYTES)
-    rows = [
-        ("cells", f"{count(config.n_cells)} of {config.n_cell_types} types"),
-        ("peaks", count(config.n_peaks)),
-        ("genome", f"about {count(genome_bp)} bp"),
-        ("open", f"about {count(n_open)} pairs of cell and peak"),
-        ("stored", f"about {size(stored)}"),
-    ]
-    values = {**asdict(config), "out": out, "n_open": n_open, "stored_bytes": stored}
-    return Plan(f"Would simulate {out}", rows, values)
+__all__ = ["training_facts", "training_plan"]
 
 
 def training_plan(
@@ -146,32 +103,35 @@ def _standing(out: str) -> tuple[str, bool]:
     return f"{out}, goes on after epoch {done}", True
 
 
-def embedding_plan(model: str, out: str) -> Plan:
-    """Plan writing a model's cells."""
-    from atlasstore.files.staging import refuse_existing
-    from atlasstore.models.model_store import ModelStore
-
-    store = ModelStore.open(model)
-    store.newest()
-    refuse_existing(out)
-    n_bytes = _FLOAT_BYTES * (32 + 1) * store.n_cells
-    rows = [("cells", count(store.n_cells)), ("stored", f"about {size(n_bytes)}")]
-    values = {"out": out, "n_cells": store.n_cells, "stored_bytes": n_bytes}
-    return Plan(f"Would embed the cells into {out}", rows, values)
-
-
-def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
-    """Plan an evaluation."""
-    from atlasstore import Atlas
-    from atlasstore.models.model_store import ModelStore
-
-    opened, store = Atlas.open(atlas), ModelStore.open(model)
-    store.newest()
-    n_peaks = opened.n_peaks if split == "all" else len(opened.peak_rows(split))
+def training_facts(report: TrainReport) -> Facts:
+    """Describe how a training ended."""
+    if not report.history:
+        return [("epochs", "none")]
+    last = report.history[-1]
+    spent = sum(r["seconds"] + r["seconds_measuring"] for r in report.history)
     rows = [
-        ("cells", count(store.n_cells)),
-        ("peaks", f"{count(n_peaks)} of the {split} split"),
-        ("predictions", f"{count(n_peaks * store.n_cells)}, made and dropped in tiles"),
+        ("epochs", f"{len(report.history)} in {duration(spent)}: {report.stopped_because}"),
+        *_quality_facts(last),
+        ("speed", f"{last['sequences_per_s']:.0f} sequences/s in the last epoch"),
     ]
-    values = {"n_cells": store.n_cells, "n_peaks": n_peaks, "split": split}
-    return Plan(f"Would evaluate {model}", rows, values)
+    if (solved := report.polished) is not None:
+        took = f"{converged(solved, report.n_cells)}, in {duration(solved['seconds'])}"
+        rows.append(("cells solved at the end", took))
+        rows += [(f"{name}, solved", value) for name, value in _quality_facts(solved)]
+    return rows
+
+
+def _quality_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("loss", f"{record['loss']:.4f}"),
+        ("train auROC", f"{_auroc(record['train_auroc'])} per cell"),
+        (
+            "valid auROC",
+            f"{_auroc(record['valid_auroc_per_cell'])} per cell, "
+            f"{_auroc(record['valid_auroc_per_peak'])} per peak",
+        ),
+    ]
+
+
+def _auroc(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"

@@ -13,12 +13,11 @@ from atlasbasset import TrainConfig
 from atlasbasset.engine.memory.limit import MemoryLimit
 from atlasbasset.engine.memory.parts import Layout
 from atlasbasset.engine.memory.plan import plan_training
-from atlasjobs.plans import training_plan
 from atlasjobs.reports.memory import memory_rows
+from atlasjobs.reports.train import training_plan
 from atlasstore import Atlas
 from atlasstore.errors import UserInputError
-
-from .conftest import TINY_TRAINING, Atlasbasset, snapshot
+from command import TINY_TRAINING, Atlasbasset, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,68 @@
+"""How good a model is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlasjobs.output.lines import Plan, value_text
+from atlasjobs.output.units import count
+
+if TYPE_CHECKING:
+    from atlasbasset.verbs.evaluate import Evaluation
+    from atlasjobs.output.lines import Facts
+
+__all__ = ["evaluation_facts", "evaluation_plan"]
+
+
+def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
+    """Plan an evaluation."""
+    from atlasstore import Atlas
+    from atlasstore.models.model_store import ModelStore
+
+    opened, store = Atlas.open(atlas), ModelStore.open(model)
+    store.newest()
+    n_peaks = opened.n_peaks if split == "all" else len(opened.peak_rows(split))
+    rows = [
+        ("cells", count(store.n_cells)),
+        ("peaks", f"{count(n_peaks)} of the {split} split"),
+        ("predictions", f"{count(n_peaks * store.n_cells)}, made and dropped in tiles"),
+    ]
+    values = {"n_cells": store.n_cells, "n_peaks": n_peaks, "split": split}
+    return Plan(f"Would evaluate {model}", rows, values)
+
+
+def evaluation_facts(evaluation: Evaluation) -> Facts:
+    """Describe how good a model is."""
+    found = evaluation.prediction
+    rows = [
+        ("auROC per cell", _of_all(found.mean_auroc_per_cell, "cells", found.n_cells_left_out)),
+        ("auROC per peak", _of_all(found.mean_auroc_per_peak, "peaks", found.n_peaks_left_out)),
+        ("auPR per cell", f"{found.mean_aupr_per_cell:.3f}"),
+        ("auPR per peak", f"{found.mean_aupr_per_peak:.3f}"),
+    ]
+    if evaluation.depth_correlation is not None:
+        rows.append(("r, intercept with log10 depth", f"{evaluation.depth_correlation:.3f}"))
+    return [*rows, *_embedding_facts(evaluation)]
+
+
+def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    rows = []
+    if (labels := evaluation.labels) is not None:
+        chance = f"chance {labels.chance:.3f}"
+        rows += [(f"label score, k = {k}", f"{v:.3f} ({chance})") for k, v in labels.mean.items()]
+    if (clusters := evaluation.clusters) is not None:
+        found = f"{clusters.n_clusters} clusters, {clusters.n_labels} labels"
+        rows.append(("ARI", f"{clusters.ari:.3f} ({found})"))
+        rows.append(("AMI", f"{clusters.ami:.3f}"))
+        rows.append(("homogeneity", f"{clusters.homogeneity:.3f}"))
+    if evaluation.asw is not None:
+        rows.append(("cell-type ASW", f"{evaluation.asw.asw:.3f}"))
+    for name in ("kbet", "ilisi"):
+        if (mixing := getattr(evaluation, name)) is not None:
+            rows.append((name, value_text(name, mixing.as_json())))
+    return rows
+
+
+def _of_all(value: float, unit: str, n_left_out: int) -> str:
+    left_out = f" ({count(n_left_out)} {unit} with one class left out)" if n_left_out else ""
+    return f"{value:.3f}{left_out}"
