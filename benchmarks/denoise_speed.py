@@ -31,7 +31,8 @@ from s3_server import BUCKET, s3_server
 import atlasbasset
 from atlasstore.events import Progress
 from atlasstore.files import urls
-from atlasstore.results.result import Result, TablePlan, plan_table
+from atlasstore.results.result import Result
+from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

@@ -19,12 +19,13 @@ import harness
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from atlasbasset.core.loss import TILE_CELLS, CellTable, Positives, _by_tiles, fused_bce
+from atlasbasset.core.loss import TILE_CELLS, _by_tiles, fused_bce
+from atlasbasset.core.loss_types import CellTable, Positives
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from atlasbasset.core.loss import Products
+    from atlasbasset.core.loss_types import Products
 
 BATCH, EMBEDDING, DENSITY = 128, 32, 0.02
 DENSE_ARRAYS = 6

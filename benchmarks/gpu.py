@@ -26,7 +26,8 @@ import torch
 from atlasbasset.core.cell_adam import CellAdam
 from atlasbasset.core.cells import CellLayer
 from atlasbasset.core.config import TrunkConfig
-from atlasbasset.core.loss import CellTable, Positives, fused_bce
+from atlasbasset.core.loss import fused_bce
+from atlasbasset.core.loss_types import CellTable, Positives
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.core.step import Batch, Learner, StepPace
 from atlasbasset.core.trunk import Trunk

@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.files import urls
-from atlasstore.results.result import EMBEDDING, INTERCEPT, SEQUENCE, create_result, finish_result
+from atlasstore.results.writer import create_result, finish_result
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -30,9 +30,9 @@ from torch.multiprocessing.spawn import spawn
 
 from atlasbasset.core.cell_adam import CellAdam
 from atlasbasset.core.cells import CellLayer
+from atlasbasset.core.compute import compute_dtype_for
 from atlasbasset.core.config import TrunkConfig
-from atlasbasset.core.inference import compute_dtype_for
-from atlasbasset.core.loss import Positives
+from atlasbasset.core.loss_types import Positives
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.core.step import Batch, Learner, StepPace
 from atlasbasset.core.trunk import Trunk

@@ -18,7 +18,7 @@ import torch
 from atlasbasset.core.cell_adam import CellAdam
 from atlasbasset.core.cells import CellLayer
 from atlasbasset.core.config import TrunkConfig
-from atlasbasset.core.loss import Positives
+from atlasbasset.core.loss_types import Positives
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.core.step import Batch, Learner, StepPace
 from atlasbasset.core.trunk import Trunk

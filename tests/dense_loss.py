@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atlasbasset.core.loss import CellTable, Positives
+from atlasbasset.core.loss_types import CellTable, Positives
 
 
 def random_case(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.verbs.ism.work import ism_tables
-from atlasstore.results.result import create_result, finish_result, write_rows
+from atlasstore.results.writer import create_result, finish_result, write_rows
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:

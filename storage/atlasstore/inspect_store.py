@@ -14,7 +14,8 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
-from atlasstore.results.result import AXES, Result
+from atlasstore.results.reader import AXES
+from atlasstore.results.result import Result
 from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats, tables
 

@@ -13,7 +13,7 @@ from atlasstore.files import urls
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlasbasset.engine.config import Compute
+    from atlasbasset.core.compute import Compute
 
 __all__ = ["DemoFolder", "DemoSettings"]
 

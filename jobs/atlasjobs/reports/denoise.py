@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count, size
-from atlasstore.results.result import plan_table
+from atlasstore.zarrio.table_plan import plan_table
 
 if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.denoise.work import DenseType
     from atlasjobs.output.lines import Facts
     from atlasstore import Atlas
-    from atlasstore.results.result import TablePlan
+    from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = ["denoise_facts", "denoise_plan"]
 

@@ -82,7 +82,7 @@ def _sizes(
     n_cells: int, motifs: Sequence[Motif], options: InsertionOptions, config: TrunkConfig
 ) -> dict[str, int]:
     from atlasbasset.verbs.motifs.insertion import insertion_bytes, insertion_units
-    from atlasstore.results.result import plan_table
+    from atlasstore.zarrio.table_plan import plan_table
 
     n_motifs, n_backgrounds = len(motifs), options.n_backgrounds
     table = plan_table("X", (n_cells, n_motifs), "float32")

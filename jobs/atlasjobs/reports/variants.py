@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.variants.variants import VariantsReport
     from atlasjobs.output.lines import Facts
     from atlasstore.models.model_store import ModelStore
-    from atlasstore.results.result import TablePlan
+    from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = ["variants_facts", "variants_plan"]
 

@@ -27,11 +27,10 @@ from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, User
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.results.result import finish_result
+from atlasstore.results.writer import finish_result
+from atlasstore.resume.identity import job_difference, job_identity
 from atlasstore.resume.ledger import (
     Ledger,
-    job_difference,
-    job_identity,
     open_finished,
     partial_url,
     refuse_taken,
@@ -268,10 +267,7 @@ class _Identity:
 
 
 def _identity(verb: str, config: Mapping[str, Any], inputs: Sequence[str]) -> _Identity:
-    places = [
-        str(urls.local_path(url).absolute()) if urls.is_local(url) else str(url) for url in inputs
-    ]
-    return _Identity({"verb": verb, **config}, places)
+    return _Identity({"verb": verb, **config}, [urls.absolute(url) for url in inputs])
 
 
 def _is_published(out: str | Path, identity: _Identity) -> bool:

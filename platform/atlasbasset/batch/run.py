@@ -107,7 +107,7 @@ class Workers:
                 f"{url} lies in the memory of this process, where workers cannot reach it; use "
                 "--workers 0, or a path or URL that every worker can open."
             )
-        return str(urls.local_path(url).absolute()) if urls.is_local(url) else str(url)
+        return urls.absolute(url)
 
 
 @dataclass(frozen=True, slots=True)

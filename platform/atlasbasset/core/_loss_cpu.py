@@ -21,7 +21,7 @@ import torch
 from numba import njit, prange
 
 from atlasbasset.core._vector_math import BLOCK_COLUMNS, exp, log1p, multiply
-from atlasbasset.core.loss import LossAndGradients
+from atlasbasset.core.loss_types import LossAndGradients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from atlasbasset.core.loss import CellTable, Positives
+    from atlasbasset.core.loss_types import CellTable, Positives
 
 __all__ = ["fused_bce_numba"]
 

@@ -21,12 +21,12 @@ import torch
 import triton
 import triton.language as tl
 
-from atlasbasset.core.loss import LossAndGradients
+from atlasbasset.core.loss_types import LossAndGradients
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from atlasbasset.core.loss import CellTable, Positives, Products
+    from atlasbasset.core.loss_types import CellTable, Positives, Products
 
 __all__ = ["fused_bce_triton"]
 

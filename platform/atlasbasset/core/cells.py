@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from atlasbasset.core.loss import CellTable
+from atlasbasset.core.loss_types import CellTable
 from atlasbasset.core.trunk import he_normal_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atlasbasset.core.loss import LossAndGradients
+    from atlasbasset.core.loss_types import LossAndGradients
 
 __all__ = ["CellGradients", "CellLayer", "Tiles", "rows_of"]
 

@@ -15,26 +15,9 @@ if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.core.trunk import Trunk
 
-__all__ = ["compute_dtype_for", "embed_codes", "embedding_bytes"]
+__all__ = ["embed_codes", "embedding_bytes"]
 
 _BATCH = 256
-
-
-def compute_dtype_for(compute: str, device: torch.device) -> torch.dtype:
-    """Return the arithmetic that `compute` ("auto", "bf16", "fp32") means on `device`.
-
-    "auto" is bfloat16 where the hardware multiplies it natively: any recent GPU, and CPUs with
-    AVX512-BF16 or AMX.
-    """
-    if compute == "auto":
-        compute = "bf16" if _has_bfloat16(device) else "fp32"
-    return torch.bfloat16 if compute == "bf16" else torch.float32
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 @torch.no_grad()

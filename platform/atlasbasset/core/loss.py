@@ -9,75 +9,23 @@ on the CPU (`_loss_cpu`) and Triton float32 on CUDA (`_loss_triton`).
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["CellTable", "LossAndGradients", "Positives", "Products", "fused_bce"]
+from atlasbasset.core.loss_types import LossAndGradients
+
+if TYPE_CHECKING:
+    from atlasbasset.core.loss_types import CellTable, Positives, Products
+
+__all__ = ["fused_bce"]
 
 TILE_CELLS = 2048
 """Cells per tile; 1-4 thousand keep a tile of logits in the CPU's cache."""
-
-Products = Literal["fp32", "bf16"]
-"""Operands of the matrix products: as they are, or rounded to bfloat16. Sums are float32."""
-
-
-class Positives(NamedTuple):
-    """The open (peak, cell) pairs of one step, sorted by cell.
-
-    On CUDA pairs with ``cell == N`` may follow, which count for nothing: so that nobody has to ask
-    the device how many pairs there are.
-    """
-
-    cell: Tensor
-    """(K,) int64, row of the cell table, ascending."""
-    row: Tensor
-    """(K,) int64, row of the batch."""
-
-
-class CellTable(NamedTuple):
-    """The final layer as it acts: one row per cell.
-
-    With batch correction the row is the cell's own plus its batch's
-    (``(h . V + c) @ onehot(batch)`` is one more term of the same form).
-    """
-
-    embedding: Tensor
-    """(N, E) float32."""
-    intercept: Tensor
-    """(N,) float32."""
-    batch: Tensor | None = None
-    """(N,) int64, row of the batch tables; None without batch correction."""
-    batch_embedding: Tensor | None = None
-    """(n_batches, E) float32."""
-    batch_intercept: Tensor | None = None
-    """(n_batches,) float32."""
-
-    def tile(self, cells: slice) -> tuple[Tensor, Tensor]:
-        """Return the effective (embedding, intercept) of a run of cells."""
-        embedding, intercept = self.embedding[cells], self.intercept[cells]
-        if self.batch is None or self.batch_embedding is None or self.batch_intercept is None:
-            return embedding, intercept
-        batch = self.batch[cells]
-        return embedding + self.batch_embedding[batch], intercept + self.batch_intercept[batch]
-
-
-class LossAndGradients(NamedTuple):
-    """Loss summed over peaks and cells, and its gradients times the caller's `scale`."""
-
-    loss_sum: Tensor
-    """Scalar float64, unscaled."""
-    h: Tensor
-    """(B, E)."""
-    embedding: Tensor
-    """(N, E), of the effective table."""
-    intercept: Tensor
-    """(N,), of the effective table."""
 
 
 def fused_bce(
@@ -108,15 +56,13 @@ def fused_bce(
         "bf16" rounds the operands of the three products: faster on a GPU, not on a CPU.
     """
     if _triton_takes(h_BE):
-        kernel: Any = importlib.import_module("atlasbasset.core._loss_triton")
-        found: LossAndGradients = kernel.fused_bce_triton(
-            h_BE, table, positives, scale=scale, products=products
-        )
-        return found
+        from atlasbasset.core._loss_triton import fused_bce_triton
+
+        return fused_bce_triton(h_BE, table, positives, scale=scale, products=products)
     if _numba_takes(h_BE, products):
-        compiled: Any = importlib.import_module("atlasbasset.core._loss_cpu")
-        summed: LossAndGradients = compiled.fused_bce_numba(h_BE, table, positives, scale=scale)
-        return summed
+        from atlasbasset.core._loss_cpu import fused_bce_numba
+
+        return fused_bce_numba(h_BE, table, positives, scale=scale)
     return _by_tiles(h_BE.detach(), table, positives, scale, tile_cells, products)
 
 

@@ -12,7 +12,6 @@ which leaves that window's maximum as it is; statistics are of y alone.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol
@@ -60,8 +59,9 @@ class _Passes(Protocol):
 def _passes_for(y: Tensor) -> _Passes:
     fits = y.device.type == "cpu" and y.dtype in (torch.bfloat16, torch.float32)
     if fits and find_spec("numba") is not None:
-        fused: Any = importlib.import_module("atlasbasset.core._fused_cpu_tensors")
-        return fused  # type: ignore[no-any-return]
+        from atlasbasset.core import _fused_cpu_tensors
+
+        return _fused_cpu_tensors
     return _passes
 
 

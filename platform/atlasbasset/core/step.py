@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from atlasbasset.core.augment import augmented_codes, one_hot_input
-from atlasbasset.core.loss import Positives, fused_bce
+from atlasbasset.core.loss import fused_bce
 from atlasbasset.core.runtime import gather_rows, reducer, share_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.cell_adam import CellAdam
     from atlasbasset.core.cells import CellGradients, CellLayer, Tiles
+    from atlasbasset.core.loss_types import Positives
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.trunk import Trunk
 

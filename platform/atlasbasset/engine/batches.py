@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from atlasbasset.core.loss import Positives
+from atlasbasset.core.loss_types import Positives
 from atlasbasset.core.step import Batch
 from atlasbasset.engine.peak_sampling import Group, epoch_groups, step_draws
 from atlasbasset.engine.prefetch import Prefetch

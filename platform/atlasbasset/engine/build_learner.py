@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from atlasbasset.core.cell_adam import CellAdam
 from atlasbasset.core.cells import CellLayer
-from atlasbasset.core.inference import compute_dtype_for
+from atlasbasset.core.compute import compute_dtype_for
 from atlasbasset.core.step import Learner
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import trunk_from

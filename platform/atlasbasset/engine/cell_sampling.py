@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from atlasbasset.core.seeds import Stream
+
 __all__ = ["CellSampling"]
 
 _TILE_CELLS = 1024
 _MIN_STRATA = 64
-_CELLS = 3  # stream of the seed, beside those of `sampling` and `monitor`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class CellSampling:
     def met(self, step: int) -> list[tuple[int, int]]:
         """Return the (start, stop) runs of cells that step number `step` (from 0) meets, rising."""
         cycle, turn = divmod(step, self.one_in)
-        rng = np.random.default_rng([self.seed, _CELLS, cycle])
+        rng = np.random.default_rng([self.seed, Stream.CELLS, cycle])
         turns = np.tile(np.arange(self.one_in), (self.n_strata, 1))
         chosen = rng.permuted(turns, axis=1)[:, turn]
         tile = np.arange(self.n_strata) * self.one_in + chosen

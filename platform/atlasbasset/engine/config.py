@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from atlasbasset.core.compute import Compute
 from atlasbasset.core.config import TrunkConfig
 from atlasstore.errors import UserInputError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPES", "TrainConfig"]
 
-Compute = Literal["auto", "bf16", "fp32"]
 CellStart = Literal["random", "svd", "solve"]
 Schedule = Literal["constant", "cosine"]
 Recipe = Literal["fast", "paper"]

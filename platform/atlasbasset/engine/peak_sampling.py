@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from atlasbasset.core.seeds import Stream
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Draws", "Group", "epoch_groups", "step_draws"]
 
-_ORDER, _AUGMENT = 0, 1  # streams of one seed
 _RUN_PEAKS = 256
 """Neighbouring peaks read together: about a chunk of a full cell block's labels."""
 
@@ -52,7 +53,7 @@ def epoch_groups(peaks: NDArray[np.int64], config: TrainConfig, epoch: int) -> l
     Equal steps rather than full ones and a remainder: batch normalisation by a handful of peaks
     would be noise.
     """
-    rng = np.random.default_rng([config.seed, _ORDER, epoch])
+    rng = np.random.default_rng([config.seed, Stream.ORDER, epoch])
     groups = []
     for chosen in _chosen(peaks, config.group_peaks, rng):
         n_steps = -(-len(chosen) // config.batch_size)
@@ -76,7 +77,7 @@ def _chosen(
 
 def step_draws(n_rows: int, config: TrainConfig, epoch: int, step: int) -> Draws:
     """Return the random numbers of one step of `n_rows` sequences."""
-    rng = np.random.default_rng([config.seed, _AUGMENT, epoch, step])
+    rng = np.random.default_rng([config.seed, Stream.AUGMENT, epoch, step])
     shift = rng.integers(-config.max_shift_bp, config.max_shift_bp, n_rows, endpoint=True)
     reverse = rng.random(n_rows) < 0.5
     if not config.reverse_complement:

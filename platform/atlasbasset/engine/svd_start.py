@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from atlasbasset.core.seeds import Stream
 from atlasbasset.engine.batch_means import centre_batches
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _OVERSAMPLING = 10
 _POWER_ITERATIONS = 4
 _SAMPLE_POSITIVES = 32_000_000
 """Open pairs of the sample of cells: 8 bytes each."""
-_SVD = 4  # stream of the seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _vectors(
 ) -> NDArray[np.float64]:
     """Return an orthonormal basis of the leading right singular vectors, (peaks, dim + 10)."""
     n_peaks = labels.shape[0]
-    rng = np.random.default_rng([seed, _SVD])
+    rng = np.random.default_rng([seed, Stream.SVD])
     basis = rng.standard_normal((n_peaks, min(dim + _OVERSAMPLING, n_peaks)))
     for _ in range(_POWER_ITERATIONS):
         along = _weighted(labels.T @ basis, basis.sum(0), scale) * scale.weight[:, None]

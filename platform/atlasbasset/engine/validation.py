@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from atlasbasset.core.runtime import gather_rows
+from atlasbasset.core.seeds import Stream
 from atlasbasset.engine.embed_shared import embed_shared
 from atlasbasset.metrics import auroc_columns, auroc_rows
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from atlasbasset.engine.labels.host import WorkerData
 
 __all__ = ["Monitor", "Quality"]
-
-_SAMPLE = 2  # stream of the seed, beside the sampler's
 
 
 class Quality(NamedTuple):
@@ -74,7 +73,7 @@ class Monitor:
         config: TrainConfig,
         n_cells: int,
     ) -> None:
-        rng = np.random.default_rng([config.seed, _SAMPLE])
+        rng = np.random.default_rng([config.seed, Stream.SAMPLE])
         stride = -(-n_cells // config.n_auroc_cells)
         self._cells = np.arange(-data.start % stride, data.n_cells, stride)
         self._first = -(-data.start // stride)  # of all workers' sampled cells, those before ours

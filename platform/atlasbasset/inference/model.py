@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from atlasbasset.core.inference import compute_dtype_for
+from atlasbasset.core.compute import Compute, compute_dtype_for
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import cells_from, trunk_from
-from atlasbasset.engine.config import Compute, TrainConfig
+from atlasbasset.engine.config import TrainConfig
 from atlasbasset.inference.selection import selected_rows
 from atlasbasset.inference.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError

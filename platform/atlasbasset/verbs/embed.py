@@ -6,14 +6,12 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from atlasbasset.inference.model import Model, opened
-from atlasbasset.metrics import depth_correlation
+from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.results.result import write_anndata
+from atlasstore.results.writer import write_anndata
 from atlasstore.zarrio import formats, tables
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     import anndata
 
-__all__ = ["embed", "model_depth_correlation"]
+__all__ = ["embed"]
 
 
 def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndata.AnnData:
@@ -54,14 +52,6 @@ def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndat
     if out is not None and suffix is not None:
         _write(cells, out, suffix)
     return cells
-
-
-def model_depth_correlation(model: Model) -> float | None:
-    """Return Pearson's r of intercept and log10 open peaks; None where it cannot be had."""
-    if "n_peaks" not in model.obs:
-        return None
-    found = depth_correlation(model.intercept, model.obs["n_peaks"].to_numpy(np.float64))
-    return None if np.isnan(found) else found
 
 
 def _annotated(model: Model) -> anndata.AnnData:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from atlasbasset.metrics import (
     kbet,
     label_score,
 )
-from atlasbasset.verbs.embed import model_depth_correlation
-from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels, split_rows
+from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels
+from atlasbasset.verbs.shared.depth import model_depth_correlation
+from atlasbasset.verbs.shared.split import Split, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from atlasstore.events import Subscriber
 
 __all__ = ["Evaluation", "evaluate"]
-
-Split = Literal["train", "valid", "test", "all"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -14,14 +14,14 @@ from atlasstore.zarrio import arrays, tables
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
-    from atlasstore.atlas.atlas import Atlas
     from atlasstore.atlas.label_rows import LabelRows
+    from atlasstore.atlas.reader import AtlasReader
     from atlasstore.zarrio.blocks import CellPart
 
 __all__ = ["verify_atlas"]
 
 
-def verify_atlas(atlas: Atlas, *, on_event: Subscriber) -> None:
+def verify_atlas(atlas: AtlasReader, *, on_event: Subscriber) -> None:
     """Check tables, sequences, then labels block by block; see `Atlas.verify`."""
     _verify_tables(atlas)
     _verify_sequences(atlas, on_event)
@@ -30,7 +30,7 @@ def verify_atlas(atlas: Atlas, *, on_event: Subscriber) -> None:
         on_event(Progress("checking labels", part.index + 1, len(atlas.parts), "blocks"))
 
 
-def _verify_tables(atlas: Atlas) -> None:
+def _verify_tables(atlas: AtlasReader) -> None:
     expected = {atlas.obs_name: (atlas.obs, atlas.n_cells), "var": (atlas.var, atlas.n_peaks)}
     for name, (table, n_rows) in expected.items():
         if len(table) != n_rows:
@@ -43,7 +43,7 @@ def _verify_tables(atlas: Atlas) -> None:
         raise _corrupt(atlas, "var", f"values of split other than {', '.join(SPLITS)}")
 
 
-def _verify_sequences(atlas: Atlas, on_event: Subscriber) -> None:
+def _verify_sequences(atlas: AtlasReader, on_event: Subscriber) -> None:
     array = atlas.array("sequence")
     if array.shape != (atlas.n_peaks, atlas.window_bp + 2 * atlas.flank_bp, 4):
         raise _corrupt(atlas, "sequence", f"shape {array.shape}")
@@ -53,7 +53,7 @@ def _verify_sequences(atlas: Atlas, on_event: Subscriber) -> None:
         on_event(Progress("checking sequences", stop, atlas.n_peaks, "peaks"))
 
 
-def _verify_part(atlas: Atlas, part: CellPart) -> None:
+def _verify_part(atlas: AtlasReader, part: CellPart) -> None:
     for name in label_arrays(part.index):
         arrays.check_chunks(atlas.array(name), url=atlas.url)
     rows = atlas.part_labels(part, 0, atlas.n_peaks)
@@ -75,7 +75,7 @@ def _fault(rows: LabelRows, n_positives: int, *, first_index: int) -> str | None
     return None if np.all(rises | row_changes) else "cell indices do not rise within a peak"
 
 
-def _corrupt(atlas: Atlas, array: str, what: str) -> CorruptStoreError:
+def _corrupt(atlas: AtlasReader, array: str, what: str) -> CorruptStoreError:
     return CorruptStoreError(
         f"{atlas.url}: {array}: {what}; the store is damaged: make it again or copy it again."
     )

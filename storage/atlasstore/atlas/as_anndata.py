@@ -8,12 +8,12 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from atlasstore.atlas.atlas import Atlas
+    from atlasstore.atlas.reader import AtlasReader
 
 __all__ = ["block_matrix", "lazy_matrix"]
 
 
-def block_matrix(atlas: Atlas, index: int) -> sparse.csr_matrix:
+def block_matrix(atlas: AtlasReader, index: int) -> sparse.csr_matrix:
     """Return one cell block, uint8 CSR of ones, shape (cells of the block, n_peaks)."""
     rows = atlas.labels(index)
     ones = np.ones(len(rows.indices), np.uint8)
@@ -24,7 +24,7 @@ def block_matrix(atlas: Atlas, index: int) -> sparse.csr_matrix:
     return by_peak.tocsr()
 
 
-def lazy_matrix(atlas: Atlas) -> Any:
+def lazy_matrix(atlas: AtlasReader) -> Any:
     """Return all cells as a dask array of shape (n_cells, n_peaks), a CSR chunk per block.
 
     A chunk is read when it is computed, in any process: the atlas travels as its URL.

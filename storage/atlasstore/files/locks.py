@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["claimed"]
+__all__ = ["claimed", "file_lock"]
 
 _FILE = ".claim"
 _BEAT_S = 5.0
@@ -52,7 +52,7 @@ def claimed(url: str | Path, *, on_event: Subscriber = ignore) -> Iterator[None]
         A living process, here or elsewhere, holds it.
     """
     place = urls.join(url, _FILE)
-    lock = _lock(place) if urls.is_local(url) else None
+    lock = file_lock(place) if urls.is_local(url) else None
     if lock is not None:
         try:
             yield
@@ -67,8 +67,17 @@ def claimed(url: str | Path, *, on_event: Subscriber = ignore) -> Iterator[None]
         record.release()
 
 
-def _lock(place: str) -> int | None:
-    """Return a descriptor that holds the file's lock; None where there are no locks."""
+def file_lock(place: str) -> int | None:
+    """Lock a local file; return the descriptor that holds the lock until it is closed.
+
+    The lock goes when the process does. None on a file system without locks, where nothing is
+    known of other processes.
+
+    Raises
+    ------
+    UserInputError
+        Another process holds it, or the file cannot be written.
+    """
     if sys.platform == "win32":
         return None
     import fcntl
@@ -78,7 +87,7 @@ def _lock(place: str) -> int | None:
         file = os.open(urls.local_path(place), os.O_RDWR | os.O_CREAT, 0o666)
     except PermissionError as error:
         raise UserInputError(
-            f"{place} cannot be written: no permission; choose a model of yours, or another --out."
+            f"{place} cannot be written: no permission; choose a folder of yours, or another --out."
         ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -176,6 +185,6 @@ def _holder(record: str | None) -> str:
 
 def _refusal(place: str, holder: str) -> UserInputError:
     return UserInputError(
-        f"{holder} is at work on {place.removesuffix('/' + _FILE)}; wait until it ends or stop it, "
+        f"{holder} is at work on {place.rpartition('/')[0]}; wait until it ends or stop it, "
         "or give another output."
     )

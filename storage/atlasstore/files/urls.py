@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 __all__ = [
+    "absolute",
     "create_group",
     "delete",
     "exists",
@@ -48,6 +49,11 @@ def is_local(url: str | Path) -> bool:
 def local_path(url: str | Path) -> Path:
     """Return the path of a local `url`."""
     return Path(str(url).removeprefix("file://"))
+
+
+def absolute(url: str | Path) -> str:
+    """Return a local path as an absolute one, and any other URL as it is: for other processes."""
+    return str(local_path(url).absolute()) if is_local(url) else str(url)
 
 
 def join(url: str | Path, *parts: str) -> str:

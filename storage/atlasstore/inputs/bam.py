@@ -40,10 +40,7 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["MIN_MAPQ", "BamPieces", "bam_files", "is_bam"]
-
-MIN_MAPQ = 30
-"""Mapping quality of both reads at least."""
+__all__ = ["BamPieces", "bam_files", "is_bam"]
 
 _FORWARD_BP = 4
 _REVERSE_BP = 5

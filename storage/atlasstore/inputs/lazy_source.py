@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.matrix_counts import CELLS_PER_READ
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class LazySource:
             When they cannot be opened or read, or are no counts; it names the input.
         """
         if self._counts is None:
-            self._counts = self.spec.open()
+            self._counts = open_counts(self.spec)
         return self._counts.read_cells(start, stop)
 
     def close(self) -> None:

@@ -16,13 +16,13 @@ from atlasstore.errors import CountsError, PeaksError, UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.genome.peaks import read_bed
-from atlasstore.inputs.bam import MIN_MAPQ
 from atlasstore.inputs.barcodes import selected_rows
 from atlasstore.inputs.cell_major_copy import Conversion, convert
+from atlasstore.inputs.kinds import ALLOWED, NEED_PEAKS, describe, input_kind
 from atlasstore.inputs.lazy_source import LazySource
 from atlasstore.inputs.peak_order import find_peaks, peaks_digest
 from atlasstore.inputs.samples import refuse_duplicates
-from atlasstore.inputs.spec import ALLOWED, NEED_PEAKS, SourceSpec, describe, input_kind
+from atlasstore.inputs.spec import MIN_MAPQ, SourceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

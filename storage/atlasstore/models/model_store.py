@@ -31,7 +31,7 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
 from atlasstore.zarrio import arrays, formats
-from atlasstore.zarrio import tables as anndata_io
+from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.blocks import CellBlock, cut_cells
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class ModelStore:
         with staged(url) as place:
             group = urls.create_group(place)
             formats.begin(group, formats.MODEL)
-            anndata_io.write_table(group, "obs", obs)
+            table_io.write_table(group, "obs", obs)
             group.attrs.update(
                 {
                     "config": dict(config),
@@ -220,7 +220,7 @@ class ModelStore:
                     "batches": list(batches),
                 }
             )
-            anndata_io.finish(group.store, formats.MODEL, provenance)
+            table_io.finish(group.store, formats.MODEL, provenance)
         return cls.open(url)
 
     @classmethod
@@ -244,7 +244,7 @@ class ModelStore:
     @cached_property
     def obs(self) -> pd.DataFrame:
         """One row per cell; read once."""
-        return anndata_io.read_table(urls.open_group(self.url), "obs", url=self.url)
+        return table_io.read_table(urls.open_group(self.url), "obs", url=self.url)
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint; None before the first."""

@@ -12,10 +12,11 @@ import pandas as pd
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
+from atlasstore.inputs.kinds import NEED_PEAKS, files_of, input_kind
 from atlasstore.inputs.samples import set_aside
-from atlasstore.inputs.spec import NEED_PEAKS, input_kind
+from atlasstore.preprocess._append_checks import peak_rows_of, refuse_known
+from atlasstore.preprocess._append_settings import AppendReport
 from atlasstore.preprocess._inputs import look_at_inputs, read_inputs
-from atlasstore.preprocess.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.preprocess.filters import choose_cells, filter_counts
 from atlasstore.transpose.block_writer import plan_blocks
 from atlasstore.transpose.memory_plan import plan_reads
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
+    from atlasstore.preprocess._append_settings import AppendSettings
     from atlasstore.preprocess._inputs import Inputs
-    from atlasstore.preprocess.append import AppendSettings
     from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
     from atlasstore.transpose.executors import Workers
@@ -95,7 +96,7 @@ class AppendWork:
             return done
         stages = Stages(ledger, self._workers, self._tell)
         inputs = self._survey(ledger.scratch)
-        files = [name for source in inputs.sources for name in source.spec.files()]
+        files = [name for source in inputs.sources for name in files_of(source.spec)]
         inputs, read = read_inputs(
             inputs,
             stages,
@@ -109,7 +110,7 @@ class AppendWork:
         obs = self._new_obs(inputs, found)
         parts = self._new_parts(found.n_cells)
         positives = self._write_labels(stages, read, rows, parts, found)
-        described = stages.descriptions([n for s in inputs.sources for n in s.spec.files()])
+        described = stages.descriptions([n for s in inputs.sources for n in files_of(s.spec)])
         report = self._report(inputs, found, obs.iloc[self._atlas.n_cells :], parts)
         ledger.record("report", report.as_json())
         config = self._settings.as_config() | (
@@ -243,7 +244,7 @@ class AppendWork:
             n_blocks=parts[-1].block + 1,
             samples={str(name): int(count) for name, count in by_sample.items()},
             left_out=inputs.left_out,
-            input_bytes=sum(urls.stored_bytes(n) for s in inputs.sources for n in s.spec.files()),
+            input_bytes=sum(urls.stored_bytes(n) for s in inputs.sources for n in files_of(s.spec)),
         )
 
     def _switch(self, obs: pd.DataFrame, positives: Sequence[int], made: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.files.text import numbered_lines
 from atlasstore.inputs import left_out_notice, survey
+from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.samples import join_obs
 from atlasstore.transpose.memory_plan import plan_survey
 from atlasstore.transpose.stages import plan_spans
@@ -112,7 +113,9 @@ def read_inputs(
     CountsError
         When one cannot be read; with `skip_bad` when none can.
     """
-    spans = plan_spans((source.spec, len(source.obs)) for source in inputs.sources)
+    spans = plan_spans(
+        (partial(open_counts, source.spec), len(source.obs)) for source in inputs.sources
+    )
     read = stages.read_inputs(
         spans, n_peaks=len(inputs.peaks), least=least, files=files, skip_bad=skip_bad
     )

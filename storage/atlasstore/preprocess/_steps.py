@@ -21,6 +21,7 @@ from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.fasta import check_peaks
 from atlasstore.genome.sequences import window_starts
+from atlasstore.inputs.kinds import files_of
 from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
 from atlasstore.preprocess.filters import choose, filter_counts
@@ -323,7 +324,7 @@ def label_rows(kept: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 def _files(inputs: Inputs, settings: Settings) -> list[str]:
     """Return the files that were read, for the provenance."""
-    of_samples = [name for source in inputs.sources for name in source.spec.files()]
+    of_samples = [name for source in inputs.sources for name in files_of(source.spec)]
     lists = [sample.barcodes for sample in inputs.samples]
     given = [*of_samples, settings.genome, settings.peaks, *lists]
     return [name for name in dict.fromkeys(given) if name is not None]

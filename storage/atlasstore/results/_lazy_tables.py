@@ -18,7 +18,8 @@ import numpy as np
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.results._check import read_rows
-from atlasstore.results.factors import INTERCEPT, on_scale
+from atlasstore.results.factors import on_scale
+from atlasstore.zarrio.names import INTERCEPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,14 +16,15 @@ from atlasstore import memory
 from atlasstore.errors import TooLittleMemoryError, UserInputError
 from atlasstore.files import urls
 from atlasstore.results._lazy_tables import PredictedTable, StoredTable, Table
-from atlasstore.results.factors import CELLS, INTERCEPT, SEQUENCES, factor_names, on_scale
+from atlasstore.results.factors import factor_names, on_scale
+from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
 
 if TYPE_CHECKING:
     import anndata
     import zarr
     from numpy.typing import NDArray
 
-    from atlasstore.results.result import Result
+    from atlasstore.results.reader import ResultReader
 
 __all__ = ["predicted", "result_anndata"]
 
@@ -31,7 +32,7 @@ _PARTS = ("obsm", "varm", "layers")
 _STANDARDISED = ("tf_activity",)
 
 
-def result_anndata(result: Result, *, lazy: bool) -> anndata.AnnData:
+def result_anndata(result: ResultReader, *, lazy: bool) -> anndata.AnnData:
     """Return a result as AnnData; where no X is stored, X is predicted from the factors.
 
     Parameters
@@ -85,8 +86,8 @@ def predicted(adata: anndata.AnnData) -> NDArray[np.float32]:
     about = adata.uns.get("scbasset", {})
     if names is None or about.get("kind") in _STANDARDISED:
         raise UserInputError(
-            f"X cannot be predicted here: obsm and varm must hold {CELLS} and {SEQUENCES}, and X "
-            "must be their product (z-scores are not); give a factored result or a part of one."
+            f"X cannot be predicted here: obsm and varm must hold {EMBEDDING} and {SEQUENCE}, and "
+            "X must be their product (z-scores are not); give a factored result or a part of one."
         )
     scale = str(about.get("scale", "linear"))
     intercept = adata.obs[INTERCEPT].to_numpy() if scale == "probability" else None
@@ -102,7 +103,7 @@ def _stored(url: str, group: zarr.Group, part: str) -> dict[str, Table]:
     }
 
 
-def _x(result: Result, group: zarr.Group) -> Table | None:
+def _x(result: ResultReader, group: zarr.Group) -> Table | None:
     """Return the table X of a result, stored or predicted; None where it has neither."""
     if "X" in group:
         return StoredTable.of(result.url, group["X"], "X")

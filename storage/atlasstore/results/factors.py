@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING
 
 from scipy.special import expit
 
+from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
+
 if TYPE_CHECKING:
     from collections.abc import Container
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CELLS", "INTERCEPT", "SEQUENCES", "factor_names", "on_scale"]
-
-CELLS, SEQUENCES = "X_scbasset", "scbasset_sequence"
-INTERCEPT = "scbasset_intercept"
+__all__ = ["factor_names", "on_scale"]
 
 
 def factor_names(obsm: Container[str], varm: Container[str]) -> tuple[str, str] | None:
     """Return the names of the two factors in obsm and varm; None where one is absent."""
-    for left, right in ((CELLS, SEQUENCES), (SEQUENCES, CELLS)):
+    for left, right in ((EMBEDDING, SEQUENCE), (SEQUENCE, EMBEDDING)):
         if left in obsm and right in varm:
             return left, right
     return None

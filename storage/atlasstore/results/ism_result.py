@@ -13,7 +13,8 @@ import pandas as pd
 
 from atlasstore.errors import NotAStoreError, UserInputError
 from atlasstore.genome.sequences import UNKNOWN
-from atlasstore.results.result import EMBEDDING, Result
+from atlasstore.results.result import Result
+from atlasstore.zarrio.names import EMBEDDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

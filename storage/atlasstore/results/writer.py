@@ -17,10 +17,11 @@ from zarr.errors import ZarrUserWarning
 
 from atlasstore.errors import NotAStoreError, StoreExistsError
 from atlasstore.files import urls
+from atlasstore.files.create import create_bytes
 from atlasstore.files.staging import staged
 from atlasstore.zarrio import arrays, formats
-from atlasstore.zarrio import tables as anndata_io
-from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
+from atlasstore.zarrio import tables as table_io
+from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver
 from atlasstore.zarrio.table_plan import plan_table
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABOUT",
-    "EMBEDDING",
-    "INTERCEPT",
-    "SEQUENCE",
     "checksum",
     "create_result",
     "finish_result",
@@ -46,7 +44,6 @@ __all__ = [
     "write_rows",
 ]
 
-EMBEDDING, INTERCEPT, SEQUENCE = "X_scbasset", "scbasset_intercept", "scbasset_sequence"
 ABOUT = "uns/scbasset"
 
 _LEVEL = 1
@@ -88,13 +85,13 @@ def create_result(
     over = _over(place)
     root = zarr.create_group(HeldRoot(over), zarr_format=3)
     for name, table in (("obs", obs), ("var", var)):
-        anndata_io.write_table(root, name, table)
+        table_io.write_table(root, name, table)
     for name in _GROUPS:
-        anndata_io.write_element(root, name, {})
+        table_io.write_element(root, name, {})
     for group, given in (("obsm", obsm), ("varm", varm)):
         for name, values in given.items():
             _write_whole(root, f"{group}/{name}", values)
-    anndata_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
+    table_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
     for plan in tables:
         _create_table(root, plan)
     over.flush()
@@ -221,7 +218,7 @@ def finish_result(
     store = HeldRoot(urls.zarr_store(place, read_only=False))
     root = zarr.create_group(store, zarr_format=3, attributes=_ANNDATA)
     arrays.check_group(root, url=str(place))
-    anndata_io.finish(store, formats.RESULT, provenance)
+    table_io.finish(store, formats.RESULT, provenance)
     if store.root is None:
         raise RuntimeError("the root metadata was not written")
     if urls.is_local(place):  # in its job's own folder, which is renamed
@@ -243,10 +240,10 @@ def _finish_about(
     group = zarr.create_group(HeldRoot(over), zarr_format=3)
     for name in ABOUT.split("/"):  # the same metadata as before, written again
         group = group.create_group(name, attributes=_MAPPING)
-    anndata_io.write_element(group, "provenance", json.dumps(dict(provenance)))
+    table_io.write_element(group, "provenance", json.dumps(dict(provenance)))
     found = _checksums(shards)
     if found:
-        anndata_io.write_element(group, "shards", found)
+        table_io.write_element(group, "shards", found)
     over.flush()
 
 

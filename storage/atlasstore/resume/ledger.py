@@ -20,11 +20,10 @@ keeps a second job out.
 from __future__ import annotations
 
 import json
+import os
 import re
 import uuid
 from datetime import UTC, datetime
-from importlib.metadata import version
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
 from atlasstore.errors import (
@@ -35,26 +34,21 @@ from atlasstore.errors import (
     UserInputError,
 )
 from atlasstore.files import remote, urls
+from atlasstore.files.create import create_bytes
+from atlasstore.files.locks import file_lock
 from atlasstore.files.staging import refuse_existing
-from atlasstore.zarrio.overlay import ROOT, create_bytes
-
-try:
-    import fcntl
-except ImportError:  # no such locks on this system
-    fcntl = None  # type: ignore[assignment]
+from atlasstore.resume.identity import changed_input, difference, job_identity
+from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
-    from typing import IO
 
     import zarr
 
 __all__ = [
     "Ledger",
-    "job_difference",
-    "job_identity",
     "open_finished",
     "partial_url",
     "refuse_taken",
@@ -66,8 +60,6 @@ _NOT_THE_INPUT = (MissingExtraError, NotAStoreError, StoreExistsError, TooLittle
 _HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.partial")
 """End of the name of a file that a killed process was writing."""
 _JOINED = "joined"
-_SHOWN = 60
-"""Characters of a value that a message shows."""
 
 
 def partial_url(out: str | Path) -> str:
@@ -92,22 +84,6 @@ def open_finished(url: str | Path) -> zarr.Group:
             f"{url} is incomplete: the job that makes it is still running or has died; wait, or "
             "run the same command again to go on with it."
         ) from error
-
-
-def job_identity(config: Mapping[str, Any], inputs: Sequence[str]) -> dict[str, Any]:
-    """Return what makes two runs the same job, as it is read back from JSON.
-
-    Parameters
-    ----------
-    config
-        The resolved configuration, JSON values.
-    inputs
-        Files and stores that must stay as they are.
-    """
-    stamps = [_stamp(name) for name in inputs]
-    found = {"package": version("atlasbasset"), "config": dict(config), "inputs": stamps}
-    same: dict[str, Any] = json.loads(json.dumps(found))
-    return same
 
 
 class Ledger:
@@ -135,7 +111,7 @@ class Ledger:
         url: str,
         run: Mapping[str, Any],
         *,
-        lock: IO[str] | None,
+        lock: int | None,
         is_new: bool,
         adds: bool,
     ) -> None:
@@ -294,21 +270,6 @@ def refuse_taken(out: str | Path) -> None:
         refuse_existing(out)
 
 
-def _stamp(url: str) -> dict[str, Any]:
-    """Return what tells that an input was changed, without reading it; little for a pattern."""
-    fs, path = urls.filesystem(url)
-    fs.invalidate_cache()
-    with remote.told(url):
-        if fs.isdir(path):
-            files = fs.find(path, detail=True).values()
-            return {"url": url, "bytes": sum(f["size"] for f in files), "files": len(files)}
-        if not fs.exists(path):
-            return {"url": url, "bytes": None, "changed": None}
-        info = fs.info(path)
-    changed = next((info[k] for k in ("ETag", "etag", "mtime", "LastModified") if k in info), None)
-    return {"url": url, "bytes": info.get("size"), "changed": str(changed)}
-
-
 def _begun(where: str, job: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """Return the run that has begun there, and whether it began just now.
 
@@ -358,83 +319,25 @@ def _refuse_other(where: str, out: str, found: Mapping[str, Any], job: Mapping[s
             f"{job['package']}; {remedy}"
         )
     if found["config"] != job["config"]:
-        differs = _difference(found["config"], job["config"])
+        differs = difference(found["config"], job["config"])
         raise UserInputError(
             f"{where} holds an unfinished run with other arguments ({differs}); {remedy}"
         )
-    if changed := _changed_input(found, job):
+    if changed := changed_input(found, job):
         raise UserInputError(
             f"{changed} has changed since the unfinished run in {where} began; put it back, or "
             f"delete {where} to begin {out} anew."
         )
 
 
-def job_difference(found: Mapping[str, Any], job: Mapping[str, Any]) -> str:
-    """Say in what two identities (`job_identity`) differ; nothing where they are the same."""
-    if found["config"] != job["config"]:
-        return _difference(found["config"], job["config"])
-    if changed := _changed_input(found, job):
-        return f"{changed} has changed since"
-    if found["package"] != job["package"]:
-        return f"by atlasbasset {found['package']}, this is {job['package']}"
-    return ""
-
-
-def _changed_input(found: Mapping[str, Any], job: Mapping[str, Any]) -> str | None:
-    """Return the first input that is another one now."""
-    pairs = zip_longest(found["inputs"], job["inputs"], fillvalue={"url": "the list of inputs"})
-    return next((str(a["url"]) for a, b in pairs if a != b), None)
-
-
-def _difference(a: Mapping[str, Any], b: Mapping[str, Any], *, within: str = "") -> str:
-    keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-    return ", ".join(_differs(within + key, a.get(key), b.get(key)) for key in keys)
-
-
-def _differs(key: str, a: Any, b: Any) -> str:
-    """Say how a value differs, in few characters."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        if a.get("sha256") != b.get("sha256"):
-            return f"another {key}"
-        return _difference(a, b, within=f"{key} ")
-    if _is_digest(a) and _is_digest(b):
-        return f"other {key.removesuffix('_sha256')}"
-    before, now = _brief(a), _brief(b)
-    if before == now:
-        now = f"{len(b)} others" if isinstance(b, list) else "another one"
-    return f"{key} {before}, now {now}"
-
-
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    if len(text) <= _SHOWN:
-        return text
-    if isinstance(value, list):
-        return f"{len(value)} entries"
-    return f"{text[: _SHOWN - 3]}..."
-
-
-def _locked(where: str) -> IO[str] | None:
-    """Take the folder for this process; the lock goes when the process does."""
-    if not urls.is_local(where) or fcntl is None:
+def _locked(where: str) -> int | None:
+    """Lock the folder for this process; None elsewhere and on file systems without locks."""
+    if not urls.is_local(where):
         return None
-    folder = urls.local_path(where)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise UserInputError(
-            f"another process is at work in {where}; wait until it is done, or end it."
-        ) from error
-    return lock
+    urls.local_path(where).mkdir(parents=True, exist_ok=True)
+    return file_lock(urls.join(where, "lock"))
 
 
-def _unlock(lock: IO[str] | None) -> None:
+def _unlock(lock: int | None) -> None:
     if lock is not None:
-        lock.close()
+        os.close(lock)

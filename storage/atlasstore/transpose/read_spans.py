@@ -7,6 +7,7 @@ its input for itself, so spans run in any thread or process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from atlasstore.inputs.source import CountsSource
 
-__all__ = ["Openable", "Span", "opened", "read_span", "reads", "span_depth", "span_totals"]
+__all__ = ["OpenCounts", "Span", "opened", "read_span", "reads", "span_depth", "span_totals"]
 
 
 class Counts(Protocol):
@@ -46,12 +47,8 @@ class Counts(Protocol):
         ...
 
 
-class Openable(Protocol):
-    """How any process opens one input's counts; pickles."""
-
-    def open(self) -> Counts:
-        """Open them."""
-        ...
+OpenCounts = Callable[[], Counts]
+"""Opens one input's counts in any process; pickles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ class Span:
 
     input: int
     """The input's number."""
-    counts: Openable
+    open_counts: OpenCounts
     start: int
     stop: int
 
@@ -120,7 +117,7 @@ def read_span(
     pieces = list[Piece]()
     cells_with_peak = np.zeros(n_peaks, np.int64)
     size = {"n_peaks": n_peaks, "positives_per_read": positives_per_read}
-    with closing(span.counts.open()) as counts:
+    with closing(span.open_counts()) as counts:
         for run in reads(counts, span.start, span.stop, **size):
             piece = Piece(f"{span.unit}/{len(pieces)}", len(run.n_open), len(run.peaks))
             add_cells_with_peak(run.peaks, run.n_open, least, cells_with_peak)

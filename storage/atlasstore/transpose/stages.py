@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from atlasstore.transpose.block_writer import BlockTask
     from atlasstore.transpose.executors import Workers
     from atlasstore.transpose.memory_plan import LabelPlan, Machine
-    from atlasstore.transpose.read_spans import Openable
+    from atlasstore.transpose.read_spans import OpenCounts
 
 __all__ = ["ReadSpan", "Stages", "label_plan", "plan_spans", "run_units"]
 
@@ -49,7 +49,7 @@ class ReadSpan:
     """Why the input cannot be used."""
 
 
-def plan_spans(inputs: Iterable[tuple[Openable, int]]) -> list[Span]:
+def plan_spans(inputs: Iterable[tuple[OpenCounts, int]]) -> list[Span]:
     """Return the reading tasks of all inputs, each with its number of cells, in order."""
     return [
         Span(index, counts, start, stop)

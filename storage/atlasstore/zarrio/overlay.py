@@ -12,13 +12,13 @@ their hardware makes the last bits differ, of a shard the first that was stored 
 from __future__ import annotations
 
 import asyncio
-import errno
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
-from atlasstore.files import remote, urls
+from atlasstore.files import urls
+from atlasstore.files.create import create_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,39 +27,10 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
     from zarr.core.buffer import Buffer, BufferPrototype
 
-__all__ = ["ROOT", "FirstStays", "HeldRoot", "WrittenOver", "create_bytes"]
+__all__ = ["ROOT", "FirstStays", "HeldRoot", "WrittenOver"]
 
 ROOT = "zarr.json"
 """Root metadata of a zarr v3 store."""
-
-_AZURE = ("az:", "abfs:", "abfss:", "adl:")
-
-
-def create_bytes(url: str | Path, content: bytes) -> bool:
-    """Write a file unless there is one; return whether it was written.
-
-    On S3, Google Cloud Storage and Azure the server decides, on other backends a look beforehand.
-    """
-    if urls.is_local(url):  # a lock keeps others out there
-        is_free = not urls.exists(url)
-        if is_free:
-            urls.write_bytes(url, content)
-        return is_free
-    fs, path = urls.filesystem(url)
-    # adlfs has a word of its own
-    how: dict[str, Any] = (
-        {"overwrite": False} if str(url).startswith(_AZURE) else {"mode": "create"}
-    )
-    try:
-        with remote.told(url):
-            fs.pipe_file(path, content, **how)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno != errno.EINVAL or not urls.exists(url):  # s3fs: the precondition failed
-            raise
-        return False
-    return True
 
 
 class FirstStays(WrapperStore):  # type: ignore[misc]

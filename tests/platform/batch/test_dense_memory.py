@@ -9,7 +9,7 @@ from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.inference import embedding_bytes
 from atlasbasset.verbs.denoise.genes import averaging_bytes
 from atlasbasset.verbs.denoise.work import spanning_bytes, writing_bytes
-from atlasstore.results.result import plan_table
+from atlasstore.zarrio.table_plan import plan_table
 
 N_PEAKS, WIDTH = 100_000, 32
 

@@ -22,9 +22,11 @@ from atlasstore.errors import (
 )
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
-from atlasstore.results.result import Result, TablePlan, create_result, write_rows
+from atlasstore.results.result import Result
+from atlasstore.results.writer import create_result, write_rows
 from atlasstore.resume.ledger import partial_url
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.table_plan import TablePlan
 
 N = 10
 PLAN = TablePlan("X", (N, 3), "float32", chunk_rows=2, shard_rows=4)
@@ -293,7 +295,7 @@ def test_a_lost_shard_is_not_published(out):
 def test_on_a_local_disk_one_process_at_a_time(tmp_path):
     def other(step):
         if step == "second 4":
-            with pytest.raises(UserInputError, match="another process is at work in"):
+            with pytest.raises(UserInputError, match="is at work on"):
                 Flow(tmp_path / "r").run()
 
     assert Flow(tmp_path / "r", on_step=other).run().steps == EVERY

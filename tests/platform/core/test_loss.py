@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from atlasbasset.core import loss
 from atlasbasset.core.cells import CellLayer
-from atlasbasset.core.loss import Positives, fused_bce
+from atlasbasset.core.loss import fused_bce
+from atlasbasset.core.loss_types import Positives
 from dense_loss import dense, positives_of, random_case
 
 SIZES = [(1, 1), (3, 1), (7, 13), (5, 64), (16, 130), (2, 257)]

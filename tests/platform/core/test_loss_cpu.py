@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from atlasbasset.core import _loss_cpu, loss
-from atlasbasset.core.loss import CellTable, Positives, fused_bce
+from atlasbasset.core.loss import fused_bce
+from atlasbasset.core.loss_types import CellTable, Positives
 from dense_loss import dense, positives_of, random_case
 
 

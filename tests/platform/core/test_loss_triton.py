@@ -21,7 +21,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch._subclasses import FakeTensorMode
 
-from atlasbasset.core.loss import LossAndGradients, _triton_takes, fused_bce
+from atlasbasset.core.loss import _triton_takes, fused_bce
+from atlasbasset.core.loss_types import LossAndGradients
 from dense_loss import dense, positives_of, random_case
 
 pytestmark = [

@@ -207,7 +207,7 @@ def test_a_remote_model_that_was_never_finished_is_begun_again(atlas_url, monkey
 
     model = "memory://models/unfinished"
     with monkeypatch.context() as patch:
-        patch.setattr("atlasstore.models.model_store.anndata_io.finish", die)
+        patch.setattr("atlasstore.models.model_store.table_io.finish", die)
         patch.setattr("atlasstore.files.staging.urls.delete", lambda _url: None)  # as after kill -9
         with pytest.raises(Killed):
             atlasbasset.train(atlas_url, out=model, config=config(epochs=1))

@@ -30,7 +30,7 @@ def quick(monkeypatch):
 @pytest.fixture(params=["lock", "record", "no locks here"])
 def url(request, tmp_path, monkeypatch):
     if request.param == "no locks here":
-        monkeypatch.setattr(locks, "_lock", lambda _place: None)
+        monkeypatch.setattr(locks, "file_lock", lambda _place: None)
     where = f"memory://claims/{tmp_path.name}"
     yield where if request.param == "record" else str(tmp_path)
     urls.delete(where)

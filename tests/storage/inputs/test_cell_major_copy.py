@@ -21,6 +21,7 @@ from atlasstore.inputs import cell_major_copy as convert_module
 from atlasstore.inputs import csc_columns, fragments, text_ranges
 from atlasstore.inputs.cell_major_copy import Conversion, Copy, convert
 from atlasstore.inputs.fragments import FragmentPieces
+from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.spec import SourceSpec
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def many_pieces(monkeypatch) -> None:
 
 def counts(copy: Any) -> np.ndarray:
     assert isinstance(copy, Copy), copy
-    opened = copy.spec.open()
+    opened = open_counts(copy.spec)
     found = opened.read_cells(0, opened.n_cells).toarray()
     opened.close()
     return found

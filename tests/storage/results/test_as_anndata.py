@@ -14,8 +14,10 @@ from atlasstore.errors import CorruptStoreError, TooLittleMemoryError, UserInput
 from atlasstore.results import _lazy_tables
 from atlasstore.results._lazy_tables import PredictedTable, StoredTable, _run
 from atlasstore.results.as_anndata import predicted, result_anndata
-from atlasstore.results.result import Result, create_result, finish_result, plan_table, write_rows
+from atlasstore.results.result import Result
+from atlasstore.results.writer import create_result, finish_result, write_rows
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.table_plan import plan_table
 
 N, P, E = 60, 41, 5
 RNG = np.random.default_rng(3)

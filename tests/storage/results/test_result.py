@@ -13,15 +13,10 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsErro
 from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.inspect_store import inspect_store, open_store
-from atlasstore.results.result import (
-    Result,
-    TablePlan,
-    create_result,
-    finish_result,
-    write_anndata,
-    write_rows,
-)
+from atlasstore.results.result import Result
+from atlasstore.results.writer import create_result, finish_result, write_anndata, write_rows
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.table_plan import TablePlan
 
 N, P, E = 50, 30, 5
 RNG = np.random.default_rng(7)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -13,7 +15,8 @@ from atlasstore.errors import (
     UserInputError,
 )
 from atlasstore.files import urls
-from atlasstore.resume.ledger import Ledger, job_difference, refuse_taken
+from atlasstore.resume.identity import job_difference
+from atlasstore.resume.ledger import Ledger, refuse_taken
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -111,7 +114,7 @@ def test_a_new_job_that_lacks_memory_keeps_what_it_has_done(out, file):
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path, file):
     out = tmp_path / "out.zarr"
-    with begun(out, file), pytest.raises(UserInputError, match="another process is at work in"):
+    with begun(out, file), pytest.raises(UserInputError, match="is at work on"):
         begun(out, file)
     begun(out, file).__exit__(None, None, None)
 
@@ -223,3 +226,27 @@ def test_an_outage_is_told_as_one(monkeypatch, file):
     monkeypatch.setattr(urls, "filesystem", fake)
     with pytest.raises(AtlasError, match="s3://b/x cannot be reached"):
         Ledger.open(file, config={}, inputs=["s3://b/x"])
+
+
+def test_a_folder_changed_in_place_is_another_input(tmp_path) -> None:
+    """Same names, same sizes, other bytes: a zarr store that was made again."""
+    folder = tmp_path / "in.zarr"
+    folder.mkdir()
+    (folder / "c.0").write_bytes(b"A" * 9)
+    with Ledger.open(tmp_path / "out", config={}, inputs=[str(folder)]) as ledger:
+        ledger.record("u", {})
+    os.utime(folder / "c.0", ns=(1, 1))
+    with pytest.raises(UserInputError, match=r"in\.zarr has changed since the unfinished run"):
+        Ledger.open(tmp_path / "out", config={}, inputs=[str(folder)])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_nobody_at_work(tmp_path, monkeypatch, number) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with Ledger.open(tmp_path / "out", config={}, inputs=[]) as ledger:
+        assert ledger.is_new

@@ -5,7 +5,8 @@ import pytest
 import zarr
 
 from atlasstore.files import urls
-from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
+from atlasstore.files.create import create_bytes
+from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver
 
 FILL = 7
 

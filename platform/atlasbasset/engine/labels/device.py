@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from atlasbasset.core.loss import Positives
+from atlasbasset.core.loss_types import Positives
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atlasbasset.core.cells import Tiles
-    from atlasstore.atlas.atlas import Atlas, LabelRows
+    from atlasstore.atlas.atlas import Atlas
+    from atlasstore.atlas.label_rows import LabelRows
     from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = ["DeviceCachedLabels", "DeviceLabels"]

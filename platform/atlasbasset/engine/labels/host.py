@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from atlasbasset.core.loss import Positives
+from atlasbasset.core.loss_types import Positives
 from atlasbasset.engine.labels._sort_by_cell import pairs_by_cell
 from atlasbasset.engine.labels.device import DeviceCachedLabels
-from atlasstore.atlas.atlas import LabelRows
+from atlasstore.atlas.label_rows import LabelRows
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:

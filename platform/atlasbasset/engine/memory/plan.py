@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from atlasbasset.core.inference import compute_dtype_for
+from atlasbasset.core.compute import compute_dtype_for
 from atlasbasset.engine.memory.limit import MemoryLimit
 from atlasbasset.engine.memory.parts import Layout, Part, Share, TrainingSizes, held_parts, phases
 from atlasstore.errors import UserInputError

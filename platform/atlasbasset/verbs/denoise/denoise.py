@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from atlasbasset.engine.config import Compute
+    from atlasbasset.core.compute import Compute
     from atlasstore.events import Subscriber
 
 __all__ = ["DenoiseReport", "chosen_cells", "chosen_peaks", "denoise"]

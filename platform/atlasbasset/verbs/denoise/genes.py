@@ -25,15 +25,10 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.genome.genes import REACH_BP, gene_factors, genes_with_peaks, read_genes
-from atlasstore.results.result import (
-    EMBEDDING,
-    INTERCEPT,
-    SEQUENCE,
-    TablePlan,
-    create_result,
-    plan_table,
-)
+from atlasstore.results.writer import create_result
 from atlasstore.zarrio.blocks import runs
+from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
+from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
     from pathlib import Path

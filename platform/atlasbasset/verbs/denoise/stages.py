@@ -23,15 +23,10 @@ from atlasbasset.verbs.shared.embed_peaks_work import (
     read_embedded,
 )
 from atlasstore.files import urls
-from atlasstore.results.result import (
-    EMBEDDING,
-    INTERCEPT,
-    SEQUENCE,
-    TablePlan,
-    create_result,
-    plan_table,
-)
+from atlasstore.results.writer import create_result
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
+from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
     import numpy as np

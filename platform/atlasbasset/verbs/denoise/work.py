@@ -18,7 +18,7 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.shared.embed_peaks_work import peak_units, read_embedded
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
-from atlasstore.results.result import TablePlan, write_rows
+from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.model_source import ModelSource
     from atlasbasset.batch.run import Row, Unit, Workers
     from atlasbasset.inference.model import Scale
+    from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = [
     "DTYPES",

@@ -22,15 +22,16 @@ from atlasbasset.verbs.ism.work import MutateRegions, region_units, write_window
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
-from atlasstore.results.result import EMBEDDING, create_result
+from atlasstore.results.writer import create_result
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.names import EMBEDDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from atlasbasset.batch.job import Job
-    from atlasbasset.engine.config import Compute
+    from atlasbasset.core.compute import Compute
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from atlasstore.models.model_store import ModelStore
-    from atlasstore.results.result import TablePlan
+    from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = ["IsmPlan", "check_ism"]
 

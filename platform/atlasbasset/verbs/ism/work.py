@@ -19,9 +19,10 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental, substitution_effects
 from atlasstore.files import urls
-from atlasstore.results.result import TablePlan, write_rows
+from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
+from atlasstore.zarrio.table_plan import TablePlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

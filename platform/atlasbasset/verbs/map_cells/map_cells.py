@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from atlasbasset.batch.run import Stage, Workers, run_units
 from atlasbasset.engine.state import RunState
 from atlasbasset.inference.model import Model, opened
 from atlasbasset.verbs.map_cells.work import SOLVED_STEP, SolveBlocks, block_units, solved_tables
-from atlasbasset.verbs.shared.atlas_peaks import check_window, split_rows
+from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.embed_peaks_work import EmbedPeaks, create_embedded, peak_units
+from atlasbasset.verbs.shared.split import Split, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
@@ -34,12 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.engine.config import Compute
+    from atlasbasset.core.compute import Compute
     from atlasstore.events import Subscriber
 
 __all__ = ["MapReport", "check_mapping", "map_cells"]
-
-Split = Literal["train", "valid", "test", "all"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -17,7 +17,8 @@ from atlasbasset.batch.run import Workers
 from atlasbasset.inference.model import Model, opened
 from atlasbasset.verbs.motifs.insertion import check_widths
 from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifJob
-from atlasbasset.verbs.shared.atlas_peaks import check_window, split_rows
+from atlasbasset.verbs.shared.atlas_peaks import check_window
+from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
@@ -27,8 +28,8 @@ from atlasstore.results.result import Result
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atlasbasset.engine.config import Compute
-    from atlasbasset.verbs.map_cells.map_cells import Split
+    from atlasbasset.core.compute import Compute
+    from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
     from atlasstore.models.model_store import ModelStore
 

@@ -17,7 +17,7 @@ import torch
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.motifs.insertion import read_inserted
 from atlasstore.files import urls
-from atlasstore.results.result import TablePlan, write_rows
+from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.model_source import ModelSource
     from atlasbasset.batch.run import Row, Unit
+    from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = [
     "LinearScores",

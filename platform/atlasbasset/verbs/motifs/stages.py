@@ -27,19 +27,15 @@ from atlasbasset.verbs.motifs.scores import (
     linear_moments,
     raw_moments,
 )
-from atlasbasset.verbs.shared.atlas_peaks import peak_inputs, split_rows
+from atlasbasset.verbs.shared.atlas_peaks import peak_inputs
+from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.motifs import information_content
-from atlasstore.results.result import (
-    EMBEDDING,
-    INTERCEPT,
-    SEQUENCE,
-    TablePlan,
-    create_result,
-    plan_table,
-)
+from atlasstore.results.writer import create_result
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
+from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,6 @@ from scipy import sparse
 from atlasbasset.core.inference import embed_codes
 from atlasbasset.engine.labels.host import LabelShard
 from atlasbasset.inference.model import trunk_config
-from atlasstore.atlas.split import SPLITS
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from atlasstore.events import Subscriber
     from atlasstore.models.model_store import ModelStore
 
-__all__ = ["check_window", "embed_peaks", "peak_inputs", "peak_labels", "split_rows"]
+__all__ = ["check_window", "embed_peaks", "peak_inputs", "peak_labels"]
 
 _READ_ROWS = 1024
 
@@ -43,22 +42,6 @@ def check_window(model: ModelStore, atlas: Atlas) -> None:
 def peak_inputs(atlas: Atlas) -> list[str]:
     """Return URLs of what a job that reads peaks alone reads: cells may be added meanwhile."""
     return [urls.join(atlas.url, part) for part in ("var", "sequence")]
-
-
-def split_rows(atlas: Atlas, split: str) -> NDArray[np.int64]:
-    """Return the rows of a split's peaks ("all": every peak), rising.
-
-    Raises
-    ------
-    UserInputError
-        There is no such split, or it holds no peaks.
-    """
-    if split not in (*SPLITS, "all"):
-        raise UserInputError(f"split must be one of {', '.join(SPLITS)} or all, got {split!r}.")
-    rows = np.arange(atlas.n_peaks) if split == "all" else atlas.peak_rows(split)
-    if not rows.size:
-        raise UserInputError(f"{atlas.url} has no {split} peaks; choose another split.")
-    return rows
 
 
 def embed_peaks(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.batch.run import Row, Unit
-    from atlasbasset.engine.config import Compute
+    from atlasbasset.core.compute import Compute
 
 __all__ = ["EmbedPeaks", "create_embedded", "peak_units", "read_embedded"]
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Launcher",
-    "absolute",
     "begun_store",
     "check_training",
     "has_begun",
@@ -106,7 +105,7 @@ def _with_trunk(config: TrainConfig, atlas: Atlas, begun: ModelStore | None) -> 
     """Return `config` with the trunk that fits: of the atlas's window, or another model's."""
     if config.init_from is None:
         return replace(config, trunk=replace(config.trunk, window_bp=atlas.window_bp))
-    config = replace(config, init_from=absolute(config.init_from))
+    config = replace(config, init_from=urls.absolute(config.init_from))
     if begun is not None and begun.latest_name() is not None:
         return replace(config, trunk=_settings_of(begun).trunk)
     start = StartTrunk.of(str(config.init_from))
@@ -175,8 +174,3 @@ def _obs_with_batches(obs: pd.DataFrame, key: str | None) -> tuple[pd.DataFrame,
     return obs.assign(scbasset_batch=named.cat.codes.astype("int64")), [
         str(name) for name in named.cat.categories
     ]
-
-
-def absolute(url: str | Path) -> str:
-    """Return a path from the root, for processes that run elsewhere; a URL as it is."""
-    return str(urls.local_path(url).absolute()) if urls.is_local(url) else str(url)

@@ -13,7 +13,6 @@ from atlasbasset.engine.memory.plan import plan_training
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.train.setup import (
     Launcher,
-    absolute,
     begun_store,
     check_training,
     has_begun,
@@ -21,6 +20,7 @@ from atlasbasset.verbs.train.setup import (
 )
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
+from atlasstore.files import urls
 from atlasstore.files.locks import claimed
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def train(
     store = begun_store(opened, str(out), config)
     with claimed(store.url, on_event=on_event):
         run = Run(
-            absolute(atlas),
-            absolute(out),
+            urls.absolute(atlas),
+            urls.absolute(out),
             still_to_do(config, store),
             plan.layout.labels,
             plan.layout.codes,

@@ -23,15 +23,17 @@ from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variant_batches import variants_table, write_pieces
 from atlasstore.genome.variants import STATUSES, check_some_ok, read_vcf
-from atlasstore.results.result import EMBEDDING, SEQUENCE, TablePlan, create_result, plan_table
+from atlasstore.results.writer import create_result
 from atlasstore.zarrio import formats
+from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
+from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.batch.job import Job
     from atlasbasset.batch.run import Workers
-    from atlasbasset.engine.config import Compute
+    from atlasbasset.core.compute import Compute
     from atlasbasset.inference.groups import CellGroups
     from atlasbasset.inference.model import Model
     from atlasstore.events import Subscriber

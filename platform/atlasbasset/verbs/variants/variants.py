@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from atlasbasset.engine.config import Compute
+    from atlasbasset.core.compute import Compute
     from atlasstore.events import Subscriber
 
 __all__ = ["VariantsReport", "check_variants", "variants"]

@@ -13,7 +13,7 @@ from atlasbasset.verbs.variants.alleles import VariantEngine, allele_of
 from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variant_batches import PIECE, read_piece
-from atlasstore.results.result import TablePlan, write_rows
+from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.model_source import ModelSource
     from atlasbasset.batch.run import Row, Unit
     from atlasstore.genome.variants import Variant
+    from atlasstore.zarrio.table_plan import TablePlan
 
     Floats = NDArray[np.float32]
 

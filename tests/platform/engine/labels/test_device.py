@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from atlasbasset.core.loss import CellTable, fused_bce
+from atlasbasset.core.loss import fused_bce
+from atlasbasset.core.loss_types import CellTable
 from atlasbasset.engine.labels.device import DeviceCachedLabels, DeviceLabels
 from atlasbasset.engine.labels.host import CachedLabels, LabelShard
 from atlasstore.atlas.atlas import Atlas, LabelRows

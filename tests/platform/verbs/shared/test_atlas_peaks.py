@@ -16,7 +16,7 @@ from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls
 from atlasstore.genome.motifs import Motif
 from atlasstore.preprocess.append import append
-from atlasstore.resume.ledger import job_identity
+from atlasstore.resume.identity import job_identity
 from small_atlas import make_atlas, make_peaks, random_labels
 from small_model import TINY, random_weights, write_model
 

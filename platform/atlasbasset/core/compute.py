@@ -1,0 +1,29 @@
+"""Arithmetic of the convolutions: which is asked for, and which the processor is good at."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+__all__ = ["Compute", "compute_dtype_for"]
+
+Compute = Literal["auto", "bf16", "fp32"]
+"""float32, or bfloat16 operands with float32 sums; "auto" is bf16 where the hardware has it."""
+
+
+def compute_dtype_for(compute: str, device: torch.device) -> torch.dtype:
+    """Return the arithmetic that `compute` ("auto", "bf16", "fp32") means on `device`.
+
+    "auto" is bfloat16 where the hardware multiplies it natively: any recent GPU, and CPUs with
+    AVX512-BF16 or AMX.
+    """
+    if compute == "auto":
+        compute = "bf16" if _has_bfloat16(device) else "fp32"
+    return torch.bfloat16 if compute == "bf16" else torch.float32
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())

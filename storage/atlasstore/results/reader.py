@@ -1,0 +1,198 @@
+"""Result stores: predictions as an AnnData zarr that anndata opens by itself.
+
+::
+
+    RESULT/                        zarr v3 group: anndata's encoding and our format stamp
+      obs/, var/                   rows and columns: cells and peaks, cells and motifs, ...
+      X, obsm/..., layers/...      the big tables, where asked for; sharded by runs of rows
+      obsm/X_scbasset              } the factored form, always there: predictions are linear in
+      varm/scbasset_sequence       } the embedding of a sequence
+      uns/scbasset                 kind, provenance (JSON text), checksums of the shards, and
+                                   what else the writer says
+
+The root's metadata is written last: a result appears whole or not at all. One shard is written at a
+time, so memory does not grow with the number of rows.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import zarr
+
+from atlasstore.errors import CorruptStoreError
+from atlasstore.results._check import read_rows, tables_of
+from atlasstore.results.writer import ABOUT
+from atlasstore.resume.ledger import open_finished
+from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["AXES", "ResultReader"]
+
+AXES: Mapping[str, tuple[str, str]] = {
+    "denoised": ("cells", "peaks"),
+    "gene_accessibility": ("cells", "genes"),
+    "tf_activity": ("cells", "motifs"),
+    "ism": ("regions", "groups"),
+    "variants": ("variants", "groups"),
+}
+"""Kind -> plural names of the rows and columns."""
+
+
+class ResultReader:
+    """A finished result store, read by rows; made by `open`.
+
+    Attributes
+    ----------
+    url
+        Where it lies.
+    provenance
+        Inputs with checksums, configuration, package versions, seed, time.
+    """
+
+    def __init__(self, url: str, group: zarr.Group, info: formats.StoreInfo) -> None:
+        self.url, self.provenance, self._group = url, info.provenance, group
+
+    @classmethod
+    def open(cls, url: str | Path) -> Self:
+        """Open the result at `url` for reading.
+
+        Raises
+        ------
+        NotAStoreError
+            Nothing is there, it is no result, or the result is incomplete.
+        FormatVersionError
+            It was written by a newer atlasbasset.
+        """
+        group = open_finished(url)
+        return cls(str(url), group, formats.check(group, formats.RESULT, url=str(url)))
+
+    def __repr__(self) -> str:
+        rows, columns = AXES.get(self.kind, ("rows", "columns"))
+        return f"Result({self.url!r}: {self.kind}, {self.n_obs} {rows} x {self.n_vars} {columns})"
+
+    @property
+    def kind(self) -> str:
+        """What it is: "denoised", "tf_activity", "ism", "variants"."""
+        return str(self.about.get("kind", "denoised"))
+
+    @cached_property
+    def n_obs(self) -> int:
+        """Rows of `obs`."""
+        return self._n_rows("obs")
+
+    @cached_property
+    def n_vars(self) -> int:
+        """Rows of `var`."""
+        return self._n_rows("var")
+
+    @cached_property
+    def obs(self) -> pd.DataFrame:
+        """One row per cell, region or variant; read once."""
+        return tables.read_table(self._group, "obs", url=self.url)
+
+    @cached_property
+    def var(self) -> pd.DataFrame:
+        """One row per peak, motif or group; read once."""
+        return tables.read_table(self._group, "var", url=self.url)
+
+    @cached_property
+    def about(self) -> Mapping[str, Any]:
+        """What the writer said: ``kind``, ``scale`` and others."""
+        import anndata
+
+        try:
+            return dict(anndata.io.read_elem(self._group[ABOUT]))
+        except (ValueError, RuntimeError, OSError, KeyError) as error:
+            raise CorruptStoreError(
+                f"{self.url}: {ABOUT} cannot be read ({error}); the store is damaged: make it "
+                "again or copy it again."
+            ) from error
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of all tables: "X", "obsm/...", "varm/...", "layers/..."."""
+        return tuple(array.path for array in tables_of(self._group))
+
+    @property
+    def dense(self) -> zarr.Array | None:
+        """The table X, unread; None in a factored result."""
+        return self.table("X") if self.has("X") else None
+
+    def has(self, name: str) -> bool:
+        """Whether there is a table `name`."""
+        return name in self._group
+
+    def table(self, name: str) -> zarr.Array:
+        """Return the table `name`, unread; `rows` reads with checks.
+
+        Parameters
+        ----------
+        name
+            "X", "obsm/X_scbasset", "obsm/ism", ...
+
+        Raises
+        ------
+        CorruptStoreError
+            When there is none.
+        """
+        found = self._group.get(name)
+        if not isinstance(found, zarr.Array):
+            raise CorruptStoreError(
+                f"{self.url}: array {name} is absent; the store is damaged: make it again or copy "
+                "it again."
+            )
+        return found
+
+    def rows(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Return rows [start, stop) of a table, 0-based half-open; all by default.
+
+        Raises
+        ------
+        CorruptStoreError
+            When a shard is lost or damaged; the message names it.
+        """
+        table = self.table(name)
+        return read_rows(table, start, table.shape[0] if stop is None else stop, url=self.url)
+
+    def linear(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return predictions on the linear scale for rows [start, stop), from the factors.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (stop - start, n_vars): the rows' factors times the columns'.
+
+        Raises
+        ------
+        CorruptStoreError
+            When a factor is lost or damaged.
+        """
+        by_row, by_column = (
+            (EMBEDDING, SEQUENCE) if self.has(f"obsm/{EMBEDDING}") else (SEQUENCE, EMBEDDING)
+        )
+        product: NDArray[np.float32] = (
+            self.rows(f"obsm/{by_row}", start, stop) @ self.rows(f"varm/{by_column}").T
+        )
+        return product
+
+    def _n_rows(self, name: str) -> int:
+        """Return how many rows `obs` or `var` has, without reading it."""
+        try:
+            table = self._group[name]
+            index = table[table.attrs["_index"]]
+        except KeyError as error:
+            raise CorruptStoreError(
+                f"{self.url}: table {name} is absent; the store is damaged: make it again or copy "
+                "it again."
+            ) from error
+        return int(index.shape[0])

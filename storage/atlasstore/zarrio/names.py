@@ -1,0 +1,10 @@
+"""Names of the factors in every store: predictions are linear in the embedding of a sequence."""
+
+__all__ = ["EMBEDDING", "INTERCEPT", "SEQUENCE"]
+
+EMBEDDING = "X_scbasset"
+"""Cells' embeddings, in obsm (varm where cells or groups are columns)."""
+INTERCEPT = "scbasset_intercept"
+"""Cells' intercepts, a column of obs (of var where cells are columns)."""
+SEQUENCE = "scbasset_sequence"
+"""Sequences' embeddings, in varm (obsm where sequences are rows)."""
