@@ -344,7 +344,7 @@ def test_failure_while_writing_keeps_what_is_done(tmp_path, h5ad, genome, monkey
     preprocess(h5ad, genome=genome, out=out, on_event=events.append, **SMALL)
     stages = {event.stage for event in events if isinstance(event, Progress)}
     assert not stages & {"reading counts", "writing sequences", "writing labels"}  # all was done
-    assert any(isinstance(event, Notice) and "Going on with" in event.message for event in events)
+    assert any(isinstance(event, Notice) and "Resuming" in event.message for event in events)
     assert not any("partial" in p.name for p in tmp_path.iterdir())
     Atlas.open(out).verify()
 
