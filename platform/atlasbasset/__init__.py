@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.map_cells.map_cells import map_cells as map_cells
     from atlasbasset.verbs.match.match import match as match
     from atlasbasset.verbs.motifs.motifs import motif_activity as motif_activity
+    from atlasbasset.verbs.preprocess import append as append
+    from atlasbasset.verbs.preprocess import preprocess as preprocess
     from atlasbasset.verbs.train.train import train as train
     from atlasbasset.verbs.variants.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
     from atlasbasset.verbs.weights import import_weights as import_weights
 
 _HOMES = {
+    "append": "atlasbasset.verbs.preprocess",
+    "preprocess": "atlasbasset.verbs.preprocess",
     "Evaluation": "atlasbasset.verbs.evaluate",
     "MapReport": "atlasbasset.verbs.map_cells.map_cells",
     "Model": "atlasbasset.inference.model",
@@ -55,6 +59,7 @@ __all__ = [
     "MapReport",
     "Model",
     "TrainConfig",
+    "append",
     "denoise",
     "discover",
     "embed",
@@ -66,6 +71,7 @@ __all__ = [
     "map_cells",
     "match",
     "motif_activity",
+    "preprocess",
     "train",
     "variants",
 ]

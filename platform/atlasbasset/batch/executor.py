@@ -6,9 +6,11 @@ Ray starts a dead actor again and gives it the unit anew. Only a few JSON values
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager, nullcontext
+import os
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from logging import StreamHandler, getLogger
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.attempts import check_attempt, start_attempts
@@ -22,7 +24,6 @@ from atlasstore.resume.machine import Machine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from ray.data import Dataset
 
@@ -179,7 +180,7 @@ def _dataset(units: Sequence[Unit], work: Work, pool: WorkerPool) -> Dataset:
     items = [{"index": index, "unit": dict(unit)} for index, unit in enumerate(units)]
     return from_items(items, override_num_blocks=len(items)).map(
         _Actor,
-        fn_constructor_args=(work, start_attempts()),
+        fn_constructor_args=(work, start_attempts(), str(Path.cwd())),
         # one at a time: a unit queued behind a long one would wait while another actor is idle
         compute=ActorPoolStrategy(
             size=min(pool.count, len(units)), max_tasks_in_flight_per_actor=1
@@ -202,8 +203,10 @@ def _threads(pool: WorkerPool) -> dict[str, str]:
 class _Actor:
     """Holds one copy of the work; rows travel as JSON text, so that all have one schema."""
 
-    def __init__(self, work: Work, attempts: Any) -> None:
+    def __init__(self, work: Work, attempts: Any, folder: str) -> None:
         self._work, self._attempts = work, attempts
+        with suppress(OSError):  # a relative path means the same here, where the folder is shared
+            os.chdir(folder)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.blocks import CellBlock, cut_cells
@@ -236,7 +237,7 @@ class ModelStore:
         FormatVersionError
             It was written by a newer atlasbasset.
         """
-        group = urls.open_group(url)
+        group = open_finished(url)
         info = formats.check(group, formats.MODEL, url=str(url))
         return cls(str(url), dict(group.attrs), info)
 

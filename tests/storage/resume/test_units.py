@@ -219,7 +219,7 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 TestEngine = EngineMachine.TestCase
-TestEngine.settings = settings(max_examples=25, stateful_step_count=8, deadline=None)
+TestEngine.settings = settings(max_examples=8, stateful_step_count=6, deadline=None)
 
 
 def test_errors_of_other_processes_are_of_their_class():
