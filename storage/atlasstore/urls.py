@@ -15,7 +15,7 @@ import zarr
 from zarr.storage import FsspecStore, LocalStore
 
 from atlasstore import remote
-from atlasstore.errors import MissingExtraError, NotAStoreError
+from atlasstore.errors import MissingExtraError, NotAStoreError, extra_packages
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -70,7 +70,7 @@ def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
         extra = _EXTRA_BY_SCHEME.get(scheme, "s3")
         raise MissingExtraError(
             f"{scheme}:// URLs need an optional package; install it with: "
-            f"pip install 'atlasbasset[{extra}]'."
+            f"pip install {extra_packages(extra)}."
         ) from error
     return fs, str(path)
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from atlasstore import urls
-from atlasstore.errors import CountsError, MissingExtraError
+from atlasstore.errors import CountsError, MissingExtraError, extra_packages
 from atlasstore.events import Progress
 from atlasstore.inputs.barcodes import read_barcodes
 from atlasstore.inputs.counts import check_unique
@@ -91,7 +91,8 @@ def _pysam() -> Any:
         return importlib.import_module("pysam")
     except ImportError as error:
         raise MissingExtraError(
-            "BAM inputs need an optional package; install it with: pip install 'atlasbasset[bam]'."
+            "BAM inputs need an optional package; install it with: "
+            f"pip install {extra_packages('bam')}."
         ) from error
 
 

@@ -17,7 +17,7 @@ import dask
 from dask.callbacks import Callback
 
 from atlasstore import memory
-from atlasstore.errors import MissingExtraError, UserInputError
+from atlasstore.errors import MissingExtraError, UserInputError, extra_packages
 from atlasstore.transpose.plan import Machine
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _client(address: str) -> Any:
     except ImportError as error:
         raise MissingExtraError(
             "a Dask cluster needs an optional package; install it with: "
-            "pip install 'atlasbasset[dask]'."
+            f"pip install {extra_packages('dask')}."
         ) from error
     try:
         return Client(address, timeout=_CONNECT_S, set_as_default=False)
