@@ -11,10 +11,12 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -39,6 +41,21 @@ def constraints(python: str) -> dict[str, str]:
 @pytest.mark.parametrize("python", VERSIONS)
 def test_every_package_is_pinned_once(python: str) -> None:
     assert len(constraints(python)) > 150
+
+
+def test_hooks_have_the_versions_that_are_pinned() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    given = {word for hook in hooks for word in hook["additional_dependencies"]}
+    pinned = constraints(VERSIONS[0])
+    assert {f"{tool}=={pinned[tool]}" for tool in ("ruff", "codespell")} <= given
+
+
+def test_every_supported_python_is_tested_and_named() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == list(VERSIONS)
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = [one.removeprefix("Programming Language :: Python :: ") for one in classifiers]
+    assert [one for one in named if one.startswith("3.")] == list(VERSIONS)
 
 
 def runs(path: str | Path) -> bool:
