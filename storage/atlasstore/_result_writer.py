@@ -267,9 +267,8 @@ def write_anndata(adata: anndata.AnnData, url: str | Path) -> None:
     StoreExistsError
         When anything lies at `url`.
     """
-    import anndata
-
     with staged(url) as place, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        with anndata.settings.override(zarr_write_format=3, auto_shard_zarr_v3=False):
-            adata.write_zarr(urls.zarr_store(place, read_only=False))
+        group = zarr.create_group(urls.zarr_store(place, read_only=False), zarr_format=3)
+        anndata_io.write_element(group, "/", adata)  # write_zarr of anndata 0.12 writes v2
+        zarr.consolidate_metadata(group.store)

@@ -251,9 +251,9 @@ def test_a_lost_shard_is_named(tmp_path, damage, dtype):
     found = Result.open(tmp_path / "r")
     with pytest.raises(CorruptStoreError, match="array X has 3 of its 4"):
         found.verify()
-    with pytest.raises(CorruptStoreError, match=r"shard X/c\.1\.0 .* is absent"):
+    with pytest.raises(CorruptStoreError, match=r"shard X/c\.1\.0 .* (is absent|is too short)"):
         found.rows("X")
-    if dtype == "float32":  # anndata alone shows no number
+    if dtype == "float32" and damage is Path.unlink:  # anndata alone shows no number
         assert np.isnan(anndata.read_zarr(tmp_path / "r").X[16:32]).all()
 
 
