@@ -86,7 +86,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
 def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype == "string":
-        return column.cat.rename_categories(dtype.categories.astype(object))
+        return column.cat.rename_categories(list(dtype.categories))
     if isinstance(dtype, pd.StringDtype):  # anndata's readers and writers differ by version
         return column.astype(object).astype("category")
     return _from_objects(column) if pd.api.types.is_object_dtype(dtype) else column
