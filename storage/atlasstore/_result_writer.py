@@ -270,5 +270,6 @@ def write_anndata(adata: anndata.AnnData, url: str | Path) -> None:
     with staged(url) as place, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
         group = zarr.create_group(urls.zarr_store(place, read_only=False), zarr_format=3)
-        anndata_io.write_element(group, "/", adata)  # write_zarr of anndata 0.12 writes v2
+        adata.strings_to_categoricals()  # as write_zarr does, which in anndata 0.12 writes v2
+        anndata_io.write_element(group, "/", adata)
         zarr.consolidate_metadata(group.store)

@@ -284,9 +284,12 @@ def test_tables_of_nothing_are_whole(tmp_path):
 
 
 def test_write_anndata(tmp_path):
-    table = anndata.AnnData(obs=OBS, obsm={"X_scbasset": CELLS})
+    obs = OBS.assign(text=pd.array(["x", "y"] * N, dtype="string")[:N])
+    table = anndata.AnnData(obs=obs, obsm={"X_scbasset": CELLS})
     write_anndata(table, tmp_path / "cells.zarr")
     found = anndata.read_zarr(tmp_path / "cells.zarr")
+    assert found.obs["text"].dtype == "category"
+    assert list(found.obs["text"]) == list(obs["text"])
     np.testing.assert_array_equal(found.obsm["X_scbasset"], CELLS)
     assert zarr.open_group(tmp_path / "cells.zarr").metadata.zarr_format == 3
     with pytest.raises(StoreExistsError):
