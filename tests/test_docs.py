@@ -56,3 +56,13 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_nothing_is_left_to_fill_in(page):
     assert not re.search(r"\b[A-Z]+_(TABLE|ROWS|FIGURE)\b|\bTODO\b|\bTBD\b", page.read_text())
+
+
+def test_nothing_is_installed_by_a_name_that_no_index_has():
+    """What pages and messages tell to run must work: atlasbasset is on no package index."""
+    sources = [
+        path for room in ("storage", "platform", "jobs") for path in (ROOT / room).rglob("*.py")
+    ]
+    by_name = re.compile(r"pip install[^\n`]*[ '\"]atlasbasset(?!-)")
+    assert by_name.search("pip install --upgrade 'atlasbasset[s3]'")
+    assert [path for path in [*PAGES, *sources] if by_name.search(path.read_text())] == []

@@ -14,7 +14,7 @@ import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
-from atlasstore.errors import MissingExtraError, NotAStoreError
+from atlasstore.errors import MissingExtraError, NotAStoreError, extra_packages
 from atlasstore.files import remote
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
         extra = _EXTRA_BY_SCHEME.get(scheme, "s3")
         raise MissingExtraError(
             f"{scheme}:// URLs need an optional package; install it with: "
-            f"pip install 'atlasbasset[{extra}]'."
+            f"pip install {extra_packages(extra)}."
         ) from error
     return fs, str(path)
 

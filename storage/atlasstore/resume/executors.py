@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from atlasstore import memory
-from atlasstore.errors import MissingExtraError, UserInputError
+from atlasstore.errors import MissingExtraError, UserInputError, extra_packages
 from atlasstore.resume.machine import Machine
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _client(address: str) -> Any:
     except ImportError as error:
         raise MissingExtraError(
             "a Dask cluster needs an optional package; install it with: "
-            "pip install 'atlasbasset[dask]'."
+            f"pip install {extra_packages('dask')}."
         ) from error
     try:
         return Client(address, timeout=_CONNECT_S, set_as_default=False)

@@ -127,7 +127,8 @@ def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
     if found > newest:
         raise FormatVersionError(
             f"{url} is {_article(name)} in format version {found}, but this atlasbasset reads "
-            f"versions up to {newest}; upgrade with: pip install --upgrade atlasbasset."
+            f"versions up to {newest}; update your checkout of atlasbasset and run there: "
+            "pip install ."
         )
 
 

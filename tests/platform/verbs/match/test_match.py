@@ -223,5 +223,5 @@ def test_many_cells_must_be_named(result, tmp_path, monkeypatch):
 
 def test_without_the_extra(result, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "memelite", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'atlasbasset\[interpret\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*'memelite>="):
         match(result, MOTIFS, out=tmp_path / "t.csv")
