@@ -1,7 +1,8 @@
 """What went wrong, as one message and an exit code.
 
 0 done; 2 the person's input is wrong (one sentence, nothing half-written); 130 interrupted; 1
-anything else. For 1 and 130 the message goes on with what is safe and how to resume.
+anything else. For 1 and 130 the message goes on with what is safe and how to resume; what an error
+of ours was told by others (its notes: the last lines of a log) follows line by line.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SAFE = {
     "variants": _JOB,
     "match": _ALL_OR_NOTHING,
     "discover": _ALL_OR_NOTHING,
-    "map": _ALL_OR_NOTHING,
+    "map": _JOB,
     "import-weights": _ALL_OR_NOTHING,
     "inspect": "Nothing was changed.",
     "evaluate": "Nothing was changed; run the same command again.",
@@ -69,12 +70,13 @@ def failure_of(error: BaseException, *, verb: str, params: Mapping[str, Any]) ->
     if isinstance(error, KeyboardInterrupt):
         return Failure(INTERRUPTED, f"Interrupted. {safe}")
     if isinstance(error, AtlasError):
-        return Failure(FAILED, f"{_one_line(str(error))} {safe}")
+        noted = "".join(f"\n  {_one_line(note)}" for note in getattr(error, "__notes__", ()))
+        return Failure(FAILED, f"{_one_line(str(error))} {safe}{noted}")
     return Failure(FAILED, f"{_short(error)} {safe} For the traceback, add --debug.")
 
 
 def tell_error(message: str) -> None:
-    """Print one line to standard error."""
+    """Print a message to standard error."""
     word = "error:"
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         word = f"\x1b[1;31m{word}\x1b[0m"

@@ -11,7 +11,7 @@ import pytest
 
 import atlasbasset as platform_package
 from atlasjobs.failures import failure_of
-from atlasstore.errors import CorruptStoreError, CountsError, MissingExtraError
+from atlasstore.errors import AtlasError, CorruptStoreError, CountsError, MissingExtraError
 
 if TYPE_CHECKING:
     from command import Atlasbasset
@@ -126,3 +126,10 @@ def test_every_kind_of_error_has_its_code(error: BaseException, code: int, verb:
     assert "{" not in failure.message
     if code != 2:
         assert "same command" in failure.message or verb == "inspect"
+
+
+def test_what_others_said_of_an_error_follows_it_line_by_line() -> None:
+    error = AtlasError("Ray did not start.")
+    error.add_note("main.cc:1:\n no disk")
+    failure = failure_of(error, verb="inspect", params={})
+    assert failure.message == "Ray did not start. Nothing was changed.\n  main.cc:1: no disk"
