@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BATCH, FLANK, E = 128, 3, 32
-TRUNK_FLOP = 2.8e9  # of a sequence, forward and backward (method, "Costs to know")
+TRUNK_FLOP = 2.8e9  # of a sequence, forward and backward (docs/method.md, "Cost of a pass")
 
 
 class Block:

@@ -12,7 +12,12 @@ import typer.main
 from atlasjobs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCES = [
+    path
+    for folder in ("storage", "platform", "jobs", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 
 def commands(text: str) -> list[list[str]]:
@@ -56,3 +61,44 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_nothing_is_left_to_fill_in(page):
     assert not re.search(r"\b[A-Z]+_(TABLE|ROWS|FIGURE)\b|\bTODO\b|\bTBD\b", page.read_text())
+
+
+def headings(page: Path) -> set[str]:
+    return set(re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE))
+
+
+def prose(source: str) -> str:
+    """Docstrings and comments on one line, as they are read."""
+    return re.sub(r"\s*\n\s*(?:# )?", " ", source)
+
+
+def citations(source: str) -> list[tuple[str, str | None]]:
+    """Pages that a module names, with the section where one is given."""
+    found = re.findall(r'(docs/[\w./-]+\.md)(?:, "([^"]+)")?', prose(source))
+    return [(page, section or None) for page, section in found]
+
+
+def broken(source: str) -> list[tuple[str, str | None]]:
+    """Citations of a page or section that is not there."""
+    return [
+        (page, section)
+        for page, section in citations(source)
+        if not (ROOT / page).exists()
+        or (section is not None and section not in headings(ROOT / page))
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_cited_sections_exist(path):
+    source = path.read_text()
+    assert not broken(source)
+    assert not re.search(r'[(;] ?[Mm]ethod[,:] "', prose(source)), "cite docs/method.md"
+
+
+def test_citations_are_found_and_a_wrong_one_is_not_accepted():
+    assert len([c for path in SOURCES for c in citations(path.read_text())]) >= 20
+    wrapped = '"""Of h . W (docs/method.md,\n    "Denoising")."""'
+    assert citations(wrapped) == [("docs/method.md", "Denoising")]
+    assert not broken(wrapped)
+    assert broken('(docs/method.md, "No such section")')
+    assert broken("see docs/no-such-page.md")

@@ -1,7 +1,7 @@
 """The exact cell layer: with the trunk frozen, every cell is a small convex problem.
 
 For each cell, ``sum over p of BCE(h_p . w + b, y_p) + l2 / 2 |w|^2`` is minimised by damped Newton
-steps, all cells of a tile together (method, "A lever nobody uses: the cell layer is convex").
+steps, all cells of a tile together (docs/method.md, "The cell layer is convex").
 
 Choices:
 

@@ -1,4 +1,4 @@
-"""The trunk: 1,344 bp of DNA in, 32 numbers out (paper, "Model architecture"; Fig. 1a).
+"""The trunk: 1,344 bp of DNA in, 32 numbers out (docs/method.md, "Trunk").
 
 The stages are the published ones; each is a convolution followed by one fused step of batch
 normalisation, max-pooling and the *next* stage's activation (the released code activates first, so

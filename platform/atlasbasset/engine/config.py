@@ -42,7 +42,7 @@ _NOT_NEGATIVE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """Everything that decides a training run (method: "Cell layer and loss").
+    """Everything that decides a training run (docs/method.md, "Cell layer and loss").
 
     The defaults are the paper's recipe.
     """

@@ -142,10 +142,10 @@ class Model:
         cells
             Names, a boolean mask (N,), or indices; all by default.
         scale
-            "linear": ``h . W``, without the intercept, so sequencing depth is left out (method,
-            "Denoising"). "sigmoid": the sigmoid of that. "probability": sigmoid(``h . W + b``),
-            with batch correction also the cell's batch terms: the chance of a fragment in that
-            cell at its depth and in its batch.
+            "linear": ``h . W``, without the intercept, so sequencing depth is left out
+            (docs/method.md, "Denoising"). "sigmoid": the sigmoid of that. "probability":
+            sigmoid(``h . W + b``), with batch correction also the cell's batch terms: the chance of
+            a fragment in that cell at its depth and in its batch.
 
         Returns
         -------

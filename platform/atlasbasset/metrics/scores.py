@@ -107,7 +107,7 @@ class PredictionQuality:
     """auROC and auPR of every cell (over peaks) and every peak (over cells), float64.
 
     A cell or peak whose labels are all one class has NaN, and is left out of the means and counted.
-    auPR is scikit-learn's average precision. Source: paper, "Performance evaluation" and Fig. 1b.
+    auPR is scikit-learn's average precision. Source: docs/method.md, "Measures".
     """
 
     auroc_per_cell: NDArray[np.float64]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["REACH_BP", "gene_factors", "gene_peaks", "genes_with_peaks", "read_genes"]
 
 REACH_BP = 2000
-"""How far from its TSS a gene's peaks lie (method, "Gene accessibility")."""
+"""How far from its TSS a gene's peaks lie (docs/method.md, "Gene accessibility")."""
 
 _N_FIELDS = 9
 _GTF = re.compile(r'(\S+)\s+(?:"([^"]*)"|([^;]*))\s*(?:;|$)')
