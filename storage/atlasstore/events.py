@@ -29,7 +29,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One sentence the person should read ("412 of 4,283 peaks were removed by ...")."""
+    """One sentence the user should read ("412 of 4,283 peaks were removed by ...")."""
 
     message: str
 

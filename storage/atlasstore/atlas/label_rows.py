@@ -20,7 +20,7 @@ class LabelRows(NamedTuple):
     indptr: NDArray[np.int64]
     """int64, shape (n_peaks + 1,), starting at 0."""
     indices: NDArray[np.uint16]
-    """uint16, shape (indptr[-1],): cells counted from the block's start, rising in each row."""
+    """uint16, shape (indptr[-1],): cells counted from the block's start, ascending in each row."""
 
 
 def merged(parts: Sequence[LabelRows]) -> LabelRows:

@@ -89,7 +89,7 @@ def _held_out(
     unknown = [name for name in holdout if name not in existing]
     if unknown:
         raise UserInputError(
-            f"No peak lies on the held-out chromosome {', '.join(unknown)}; peaks lie on "
+            f"No peak is on the held-out chromosome {', '.join(unknown)}; peaks are on "
             f"{', '.join(existing)}."
         )
     held: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.isin(names, list(holdout))

@@ -46,7 +46,7 @@ _PASSING = frozenset(
 
 
 def s3_options() -> dict[str, Any]:
-    """Return what s3fs is told beside its own configuration.
+    """Return what s3fs is given in addition to its own configuration.
 
     It asks for a file's size before it reads a whole one, so as to read it in several parts at
     once. Our pieces are a few MB and many are under way together: one request each is enough.
@@ -198,7 +198,7 @@ class RemoteStore(WrapperStore):  # type: ignore[misc]
             await self._store.delete_dir(prefix)
 
     async def is_empty(self, prefix: str) -> bool:
-        """Whether nothing lies below `prefix`."""
+        """Whether nothing is below `prefix`."""
         with told(self._url):
             return bool(await self._store.is_empty(prefix))
 

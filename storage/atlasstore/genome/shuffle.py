@@ -102,7 +102,7 @@ def _below(n: int, rng: np.random.Generator) -> int:
 
 @numba.njit(cache=True)
 def _next(left: NDArray[np.int64], base: int) -> int:
-    """Return where the next edge out of `base` lies, and count it as left."""
+    """Return where the next edge out of `base` is, and count it as left."""
     at = left[base]
     left[base] += 1
     return int(at)

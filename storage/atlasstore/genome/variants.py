@@ -181,7 +181,7 @@ def variant_statuses(
     """
     found = [_status_of_text(variant, genome) for variant in variants]
     at = [row for row, status in enumerate(found) if status == "ok"]
-    # in the genome's order, whatever the file's
+    # in the genome's order, regardless of the file's
     for row in sorted(at, key=lambda row: variants[row][:2]):
         found[row] = _status_of_bases(variants[row], genome, max_allele_bp)
     return found

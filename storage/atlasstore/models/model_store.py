@@ -162,7 +162,7 @@ class ModelStore:
     Attributes
     ----------
     url
-        Where it lies.
+        Where it is stored.
     config
         The resolved configuration, JSON values.
     n_cells
@@ -206,7 +206,7 @@ class ModelStore:
         Raises
         ------
         StoreExistsError
-            When anything lies at `url`.
+            When something exists at `url`.
         """
         with staged(url) as place:
             group = urls.create_group(place)
@@ -279,7 +279,7 @@ class ModelStore:
         if found is None:
             raise NotAStoreError(
                 f"{self.url} holds no checkpoint yet: its training has not finished an epoch; "
-                "run the same train command to go on."
+                "run the same train command to resume it."
             )
         return found
 

@@ -86,7 +86,7 @@ class Work:
     workers
         Who reads and writes.
     on_event
-        Hears notices and progress.
+        Called with each `Progress` and `Notice`.
     """
 
     def __init__(

@@ -1,11 +1,11 @@
-"""New samples into an atlas that exists: new arrays beside the old ones, then one write.
+"""New samples into an atlas that exists: new arrays next to the old ones, then one write.
 
 Cells are counted on the atlas's own peaks, found by chrom, start and end; no peak filter is
 applied again. They go on where the atlas ends: the last block is filled up by a further part of
 it, then come whole blocks, so all blocks but the last are full and models keep their layout.
-The table of cells is written anew under another name. Until the group's own metadata, one small
+The table of cells is written again under another name. Until the group's own metadata, one small
 file, is replaced, a reader sees the old atlas; afterwards the new one. Nothing old is rewritten,
-so a reader that is at work stays right.
+so a reader that is working stays right.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def append(
 ) -> AppendReport:
     """Add samples to an atlas, at once: a reader sees the atlas as it was or with all of them.
 
-    Killed at any moment and called again with the same arguments, it goes on.
+    Killed at any moment and called again with the same arguments, it resumes.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def append(
             Ledger.open(opened.url, config=config, inputs=settings.files, adds=True)
         )
         if ledger.n_done:
-            on_event(Notice(f"Going on with {ledger.url}: {ledger.n_done:,} units are done."))
+            on_event(Notice(f"Resuming {ledger.url}: {ledger.n_done:,} units are done."))
         report = work.make(ledger)
         ledger.publish()
     return report

@@ -41,7 +41,7 @@ class FilterSpec:
     def __post_init__(self) -> None:
         if not 0 <= self.min_cell_fraction <= 1:
             raise UserInputError(
-                f"The minimal share of cells is {self.min_cell_fraction}, but it must lie in 0..1; "
+                f"The minimal share of cells is {self.min_cell_fraction}, but it must be in 0..1; "
                 "0.01 keeps peaks that are open in 1 % of the cells."
             )
         if self.min_peaks_per_cell < 0:

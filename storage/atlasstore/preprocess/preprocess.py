@@ -1,9 +1,9 @@
 """Counts and a genome in, an atlas out.
 
-The inputs are surveyed, then read once into pieces beside the atlas, from which everything else is
+The inputs are surveyed, then read once into pieces next to the atlas, from which everything else is
 made: which cells and peaks stay (`filters`), and block by block the peak-major labels
 (`transpose`). In memory are a few pieces, a range of a block's labels and a run of sequences, never
-a matrix. What is done is remembered (`ledger`), so that the same call goes on after a crash.
+a matrix. What is done is remembered (`ledger`), so that the same call resumes after a crash.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def preprocess(
 ) -> PreprocessReport:
     """Make an atlas from counts and a genome.
 
-    Killed at any moment and called again with the same arguments, it goes on with what is done in
+    Killed at any moment and called again with the same arguments, it resumes with what is done in
     the folder ``OUT.partial`` and makes the same atlas, byte for byte. `memory` and `dask` may
     change on the way.
 
@@ -67,7 +67,7 @@ def preprocess(
     genome
         FASTA on this machine, plain or compressed with bgzip.
     out
-        Path or URL of the atlas; nothing may lie there.
+        Path or URL of the atlas; nothing may exist there.
     peaks
         BED or narrowPeak file, for inputs that are fragments or BAM.
     barcodes
@@ -102,7 +102,7 @@ def preprocess(
     dry_run
         Read and plan, but write nothing.
     on_event
-        Hears notices and progress.
+        Called with each `Progress` and `Notice`.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def preprocess(
     UserInputError
         When an input is wrong (`CountsError`, `PeaksError`, `GenomeError`), nothing is left after
         filtering, an argument is out of bounds, the memory is too little, `out` exists
-        (`StoreExistsError`) or an unfinished run with other arguments lies in its place. Nothing
+        (`StoreExistsError`) or an unfinished run with other arguments is in its place. Nothing
         new is left then.
     """
     from atlasstore.preprocess._steps import Work  # here: compiled code, every reader
@@ -149,7 +149,7 @@ def preprocess(
         files = [*settings.files, settings.genome]
         ledger = stack.enter_context(Ledger.open(out, config=settings.as_config(), inputs=files))
         if ledger.n_done:
-            on_event(Notice(f"Going on with {ledger.url}: {ledger.n_done:,} units are done."))
+            on_event(Notice(f"Resuming {ledger.url}: {ledger.n_done:,} units are done."))
         report = work.make(ledger)
         ledger.publish()
     return report

@@ -114,7 +114,7 @@ def check_result(
     url
         The result's.
     on_event
-        Hears `Progress`.
+        Called with each `Progress`.
 
     Raises
     ------

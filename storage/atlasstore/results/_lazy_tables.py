@@ -89,7 +89,7 @@ class Table(ABC):
 
 @dataclass(frozen=True, eq=False)
 class StoredTable(Table):
-    """An array of a result, read by runs of rows."""
+    """An array of a result, read by ranges of rows."""
 
     name: str
     piece_rows: int

@@ -4,7 +4,7 @@
 
     RESULT/                        zarr v3 group: anndata's encoding and our format stamp
       obs/, var/                   rows and columns: cells and peaks, cells and motifs, ...
-      X, obsm/..., layers/...      the big tables, where asked for; sharded by runs of rows
+      X, obsm/..., layers/...      the big tables, where asked for; sharded by ranges of rows
       obsm/X_scbasset              } the factored form, always there: predictions are linear in
       varm/scbasset_sequence       } the embedding of a sequence
       uns/scbasset                 kind, provenance (JSON text), checksums of the shards, and
@@ -54,7 +54,7 @@ class ResultReader:
     Attributes
     ----------
     url
-        Where it lies.
+        Where it is stored.
     provenance
         Inputs with checksums, configuration, package versions, seed, time.
     """

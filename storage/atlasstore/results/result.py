@@ -26,7 +26,7 @@ class Result(ResultReader):
         Parameters
         ----------
         lazy
-            X and what lies in layers, obsm and varm are dask arrays, read or computed block by
+            X and what is in layers, obsm and varm are dask arrays, read or computed block by
             block when asked for; otherwise all is in memory.
 
         Raises

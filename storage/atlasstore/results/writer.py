@@ -228,7 +228,7 @@ def finish_result(
 
 
 def _over(place: str | Path) -> WrittenOver:
-    """Return the store at `place`, to be written over what lies there."""
+    """Return the store at `place`, to be written over what is stored there."""
     return WrittenOver(urls.zarr_store(place, read_only=False), holds_metadata=True)
 
 
@@ -264,7 +264,7 @@ def write_anndata(adata: anndata.AnnData, url: str | Path) -> None:
     Raises
     ------
     StoreExistsError
-        When anything lies at `url`.
+        When something exists at `url`.
     """
     import anndata
 
