@@ -73,7 +73,7 @@ class _Found(NamedTuple):
     loss: NDArray[np.float64]
     """(runs,)."""
     n_open: NDArray[np.int64]
-    """(runs,): positives met where they belong."""
+    """(runs,): positives found where they belong."""
 
 
 def fused_bce_numba(
@@ -82,7 +82,7 @@ def fused_bce_numba(
     """Return what `loss.fused_bce` returns; all tensors float32 on the CPU.
 
     Uses as many threads as torch does, as far as numba was started with them. Raises ValueError
-    where positives are not sorted by cell or lie outside the batch or the table.
+    where positives are not sorted by cell or are outside the batch or the table.
     """
     n_cells, n_rows = table.embedding.shape[0], h_BE.shape[0]
     tiles = -(-n_cells // TILE_CELLS)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CellGradients", "CellLayer", "Tiles", "rows_of"]
 
 Tiles = tuple[slice, ...] | None
-"""The cells a step acts on: runs of this worker's rows, rising, or None for all."""
+"""The cells a step acts on: runs of this worker's rows, ascending, or None for all."""
 
 
 class CellGradients(NamedTuple):

@@ -5,7 +5,7 @@ steps, all cells of a tile together (docs/method.md, "The cell layer is convex")
 
 Choices:
 
-* Labels enter only through 33 numbers a cell, the sums of ``[h_p, 1]`` over its open peaks: they
+* Labels enter only through 33 numbers per cell, the sums of ``[h_p, 1]`` over its open peaks: they
   are read once, and the solver never sees a label.
 * Embeddings are centred over peaks: the same problem (the intercept takes up the shift), better
   conditioned. The intercept at the mean peak carries a tiny ridge, which matters only to cells
@@ -137,7 +137,7 @@ def solve_cells(
     Returns
     -------
     SolvedCells
-        On the device of `h_PE`. The result does not depend on the tiles but for rounding.
+        On the device of `h_PE`. The result does not depend on the tiles except for rounding.
 
     Raises
     ------

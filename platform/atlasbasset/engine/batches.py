@@ -34,7 +34,7 @@ class Feeder:
     data
         This worker's part of the atlas.
     peaks
-        The training peaks, rising.
+        The training peaks, ascending.
     config, cells
         What each step draws.
     device

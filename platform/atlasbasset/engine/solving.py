@@ -54,9 +54,9 @@ def solve_layer(
     Parameters
     ----------
     peaks
-        The peaks to fit, rising.
+        The peaks to fit, ascending.
     l2
-        Weight of ``|w|^2 / 2`` beside the cross-entropy summed over `peaks`.
+        Weight of ``|w|^2 / 2`` relative to the cross-entropy summed over `peaks`.
     batch_pull
         Weight of a batch row's square against a cell row's: see `centre_batches`.
     """
@@ -84,7 +84,7 @@ def open_sums(
 
 @torch.no_grad()
 def _solve_rows(cells: CellLayer, rows: slice, h: Tensor, sums: Tensor, l2: float) -> Tensor:
-    """Solve a run of cells in place; return (summed objective, converged cells)."""
+    """Solve a range of cells in place; return (summed objective, converged cells)."""
     own = cells.embedding[rows], cells.intercept[rows]
     shared = _batch_rows(cells, rows)
     prior = None if shared is None else shared[0]

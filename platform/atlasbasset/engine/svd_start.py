@@ -67,7 +67,7 @@ def start_from_svd(
     Parameters
     ----------
     peaks
-        Training peaks, rising; the others' labels stay unseen.
+        Training peaks, ascending; the others' labels stay unseen.
     n_cells, n_positives
         Of the whole atlas: they decide the sample.
     """

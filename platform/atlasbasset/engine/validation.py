@@ -44,7 +44,7 @@ class _Sample(NamedTuple):
     """Peaks of a split and their labels in this worker's sampled cells."""
 
     peaks: NDArray[np.int64]
-    """Rising."""
+    """Ascending."""
     labels: NDArray[np.bool_]
     """(peaks, cells)."""
 

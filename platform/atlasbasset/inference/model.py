@@ -42,7 +42,7 @@ _BATCH = 256
 class Model:
     """A trained model; made by `load_model`.
 
-    The cells' table is small (132 bytes a cell) and held whole.
+    The cells' table is small (132 bytes per cell) and held whole.
     """
 
     store: ModelStore
@@ -67,7 +67,7 @@ class Model:
 
     @property
     def url(self) -> str:
-        """Where the model's store lies."""
+        """Where the model's store is."""
         return self.store.url
 
     @property

@@ -64,7 +64,7 @@ class Ilisi:
 
 @dataclass(frozen=True, slots=True)
 class Kbet:
-    """Share of neighbourhoods whose batch composition is not told apart from that of all cells."""
+    """Share of neighbourhoods whose batch composition does not differ from that of all cells."""
 
     acceptance: float
     """0 (unmixed) to about 1 - alpha (perfectly mixed)."""

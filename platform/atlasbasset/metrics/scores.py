@@ -181,7 +181,7 @@ def evaluate_scores(
     workers
         Threads for the ranking; by default the CPU cores this process may use.
     on_event
-        Hears `Progress` after every tile.
+        Called with `Progress` after every tile.
 
     Raises
     ------

@@ -295,7 +295,7 @@ def test_a_lost_shard_is_not_published(out):
 def test_on_a_local_disk_one_process_at_a_time(tmp_path):
     def other(step):
         if step == "second 4":
-            with pytest.raises(UserInputError, match="is at work on"):
+            with pytest.raises(UserInputError, match="is working on"):
                 Flow(tmp_path / "r").run()
 
     assert Flow(tmp_path / "r", on_step=other).run().steps == EVERY

@@ -127,7 +127,7 @@ def test_another_trunk_before_the_first_checkpoint_is_noticed(atlas_url, tmp_pat
         )
     urls.delete(source)
     write_model(source, random_weights(rng, 6, config=TRUNK), config=TRUNK)
-    with pytest.raises(UserInputError, match=r"was trained on since .* was begun"):
+    with pytest.raises(UserInputError, match=r"was trained on since .* was started"):
         atlasbasset.train(atlas_url, out=tmp_path / "m", config=transfer(source))
 
 
