@@ -61,13 +61,13 @@ class DemoSettings:
 
 @dataclass(frozen=True, slots=True)
 class DemoFolder:
-    """The demo's folder and what lies in it."""
+    """The demo's folder and what is in it."""
 
     root: Path
 
     @classmethod
     def claim(cls, out: str, settings: DemoSettings) -> DemoFolder:
-        """Make the folder, or go on with one that the same demo began.
+        """Make the folder, or resume one that the same demo began.
 
         Raises
         ------

@@ -75,4 +75,4 @@ def _check_kind(path: str, key: str, value: object, param: Any) -> None:
     if isinstance(value, bool) != is_switch or isinstance(value, list) != takes_list:
         raise typer.BadParameter(f"{path}: {key} must be {wanted}, got {value!r}.")
     if isinstance(value, dict):
-        raise typer.BadParameter(f"{path}: {key} is a table; options stand at the top level.")
+        raise typer.BadParameter(f"{path}: {key} is a table; options are at the top level.")

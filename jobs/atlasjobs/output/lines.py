@@ -42,7 +42,7 @@ class Plan:
 
 
 def value_text(name: str, value: Any) -> str:
-    """Return a value as a person reads it; the name tells the unit."""
+    """Return a value as a user reads it; the name tells the unit."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {value_text(key, item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

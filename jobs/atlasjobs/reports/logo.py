@@ -79,7 +79,7 @@ def save_logos(
     folder
         Path or URL; a file there of the same name is replaced.
     on_event
-        Hears `Progress`.
+        Called with each `Progress`.
 
     Returns
     -------
