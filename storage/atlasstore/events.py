@@ -1,4 +1,4 @@
-"""What work code says while it runs; progress bars, logs and JSON lines subscribe.
+"""Events that running code reports; progress bars, logs and JSON lines subscribe.
 
 Work code takes ``on_event: Subscriber`` and calls it; it never prints and never draws a bar.
 """

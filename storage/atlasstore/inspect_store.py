@@ -1,4 +1,4 @@
-"""What is stored at a URL: the one place that knows every kind of store.
+"""Opening any store: the one module that knows every kind.
 
 A kind of store adds one row to `KINDS`; `open_store` and `inspect_store` follow.
 """

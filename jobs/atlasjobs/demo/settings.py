@@ -1,4 +1,4 @@
-"""The demo's dials, and the folder that remembers them so that a stopped demo can go on."""
+"""The demo's settings, and the folder that records them so that a stopped demo can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--config run.toml``: a file of a verb's own options; what it does not know is an error.
+"""``--config run.toml``: a file of a verb's options; unknown keys are errors.
 
 Keys are the options' names, with dashes or underscores; a command-line option wins over the file.
 """

@@ -1,4 +1,4 @@
-"""Lines of what and value: what a verb made, and what ``--dry-run`` would make."""
+"""Lines of name and value: a verb's report, and its plan for ``--dry-run``."""
 
 from __future__ import annotations
 

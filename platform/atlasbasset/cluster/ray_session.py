@@ -1,4 +1,4 @@
-"""One Ray for a run: the cluster that is there, or one of this machine for as long as it lasts."""
+"""A Ray session for a run: joins a running cluster, or starts Ray on this machine."""
 
 from __future__ import annotations
 

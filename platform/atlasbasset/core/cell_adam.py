@@ -1,7 +1,7 @@
-"""Adam for the cell layer, touching only the cells a step acts on.
+"""Adam for the cell layer, updating only the cells of a step.
 
 torch's own fused kernel does the arithmetic, on views of the ranges of cells. Every cell is sampled
-equally often (the sampler sees to that), so one count of visits serves all cells of a step and
+equally often (the sampler ensures this), so one count of visits serves all cells of a step and
 none is stored; moments of cells that are not sampled do not change.
 """
 

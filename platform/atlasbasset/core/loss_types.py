@@ -1,4 +1,4 @@
-"""What goes into the fused loss and what comes out."""
+"""Inputs and outputs of the fused loss."""
 
 from __future__ import annotations
 

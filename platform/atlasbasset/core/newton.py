@@ -12,9 +12,9 @@ Choices:
   with no or all peaks open: they alone would have no finite solution.
 * Hessians are one product of the cells' P weights with P x F (F + 1) / 2 products of features, for
   the cells that have not converged. The first step from zero needs none: there all cells share one
-  Hessian but for a factor. Using one for several steps saved nothing: more steps were taken.
-* Products are in `dtype`, sums over tiles of peaks and the 33 x 33 solves in float64. Nothing
-  larger than a tile of cells times a tile of peaks lives at once.
+  Hessian up to a factor. Reusing a Hessian for several steps saved nothing: more steps were taken.
+* Products are in `dtype`, sums over tiles of peaks and the 33 x 33 solves in float64. No array is
+  larger than a tile of cells times a tile of peaks.
 
 Shape letters: P peaks, N cells (n of a tile), E embedding, F = E + 1 features (the last is 1).
 """

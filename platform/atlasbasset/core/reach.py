@@ -1,8 +1,8 @@
 """How far a changed stretch of a sequence reaches, layer by layer: integers only.
 
-A convolution of width K with "same" padding carries a change K // 2 positions to either side, and
-max-pooling by `pool` then widens it to whole windows. Positions past either end do not exist. What
-is outside the reach is what it was, to the bit.
+A convolution of width K with "same" padding extends a change by K // 2 positions to either side,
+and max-pooling by `pool` then widens it to whole windows. Positions past either end do not exist.
+Outside the reach nothing changes, to the bit.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """One training step: trunk data-parallel, cell layer cell-sharded.
 
 Every worker embeds its share of the batch's peaks; all embeddings (B x E) are gathered; each worker
-takes loss and gradients of all B peaks against its own cells; the gradients of the embeddings are
+computes loss and gradients of all B peaks with its own cells; the gradients of the embeddings are
 summed, and each worker pushes its own share back through its trunk; the trunk's gradients are
-summed. With batch statistics summed as well (`Reduce`), W workers do what one does, to rounding.
+summed. With batch statistics summed as well (`Reduce`), W workers compute the same as one, to
+rounding.
 
 A step may use a sample of the cells only, one in `one_in`: each then counts `one_in` fold, so that
-loss and gradients are unbiased estimates of those over all cells, and all other cells and their
-moments stay as they are.
+loss and gradients are unbiased estimates of those over all cells, and other cells and their moments
+do not change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Putting a worker's learner together: trunk, cell layer, optimisers, where each begins."""
+"""Building a worker's learner: trunk, cell layer, optimisers and their initial values."""
 
 from __future__ import annotations
 

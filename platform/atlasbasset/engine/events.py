@@ -1,4 +1,4 @@
-"""What training says while it runs."""
+"""Events of a training run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The training loop: epochs of steps, a record and a checkpoint at the end of each.
 
-The loop is a function of (configuration, atlas, model store): where it stands comes from the
+The loop is a function of (configuration, atlas, model store): its position comes from the
 model's newest checkpoint, so a killed run is resumed by starting it again. Every random
 number depends on (seed, epoch, step) alone; a resumed run repeats an undisturbed one exactly.
 

@@ -1,8 +1,8 @@
 """The exact cell layer inside training: every cell solved on the training peaks' embeddings.
 
 Each worker solves the cells it holds (`atlasbasset.core.newton`); only the peaks' embeddings are
-shared. With batch correction what is solved for is the sum of a cell's row and its batch's, held by
-its penalty to the latter; then each batch is given its cells' mean.
+shared. With batch correction the sum of a cell's row and its batch's is solved for, with a penalty
+relative to the latter; then each batch's row becomes the mean of its cells.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ convex").
 
 The vectors come from randomised subspace iteration (Halko, Martinsson and Tropp 2011) on a sample
 of cells, evenly spaced, that fits in memory; one more pass over all labels gives all cells their
-coordinates. Nothing of size cells x cells or cells x peaks is made, x is never dense, and workers
+coordinates. No array of cells x cells or cells x peaks is allocated, x is never dense, and workers
 exchange (peaks, E) and (E, E) sums only.
 """
 

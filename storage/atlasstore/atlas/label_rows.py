@@ -1,4 +1,4 @@
-"""Open cells of peaks as CSR rows, and rows of several parts of a block put together."""
+"""Open cells of peaks as CSR rows, and the combination of the parts of a block."""
 
 from __future__ import annotations
 

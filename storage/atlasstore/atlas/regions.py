@@ -1,8 +1,8 @@
 """Regions of a genome as a model's windows: from a BED file, or an atlas's peaks by name.
 
-A region's window is centred on it, as a peak's is (`sequences.window_starts`), and reaches past a
-chromosome's end where it must: bases out there are unknown. The region itself must be on its
-chromosome. Sequences are read when asked for, run by run.
+A region's window is centred on it, as a peak's is (`sequences.window_starts`), and may extend
+past a chromosome's end, where bases are unknown. The region itself must be inside its chromosome.
+Sequences are read on demand, by range.
 """
 
 from __future__ import annotations

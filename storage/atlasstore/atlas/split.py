@@ -1,4 +1,4 @@
-"""Which peaks train the model and which judge it.
+"""The split of the peaks into training, validation and test peaks.
 
 By default a seeded random 90/5/5 split of the peaks. With `holdout` the peaks of whole chromosomes
 are the test peaks, and the others are split into train and validation in the ratio of their two

@@ -1,8 +1,8 @@
-"""Writing an atlas: tables and empty arrays first, then rows in shard-aligned runs, the stamp last.
+"""Writing an atlas: tables and empty arrays first, then shard-aligned rows, the attributes last.
 
 The layout is described in ``docs/atlas-store.md``. The functions here write one part each into an
-open group, and may be called by different processes: no two parts share a file. `write_atlas` is
-all of them in one process, for an atlas that is at hand.
+open group, and may be called by different processes: no two parts share a file. `write_atlas`
+calls all of them in one process, for an atlas in memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One writer at a time: a claim on a store that no killed process can leave behind.
+"""One writer at a time: a lock on a store that is released when its process ends.
 
 On a local path the claim is the operating system's lock on the file ``.claim``, which the kernel
 takes back however its holder ends. Elsewhere, and on file systems without locks, it is a record

@@ -1,4 +1,4 @@
-"""A store appears whole or not at all.
+"""Atomic output: a store appears whole or not at all.
 
 A local store is written to a hidden folder next to its final place and renamed at the end, which is
 atomic. An object store has no rename: there the store is written in place, its finishing

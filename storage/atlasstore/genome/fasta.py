@@ -2,9 +2,9 @@
 
 An index next to the FASTA (``.fai``, and ``.gzi`` for bgzip) is used when it is not older than the
 FASTA. Otherwise one is built once in the user's cache folder: nothing is written next to a genome,
-which often is on a shared, read-only disk. The last line may lack its newline. A FASTA cut off at
-the end of a line cannot be told from a whole one unless an index next to it says so; a cut bgzip
-file can, and is refused.
+which is often on a shared, read-only disk. The last line may lack its newline. A FASTA truncated at
+the end of a line is detected only if there is an index next to it; a truncated bgzip file is always
+detected, and refused.
 """
 
 from __future__ import annotations

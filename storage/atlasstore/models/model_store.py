@@ -11,7 +11,7 @@
         cells/embedding (N, E), cells/intercept (N,), ... one zarr chunk per cell block
 
 Any number of workers writes the cell tables (each its own blocks) and any other number reads them.
-Nothing is pickled. A checkpoint without its manifest does not exist for a reader.
+Nothing is pickled. Readers ignore a checkpoint without a manifest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The work of `append`, step by step: survey, read, choose cells, write beside, switch."""
+"""The work of `append`, step by step: survey, read, choose cells, write, publish."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Counts and a genome in, an atlas out.
 
-The inputs are surveyed, then read once into pieces next to the atlas, from which everything else is
-made: which cells and peaks stay (`filters`), and block by block the peak-major labels
-(`transpose`). In memory are a few pieces, a range of a block's labels and a run of sequences, never
-a matrix. What is done is remembered (`ledger`), so that the same call resumes after a crash.
+The inputs are surveyed, then read once into scratch files next to the atlas, from which everything
+else is computed: the cells and peaks to keep (`filters`), and block by block the peak-major labels
+(`transpose`). A few scratch files, a range of a block's labels and a range of sequences are in
+memory, never a matrix. Finished units are recorded (`ledger`), so that the same call resumes after
+a crash.
 """
 
 from __future__ import annotations

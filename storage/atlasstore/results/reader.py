@@ -10,7 +10,7 @@
       uns/scbasset                 kind, provenance (JSON text), checksums of the shards, and
                                    what else the writer says
 
-The root's metadata is written last: a result appears whole or not at all. One shard is written at a
+The root's metadata is written last: the output is atomic. One shard is written at a
 time, so memory does not grow with the number of rows.
 """
 

@@ -1,4 +1,4 @@
-"""A result in use: read by rows, as AnnData, verified."""
+"""`Result`: reading by rows, as AnnData, and verification."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Writing result stores from many places; see `results` for the layout and the reading side.
 
 The driver creates everything but the rows of the big tables, workers write those shard by shard in
-any order, and the driver finishes. Every step may be done twice, and by two equal jobs at once.
+any order, and the driver finishes. Every step may run twice, also in two equal jobs at once.
 """
 
 from __future__ import annotations

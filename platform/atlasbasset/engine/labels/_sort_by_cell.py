@@ -1,7 +1,7 @@
 """A batch's open pairs in the cells' order: a counting sort, compiled, free of Python's lock.
 
-Labels are by peak, the loss takes them by cell. At a million cells a batch has some three million
-pairs, sorted while the step before computes: what this costs, the step pays in a core's time.
+Labels are stored by peak; the loss needs them by cell. At a million cells a batch has some three
+million pairs, sorted while the step before computes: its cost is processor time of one core.
 """
 # numba compiles these loops
 

@@ -1,9 +1,9 @@
-"""Labels that are on the device: a step's positives are put together there, by torch alone.
+"""Labels that are on the device: a step's positives are assembled there, with torch only.
 
 The same interface as `data.LabelShard`. Cell indices keep their two bytes: torch indexes no uint16,
-so they are as the same bits in int16 and are widened after they are picked. The host keeps the row
-starts, and so knows every size without asking the device: nothing here waits for it (`matrix`, for
-the passes outside the steps, does).
+so they are stored as the same bits in int16 and widened after selection. The host keeps the row
+starts, and so knows every size without asking the device: nothing here synchronises, except
+`matrix`, for the passes outside the steps.
 
 With tiles the number of sampled pairs is known to the device only. On a GPU positives then
 keep the length they have without tiles: pairs that are not sampled are at the end, with a cell just

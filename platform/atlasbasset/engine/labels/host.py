@@ -2,7 +2,7 @@
 
 Codes take 1,350 bytes per peak (118k peaks: 159 MB) and stay in memory. Labels take 2 bytes an open
 pair: all of them stay in memory (`CachedLabels`) or they are read for a group of peaks at a time
-(`StreamedLabels`); what uses them sees no difference.
+(`StreamedLabels`); both have the same interface.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a training worker holds, part by part and phase by phase, in bytes: integers alone.
 
 Tables are estimated from their shapes. What shapes do not give (the process itself, activations)
-was measured; docs/memory.md has the figures and how to take them again. Sums over some of the peaks
-are taken to be at most half more than the mean gives: peaks differ many times over in how many
-cells they are open in, but 128 of them together by less than a fifth (one standard deviation).
+was measured; docs/memory.md has the figures and how to take them again. Sums over a set of peaks
+are taken as one and a half times the mean: single peaks differ manifold in their number of open
+cells, but sums of 128 of them by less than a fifth (one standard deviation).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Where a training keeps labels and sequences, decided from sizes before it starts.
+"""Where training keeps labels and sequences, planned from sizes before it starts.
 
 The choice is the best layout that fits, in one fixed order: labels on the device, in memory,
 streamed in groups of peaks as large as fit; of each the one with the sequences on the device first.
-A layout that fits still fits with more memory, so more memory never makes a worse choice. Where
-none fits the run is refused with single changes that would make it fit, each tried, not guessed.
+A layout that fits still fits with more memory, so more memory never leads to a worse layout. If
+none fits, the run is refused with single changes that would make it fit, each checked.
 """
 
 from __future__ import annotations
