@@ -288,7 +288,7 @@ WRONG_FILES = {
         "genome",
         lambda d, c: write_fasta(d / "s.fa", {"chrI": "ACGT" * 99, "chrII": "ACGT" * 99}),
         PeaksError,
-        "lie outside their chromosome",
+        "are outside their chromosome",
     ),
     "no genome": ("genome", lambda d, c: d / "absent.fa", GenomeError, "is not a file"),
     "no FASTA": ("genome", lambda d, c: d / "worm.h5ad", GenomeError, "is not a FASTA"),
