@@ -32,7 +32,7 @@ _SAFE = {
     "variants": _JOB,
     "match": _ALL_OR_NOTHING,
     "discover": _ALL_OR_NOTHING,
-    "map": _ALL_OR_NOTHING,
+    "map": _JOB,
     "import-weights": _ALL_OR_NOTHING,
     "inspect": "Nothing was changed.",
     "evaluate": "Nothing was changed; run the same command again.",

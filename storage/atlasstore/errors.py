@@ -107,3 +107,10 @@ class CorruptStoreError(AtlasError):
     """Stored bytes are not what was written; the message names the array and chunk."""
 
     kind = "corrupt"
+
+
+def of_class(name: str, message: str) -> AtlasError:
+    """Return an error that another process raised: of its class by name, or the base class."""
+    known = globals().get(name) if name in __all__ else None
+    found: AtlasError = (known or AtlasError)(message)
+    return found

@@ -83,7 +83,7 @@ def denoise(
 
     output = Output(json)
     if dry_run:
-        from atlasbasset.batch.run import Workers as Pool
+        from atlasbasset.batch.executor import WorkerPool as Pool
         from atlasjobs.reports.denoise import denoise_plan
 
         plan = denoise_plan(

@@ -92,7 +92,7 @@ def ism(
 
         check_logos(plot, group_by)
     if dry_run:
-        from atlasbasset.batch.run import Workers as Pool
+        from atlasbasset.batch.executor import WorkerPool as Pool
         from atlasjobs.reports.ism import ism_plan
 
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)

@@ -17,7 +17,7 @@ from atlasjobs.options.common import (
 )
 
 if TYPE_CHECKING:
-    from atlasbasset.batch.run import Workers as Pool
+    from atlasbasset.batch.executor import WorkerPool as Pool
     from atlasbasset.verbs.map_cells.map_cells import MapReport
     from atlasjobs.output.lines import Facts, Plan
 
@@ -59,7 +59,7 @@ def map_cells(
 
     output = Output(json)
     if dry_run:
-        from atlasbasset.batch.run import Workers as Pool
+        from atlasbasset.batch.executor import WorkerPool as Pool
 
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)
         output.plan(_plan(model, atlas, out, l2=l2, split=split, pool=pool))

@@ -67,7 +67,7 @@ def motifs(
 
     output = Output(json)
     if dry_run:
-        from atlasbasset.batch.run import Workers as Pool
+        from atlasbasset.batch.executor import WorkerPool as Pool
         from atlasbasset.verbs.motifs.motifs import InsertionOptions
         from atlasjobs.reports.motifs import motifs_plan
 

@@ -79,7 +79,7 @@ def variants(
 
     output = Output(json)
     if dry_run:
-        from atlasbasset.batch.run import Workers as Pool
+        from atlasbasset.batch.executor import WorkerPool as Pool
         from atlasjobs.reports.variants import variants_plan
 
         pool = Pool(workers, cpus_per_worker, gpus_per_worker)

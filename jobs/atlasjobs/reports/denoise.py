@@ -9,7 +9,7 @@ from atlasjobs.output.units import count, size
 from atlasstore.zarrio.table_plan import plan_table
 
 if TYPE_CHECKING:
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.denoise.denoise import DenoiseReport
     from atlasbasset.verbs.denoise.work import DenseType
@@ -32,7 +32,7 @@ def denoise_plan(
     genes: str | None,
     scale: str,
     dtype: DenseType | None,
-    pool: Workers,
+    pool: WorkerPool,
 ) -> Plan:
     """Plan a denoising; refuses what `denoise` would refuse.
 
@@ -61,7 +61,7 @@ def denoise_plan(
     store.newest()
     check_window(store, opened)
     for url in (model, atlas, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     n_cells = len(chosen_cells(store.obs.index, cells))
     columns = _columns(opened, peaks, genes)
     plan = None if dtype is None else plan_table("X", (n_cells, columns.n_columns), dtype)
@@ -129,7 +129,7 @@ class _Work(NamedTuple):
     columns: _Columns
     scale: str
     plan: TablePlan | None
-    pool: Workers
+    pool: WorkerPool
 
     @property
     def factored_bytes(self) -> int:
@@ -183,7 +183,7 @@ def _table_sizes(plan: TablePlan | None) -> dict[str, int]:
     return {"dense_bytes": plan.n_bytes, "n_shards": plan.n_shards, "shard_bytes": shard}
 
 
-def _workers_line(pool: Workers) -> str:
+def _workers_line(pool: WorkerPool) -> str:
     if not pool.count:
         return "this process"
     return f"{pool.count} Ray actors of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs"

@@ -10,7 +10,7 @@ from atlasjobs.output.units import count, size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.verbs.ism.ism import IsmReport
     from atlasjobs.output.lines import Facts
 
@@ -19,7 +19,7 @@ __all__ = ["ism_facts", "ism_plan"]
 _FLOAT_BYTES = 4
 
 
-def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: Workers) -> Plan:
+def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: WorkerPool) -> Plan:
     """Plan a mutagenesis; refuses what `ism` would refuse.
 
     Parameters
@@ -41,7 +41,7 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: Workers) 
     store.newest()
     refuse_taken(out)
     for url in (model, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     plan = check_ism(store, **chosen)
     shards = len(list(plan.tables["obsm/ism"].shards()))
     trunk = trunk_config(store)

@@ -10,7 +10,7 @@ from atlasjobs.output.units import count, size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
     from atlasjobs.output.lines import Facts
@@ -43,7 +43,7 @@ class _Work(NamedTuple):
 
 
 def motifs_plan(
-    model: str, atlas: str, motifs: str, out: str, *, options: InsertionOptions, pool: Workers
+    model: str, atlas: str, motifs: str, out: str, *, options: InsertionOptions, pool: WorkerPool
 ) -> Plan:
     """Plan a motif insertion; refuses what `motif_activity` would refuse."""
     from atlasbasset.inference.model import trunk_config
@@ -57,7 +57,7 @@ def motifs_plan(
     found, store = read_meme(motifs), ModelStore.open(model)
     store.newest()
     for url in (model, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     config = trunk_config(store)
     check_insertion(found, Atlas.open(atlas), options, model=store)
     work = _work(found, options.n_backgrounds, config)

@@ -10,7 +10,7 @@ from atlasjobs.output.units import count, size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.variants.variants import VariantsReport
     from atlasjobs.output.lines import Facts
@@ -38,7 +38,7 @@ def variants_plan(
     both_strands: bool,
     dense: bool,
     max_allele_bp: int,
-    pool: Workers,
+    pool: WorkerPool,
 ) -> Plan:
     """Plan evaluating variants; reads the whole VCF and refuses what `variants` would refuse."""
     from atlasbasset.inference.model import trunk_config
@@ -51,7 +51,7 @@ def variants_plan(
     store = ModelStore.open(model)
     store.newest()
     for url in (model, genome, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     trunk = trunk_config(store)
     check_variants(vcf, genome, window_bp=trunk.window_bp, max_allele_bp=max_allele_bp)
     n_groups = _n_groups(store, group_by)

@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.inference.model import Model, opened
+from atlasbasset.inference.model import Model, as_model
 from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
@@ -48,7 +48,7 @@ def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndat
         When anything lies at `out`.
     """
     suffix = None if out is None else _checked_out(out)
-    cells = _annotated(opened(model))
+    cells = _annotated(as_model(model))
     if out is not None and suffix is not None:
         _write(cells, out, suffix)
     return cells

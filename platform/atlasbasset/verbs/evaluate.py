@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasbasset.inference.model import Model, opened
+from atlasbasset.inference.model import Model, as_model
 from atlasbasset.metrics import (
     CellTypeAsw,
     ClusterAgreement,
@@ -133,7 +133,7 @@ def evaluate(
     MissingExtraError
         When `cluster` is asked for and igraph is not installed.
     """
-    loaded, cells = opened(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    loaded, cells = as_model(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     check_window(loaded.store, cells)
     _check_same_cells(loaded, cells)
     rows = split_rows(cells, split)

@@ -21,11 +21,14 @@ from atlasstore.inputs.samples import plan_samples
 from atlasstore.preprocess._append_settings import AppendReport, AppendSettings
 from atlasstore.preprocess._settings import as_texts
 from atlasstore.preprocess.filters import FilterSpec
+from atlasstore.resume.executors import open_executor
 from atlasstore.resume.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from atlasstore.resume.units import Executor
 
 
 __all__ = ["AppendReport", "append"]
@@ -43,6 +46,7 @@ def append(
     skip_bad: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
+    executor: Executor | None = None,
     dry_run: bool = False,
     on_event: Subscriber = ignore,
 ) -> AppendReport:
@@ -60,7 +64,7 @@ def append(
     peaks
         BED that fragments and BAM are counted on, with every peak of the atlas; the atlas's own
         peaks by default.
-    barcodes, samples, min_mapq, skip_bad, memory, dask, dry_run, on_event
+    barcodes, samples, min_mapq, skip_bad, memory, dask, executor, dry_run, on_event
         As for `preprocess`.
     min_peaks_per_cell
         A cell is added when at least this many of its input's peaks are open in it, and one of
@@ -77,8 +81,7 @@ def append(
         When an input is wrong, lacks peaks of the atlas (`PeaksError`), a sample or a cell of the
         same name is in it already, or no cell is left. The atlas is as it was then.
     """
-    from atlasstore.preprocess._append_steps import AppendWork  # here: compiled code, every reader
-    from atlasstore.transpose.executors import open_workers
+    from atlasstore.preprocess._append_steps import AppendSteps  # here: compiled code, every reader
 
     spec = FilterSpec(min_cell_fraction=0.0, min_peaks_per_cell=min_peaks_per_cell)
     settings = AppendSettings(
@@ -93,16 +96,16 @@ def append(
     bound = None if memory is None else memory_sizes.parse_size(memory)
     opened = Atlas.open(atlas)
     with ExitStack() as stack:
-        workers = stack.enter_context(open_workers(dask, bound))
-        work = AppendWork(opened, settings, spec, workers, on_event)
+        runner = executor or stack.enter_context(open_executor(dask, bound))
+        work = AppendSteps(opened, settings, spec, runner, on_event)
         if dry_run:
             return work.plan(stack.enter_context(tempfile.TemporaryDirectory()))
         config = {"append": settings.as_config()}
         ledger = stack.enter_context(
             Ledger.open(opened.url, config=config, inputs=settings.files, adds=True)
         )
-        if ledger.n_done:
-            on_event(Notice(f"Resuming {ledger.url}: {ledger.n_done:,} units are done."))
+        if ledger.has_begun:
+            on_event(Notice(f"Resuming {ledger.url}: what has a receipt there is not done again."))
         report = work.make(ledger)
         ledger.publish()
     return report

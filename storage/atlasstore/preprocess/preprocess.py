@@ -22,11 +22,14 @@ from atlasstore.inputs.samples import plan_samples
 from atlasstore.preprocess._settings import Settings, as_texts
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.preprocess.report import PreprocessReport
+from atlasstore.resume.executors import open_executor
 from atlasstore.resume.ledger import Ledger, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from atlasstore.resume.units import Executor
 
 __all__ = ["PreprocessReport", "preprocess"]
 
@@ -50,6 +53,7 @@ def preprocess(
     skip_bad: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
+    executor: Executor | None = None,
     dry_run: bool = False,
     on_event: Subscriber = ignore,
 ) -> PreprocessReport:
@@ -100,6 +104,8 @@ def preprocess(
     dask
         Address of a running Dask scheduler whose workers read and write; this process's threads
         by default.
+    executor
+        Who reads and writes, in place of `dask`; `atlasbasset.preprocess` gives one of Ray.
     dry_run
         Read and plan, but write nothing.
     on_event
@@ -118,8 +124,7 @@ def preprocess(
         (`StoreExistsError`) or an unfinished run with other arguments is in its place. Nothing
         new is left then.
     """
-    from atlasstore.preprocess._steps import Work  # here: compiled code, every reader
-    from atlasstore.transpose.executors import open_workers
+    from atlasstore.preprocess._steps import PreprocessSteps  # here: compiled code, every reader
 
     refuse_taken(out)
     check_window(window_bp, flank_bp)
@@ -143,14 +148,14 @@ def preprocess(
     bound = None if memory is None else memory_sizes.parse_size(memory)
     with ExitStack() as stack:
         fasta = stack.enter_context(Genome.open(genome))
-        workers = stack.enter_context(open_workers(dask, bound))
-        work = Work(settings, spec, fasta, workers, on_event)
+        runner = executor or stack.enter_context(open_executor(dask, bound))
+        work = PreprocessSteps(settings, spec, fasta, runner, on_event)
         if dry_run:
             return work.plan(str(out), stack.enter_context(tempfile.TemporaryDirectory()))
         files = [*settings.files, settings.genome]
         ledger = stack.enter_context(Ledger.open(out, config=settings.as_config(), inputs=files))
-        if ledger.n_done:
-            on_event(Notice(f"Resuming {ledger.url}: {ledger.n_done:,} units are done."))
+        if ledger.has_begun:
+            on_event(Notice(f"Resuming {ledger.url}: what has a receipt there is not done again."))
         report = work.make(ledger)
         ledger.publish()
     return report

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.verbs.denoise.denoise import DenoiseReport
 from atlasjobs.reports.denoise import denoise_facts, denoise_plan
 from atlasstore import Atlas
@@ -26,7 +26,7 @@ def planned(trained: Path, **options: Any) -> Plan:
         "genes": None,
         "scale": "linear",
         "dtype": "float16",
-        "pool": Workers(),
+        "pool": WorkerPool(),
     }
     places = [str(trained / name) for name in ("model.zarr", "atlas.zarr", "new.zarr")]
     return denoise_plan(*places, **(settings | options))
@@ -47,7 +47,7 @@ def test_the_table_and_its_factors_are_priced(trained: Path) -> None:
 
 
 def test_without_a_table_there_is_none_to_price(trained: Path) -> None:
-    plan = planned(trained, dtype=None, pool=Workers(2, 1, 0.5))
+    plan = planned(trained, dtype=None, pool=WorkerPool(2, 1, 0.5))
     assert "dense_bytes" not in plan.values
     assert "dense table" not in dict(plan.rows)
     assert dict(plan.rows)["workers"] == "2 Ray actors of 1 CPUs and 0.5 GPUs"
@@ -90,7 +90,7 @@ def test_what_the_work_refuses_the_plan_refuses(trained: Path) -> None:
     options: dict[str, Any] = {"peaks": None, "cells": None, "genes": None, "scale": "linear"}
     options["dtype"] = "float32"
     with pytest.raises(StoreExistsError, match="exists already"):
-        denoise_plan(model, atlas, atlas, pool=Workers(), **options)
+        denoise_plan(model, atlas, atlas, pool=WorkerPool(), **options)
     for wrong, message in (
         ({"genes": "g.gtf", "dtype": "uint8"}, "stored as float32 or float16"),
         ({"genes": "g.gtf", "dtype": None, "scale": "sigmoid"}, "on the linear scale only"),
@@ -99,7 +99,7 @@ def test_what_the_work_refuses_the_plan_refuses(trained: Path) -> None:
         with pytest.raises(UserInputError, match=message):
             planned(trained, **wrong)
     with pytest.raises(UserInputError, match="workers cannot reach"):
-        denoise_plan(model, atlas, "memory://there", pool=Workers(2), **options)
+        denoise_plan(model, atlas, "memory://there", pool=WorkerPool(2), **options)
 
 
 def test_facts_of_a_report() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
 from atlasjobs.reports.motifs import motifs_facts, motifs_plan
 from atlasstore.errors import MotifError, StoreExistsError, UserInputError
@@ -27,7 +27,7 @@ def planned(
         str(folder / "sim" / "motifs.meme"),
         str(folder / out),
         options=InsertionOptions(100, "all", seed, scale),
-        pool=Workers(workers),
+        pool=WorkerPool(workers),
     )
 
 
@@ -69,7 +69,7 @@ def test_a_plan_refuses_what_the_verb_would_refuse(trained: Path) -> None:
             str(trained / "absent.meme"),
             str(trained / "new"),
             options=InsertionOptions(100, "all", 0, "linear"),
-            pool=Workers(),
+            pool=WorkerPool(),
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.verbs.variants.alleles import variant_bytes
 from atlasbasset.verbs.variants.variants import VariantsReport
 from atlasjobs.reports.variants import variants_facts, variants_plan
@@ -32,7 +32,7 @@ def files(tmp_path: Path, rng) -> dict[str, str]:
 
 def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    plan = variants_plan(**files, **CHOSEN, pool=Workers())
+    plan = variants_plan(**files, **CHOSEN, pool=WorkerPool())
     assert plan.as_json() == {
         "dry_run": True,
         "out": files["out"],
@@ -56,7 +56,7 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
 
 def test_the_plan_follows_the_options(files: dict[str, str]) -> None:
     chosen = CHOSEN | {"group_by": "n_peaks", "both_strands": True, "dense": False}
-    rows = dict(variants_plan(**files, **chosen, pool=Workers(3)).rows)
+    rows = dict(variants_plan(**files, **chosen, pool=WorkerPool(3)).rows)
     assert rows["columns"] == "6 groups"
     assert rows["windows"] == "8 of 384 bp at most"
     assert rows["tables"] == "100 bytes in 1 shards"
@@ -72,11 +72,11 @@ def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: P
         ({"group_by": "kind"}, UserInputError, "no column 'kind'"),
         ({"max_allele_bp": 1000}, UserInputError, "a quarter of the model's window"),
         ({"out": files["vcf"]}, StoreExistsError, "exists already"),
-        ({"out": "memory://r", "pool": Workers(1)}, UserInputError, "memory of this process"),
+        ({"out": "memory://r", "pool": WorkerPool(1)}, UserInputError, "memory of this process"),
     ]
     for changed, error, message in cases:
         with pytest.raises(error, match=message):
-            variants_plan(**{**files, **CHOSEN, "pool": Workers(), **changed})
+            variants_plan(**{**files, **CHOSEN, "pool": WorkerPool(), **changed})
 
 
 def test_facts() -> None:

@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 import atlasbasset
-from atlasbasset.batch.run import Stage, Workers, run_units
+from atlasbasset.batch.executor import WorkerPool
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Progress
 from atlasstore.models.model_store import ModelStore
+from atlasstore.resume.units import Stage, run_units
 from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
@@ -127,7 +128,7 @@ def test_an_error_keeps_its_class_and_sentence(cluster):
     units = [{"start": i, "stop": i + 1} for i in range(4)]
     stage, done = Stage("trying", "units"), []
     with pytest.raises(CorruptStoreError, match="unit 2 is torn") as found:
-        run_units(units, TornUnit(2), workers=Workers(1, 0.5), stage=stage, on_event=done.append)
+        run_units(units, TornUnit(2), workers=WorkerPool(1, 0.5), stage=stage, on_event=done.append)
     assert str(found.value) == "unit 2 is torn"
     assert done == [Progress("trying", n, 4, "units") for n in (0, 1, 2)]
 

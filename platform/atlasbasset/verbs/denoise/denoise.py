@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
-from atlasbasset.inference.model import Model, Scale, check_scale, opened
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
+from atlasbasset.inference.model import Model, Scale, as_model, check_scale
 from atlasbasset.inference.selection import named_rows
 from atlasbasset.verbs.denoise.genes import GeneReport, denoise_genes
-from atlasbasset.verbs.denoise.stages import DenoiseJob
+from atlasbasset.verbs.denoise.stages import DenoiseStages
 from atlasbasset.verbs.denoise.work import DTYPES, DenseType
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasstore.atlas.atlas import Atlas
@@ -133,13 +133,13 @@ def denoise(
     StoreExistsError
         When anything but this very job's result lies at `out`.
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     check_scale(scale)
     if dtype not in DTYPES:
         raise UserInputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}.")
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     peak_rows = chosen_peaks(source, peaks)
-    loaded = opened(model, compute=compute)
+    loaded = as_model(model, compute=compute)
     check_window(loaded.store, source)
     kept, cell_rows = dtype if dense else None, chosen_cells(loaded.obs_names, cells)
     if genes is not None:
@@ -156,15 +156,12 @@ def denoise(
             on_event=on_event,
         )
         return _of_genes(found)
-    work = DenoiseJob(loaded, source, peak_rows, cell_rows, scale, kept, pool)
-    was_finished = finished(out, **work.identity, on_event=on_event)
-    if not was_finished:
-        with running_job(out, **work.identity, workers=pool, on_event=on_event) as job:
-            work.run(job)
+    work = DenoiseStages(loaded, source, peak_rows, cell_rows, scale, kept, pool)
+    was_finished = run_job(out, work.run, identity=work.identity, pool=pool, on_event=on_event)
     return _report(str(out), work, was_finished=was_finished)
 
 
-def _report(out: str, work: DenoiseJob, *, was_finished: bool) -> DenoiseReport:
+def _report(out: str, work: DenoiseStages, *, was_finished: bool) -> DenoiseReport:
     error = Result.open(out).about.get("largest_error")
     return DenoiseReport(
         result=out,

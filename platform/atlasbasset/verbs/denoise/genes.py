@@ -8,17 +8,16 @@ predicted, then averaged; such a result has no factors of genes.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from atlasbasset.batch.job import finished, running_job
+from atlasbasset.batch.job import JobIdentity, run_job
 from atlasbasset.batch.model_source import digest_of
-from atlasbasset.batch.run import Stage
-from atlasbasset.verbs.denoise.stages import DenoiseJob
+from atlasbasset.verbs.denoise.stages import DenoiseStages
 from atlasbasset.verbs.denoise.work import WriteDense, dense_units
 from atlasbasset.verbs.shared.embed_peaks_work import read_embedded
 from atlasstore.errors import UserInputError
@@ -26,6 +25,7 @@ from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.genome.genes import REACH_BP, gene_factors, genes_with_peaks, read_genes
 from atlasstore.results.writer import create_result
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio.blocks import runs
 from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
 from atlasstore.zarrio.table_plan import TablePlan, plan_table
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-    from atlasbasset.batch.job import Job
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import ResumableJob
     from atlasbasset.inference.model import Model, Scale
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
@@ -86,7 +86,7 @@ def denoise_genes(
     cells: NDArray[np.int64],
     scale: Scale,
     dtype: str | None,
-    workers: Workers,
+    workers: WorkerPool,
     on_event: Subscriber = ignore,
 ) -> GeneReport:
     """Predict the accessibility of genes in a model's cells; `denoise` checks its input first.
@@ -126,13 +126,10 @@ def denoise_genes(
     if n_without:
         said = f"{n_without:,} of {len(table):,} genes have no peak within {REACH_BP:,} bp"
         on_event(Notice(f"{said} of their TSS and are left out."))
-    work = GeneJob(
+    work = GeneStages(
         model, atlas, peaks[used], cells, scale, dtype, workers, genes=kept, means=means[:, used]
     )
-    was_finished = finished(out, **work.identity, on_event=on_event)
-    if not was_finished:
-        with running_job(out, **work.identity, workers=workers, on_event=on_event) as job:
-            work.run(job)
+    was_finished = run_job(out, work.run, identity=work.identity, pool=workers, on_event=on_event)
     return GeneReport(
         result=str(out),
         n_cells=len(cells),
@@ -167,7 +164,7 @@ def averaging_bytes(plan: TablePlan, n_peaks: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class GeneJob(DenoiseJob):
+class GeneStages(DenoiseStages):
     """A job whose input has been checked; `peaks` are those near a TSS."""
 
     genes: pd.DataFrame = field(kw_only=True)
@@ -183,14 +180,14 @@ class GeneJob(DenoiseJob):
         return plan_table("X", (len(self.cells), len(self.genes)), self.dtype)
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JobIdentity:
         """What makes another run the same job."""
-        found = dict(super().identity)
+        found = super().identity
         columns = [*self.genes.index, *self.genes.drop(columns="n_peaks").to_csv().splitlines()]
         digest = digest_of(columns, self.means.indptr, self.means.indices)
-        return found | {"config": {**found["config"], "genes": digest}}
+        return replace(found, config={**found.config, "genes": digest})
 
-    def run(self, job: Job) -> None:
+    def run(self, job: ResumableJob) -> None:
         """Do every stage and publish."""
         peaks_url = urls.join(job.scratch, "peaks")
         self._embed(job, peaks_url)
@@ -207,7 +204,7 @@ class GeneJob(DenoiseJob):
             )
             stage = Stage("writing gene accessibility", "cells")
             job.run("shards", dense_units(plan), work, stage=stage)
-        job.publish(self._provenance(job.started))
+        self._publish(job)
 
     def _create_genes(self, place: str, h: NDArray[np.float32]) -> None:
         is_linear = self.scale == "linear"
@@ -240,7 +237,7 @@ class WriteGenes(WriteDense):
     def _values(self, rows: NDArray[np.int64]) -> Tensor:
         """Return gene accessibility, float32 (cells, genes)."""
         if self.scale == "linear":
-            return torch.from_numpy(self.model.opened.cell_embedding[rows]) @ self._factors
+            return torch.from_numpy(self.model.whole.cell_embedding[rows]) @ self._factors
         tiles = [
             super(WriteGenes, self)._values(rows[i:j]) for i, j in runs(len(rows), _TILE_CELLS)
         ]

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atlasbasset.batch.job import finished, running_job
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import JobIdentity, run_job
 from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
-from atlasbasset.batch.run import Stage, Workers
 from atlasbasset.inference.groups import CellGroups, cell_groups
-from atlasbasset.inference.model import Model, opened
+from atlasbasset.inference.model import Model, as_model
 from atlasbasset.verbs.ism.plan import IsmPlan, check_ism
 from atlasbasset.verbs.ism.work import MutateRegions, region_units, write_windows
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
 from atlasstore.results.writer import create_result
-from atlasstore.zarrio import formats
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio.names import EMBEDDING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from atlasbasset.batch.job import Job
+    from atlasbasset.batch.job import ResumableJob
     from atlasbasset.core.compute import Compute
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
@@ -117,7 +117,7 @@ def ism(
     StoreExistsError
         When anything but this job's own work lies at `out`.
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     store = model.store if isinstance(model, Model) else ModelStore.open(model)
     plan = check_ism(
         store,
@@ -129,11 +129,13 @@ def ism(
         group_by=group_by,
     )
     for url in (store.url, out):
-        pool.reachable(url)
-    loaded = opened(model, compute=compute)
+        pool.worker_url(url)
+    loaded = as_model(model, compute=compute)
     groups = cell_groups(loaded, group_by)
     mutation = _Mutation(loaded, plan, groups, pool)
-    was_finished = mutation.run(str(out), on_event)
+    was_finished = run_job(
+        out, mutation.run, identity=mutation.identity, pool=pool, on_event=on_event
+    )
     return IsmReport(
         result=str(out),
         n_regions=plan.n_regions,
@@ -152,27 +154,21 @@ class _Mutation:
     model: Model
     plan: IsmPlan
     groups: CellGroups
-    workers: Workers
+    workers: WorkerPool
 
-    def run(self, out: str, on_event: Subscriber) -> bool:
-        """Make the result; return whether the same job had made it before."""
-        job: dict[str, Any] = {
-            "verb": "ism",
-            "config": {
-                **self.plan.config(),
-                "model": model_identity(self.model),
-                "groups": digest_of(self.groups.names, self.groups.embedding),
-            },
-            "inputs": self.plan.inputs,
+    @property
+    def identity(self) -> JobIdentity:
+        """What makes another run the same job."""
+        config = {
+            **self.plan.config(),
+            "model": model_identity(self.model),
+            "groups": digest_of(self.groups.names, self.groups.embedding),
         }
-        if finished(out, **job, on_event=on_event):
-            return True
-        self._tell(on_event)
-        with running_job(out, **job, workers=self.workers, on_event=on_event) as running:
-            self._run(running)
-        return False
+        return JobIdentity("ism", config, self.plan.inputs)
 
-    def _run(self, job: Job) -> None:
+    def run(self, job: ResumableJob) -> None:
+        """Mutate every region and publish."""
+        self._tell(job.on_event)
         windows = urls.join(job.scratch, "windows")
         job.once("windows", lambda: write_windows(windows, self.plan.regions))
         job.once("create", lambda: self._create(job.place))
@@ -186,7 +182,7 @@ class _Mutation:
         )
         stage = Stage("mutating regions", "regions")
         job.run("regions", region_units(self.plan.tables), work, stage=stage)
-        job.publish(self._provenance(job.started))
+        self._publish(job)
 
     def _create(self, place: str) -> None:
         about: dict[str, Any] = {"scale": "linear", "span_bp": self.plan.span_bp}
@@ -203,17 +199,15 @@ class _Mutation:
             about=about,
         )
 
-    def _provenance(self, started: str) -> Mapping[str, Any]:
-        compute = "bf16" if self.model.compute_dtype == torch.bfloat16 else "fp32"
+    def _publish(self, job: ResumableJob) -> None:
         config = {
             "model": self.model.url,
             "regions": self.plan.inputs,
             "span": self.plan.span_bp,
             "group_by": self.plan.group_by,
-            "compute": compute,
+            "compute": "bf16" if self.model.compute_dtype == torch.bfloat16 else "fp32",
         }
-        made = formats.provenance([], config, None, created=started)
-        return {**made, "model": dict(self.model.store.provenance)}
+        job.publish(config, {"model": self.model.store})
 
     def _tell(self, on_event: Subscriber) -> None:
         table, span = self.plan.regions.table, self.plan.span_bp

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
-from atlasbasset.inference.model import Model, opened
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
+from atlasbasset.inference.model import Model, as_model
 from atlasbasset.verbs.motifs.insertion import check_widths
-from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifJob
+from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifStages
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.atlas.atlas import Atlas
@@ -127,22 +127,19 @@ def motif_activity(
     StoreExistsError
         When anything but this very job's result lies at `out`.
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     chosen = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
-    loaded = opened(model, compute=compute)
+    loaded = as_model(model, compute=compute)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     options = InsertionOptions(n_backgrounds, split, seed, scale)
     check_insertion(chosen, source, options, model=loaded.store)
     file = str(motifs) if isinstance(motifs, str | Path) else None
-    work = MotifJob(loaded, source, chosen, file, options, pool, on_event)
-    was_finished = finished(out, **work.identity, on_event=on_event)
-    if not was_finished:
-        with running_job(out, **work.identity, workers=pool, on_event=on_event) as job:
-            work.run(job)
+    work = MotifStages(loaded, source, chosen, file, options, pool, on_event)
+    was_finished = run_job(out, work.run, identity=work.identity, pool=pool, on_event=on_event)
     return _report(str(out), work, was_finished=was_finished)
 
 
-def _report(out: str, work: MotifJob, *, was_finished: bool) -> MotifReport:
+def _report(out: str, work: MotifStages, *, was_finished: bool) -> MotifReport:
     spread = Result.open(out).var.sort_values("sd", ascending=False, kind="stable")
     return MotifReport(
         result=out,

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import JobIdentity, run_job
 from atlasbasset.inference.groups import cell_groups
-from atlasbasset.inference.model import Model, opened
-from atlasbasset.verbs.variants.stages import VariantsJob
+from atlasbasset.inference.model import Model, as_model
+from atlasbasset.verbs.variants.stages import VariantsStages
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.genome.fasta import Genome
@@ -121,20 +121,17 @@ def variants(
     StoreExistsError
         When anything but this very job's work lies at `out`.
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
-    loaded = opened(model, compute=compute)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
+    loaded = as_model(model, compute=compute)
     check_variants(vcf, genome, window_bp=loaded.window_bp, max_allele_bp=max_allele_bp)
     for url in (loaded.url, genome, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     groups = cell_groups(loaded, group_by)
-    work = VariantsJob(
+    work = VariantsStages(
         loaded, str(vcf), str(genome), groups, both_strands, dense, max_allele_bp, pool, on_event
     )
-    job: dict[str, Any] = {"verb": "variants", "config": work.config, "inputs": work.inputs}
-    was_finished = finished(out, **job, on_event=on_event)
-    if not was_finished:
-        with running_job(out, **job, workers=pool, on_event=on_event) as running:
-            work.run(running)
+    identity = JobIdentity("variants", work.config, work.inputs)
+    was_finished = run_job(out, work.run, identity=identity, pool=pool, on_event=on_event)
     stored = Result.open(out).about["counts"]
     counts: dict[str, int] = {name: int(stored[name]) for name in STATUSES if name in stored}
     tables = work.tables(sum(counts.values()))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import atlasbasset
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.verbs.denoise import genes as verb
 from atlasbasset.verbs.denoise.genes import denoise_genes
 from atlasstore.atlas.atlas import Atlas
@@ -56,7 +56,7 @@ def run(model, atlas, gtf, out, **changes):
         "cells": np.arange(N),
         "scale": "linear",
         "dtype": "float32",
-        "workers": Workers(),
+        "workers": WorkerPool(),
     }
     return denoise_genes(model, atlas, genes=gtf, out=out, **(options | changes))
 
