@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install wheel demo test test-slow lint bench clean
+.PHONY: install wheel demo test test-slow lint picture bench clean
 
 install:
 	@sh tools/venv.sh $(VENV) $(PYTHON)
@@ -37,6 +37,9 @@ lint: install
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+picture: install
+	$(BIN)/python tools/draw_architecture.py
 
 bench: install
 	OMP_WAIT_POLICY=PASSIVE THP_MEM_ALLOC_ENABLE=1 $(BIN)/python benchmarks/training_speed.py

@@ -20,11 +20,11 @@ __all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_INPUT", "Failure", "failure_o
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-_ALL_OR_NOTHING = "{out} was not made; run the same command again."
-_JOB = "What is done is kept beside {out}: the same command goes on from there."
+_ALL_OR_NOTHING = "{out} was not written; run the same command again."
+_JOB = "Finished work is kept next to {out}: the same command resumes it."
 _SAFE = {
-    "train": "What {out} holds is safe: the same command goes on from its newest checkpoint.",
-    "demo": "Finished stages in {out} are kept: the same command goes on from there.",
+    "train": "{out} is kept: the same command resumes from its newest checkpoint.",
+    "demo": "Finished stages in {out} are kept: the same command resumes from there.",
     "simulate": _ALL_OR_NOTHING,
     "preprocess": _JOB,
     "denoise": _JOB,

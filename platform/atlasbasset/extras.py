@@ -1,4 +1,4 @@
-"""The door to optional packages: what they are needed for, and how to install them."""
+"""Optional packages: what they are needed for, and how to install them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors a person meets, as one tree.
+"""The errors that users see, as one tree.
 
 ::
 

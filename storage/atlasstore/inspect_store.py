@@ -1,4 +1,4 @@
-"""What lies at a URL: the one place that knows every kind of store.
+"""Opening any store: the one module that knows every kind.
 
 A kind of store adds one row to `KINDS`; `open_store` and `inspect_store` follow.
 """
@@ -160,7 +160,7 @@ KINDS: dict[str, StoreKind] = {
 
 
 def open_store(url: str | Path) -> Any:
-    """Open whatever store lies at `url`: an `Atlas`, a `ModelStore` or a `Result`.
+    """Open whatever store is at `url`: an `Atlas`, a `ModelStore` or a `Result`.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def open_store(url: str | Path) -> Any:
 def inspect_store(
     url: str | Path, *, verify: bool = False, on_event: Subscriber = ignore
 ) -> StoreSummary:
-    """Say what lies at `url`.
+    """Say what is at `url`.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def inspect_store(
     verify
         Also read everything and check it.
     on_event
-        Hears the progress of the check.
+        Called with each `Progress` of the check.
 
     Raises
     ------

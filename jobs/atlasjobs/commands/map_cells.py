@@ -31,7 +31,9 @@ Out = Annotated[
 ]
 L2 = Annotated[
     float,
-    typer.Option("--l2", help="Weight of |w|^2 / 2 of a cell, beside its summed cross-entropy."),
+    typer.Option(
+        "--l2", help="Weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy."
+    ),
 ]
 Split = Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="Peaks to fit.")]
 

@@ -1,4 +1,4 @@
-"""What the demo reached, beside what could be reached."""
+"""The demo's results next to the best possible ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's dials, and the folder that remembers them so that a stopped demo can go on."""
+"""The demo's settings, and the folder that records them so that a stopped demo can be resumed."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class DemoSettings:
 
 @dataclass(frozen=True, slots=True)
 class DemoFolder:
-    """The demo's folder and what lies in it."""
+    """The demo's folder and what is in it."""
 
     root: Path
 
     @classmethod
     def claim(cls, out: str, settings: DemoSettings) -> DemoFolder:
-        """Make the folder, or go on with one that the same demo began.
+        """Make the folder, or resume one that the same demo began.
 
         Raises
         ------

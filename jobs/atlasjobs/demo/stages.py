@@ -1,6 +1,6 @@
-"""The demo, stage by stage; a stage whose output lies there already is kept.
+"""The demo, stage by stage; a stage whose output exists is skipped.
 
-Every stage is told with the command that does the same, for a person's own data.
+Every stage is reported with the equivalent command, for a user's own data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How close a model came to what the simulation knows.
+"""How close a model is to the simulation's parameters.
 
 The ceiling is what the true probabilities reach on the same held-out labels: counts are drawn at
 random, so even the truth does not rank them perfectly.

@@ -50,7 +50,7 @@ def _setting(said: str, panel: str, *names: str, **more: Any) -> Any:
 Recipe = Annotated[
     Literal["fast", "paper"],
     typer.Option(
-        help="What to begin with; options change it one by one. paper: as the released model.",
+        help="Settings to start from; options change single ones. paper: as the released model.",
         rich_help_panel=_RECIPE,
     ),
 ]
@@ -101,12 +101,12 @@ Seed = Annotated[int | None, _setting("Of every random choice.", _RECIPE)]
 CellStart = Annotated[
     Literal["random", "svd", "solve"] | None,
     _setting(
-        "How cells begin: random, from the labels' SVD, or solved exactly on the trunk as it "
-        "begins (with --init-from: solve).",
+        "How cells start: random, from the labels' SVD, or solved exactly on the initial trunk "
+        "(with --init-from: solve).",
         _CELLS,
     ),
 ]
-CellsPerStep = Annotated[int | None, _setting("Cells that a step meets, about; 0: all.", _CELLS)]
+CellsPerStep = Annotated[int | None, _setting("Cells sampled per step, about; 0: all.", _CELLS)]
 SolveEvery = Annotated[
     int | None,
     _setting("Solve the cells exactly after every so many epochs; 0: no.", _CELLS),
@@ -115,7 +115,7 @@ Polish = Annotated[bool | None, _setting("Whether to solve the cells exactly at 
 SolveL2 = Annotated[
     float | None,
     _setting(
-        "In solves, the weight of |w|^2 / 2 of a cell beside its summed cross-entropy.",
+        "In solves, the weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy.",
         _CELLS,
         "--solve-l2",
     ),
@@ -131,7 +131,7 @@ PerCellEps = Annotated[
 InitFrom = Annotated[
     str | None,
     _setting(
-        "Path or URL of a model whose trunk to begin with; its cells play no part.",
+        "Path or URL of a model whose trunk to start from; its cells are not used.",
         _TRANSFER,
         metavar="MODEL",
     ),

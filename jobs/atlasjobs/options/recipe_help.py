@@ -42,7 +42,7 @@ def differences() -> list[str]:
 
 
 def setting_text(value: Any) -> str:
-    """Return a setting's value as a person reads it."""
+    """Return a setting's value as a user reads it."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Lines of what and value: what a verb made, and what ``--dry-run`` would make."""
+"""Lines of name and value: a verb's report, and its plan for ``--dry-run``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Plan:
 
 
 def value_text(name: str, value: Any) -> str:
-    """Return a value as a person reads it; the name tells the unit."""
+    """Return a value as a user reads it; the name tells the unit."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {value_text(key, item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

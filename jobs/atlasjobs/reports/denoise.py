@@ -139,7 +139,7 @@ class _Work(NamedTuple):
 
     @property
     def memory_bytes(self) -> int:
-        """Of a worker beside the program: the model's cells and the largest stage."""
+        """Of a worker in addition to the program: the model's cells and the largest stage."""
         from atlasbasset.core.inference import embedding_bytes
 
         width, n_peaks = self.config.embedding_dim, self.columns.n_peaks

@@ -25,7 +25,7 @@ def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
     rows = [
         ("cells", count(store.n_cells)),
         ("peaks", f"{count(n_peaks)} of the {split} split"),
-        ("predictions", f"{count(n_peaks * store.n_cells)}, made and dropped in tiles"),
+        ("predictions", f"{count(n_peaks * store.n_cells)}, computed in tiles"),
     ]
     values = {"n_cells": store.n_cells, "n_peaks": n_peaks, "split": split}
     return Plan(f"Would evaluate {model}", rows, values)

@@ -53,7 +53,7 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: WorkerPoo
         ("mutated", f"{count(plan.span_bp)} bp of each, {count(3 * plan.span_bp)} substitutions"),
         ("columns", f"{count(plan.n_groups)} {columns}"),
         ("tables", f"{size(plan.n_bytes)} before compression"),
-        ("memory", f"about {size(memory)} per worker beside the program"),
+        ("memory", f"about {size(memory)} per worker plus the program"),
         ("workers", "this process" if not pool.count else f"{pool.count} Ray actors"),
     ]
     values = {

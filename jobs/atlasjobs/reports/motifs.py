@@ -71,7 +71,7 @@ def motifs_plan(
         *_sigmoid_rows(options.scale, store.n_cells * sizes["n_sequences"]),
         ("z-scores", f"{size(sizes['dense_bytes'])} in {count(sizes['n_shards'])} shards"),
         ("scratch", size(sizes["scratch_bytes"])),
-        ("memory", f"about {size(sizes['memory_bytes'])} per worker beside the program"),
+        ("memory", f"about {size(sizes['memory_bytes'])} per worker plus the program"),
         ("workers", "this process" if not pool.count else f"{pool.count} Ray actors"),
     ]
     values = {"out": out, "workers": pool.count, **sizes, **work.as_json()}

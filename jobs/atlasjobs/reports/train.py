@@ -71,9 +71,9 @@ def training_plan(
 
 
 def _workers_line(workers: int, least: int) -> str:
-    """Say how many there are, and for how few memory is reckoned."""
+    """Say how many there are, and for how few memory is estimated."""
     line = f"{workers}, each with whole blocks"
-    return line if least == workers else f"{line}; memory is reckoned for {least}"
+    return line if least == workers else f"{line}; memory is estimated for {least}"
 
 
 def _run_values(atlas: Atlas, config: TrainConfig, planned: MemoryPlan) -> dict[str, int]:
@@ -100,7 +100,7 @@ def _standing(out: str) -> tuple[str, bool]:
         return f"{out}, new", False
     checkpoint = ModelStore.open(out).latest()
     done = 0 if checkpoint is None else len(checkpoint.state["history"])
-    return f"{out}, goes on after epoch {done}", True
+    return f"{out}, resumes after epoch {done}", True
 
 
 def training_facts(report: TrainReport) -> Facts:

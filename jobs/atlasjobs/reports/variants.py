@@ -67,7 +67,7 @@ def variants_plan(
         ("windows", f"{count(n_windows)} of {count(trunk.window_bp)} bp at most"),
         ("tables", f"{size(n_bytes)} in {count(sum(t.n_shards for t in tables.values()))} shards"),
         ("scratch", f"about {size(n_variants * _SCRATCH_BYTES)}"),
-        ("memory", f"about {size(memory)} per worker beside the program"),
+        ("memory", f"about {size(memory)} per worker plus the program"),
         ("table of variants", f"about {size(n_variants * _ROW_BYTES)} of memory, in this process"),
         ("workers", "this process" if not pool.count else f"{pool.count} Ray actors"),
     ]
@@ -86,7 +86,7 @@ def variants_plan(
 def _memory(
     store: ModelStore, trunk: TrunkConfig, n_groups: int, tables: Mapping[str, TablePlan]
 ) -> int:
-    """Return what a worker holds at most beside the program, bytes."""
+    """Return what a worker holds at most in addition to the program, bytes."""
     from atlasbasset.verbs.variants.alleles import variant_bytes
 
     model, groups = (

@@ -43,7 +43,7 @@ def ray_session(needed: Mapping[str, float], on_event: Subscriber) -> Iterator[N
     needed
         What all workers together reserve: "CPU", "GPU" -> amount.
     on_event
-        Hears a `Notice` when a joined cluster has too little and may still grow.
+        Called with a `Notice` when a joined cluster has too little and may still grow.
 
     Raises
     ------

@@ -22,7 +22,7 @@ CellStart = Literal["random", "svd", "solve"]
 Schedule = Literal["constant", "cosine"]
 Recipe = Literal["fast", "paper"]
 
-# What may differ between the run that began a model and the one that goes on with it.
+# What may differ between the run that started a model and the one that resumes it.
 _MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
 
 _CHOICES = {"compute": Compute, "cell_start": CellStart, "schedule": Schedule}
@@ -42,7 +42,7 @@ _NOT_NEGATIVE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """Everything that decides a training run (method: "Cell layer and loss").
+    """Everything that decides a training run (docs/method.md, "Cell layer and loss").
 
     The defaults are the paper's recipe.
     """
@@ -82,7 +82,7 @@ class TrainConfig:
     n_auroc_cells: int = 20_000
     """Cells at most, evenly spaced, on which an epoch's auROC is measured."""
     cells_per_step: int = 0
-    """Cells that a step meets, about; 0 for all. See `atlasbasset.engine.cell_sampling`."""
+    """Cells sampled per step, about; 0 for all. See `atlasbasset.engine.cell_sampling`."""
     cell_start: CellStart = "random"
     """The cell layer's start: He-normal, the labels' truncated SVD, or solved on the first trunk
     (sensible with `init_from`)."""
@@ -96,17 +96,17 @@ class TrainConfig:
     polish: bool = False
     """Whether to solve the cell layer exactly at the end."""
     solve_l2: float = 10.0
-    """Weight of ``|w|^2 / 2`` beside the cross-entropy summed over peaks, in solves."""
+    """Weight of ``|w|^2 / 2`` relative to the cross-entropy summed over peaks, in solves."""
     per_cell_eps: bool = False
-    """Whether Adam's epsilon (1e-7) is held against a cell's own gradient rather than against that
+    """Whether Adam's epsilon (1e-7) is compared with a cell's own gradient rather than with that
     gradient divided by N, as in the released code: at a million cells those are 5e-8."""
     init_from: str | None = None
-    """URL of a model whose trunk to begin with; None for He-normal."""
+    """URL of a model whose trunk to start from; None for He-normal."""
     freeze_epochs: int = 0
-    """Epochs at the start in which the trunk stays as it is."""
+    """Epochs at the start in which the trunk is not trained."""
     group_peaks: int = 0
     """Peaks whose labels are in memory together when labels are streamed: their order is shuffled
-    within such a group, and groups are random runs of peaks. 0: all labels in memory."""
+    within such a group, and groups are random ranges of peaks. 0: all labels in memory."""
     seed: int = 0
     """Of every random choice."""
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
@@ -183,7 +183,7 @@ class TrainConfig:
         return cls(**values)
 
     def check_continues(self, earlier: TrainConfig, url: str) -> None:
-        """Raise UserInputError unless this run may go on with a model that `earlier` began."""
+        """Raise UserInputError unless this run may resume a model that `earlier` began."""
         free = (*_MAY_CHANGE, "epochs") if self.schedule == "constant" else _MAY_CHANGE
         differing = [
             f.name
@@ -195,8 +195,8 @@ class TrainConfig:
                 f"{n} is {getattr(self, n)!r}, was {getattr(earlier, n)!r}" for n in differing
             )
             raise UserInputError(
-                f"{url} was begun with other settings ({listed}); give the same settings to go on "
-                "with it, or another --out."
+                f"{url} was started with other settings ({listed}); give the same settings to "
+                "resume it, or another --out."
             )
 
 

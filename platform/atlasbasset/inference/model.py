@@ -52,7 +52,7 @@ _BATCH = 256
 class Model:
     """A trained model; made by `load_model`.
 
-    The cells' table is small (132 bytes a cell) and held whole.
+    The cells' table is small (132 bytes per cell) and held whole.
     """
 
     store: ModelStore
@@ -77,7 +77,7 @@ class Model:
 
     @property
     def url(self) -> str:
-        """Where the model's store lies."""
+        """Where the model's store is."""
         return self.store.url
 
     @property
@@ -152,10 +152,10 @@ class Model:
         cells
             Names, a boolean mask (N,), or indices; all by default.
         scale
-            "linear": ``h . W``, without the intercept, so sequencing depth is left out (method,
-            "Denoising"). "sigmoid": the sigmoid of that. "probability": sigmoid(``h . W + b``),
-            with batch correction also the cell's batch terms: the chance of a fragment in that
-            cell at its depth and in its batch.
+            "linear": ``h . W``, without the intercept, so sequencing depth is left out
+            (docs/method.md, "Denoising"). "sigmoid": the sigmoid of that. "probability":
+            sigmoid(``h . W + b``), with batch correction also the cell's batch terms: the chance of
+            a fragment in that cell at its depth and in its batch.
 
         Returns
         -------

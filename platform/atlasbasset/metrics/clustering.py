@@ -1,6 +1,6 @@
 """Whether clusters of the embedding match known labels.
 
-Source: paper, Methods, "Clustering-based metrics" and "Cell type average silhouette width".
+Source: docs/method.md, "Measures".
 Letters: N cells, E numbers per cell.
 
 Leiden optimises modularity (igraph, an optional extra) on the neighbour graph of `_graph`, scanpy's

@@ -11,7 +11,7 @@
         cells/embedding (N, E), cells/intercept (N,), ... one zarr chunk per cell block
 
 Any number of workers writes the cell tables (each its own blocks) and any other number reads them.
-Nothing is pickled. A checkpoint without its manifest does not exist for a reader.
+Nothing is pickled. Readers ignore a checkpoint without a manifest.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class ModelStore:
     Attributes
     ----------
     url
-        Where it lies.
+        Where it is stored.
     config
         The resolved configuration, JSON values.
     n_cells
@@ -215,7 +215,7 @@ class ModelStore:
         Raises
         ------
         StoreExistsError
-            When anything lies at `url`.
+            When something exists at `url`.
         """
         with staged(url) as place:
             group = urls.create_group(place)
@@ -281,7 +281,7 @@ class ModelStore:
         if found is None:
             raise NotAStoreError(
                 f"{self.url} holds no checkpoint yet: its training has not finished an epoch; "
-                "run the same train command to go on."
+                "run the same train command to resume it."
             )
         return found
 

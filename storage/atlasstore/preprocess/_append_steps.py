@@ -1,4 +1,4 @@
-"""The work of `append`, step by step: survey, read, choose cells, write beside, switch."""
+"""The work of `append`, step by step: survey, read, choose cells, write, publish."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class AppendSteps:
     executor
         Who reads and writes.
     on_event
-        Hears notices and progress.
+        Called with each `Progress` and `Notice`.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class AppendSteps:
             self._tell(
                 Notice(
                     f"The atlas will have {n_blocks:,} blocks of {size:,} cells, as many as when "
-                    "it was small; one made anew from all samples would be read faster."
+                    "it was small; one preprocessed again from all samples would be read faster."
                 )
             )
         parts = blocks.plan_parts([*self._lots, n_old + n_added], size)

@@ -1,4 +1,4 @@
-"""The inputs of an atlas: looked at, then read into pieces; those that are bad are left out."""
+"""The inputs of an atlas: described, then read into scratch files; bad ones are left out."""
 
 from __future__ import annotations
 

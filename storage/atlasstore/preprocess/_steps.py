@@ -85,7 +85,7 @@ class PreprocessSteps:
     executor
         Who reads and writes.
     on_event
-        Hears notices and progress.
+        Called with each `Progress` and `Notice`.
     """
 
     def __init__(

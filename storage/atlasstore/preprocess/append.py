@@ -1,11 +1,11 @@
-"""New samples into an atlas that exists: new arrays beside the old ones, then one write.
+"""Appending samples to an atlas: new arrays next to the existing ones, then one write.
 
 Cells are counted on the atlas's own peaks, found by chrom, start and end; no peak filter is
-applied again. They go on where the atlas ends: the last block is filled up by a further part of
-it, then come whole blocks, so all blocks but the last are full and models keep their layout.
-The table of cells is written anew under another name. Until the group's own metadata, one small
-file, is replaced, a reader sees the old atlas; afterwards the new one. Nothing old is rewritten,
-so a reader that is at work stays right.
+applied again. They follow the atlas's last cell: the last block is filled up by a further part,
+then come whole blocks, so all blocks except the last are full and models keep their layout.
+The table of cells is written under a new name. Until the group's own metadata, one small file, is
+replaced, a reader sees the old atlas; afterwards the new one. Existing data is not rewritten, so
+active readers are not affected.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def append(
 ) -> AppendReport:
     """Add samples to an atlas, at once: a reader sees the atlas as it was or with all of them.
 
-    Killed at any moment and called again with the same arguments, it goes on.
+    Killed at any moment and called again with the same arguments, it resumes.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 """Counts and a genome in, an atlas out.
 
-The inputs are surveyed, then read once into pieces beside the atlas, from which everything else is
-made: which cells and peaks stay (`filters`), and block by block the peak-major labels
-(`transpose`). In memory are a few pieces, a range of a block's labels and a run of sequences, never
-a matrix. What is done is remembered (`ledger`), so that the same call goes on after a crash.
+The inputs are surveyed, then read once into scratch files next to the atlas, from which everything
+else is computed: the cells and peaks to keep (`filters`), and block by block the peak-major labels
+(`transpose`). A few scratch files, a range of a block's labels and a range of sequences are in
+memory, never a matrix. Finished units are recorded (`ledger`), so that the same call resumes after
+a crash.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def preprocess(
 ) -> PreprocessReport:
     """Make an atlas from counts and a genome.
 
-    Killed at any moment and called again with the same arguments, it goes on with what is done in
+    Killed at any moment and called again with the same arguments, it resumes with what is done in
     the folder ``OUT.partial`` and makes the same atlas, byte for byte. `memory` and `dask` may
     change on the way.
 
@@ -71,7 +72,7 @@ def preprocess(
     genome
         FASTA on this machine, plain or compressed with bgzip.
     out
-        Path or URL of the atlas; nothing may lie there.
+        Path or URL of the atlas; nothing may exist there.
     peaks
         BED or narrowPeak file, for inputs that are fragments or BAM.
     barcodes
@@ -108,7 +109,7 @@ def preprocess(
     dry_run
         Read and plan, but write nothing.
     on_event
-        Hears notices and progress.
+        Called with each `Progress` and `Notice`.
 
     Returns
     -------
@@ -120,7 +121,7 @@ def preprocess(
     UserInputError
         When an input is wrong (`CountsError`, `PeaksError`, `GenomeError`), nothing is left after
         filtering, an argument is out of bounds, the memory is too little, `out` exists
-        (`StoreExistsError`) or an unfinished run with other arguments lies in its place. Nothing
+        (`StoreExistsError`) or an unfinished run with other arguments is in its place. Nothing
         new is left then.
     """
     from atlasstore.preprocess._steps import PreprocessSteps  # here: compiled code, every reader

@@ -1,7 +1,7 @@
 """Writing result stores from many places; see `results` for the layout and the reading side.
 
 The driver creates everything but the rows of the big tables, workers write those shard by shard in
-any order, and the driver finishes. Every step may be done twice, and by two equal jobs at once.
+any order, and the driver finishes. Every step may run twice, also in two equal jobs at once.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def write_anndata(adata: anndata.AnnData, url: str | Path) -> None:
     Raises
     ------
     StoreExistsError
-        When anything lies at `url`.
+        When something exists at `url`.
     """
     with staged(url) as place, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)

@@ -1,6 +1,6 @@
 """The verb `simulate`: an atlas with known answers in one folder.
 
-The folder is built under a partial name beside the target and renamed when it is whole.
+The folder is built under a partial name next to the target and renamed when it is whole.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def simulate(
     motifs
         Path or URL of a MEME file to draw motifs from; None is the built-in set.
     on_event
-        Told the progress.
+        Called with each `Progress`.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 A store carries ``format`` and ``complete: false`` from its first moment; `stamp` writes the
 finishing attributes, ``complete: true`` among them, and is called last. A store whose writer died
-is therefore told apart from one that was never ours, and neither is ever read as finished.
+is therefore distinguished from one that was never ours, and neither is ever read as finished.
 """
 
 from __future__ import annotations

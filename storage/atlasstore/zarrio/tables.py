@@ -31,7 +31,7 @@ def write_element(group: zarr.Group, name: str, value: object) -> None:
 
     with (
         anndata.settings.override(auto_shard_zarr_v3=False),
-        zarr.config.set({"array.write_empty_chunks": True}),  # anndata opens arrays anew
+        zarr.config.set({"array.write_empty_chunks": True}),  # anndata opens arrays again
     ):
         options = {"compressors": arrays.compressors()}
         anndata.io.write_elem(group, name, value, dataset_kwargs=options)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -295,7 +297,7 @@ def test_a_lost_shard_is_not_published(out):
 def test_on_a_local_disk_one_process_at_a_time(tmp_path):
     def other(step):
         if step == "second 4":
-            with pytest.raises(UserInputError, match="is at work on"):
+            with pytest.raises(UserInputError, match="is working on"):
                 Flow(tmp_path / "r").run()
 
     assert Flow(tmp_path / "r", on_step=other).run().steps == EVERY
@@ -407,3 +409,17 @@ def test_workers_that_cannot_reach_the_place_are_refused():
     with pytest.raises(UserInputError, match="workers cannot reach"):
         run_job(far, pytest.fail, identity=identity, pool=WorkerPool(2), on_event=ignore)
     assert not urls.exists(partial_url(far))
+
+
+def test_the_page_shows_a_verb_that_works(out):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "jobs.md").read_text()
+    shown, events = {}, []
+    exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], shown)
+    ends = [
+        shown["my_verb"](out, CONFIG, [], OBS, VAR, lambda a, b: VALUES[a:b], events.append)
+        for _ in range(2)
+    ]
+    assert ends == [False, True]
+    np.testing.assert_array_equal(Result.open(out).rows("X"), VALUES)
+    assert isinstance(events[0], Progress)
+    assert isinstance(events[-1], Notice)

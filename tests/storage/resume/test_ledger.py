@@ -114,7 +114,7 @@ def test_a_new_job_that_lacks_memory_keeps_what_it_has_done(out, file):
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path, file):
     out = tmp_path / "out.zarr"
-    with begun(out, file), pytest.raises(UserInputError, match="is at work on"):
+    with begun(out, file), pytest.raises(UserInputError, match="is working on"):
         begun(out, file)
     begun(out, file).__exit__(None, None, None)
 

@@ -1,9 +1,9 @@
 """Gene accessibility: the mean denoised accessibility of the peaks around each gene's TSS.
 
-Method, "Gene accessibility". It is `denoise` with genes for columns. On the linear scale a mean of
-predictions is the prediction of a mean embedding, so a gene has factors as a peak has, and every
-cell's value is one small product. On the other scales the peaks of a shard's cells are predicted,
-then averaged; such a result has no factors of genes.
+The columns of `denoise` are genes here (docs/method.md, "Gene accessibility"). On the linear scale
+a mean of predictions is the prediction of a mean embedding, so a gene has factors as a peak has,
+and every cell's value is one small product. On the other scales the peaks of a shard's cells are
+predicted, then averaged; such a result has no factors of genes.
 """
 
 from __future__ import annotations

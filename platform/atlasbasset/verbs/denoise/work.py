@@ -202,7 +202,7 @@ class WriteDense:
         return write_rows(self.place, self.plan, start, values.numpy())
 
     def _values(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return predictions, float32 (cells, peaks); never with batch terms (method)."""
+        """Return predictions, float32 (cells, peaks); never with batch terms."""
         model = self.model.whole
         embedding = torch.from_numpy(model.cell_embedding[rows])
         if self.scale != "probability":

@@ -2,8 +2,8 @@
 
 A unit is a run of regions. It writes one shard of each table of an ISM result (`ism_tables`), so
 that the tables are cut alike. Per region and position: what putting each base there does to the
-embedding, less the mean over the four bases (method, "ISM"; the window's own base has 0 before),
-and, where cells are grouped, the products with the groups' mean embeddings.
+embedding, less the mean over the four bases (docs/method.md, "ISM"; the window's own base has 0
+before), and, where cells are grouped, the products with the groups' mean embeddings.
 """
 
 from __future__ import annotations

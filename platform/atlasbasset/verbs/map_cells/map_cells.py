@@ -105,7 +105,7 @@ def map_cells(
         Weight of ``|w|^2 / 2`` beside the cross-entropy *summed* over peaks: a Gaussian prior of
         variance 1 / l2 on each number of an embedding, so it need not grow with the peaks. 1 to
         100 differ little; 10 was the best compromise of auROC and label score on sorted-tissue
-        cells (method, "A lever nobody uses: the cell layer is convex").
+        cells (docs/map.md; docs/method.md, "The cell layer is convex").
     split
         Peaks to fit: "train" by default, so that an evaluation on the others stays honest.
     compute

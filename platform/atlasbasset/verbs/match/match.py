@@ -196,7 +196,7 @@ def check_match(
     if method not in METHODS:
         raise UserInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     if not 0 < hit_p < 1:
-        raise UserInputError(f"hit_p must lie between 0 and 1, got {hit_p:g}.")
+        raise UserInputError(f"hit_p must be between 0 and 1, got {hit_p:g}.")
     if not 0 < max_p <= 1:
         raise UserInputError(f"max_p must be above 0 and at most 1, got {max_p:g}.")
     if shuffles < 1:

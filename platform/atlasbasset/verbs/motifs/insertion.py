@@ -1,4 +1,6 @@
-"""Motifs written over the centre of shuffled peaks, embedded unit by unit (method, "TF activity").
+"""Motifs written over the centre of shuffled peaks, embedded unit by unit.
+
+Source: docs/method.md, "TF activity".
 
 A unit is a run of backgrounds with all motifs: a background's reference pass, which costs as much
 as about ten insertions, is then made once in the whole job and not once per group of motifs. What

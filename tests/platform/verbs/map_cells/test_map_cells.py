@@ -124,7 +124,7 @@ def test_map_is_the_verb(model):
 
 def test_training_does_not_go_on_with_it(mapped, atlas):
     config = TrainConfig.from_json(dict(ModelStore.open(mapped[0]).config["train"]))
-    with pytest.raises(UserInputError, match="was not begun on"):
+    with pytest.raises(UserInputError, match="was not started on"):
         atlasbasset.train(atlas.url, out=mapped[0], config=config)
 
 

@@ -188,7 +188,7 @@ def test_too_wide_motifs_are_left_out_with_a_word(result, tmp_path):
         ({"out": "t.xlsx"}, "ends in none of .parquet"),
         ({"method": "r"}, "method must be one of pearson, dot"),
         ({"max_p": 0}, "max_p must be above 0"),
-        ({"hit_p": 1}, "hit_p must lie between 0 and 1"),
+        ({"hit_p": 1}, "hit_p must be between 0 and 1"),
         ({"shuffles": 0}, "shuffles must be 1 or more"),
         ({"groups": ["NK"]}, "no group 'NK'; its groups: B, T"),
         ({"groups": []}, "no groups were named"),
