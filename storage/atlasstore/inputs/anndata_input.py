@@ -17,13 +17,14 @@ import zarr
 from scipy.sparse import csr_array, vstack
 
 from atlasstore.errors import CountsError, PeaksError
-from atlasstore.events import Subscriber, ignore
+from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.genome.peaks import peaks_from_var
 from atlasstore.inputs.counts import check_unique
 from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.source import Description
 from atlasstore.inputs.tenx_features import peak_rows
+from atlasstore.zarrio.tidy import with_legal_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ def describe_anndata(url: str | Path, *, on_event: Subscriber = ignore) -> Descr
     url
         Path or URL; zarr format 2 or 3.
     on_event
-        Hears how many features that are not peaks were left out.
+        Hears how many features that are not peaks were left out, and which names were changed.
 
     Raises
     ------
@@ -83,9 +84,9 @@ def describe_anndata(url: str | Path, *, on_event: Subscriber = ignore) -> Descr
     """
     name = str(url)
     with anndata_group(url, name=name) as group:
-        obs = _table(group, "obs", name)
+        obs = _table(group, "obs", name, on_event)
         obs.index = check_unique(obs.index, name=name)
-        var = _table(group, "var", name)
+        var = _table(group, "var", name, on_event)
         with readable(name, what="an X"):
             shape, layout = _shape_and_layout(group["X"])
     _check_shape(name, shape, n_cells=len(obs), n_features=len(var))
@@ -144,11 +145,15 @@ def _check_shape(name: str, shape: tuple[int, ...], *, n_cells: int, n_features:
         )
 
 
-def _table(group: Any, part: str, name: str) -> pd.DataFrame:
+def _table(group: Any, part: str, name: str, on_event: Subscriber) -> pd.DataFrame:
+    """Return a table whose columns have names that can be stored, each once."""
     with readable(name, what="an obs table" if part == "obs" else "a var table"):
         table = anndata.io.read_elem(group[part])
     if not isinstance(table, pd.DataFrame):
         raise CountsError(f"{name} has {part} of an unknown kind; write it again with anndata.")
+    table, changes = with_legal_names(table)
+    for sentence in changes:
+        on_event(Notice(f"{name}, {part}: {sentence}"))
     return table
 
 

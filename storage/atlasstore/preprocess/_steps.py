@@ -22,7 +22,6 @@ from atlasstore.files import urls
 from atlasstore.genome.fasta import check_peaks
 from atlasstore.genome.sequences import window_starts
 from atlasstore.inputs.kinds import files_of
-from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
 from atlasstore.preprocess.filters import choose, filter_counts
 from atlasstore.preprocess.report import PreprocessReport, WorkPlan
@@ -30,7 +29,8 @@ from atlasstore.transpose.block_writer import plan_blocks
 from atlasstore.transpose.executors import LocalWorkers
 from atlasstore.transpose.memory_plan import expected_passes, plan_reads, plan_sequences
 from atlasstore.transpose.stages import Stages, label_plan, run_units
-from atlasstore.zarrio import blocks, formats
+from atlasstore.zarrio import blocks, formats, tables
+from atlasstore.zarrio.tidy import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,6 +175,9 @@ class Work:
             skip_bad=self._settings.skip_bad,
         )
         check_peaks(inputs.peaks, self._genome)
+        for table in (inputs.joined_obs(), inputs.peaks):  # before anything is read
+            for sentence in tables.check_writable(table):
+                self._tell(Notice(sentence))
         return inputs
 
     def _atlas(self, inputs: Inputs, filtered: FilterResult) -> _Atlas:
