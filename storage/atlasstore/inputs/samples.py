@@ -32,7 +32,10 @@ SEPARATOR = ":"
 """Between sample and barcode in the cell names of an atlas of several samples."""
 
 _COORDINATES = ["chrom", "start", "end"]
-_SUFFIXES = (".h5ad", ".zarr", ".h5", ".tsv", ".bed", ".gz", ".bgz", ".fragments", "*.bam", ".bam")
+_SUFFIXES = (
+    *(".h5ad", ".h5mu", ".zarr", ".h5", ".tsv", ".bed", ".gz", ".bgz", ".fragments"),
+    *("*.bam", ".bam", "_matrix.mtx", "matrix.mtx"),
+)
 
 
 @dataclass(frozen=True, slots=True)

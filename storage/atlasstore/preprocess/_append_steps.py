@@ -151,6 +151,7 @@ class AppendWork:
             self._tell,
             peaks=peaks,
             min_mapq=self._settings.min_mapq,
+            matrix=self._settings.matrix,
             skip_bad=self._settings.skip_bad,
         )
         peak_rows_of(self._atlas, inputs.peaks, name=inputs.sources[0].name)

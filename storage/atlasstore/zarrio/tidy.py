@@ -172,7 +172,7 @@ def _typed(column: Column) -> Column:
         return column
     if _is_number(dtype):
         return _numbers(column)
-    if dtype == object:
+    if dtype.kind == "O":
         return _of_objects(column)
     return _text(column)
 

@@ -79,7 +79,7 @@ def is_storable(dtype) -> bool:
     """One of the dtypes that the test of each kind by itself wrote and read."""
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype
-        return dtype == object or dtype.kind in "biuf"
+        return dtype.kind in "Obiuf"
     if isinstance(dtype, np.dtype):
         return dtype.kind in "biuf" and dtype.itemsize <= 8
     return isinstance(dtype, (pd.BooleanDtype, pd.Int64Dtype, pd.UInt64Dtype))
