@@ -110,6 +110,10 @@ def is_denial(error: BaseException) -> bool:
     if isinstance(error, AtlasError):
         return False
     codes = {getattr(error, name, None) for name in ("status", "status_code", "code")}
+    answer = getattr(error.__cause__ or error, "response", None)
+    if isinstance(answer, dict):  # botocore's; an answer to HEAD has no words, only its status
+        codes.add(answer.get("Error", {}).get("Code"))
+        codes = {403 if code == "400" else code for code in codes}
     return (
         isinstance(error, PermissionError)
         or type(error).__name__ in _DENIALS

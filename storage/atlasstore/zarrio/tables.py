@@ -14,6 +14,7 @@ import zarr
 from zarr.errors import ZarrUserWarning
 
 from atlasstore.errors import CorruptStoreError, UserInputError
+from atlasstore.files import remote
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio.tidy import tidy
 
@@ -108,9 +109,10 @@ def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
     import anndata
 
     try:
-        stored = group[name]
-        table: pd.DataFrame = anndata.io.read_elem(stored)
-        shown = dict(stored.attrs.get(_SHOWN, {}))
+        with remote.told(url):
+            stored = group[name]
+            table: pd.DataFrame = anndata.io.read_elem(stored)
+            shown = dict(stored.attrs.get(_SHOWN, {}))
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise CorruptStoreError(
             f"{url}: table {name} cannot be read ({error}); the store is damaged: make it again or "

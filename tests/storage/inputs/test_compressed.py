@@ -112,7 +112,9 @@ def test_counts_that_are_not_finite_are_named(sample, kind, value) -> None:
     make, group = INPUTS[kind]
     path = make(sample)
     change(path, group, "data", put(4, np.float32(value)))
-    with pytest.raises(CountsError, match=r"has -?(nan|inf|1\.0+\S*e\+30) at cell \d+, peak column \d+"):
+    with pytest.raises(
+        CountsError, match=r"has -?(nan|inf|1\.0+\S*e\+30) at cell \d+, peak column \d+"
+    ):
         read_all(path)
 
 

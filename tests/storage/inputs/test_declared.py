@@ -38,7 +38,9 @@ def replaced(path, name: str, **declared):
 def test_10x_arrays_that_are_not_stored(sample, part) -> None:
     kind = "S18" if part in ("barcodes", "features/id") else "i8"
     path = replaced(sample.tenx_h5(), f"matrix/{part}", shape=(HUGE,), dtype=kind, chunks=(10**6,))
-    with pytest.raises(CountsError, match=rf"declares /matrix/{part} of shape .* stores 0 b|says it has"):
+    with pytest.raises(
+        CountsError, match=rf"declares /matrix/{part} of shape .* stores 0 b|says it has"
+    ):
         open_source(path).read_cells(0, 1)
 
 
