@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Fault = Literal["500", "503", "403", "expired", "reset", "cut", "lost"]
-"""InternalError; SlowDown; AccessDenied; ExpiredToken; the connection reset before an answer; an answer cut in its body; a
+"""InternalError; SlowDown; AccessDenied; ExpiredToken; the connection reset before an answer; an
+answer cut in its body; a
 request that is done, but the connection is reset in place of the answer."""
 
 _ANSWERS = {

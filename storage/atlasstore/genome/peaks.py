@@ -8,7 +8,7 @@ Whether peaks fit a genome is checked where the genome is read, not here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +88,7 @@ def parse_peak_names(names: Sequence[str] | pd.Index[str]) -> pd.DataFrame:
     return found.astype({"start": np.int64, "end": np.int64})
 
 
-def are_coordinates(names: Sequence[str] | npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+def are_coordinates(names: Any) -> npt.NDArray[np.bool_]:
     """Return which names `parse_peak_names` reads, bool."""
     return _matched(pd.Index(np.asarray(names, dtype=object)))["start"].notna().to_numpy()
 
@@ -136,7 +136,7 @@ def peaks_from_var(var: pd.DataFrame) -> pd.DataFrame:
     columns = _coordinate_columns(var)
     if columns is None:
         named = _name_column(var)
-        names = var.index if named is None else var[named].astype(str)
+        names = var.index if named is None else pd.Index(var[named].astype(str))
         coordinates, rest = parse_peak_names(names), var
     else:
         coordinates, rest = _typed(var, columns), var.drop(columns=list(columns.values()))

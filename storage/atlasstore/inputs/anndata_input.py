@@ -201,8 +201,8 @@ def _check_parts(group: Any, name: str) -> None:
 def _check_shape(name: str, shape: tuple[int, ...], *, n_cells: int, n_features: int) -> None:
     if shape != (n_cells, n_features):
         raise CountsError(
-            f"{name} has counts of shape {shape} but {n_cells:,} rows in obs and {n_features:,} in var; "
-            "write it again with anndata."
+            f"{name} has counts of shape {shape} but {n_cells:,} rows in obs and {n_features:,} in "
+            "var; write it again with anndata."
         )
 
 

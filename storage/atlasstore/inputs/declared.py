@@ -12,7 +12,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
 import zarr
 
 from atlasstore import memory
@@ -117,11 +116,7 @@ def _outside(name: str, where: str, file: str) -> CountsError:
     )
 
 
-def _size(n_bytes: float) -> str:
-    if n_bytes < 10_000:
-        return f"{n_bytes:,.0f} bytes"
-    for unit in ("kB", "MB", "GB", "TB"):
-        n_bytes /= 1000
-        if n_bytes < 1000:
-            break
-    return f"{np.format_float_positional(n_bytes, precision=3, fractional=False, trim='-')} {unit}"
+def _size(n_bytes: int) -> str:
+    if n_bytes < 10_000_000:
+        return f"{n_bytes:,} bytes"
+    return f"{n_bytes / 1e9:,.2f} GB"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ALLOWED", "ANNDATA", "NEED_PEAKS", "describe", "files_of", "input_kind", "open_counts"]
 
 ALLOWED = (
-    "an AnnData .h5ad or .zarr, a MuData .h5mu, a 10x .h5, a 10x folder with matrix.mtx, fragments (.tsv.gz, .tsv, "
-    ".bed.gz) or a folder of .bam, both with a peak BED, or a sample sheet (.csv)"
+    "an AnnData .h5ad or .zarr, a MuData .h5mu, a 10x .h5, a 10x folder with matrix.mtx, fragments "
+    "(.tsv.gz, .tsv, .bed.gz) or a folder of .bam, both with a peak BED, or a sample sheet (.csv)"
 )
 ANNDATA = ("h5ad", "zarr")
 """Kinds that have layers."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,8 +60,7 @@ def is_sample_sheet(url: str | Path) -> bool:
 def _first_fields(url: str | Path) -> list[str]:
     """Return the fields of a file's first line; none where it cannot be read as text."""
     try:
-        with closing(numbered_lines(url, error=UserInputError)) as lines:
-            _, line = next(lines, (1, ""))
+        _, line = next(numbered_lines(url, error=UserInputError), (1, ""))
     except AtlasError:
         return []
     return [field.strip().strip('"') for field in line[:_HEAD_LETTERS].split(_separator(line))]

@@ -13,6 +13,7 @@ import io
 import zlib
 from typing import IO, TYPE_CHECKING, cast
 
+from atlasstore.files.bounded import PlainText
 from atlasstore.files.text import (
     BGZF_HEADER_BYTES,
     bgzf_block_bytes,
@@ -22,7 +23,6 @@ from atlasstore.files.text import (
     open_text,
     text_kind,
 )
-from atlasstore.files.bounded import PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from atlasstore.errors import (
+    CorruptStoreError,
     MissingExtraError,
     NotAStoreError,
     StoreExistsError,
@@ -240,7 +241,7 @@ def _is_published(store: str) -> bool:
     root = urls.join(store, ROOT)
     if not urls.exists(root):
         return False
-    attributes = json.loads(urls.read_bytes(root)).get("attributes", {})
+    attributes = _loaded(urls.read_bytes(root), root).get("attributes", {})
     return bool(attributes.get("complete"))
 
 
@@ -284,11 +285,28 @@ def _begun(where: str, job: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _read_run(where: str) -> dict[str, Any] | None:
+    place = urls.join(where, "run.json")
     try:
-        run: dict[str, Any] = json.loads(urls.read_bytes(urls.join(where, "run.json")))
+        return _loaded(urls.read_bytes(place), place)
     except NotAStoreError:
         return None
-    return run
+
+
+def _loaded(text: bytes, place: str) -> dict[str, Any]:
+    """Return what one of a job's files says.
+
+    Raises
+    ------
+    CorruptStoreError
+        When it is no JSON of names and values.
+    """
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise CorruptStoreError(
+            f"{place} cannot be read ({error}); a disk or a power failure has damaged it: delete "
+            f"the folder {place.rpartition('/')[0]} and run the same command again."
+        ) from error
 
 
 def _read_receipts(where: str, job: str) -> dict[str, dict[str, Any]]:
@@ -301,7 +319,7 @@ def _read_receipts(where: str, job: str) -> dict[str, dict[str, Any]]:
     fs, folder = urls.filesystem(where)
     with remote.told(where):
         contents = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
-    found = {path.rpartition("/")[2]: json.loads(text) for path, text in contents.items()}
+    found = {path.rpartition("/")[2]: _loaded(text, path) for path, text in contents.items()}
     return {
         name.removesuffix(".json"): made["receipt"]
         for name, made in sorted(found.items())

@@ -167,7 +167,7 @@ def _typed(column: Column) -> Column:
     if isinstance(dtype, pd.CategoricalDtype):
         return _with_typed_categories(column)
     if isinstance(dtype, pd.SparseDtype):
-        return _typed(column.sparse.to_dense())
+        return _typed(pd.Series(np.asarray(column.array), index=column.index))
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8:
         return column
     if _is_number(dtype):
@@ -188,12 +188,11 @@ def _numbers(column: Column) -> Column:
     kind = column.dtype.kind
     if kind == "f":
         return pd.Series(column.to_numpy(np.float64, na_value=np.nan), index=column.index)
-    name = "boolean" if kind == "b" else f"{'UInt' if kind == 'u' else 'Int'}64"
-    if isinstance(column.dtype, pd.ArrowDtype):
-        column = column.astype(name)
-    if column.isna().any():
-        return column
-    return column.astype(column.dtype.numpy_dtype)
+    dtype: Any = column.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        dtype = {"b": pd.BooleanDtype(), "u": pd.UInt64Dtype()}.get(kind, pd.Int64Dtype())
+    numbers = column.astype(dtype)
+    return numbers if numbers.isna().any() else numbers.astype(dtype.numpy_dtype)
 
 
 def _of_objects(column: Column) -> Column:

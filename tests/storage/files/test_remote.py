@@ -143,17 +143,17 @@ def test_absent_credentials_are_told_as_such():
     class NoCredentialsError(Exception):
         """As botocore's, which has no other base either."""
 
-    with pytest.raises(AccessDeniedError, match=r"Access to s3://b/x was denied \(Unable"):
-        with told("s3://b/x"):
-            raise NoCredentialsError("Unable to locate credentials")
+    said = r"Access to s3://b/x was denied \(Unable"
+    with pytest.raises(AccessDeniedError, match=said), told("s3://b/x"):
+        raise NoCredentialsError("Unable to locate credentials")
 
 
 def test_an_answer_of_http_that_refuses_is_told_as_such():
     error = RuntimeError("Forbidden")
     error.status = 403
-    with pytest.raises(AccessDeniedError, match=r"Access to https://h/x was denied"):
-        with told("https://h/x"):
-            raise error
+    said = r"Access to https://h/x was denied"
+    with pytest.raises(AccessDeniedError, match=said), told("https://h/x"):
+        raise error
 
 
 def test_a_local_file_that_may_not_be_read_is_no_damage(tmp_path):

@@ -212,7 +212,7 @@ def test_several_triplets_in_a_folder(sample) -> None:
     for path in list(folder.iterdir()):
         shutil.copy(path, folder / f"B_{path.name}")
         path.rename(folder / f"A_{path.name}")
-    with pytest.raises(CountsError, match="has 2 matrices .*give the path of each matrix file"):
+    with pytest.raises(CountsError, match=r"has 2 matrices .*give the path of each matrix file"):
         open_source(folder)
     check(open_source(folder / "A_matrix.mtx"), sample)
 
