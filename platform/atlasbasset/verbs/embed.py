@@ -13,6 +13,7 @@ from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
 from atlasstore.results.writer import write_anndata
 from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio.tidy import set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import anndata
 
 __all__ = ["embed"]
+
+_INTERCEPT = "scbasset_intercept"
 
 
 def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndata.AnnData:
@@ -60,7 +63,8 @@ def _annotated(model: Model) -> anndata.AnnData:
     about: dict[str, Any] = {"provenance": json.dumps(_provenance(model))}
     if (correlation := model_depth_correlation(model)) is not None:
         about["depth_correlation"] = correlation
-    obs = tables.tidy(model.obs).assign(scbasset_intercept=model.intercept)
+    own = set_aside(tables.tidy(model.obs).named, _INTERCEPT)
+    obs = own.assign(**{_INTERCEPT: model.intercept})
     obsm = {"X_scbasset": model.cell_embedding}
     return anndata.AnnData(obs=obs, obsm=obsm, uns={"scbasset": about})
 
@@ -81,8 +85,11 @@ def _checked_out(out: str | Path) -> str:
 
 
 def _write(cells: anndata.AnnData, out: str | Path, suffix: str) -> None:
+    import anndata
+
     if suffix == ".zarr":
-        write_anndata(cells, out)
+        obs = tables.tidy(cells.obs).table  # anndata writes names as they are
+        write_anndata(anndata.AnnData(obs=obs, obsm=dict(cells.obsm), uns=cells.uns), out)
         return
     target = urls.local_path(out)
     target.parent.mkdir(parents=True, exist_ok=True)

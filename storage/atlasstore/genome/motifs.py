@@ -8,15 +8,15 @@ by `SUM_TOLERANCE` (rounding to two decimals) and is renormalised; more is an er
 
 from __future__ import annotations
 
-import gzip
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from atlasstore.errors import MotifError, NotAStoreError
+from atlasstore.errors import MotifError
 from atlasstore.files import urls
+from atlasstore.files.text import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -183,17 +183,7 @@ def read_meme(path_or_url: str | Path) -> list[Motif]:
 
 
 def _text(source: str) -> str:
-    try:
-        content = urls.read_bytes(source)
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        return content.decode()
-    except NotAStoreError as error:
-        raise MotifError(f"{source} does not exist; give the path of a MEME file.") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise MotifError(
-            f"{source} cannot be read as text ({error}); give a MEME file, plain or gzip."
-        ) from error
+    return "\n".join(line for _, line in numbered_lines(source, error=MotifError))
 
 
 class _Header(NamedTuple):

@@ -88,6 +88,8 @@ def check_counts(
 def _first_bad(values: npt.NDArray[Any]) -> int | None:
     if values.dtype == bool or values.size == 0:
         return None
+    if values.dtype.kind not in "iuf":
+        return 0
     good = (values >= 0) & (values <= _LARGEST)
     if values.dtype.kind == "f":
         good &= np.rint(values) == values

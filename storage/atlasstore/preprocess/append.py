@@ -19,7 +19,7 @@ from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.inputs.samples import plan_samples
 from atlasstore.preprocess._append_settings import AppendReport, AppendSettings
-from atlasstore.preprocess._settings import as_texts
+from atlasstore.preprocess._settings import as_texts, counts_place
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.resume.executors import open_executor
 from atlasstore.resume.ledger import Ledger
@@ -44,6 +44,8 @@ def append(
     samples: str | Sequence[str] | None = None,
     min_mapq: int = 30,
     skip_bad: bool = False,
+    layer: str | None = None,
+    use_raw: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -64,7 +66,7 @@ def append(
     peaks
         BED that fragments and BAM are counted on, with every peak of the atlas; the atlas's own
         peaks by default.
-    barcodes, samples, min_mapq, skip_bad, memory, dask, executor, dry_run, on_event
+    barcodes, samples, min_mapq, skip_bad, layer, use_raw, memory, dask, executor, dry_run, on_event
         As for `preprocess`.
     min_peaks_per_cell
         A cell is added when at least this many of its input's peaks are open in it, and one of
@@ -92,6 +94,7 @@ def append(
         min_peaks_per_cell=min_peaks_per_cell,
         min_mapq=min_mapq,
         skip_bad=skip_bad,
+        matrix=counts_place(layer, use_raw=use_raw),
     )
     bound = None if memory is None else memory_sizes.parse_size(memory)
     opened = Atlas.open(atlas)

@@ -19,7 +19,7 @@ from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.sequences import check_window
 from atlasstore.inputs.samples import plan_samples
-from atlasstore.preprocess._settings import Settings, as_texts
+from atlasstore.preprocess._settings import Settings, as_texts, counts_place
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.preprocess.report import PreprocessReport
 from atlasstore.resume.executors import open_executor
@@ -51,6 +51,9 @@ def preprocess(
     samples: str | Sequence[str] | None = None,
     min_mapq: int = 30,
     skip_bad: bool = False,
+    layer: str | None = None,
+    use_raw: bool = False,
+    drop_unplaced_peaks: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -98,6 +101,11 @@ def preprocess(
         Least mapping quality of reads, for BAM.
     skip_bad
         Leave out inputs that cannot be used, with a notice for each, in place of raising.
+    layer, use_raw
+        Take the counts of AnnData inputs from this layer, or from ``raw``, in place of X.
+    drop_unplaced_peaks
+        Leave out peaks on chromosomes that the genome lacks and past a chromosome's end, with a
+        notice that names them, in place of raising.
     memory
         Bound on this process's memory (on each worker's with `dask`), in bytes or as ``"2GB"``;
         by default half of what is free.
@@ -144,6 +152,8 @@ def preprocess(
         seed=seed,
         min_mapq=min_mapq,
         skip_bad=skip_bad,
+        matrix=counts_place(layer, use_raw=use_raw),
+        drop_unplaced_peaks=drop_unplaced_peaks,
     )
     bound = None if memory is None else memory_sizes.parse_size(memory)
     with ExitStack() as stack:
