@@ -109,7 +109,7 @@ def test_match(folder, made, tmp_path):
     options = ("--motifs", folder / "m.meme", "--hit-p", 0.3, "--max-p", 1)
     planned = run("match", made, *options, "--out", tmp_path / "t.csv", "--dry-run")
     assert planned.code == 0, planned.err
-    assert "100 shuffles" in planned.out
+    assert "10,000 chance sites" in planned.out
     done = run("match", made, *options, "--out", tmp_path / "t.csv", "--group", "T")
     assert done.code == 0, done.err
     found = pd.read_csv(tmp_path / "t.csv")

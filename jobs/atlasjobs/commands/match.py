@@ -28,10 +28,10 @@ HitP = Annotated[float, typer.Option("--hit-p", help="FIMO's p-value of a site i
 MaxP = Annotated[
     float, typer.Option("--max-p", help="Leave out rows with a larger p-value; 1 keeps all.")
 ]
-Shuffles = Annotated[
-    int, typer.Option("--shuffles", help="Shuffles of each region that p-values are from.")
+NNull = Annotated[
+    int, typer.Option("--n-null", help="Chance sites of each motif that p-values are from.")
 ]
-Seed = Annotated[int, typer.Option(help="Of the shuffles.")]
+Seed = Annotated[int, typer.Option(help="Of the chance sites.")]
 
 
 def match(
@@ -43,7 +43,7 @@ def match(
     method: MethodOption = "pearson",
     hit_p: HitP = 1e-3,
     max_p: MaxP = 0.05,
-    shuffles: Shuffles = 100,
+    n_null: NNull = 10_000,
     seed: Seed = 0,
     dry_run: DryRun = False,
     json: Json = None,
@@ -60,7 +60,8 @@ def match(
         "method": method,
         "hit_p": hit_p,
         "max_p": max_p,
-        "shuffles": shuffles,
+        "n_null": n_null,
+        "seed": seed,
     }
     if dry_run:
         output.plan(match_plan(result, motifs, out, options))
@@ -68,5 +69,5 @@ def match(
     from atlasbasset.verbs.match.match import match as work
 
     with output.watching() as on_event:
-        report = work(result, motifs, out=out, seed=seed, on_event=on_event, **options)
+        report = work(result, motifs, out=out, on_event=on_event, **options)
     output.report(f"Motifs that matter in {out}", match_facts(report), report)

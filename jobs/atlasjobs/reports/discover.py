@@ -22,7 +22,7 @@ def discover_plan(
     """Plan a discovery; refuses what `discover` would refuse, but for regions without patterns."""
     from atlasbasset.verbs.discover import check_discover
 
-    opened, _, known = check_discover(
+    opened, _, (known, _) = check_discover(
         result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets
     )
     n_regions, span = opened.n_regions, opened.span_bp
@@ -31,7 +31,7 @@ def discover_plan(
         ("group", group),
         ("seqlets", f"at most {count(max_seqlets)} of each sign"),
     ]
-    if known is not None:
+    if known:
         rows.append(("known motifs", count(len(known))))
     values = {"out": out, "n_regions": n_regions, "span_bp": span, "group": group}
     return Plan(f"Would discover motifs into {out}", rows, values)

@@ -49,12 +49,12 @@ def motifs_plan(
     from atlasbasset.inference.model import trunk_config
     from atlasbasset.verbs.motifs.motifs import check_insertion
     from atlasstore import Atlas
-    from atlasstore.genome.motifs import read_meme
+    from atlasstore.genome.motifs import read_motifs
     from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 
     refuse_taken(out)
-    found, store = read_meme(motifs), ModelStore.open(model)
+    (found, renamed), store = read_motifs(motifs), ModelStore.open(model)
     store.newest()
     for url in (model, out):
         pool.reachable(url)
@@ -65,6 +65,7 @@ def motifs_plan(
     rows = [
         ("cells", count(store.n_cells)),
         ("motifs", f"{count(len(found))} of {_widths(found)} bp"),
+        *([("names", renamed)] if renamed else []),
         ("backgrounds", f"{count(options.n_backgrounds)} shuffled peaks, split {options.split}"),
         ("sequences", f"{count(sizes['n_sequences'])} in {count(sizes['n_units'])} units"),
         ("work", _work_line(work)),

@@ -22,7 +22,7 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
-from atlasstore.genome.motifs import read_meme, write_meme
+from atlasstore.genome.motifs import read_motifs, write_meme
 from atlasstore.results.ism_result import IsmResult
 from atlasstore.zarrio.blocks import runs
 
@@ -97,9 +97,11 @@ def discover(
     StoreExistsError
         When anything lies at `out`.
     """
-    opened, column, known = check_discover(
+    opened, column, (known, renamed) = check_discover(
         result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets
     )
+    if renamed:
+        on_event(Notice(renamed))
     onehot, scores = _read(opened, column, on_event)
     on_event(Notice(f"Clustering seqlets of {opened.n_regions:,} regions; this takes minutes."))
     positive, negative = _patterns(onehot, scores, max_seqlets, opened)
@@ -119,8 +121,8 @@ def check_discover(
     out: str | Path,
     motifs: str | Path | None,
     max_seqlets: int,
-) -> tuple[IsmResult, NDArray[np.int64], list[Motif] | None]:
-    """Return the result, the group's column and known motifs, or raise what `discover` raises."""
+) -> tuple[IsmResult, NDArray[np.int64], tuple[list[Motif], str | None]]:
+    """Return the result, the group's column and `read_motifs`, or raise what `discover` raises."""
     refuse_existing(out)
     _modisco("tfmodisco")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
@@ -134,7 +136,7 @@ def check_discover(
             f"{room} seqlets of {_CORE_BP} bp; more than {_MIN_SEQLETS} are needed: make a result "
             "of more regions or a wider --span."
         )
-    return opened, column, None if motifs is None else read_meme(motifs)
+    return opened, column, ([], None) if motifs is None else read_motifs(motifs)
 
 
 def _read(
@@ -180,7 +182,7 @@ def _write(
     positive: list[Any],
     negative: list[Any],
     span_bp: int,
-    motifs: Sequence[Motif] | None,
+    motifs: Sequence[Motif],
     on_event: Subscriber,
 ) -> dict[str, int]:
     """Write everything into an empty local folder; return pattern -> seqlets."""
@@ -189,7 +191,7 @@ def _write(
     frequencies = _modisco("util").MemeDataType.PFM
     meme = str(folder / "patterns.meme")
     _modisco("io").write_meme_from_h5(str(stored), frequencies, meme, is_quiet=True)
-    if motifs is not None:
+    if motifs:
         database = folder / "known.meme"
         write_meme(database, motifs)
     _report(stored, folder / "report", database, on_event)

@@ -37,6 +37,8 @@ _COLUMNS = {
     "start": ("start", "chromstart"),
     "end": ("end", "stop", "chromend"),
 }
+_MOST_BP = 10**18
+"""Positions are within int64."""
 _SKIPPED = ("#", "track", "browser")
 
 
@@ -130,7 +132,8 @@ def _typed(var: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 
 def _whole_numbers(var: pd.DataFrame, column: str) -> pd.Series[int]:
     values = pd.to_numeric(var[column], errors="coerce").astype(float)
-    _refuse((values.isna() | (values % 1 != 0)).to_numpy(), var, f"has no whole number in {column}")
+    is_whole = (values % 1 == 0) & (values.abs() < _MOST_BP)  # also of NaN and infinity: no
+    _refuse(~is_whole.to_numpy(), var, f"has no whole number in {column}")
     return values.astype(np.int64)
 
 
@@ -200,7 +203,7 @@ def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int]:
         chrom, start, end = fields[0], int(fields[1]), int(fields[2])
     except (IndexError, ValueError):
         chrom, start, end = "", 0, 0
-    if not chrom or not 0 <= start < end < 2**63:
+    if not chrom or not 0 <= start < end < _MOST_BP:
         raise PeaksError(
             f"{url} line {number} is {line[:80]!r}; a BED line is chromosome, start, end "
             "separated by tabs, 0-based half-open with 0 <= start < end."

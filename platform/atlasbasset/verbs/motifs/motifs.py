@@ -20,8 +20,8 @@ from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifJob
 from atlasbasset.verbs.shared.atlas_peaks import check_window, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
-from atlasstore.genome.motifs import Motif, read_meme
+from atlasstore.events import Notice, ignore
+from atlasstore.genome.motifs import read_motifs
 from atlasstore.results.result import Result
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from atlasbasset.engine.config import Compute
     from atlasbasset.verbs.map_cells.map_cells import Split
     from atlasstore.events import Subscriber
+    from atlasstore.genome.motifs import Motif
     from atlasstore.models.model_store import ModelStore
 
 __all__ = ["ActivityScale", "InsertionOptions", "MotifReport", "check_insertion", "motif_activity"]
@@ -89,7 +90,7 @@ def motif_activity(
     atlas
         Gives the peaks that are shuffled, or its URL; its cells are not looked at.
     motifs
-        A MEME file, or motifs with names of their own.
+        A MEME file, or motifs; of several with one name all but the first get a number behind it.
     out
         URL of the new result: an AnnData zarr, cells x motifs, float32 z-scores; ``var`` has the
         mean and sd of the raw activity, so ``X * sd + mean`` is the raw activity, on the linear
@@ -127,13 +128,15 @@ def motif_activity(
         When anything but this very job's result lies at `out`.
     """
     pool = Workers(workers, cpus_per_worker, gpus_per_worker)
-    chosen = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
+    chosen, renamed = read_motifs(motifs)
     loaded = opened(model, compute=compute)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     options = InsertionOptions(n_backgrounds, split, seed, scale)
     check_insertion(chosen, source, options, model=loaded.store)
     file = str(motifs) if isinstance(motifs, str | Path) else None
     work = MotifJob(loaded, source, chosen, file, options, pool, on_event)
+    if renamed:
+        on_event(Notice(renamed))
     was_finished = finished(out, **work.identity, on_event=on_event)
     if not was_finished:
         with running_job(out, **work.identity, workers=pool, on_event=on_event) as job:
@@ -169,16 +172,8 @@ def check_insertion(
         raise UserInputError(f"seed must be 0 or more, got {options.seed}.")
     if options.scale not in _SCALES:
         raise UserInputError(f"scale must be one of {', '.join(_SCALES)}, got {options.scale!r}.")
-    _check_names(motifs)
+    if not motifs:
+        raise UserInputError("there are no motifs; give at least one.")
     check_window(model, atlas)
     check_widths(motifs, atlas.window_bp)
     split_rows(atlas, options.split)
-
-
-def _check_names(motifs: Sequence[Motif]) -> None:
-    names = [motif.name for motif in motifs]
-    if not names:
-        raise UserInputError("there are no motifs; give at least one.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserInputError(f"two motifs are named {twice}; give each a name of its own.")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyarrow.parquet import ParquetFile
+from scipy.stats import false_discovery_control
 
 from atlasbasset.verbs.match.match import match
 from atlasstore.errors import (
@@ -31,7 +32,7 @@ PWM[np.arange(len(SITE)), SITE] = 0.88
 MOTIFS = [Motif("M1", "GATA1", PWM), Motif("M2", "KLF1", PWM[::-1].copy())]
 R, L = 4, 150
 COLUMNS = (
-    "region chrom start end strand motif tf group score p n_null hit_p".split()  # noqa: SIM905
+    "region chrom start end strand motif tf group score p q n_null hit_p".split()  # noqa: SIM905
 )
 
 
@@ -87,6 +88,8 @@ def cut_finely(monkeypatch):
     """One region, motif, group, site and row at a time."""
     monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._PART_BYTES", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._GATHERED", 1)
+    monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1)
+    monkeypatch.setattr("atlasbasset.verbs.match.chance_sites._HIT_BYTES", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.match._ROWS_AT_ONCE", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.table_file._ROWS", 1)
 
@@ -94,7 +97,7 @@ def cut_finely(monkeypatch):
 @pytest.mark.parametrize("method", ["pearson", "dot"])
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.tsv.gz"])
 def test_the_same_however_it_is_cut(result, tmp_path, monkeypatch, name, method):
-    options = {"max_p": 1, "hit_p": 5e-3, "shuffles": 20, "method": method}
+    options = {"max_p": 1, "hit_p": 5e-3, "n_null": 200, "method": method}
     one, other = tmp_path / f"a{name}", tmp_path / f"b{name}"
     report = match(result, MOTIFS, out=one, **options)
     cut_finely(monkeypatch)
@@ -116,27 +119,54 @@ def test_rows_are_ordered(result, tmp_path):
     np.testing.assert_array_equal(order, np.arange(len(found)))
 
 
+def test_q_values_are_of_all_sites_of_a_group(result, tmp_path):
+    match(result, MOTIFS, out=tmp_path / "all.parquet", max_p=1, hit_p=0.02)
+    match(result, MOTIFS, out=tmp_path / "few.parquet", max_p=0.1, hit_p=0.02)
+    whole, few = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("all", "few"))
+    for _, rows in whole.groupby("group"):
+        expected = false_discovery_control(rows["p"].to_numpy())
+        np.testing.assert_allclose(rows["q"], expected, rtol=1e-12)
+    pd.testing.assert_frame_equal(few, whole[whole["p"] <= 0.1].reset_index(drop=True))
+
+
+def test_motifs_of_one_name_are_told_apart(result, tmp_path):
+    seen = []
+    same = [MOTIFS[0], Motif("M1", "KLF1", MOTIFS[1].probabilities)]
+    write_meme(tmp_path / "m.meme", same)
+    for number, motifs in enumerate((same, tmp_path / "m.meme")):
+        out = tmp_path / f"{number}.csv"
+        match(result, motifs, out=out, max_p=1, hit_p=0.02, on_event=seen.append)
+        found = pd.read_csv(out)
+        assert set(zip(found["motif"], found["tf"], strict=True)) == {
+            ("M1", "GATA1"),
+            ("M1-1", "KLF1"),
+        }
+    told = [event.message for event in seen if isinstance(event, Notice)]
+    assert len(told) == 2
+    assert all("M1 as M1-1" in message for message in told)
+
+
 def test_memory_is_bounded_in_motifs_and_groups(tmp_path, monkeypatch):
     rng = np.random.default_rng(5)
     motifs = [Motif(f"M{i}", f"M{i}", rng.dirichlet([1] * 4, 8)) for i in range(12)]
-    codes = rng.integers(0, 4, (2, 100), dtype=np.uint8)
-    scores = normalised(rng.normal(size=(2, 100, 4, 400)).astype(np.float32))
+    codes = rng.integers(0, 4, (20, 100), dtype=np.uint8)
+    scores = normalised(rng.normal(size=(20, 100, 4, 400)).astype(np.float32))
     wide = make_ism(tmp_path / "wide", codes, scores, [f"g{i}" for i in range(400)])
-    options = {"hit_p": 0.05, "shuffles": 100, "max_p": 1e-9}
+    options = {"hit_p": 0.05, "n_null": 100, "max_p": 1e-9}
     match(wide, motifs, out=tmp_path / "warm.csv", **options | {"groups": ["g0"]})
-    n_chance = 12 * 2 * 0.05 * 100 * 100  # in one region
     peak = {}
     for name in ("plain", "cut"):
         if name == "cut":
             monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._PART_BYTES", 1 << 19)
             monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._GATHERED", 1 << 16)
+            monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1 << 16)
         tracemalloc.start()
         try:
             match(wide, motifs, out=tmp_path / f"{name}.csv", **options)
             peak[name] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak["cut"] < 0.5 * n_chance * 400 * 4 < peak["plain"]
+    assert peak["cut"] < 0.5 * scores.nbytes < peak["plain"]  # sites' scores are as many
 
 
 def test_what_fails_or_is_stopped_leaves_nothing(result, tmp_path, monkeypatch):
@@ -189,7 +219,8 @@ def test_too_wide_motifs_are_left_out_with_a_word(result, tmp_path):
         ({"method": "r"}, "method must be one of pearson, dot"),
         ({"max_p": 0}, "max_p must be above 0"),
         ({"hit_p": 1}, "hit_p must lie between 0 and 1"),
-        ({"shuffles": 0}, "shuffles must be 1 or more"),
+        ({"n_null": 0}, "n_null must be 1 or more"),
+        ({"seed": -1}, "seed must be 0 or more"),
         ({"groups": ["NK"]}, "no group 'NK'; its groups: B, T"),
         ({"groups": []}, "no groups were named"),
     ],

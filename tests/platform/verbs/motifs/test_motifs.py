@@ -197,6 +197,22 @@ def test_peaks_of_a_split_drawn_again_where_they_are_few(model, atlas, motifs, t
     assert told == [f"{n_peaks + 1} backgrounds come from {n_peaks} peaks, drawn again."]
 
 
+def test_motifs_of_one_name_are_told_apart(model, atlas, motifs, tmp_path):
+    first, second = motifs[:2]
+    same = [first, Motif(first.name, second.tf, second.probabilities)]
+    said = []
+    options = {"n_backgrounds": K, "on_event": said.append}
+    motif_activity(model, atlas, motifs=same, out=tmp_path / "r", **options)
+    found = Result.open(tmp_path / "r").to_anndata()
+    assert list(found.var_names) == ["M1_1.02", "M1_1.02-1"]
+    assert list(found.var["tf"]) == ["TF1", "TF2"]
+    expected = [first, Motif("M1_1.02-1", "TF2", second.probabilities)]
+    raw = found.X * found.var["sd"].to_numpy() + found.var["mean"].to_numpy()
+    plain = plain_activity(model, atlas, expected, scale="linear")
+    np.testing.assert_allclose(raw, plain, rtol=1e-3, atol=1e-4)
+    assert any(isinstance(e, Notice) and "M1_1.02 as M1_1.02-1" in e.message for e in said)
+
+
 def test_wrong_input_leaves_nothing(model, atlas, motifs, meme, tmp_path, codes):
     labels = random_labels(np.random.default_rng(6), 3, P)
     narrow = make_atlas(tmp_path / "narrow", labels, codes[:, :198])
@@ -209,7 +225,6 @@ def test_wrong_input_leaves_nothing(model, atlas, motifs, meme, tmp_path, codes)
         ({"scale": "probability"}, UserInputError, "scale must be one of linear, sigmoid"),
         ({"split": "dev"}, UserInputError, "split must be one of"),
         ({"motifs": []}, UserInputError, "there are no motifs"),
-        ({"motifs": [motifs[0], motifs[0]]}, UserInputError, "two motifs are named M1"),
         ({"motifs": [wide]}, MotifError, "m7 is .* bp wide"),
         ({"motifs": tmp_path / "absent.meme"}, MotifError, "does not exist"),
         ({"motifs": tmp_path / "counts.meme"}, MotifError, "line 3, motif m: the row '12 3 0 1'"),
