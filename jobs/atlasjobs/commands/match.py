@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json, Obs, ObsGroupBy
 
 __all__ = ["match"]
 
@@ -40,6 +40,8 @@ def match(
     motifs: Meme,
     out: Out,
     groups: Groups = None,
+    group_by: ObsGroupBy = None,
+    obs: Obs = None,
     method: MethodOption = "pearson",
     hit_p: HitP = 1e-3,
     max_p: MaxP = 0.05,
@@ -57,6 +59,8 @@ def match(
     output = Output(json)
     options: dict[str, Any] = {
         "groups": groups,
+        "group_by": group_by,
+        "obs": obs,
         "method": method,
         "hit_p": hit_p,
         "max_p": max_p,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count
+from atlasjobs.reports.groups import left_out_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ def match_plan(result: str, motifs: str, out: str, options: Mapping[str, Any]) -
         ("groups", count(values["n_groups"])),
         ("null", f"{count(options['n_null'])} chance sites of each motif"),
         *([("names", found.renamed)] if found.renamed else []),
+        *left_out_rows(found.left_out),
     ]
     return Plan(f"Would match motifs into {out}", rows, values)
 

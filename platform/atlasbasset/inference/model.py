@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.config import TrunkConfig
 
-__all__ = ["SCALES", "Model", "Scale", "load_model", "opened", "trunk_config"]
+__all__ = ["SCALES", "Model", "Scale", "check_scale", "load_model", "opened", "trunk_config"]
 
 Scale = Literal["linear", "sigmoid", "probability"]
 SCALES: tuple[Scale, ...] = ("linear", "sigmoid", "probability")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["AnnDataMatrix", "anndata_group", "describe_anndata", "open_anndata"]
+__all__ = ["AnnDataMatrix", "anndata_group", "describe_anndata", "open_anndata", "read_obs"]
 
 _DENSE_BYTES = 1 << 28
 
@@ -92,6 +92,24 @@ def describe_anndata(url: str | Path, *, on_event: Subscriber = ignore) -> Descr
     kept = _kept_columns(var, name, on_event)
     peaks = _peaks(var if kept is None else var.iloc[kept], name)
     return Description(obs, peaks, kept, by_cell=layout != "csc")
+
+
+def read_obs(url: str | Path) -> pd.DataFrame:
+    """Return the obs of an .h5ad or .zarr, which needs nothing else.
+
+    Raises
+    ------
+    CountsError
+        When it is missing, cut, or has no obs.
+    """
+    group, close = _open_group(url)
+    try:
+        if "obs" not in group:
+            raise CountsError(f"{url} has no obs, so it is no AnnData; give one with a table obs.")
+        table = _table(group, "obs", str(url))
+    finally:
+        close()
+    return table.set_axis(pd.Index(table.index.astype(str), dtype=object), axis=0)
 
 
 def open_anndata(url: str | Path, *, name: str) -> AnnDataMatrix:

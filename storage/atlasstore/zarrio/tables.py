@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import zarr
+from natsort import natsorted
 from zarr.errors import ZarrUserWarning
 
 from atlasstore.errors import CorruptStoreError
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import Store
 
-__all__ = ["check_table", "finish", "read_table", "tidy", "write_element", "write_table"]
+__all__ = [
+    "as_category",
+    "check_table",
+    "finish",
+    "read_table",
+    "tidy",
+    "write_element",
+    "write_table",
+]
 
 
 def write_element(group: zarr.Group, name: str, value: object) -> None:
@@ -72,8 +81,9 @@ def check_table(group: zarr.Group, name: str, *, url: str) -> None:
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """Return `table` with text index and object columns turned into typed ones.
 
-    Text becomes a category; booleans and integers with missing values become pandas' nullable
-    types; a column of mixed kinds becomes its text.
+    Text becomes a category in natural order (donor2 before donor10), as anndata makes it; booleans
+    and integers with missing values become pandas' nullable types; a column of mixed kinds becomes
+    its text.
     """
     typed = table.copy(deep=False)
     typed.index = pd.Index(table.index.astype(str), dtype=object, name=table.index.name)
@@ -90,7 +100,13 @@ def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
         return column.convert_dtypes()
     if kind != "string":
         column = column.astype(str).where(column.notna())
-    return column.astype("category")
+    return as_category(column)
+
+
+def as_category(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column of text as a category whose values are in natural order."""
+    values = natsorted(column.dropna().unique())
+    return column.astype(pd.CategoricalDtype(values))
 
 
 def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> None:

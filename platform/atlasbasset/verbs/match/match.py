@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.extras import needed
+from atlasbasset.inference.groups import regrouped
 from atlasbasset.verbs.match.null import Null, draw_null
 from atlasbasset.verbs.match.pwm_ism import SiteScores, regions_at_once, score_sites
 from atlasbasset.verbs.match.q_values import QValues
 from atlasbasset.verbs.match.site_scores import METHODS, Method
 from atlasbasset.verbs.match.table_file import SUFFIXES, written_table
+from atlasstore.atlas.regions import is_reverse
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files.staging import refuse_existing
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.verbs.match.table_file import ColumnType, TableFile
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
@@ -83,6 +86,8 @@ class Matching:
     """Motifs wider than the mutated span."""
     renamed: str | None
     """A sentence on motifs that shared a name."""
+    left_out: str | None
+    """A sentence on cells that are in no group."""
     columns: NDArray[np.int64]
     """Groups (or cells) of the result."""
     method: Method
@@ -130,6 +135,8 @@ def match(
     *,
     out: str | Path,
     groups: Sequence[str] | None = None,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     method: Method = "pearson",
     hit_p: float = 1e-3,
     max_p: float = 0.05,
@@ -152,6 +159,9 @@ def match(
         Path or URL of the table: ``.parquet``, ``.csv`` or ``.tsv`` (also ``.gz``).
     groups
         Names of the result's groups (or cells); all by default.
+    group_by, obs
+        Of a result of cells: a column of a table of cells (CSV, TSV or AnnData at a path or URL, or
+        a pandas table), whose groups then stand in the place of the cells.
     method
         Score of a site: "pearson" correlation, or "dot" product, of the motif's probabilities with
         the scores of the four bases.
@@ -190,13 +200,15 @@ def match(
         motifs,
         out=out,
         groups=groups,
+        group_by=group_by,
+        obs=obs,
         method=method,
         hit_p=hit_p,
         max_p=max_p,
         n_null=n_null,
         seed=seed,
     )
-    for told in (matching.renamed, _too_wide(matching)):
+    for told in (matching.renamed, _too_wide(matching), matching.left_out):
         if told:
             on_event(Notice(told))
     with (
@@ -227,6 +239,8 @@ def check_match(
     *,
     out: str | Path,
     groups: Sequence[str] | None,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     method: str,
     hit_p: float,
     max_p: float,
@@ -249,6 +263,7 @@ def check_match(
         raise UserInputError(f"seed must be 0 or more, got {seed}.")
     needed("memelite", extra="interpret", purpose="Matching motifs")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
+    opened, told = regrouped(opened, group_by, obs=obs)
     columns = opened.columns(None if groups is None else list(dict.fromkeys(groups)))
     known, renamed = read_motifs(motifs)
     fitting = [motif for motif in known if motif.width <= opened.span_bp]
@@ -262,6 +277,7 @@ def check_match(
         fitting,
         len(known) - len(fitting),
         renamed,
+        told,
         columns,
         method=method,
         hit_p=hit_p,
@@ -334,15 +350,17 @@ def _table(
     hits = found.hits
     motif, region = hits.motif[site], hits.sequence[site] + first
     regions, motifs = matching.result.regions, matching.motifs
-    start = regions["span_start"].to_numpy(np.int64)[region] + hits.start[site]
     width = np.array([m.width for m in motifs])[motif]
+    turned = is_reverse(regions)[region]  # its scores, and so its sites, are of the - strand
+    at = np.where(turned, matching.result.span_bp - hits.start[site] - width, hits.start[site])
+    start = regions["span_start"].to_numpy(np.int64)[region] + at
     return pd.DataFrame(
         {
             "region": regions.index.to_numpy()[region],
             "chrom": regions["chrom"].astype(str).to_numpy()[region],
             "start": start,
             "end": start + width,
-            "strand": np.where(hits.reverse[site], "-", "+"),
+            "strand": np.where(hits.reverse[site] ^ turned, "-", "+"),
             "motif": np.array([m.name for m in motifs], object)[motif],
             "tf": np.array([m.tf for m in motifs], object)[motif],
             "group": matching.group_names[group],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atlasbasset.batch.job import finished, running_job
 from atlasbasset.batch.run import Workers
+from atlasbasset.inference.cell_labels import Obs, joined_columns
 from atlasbasset.inference.model import Model, opened
 from atlasbasset.verbs.motifs.insertion import check_widths
 from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifJob
@@ -68,10 +69,12 @@ def motif_activity(
     *,
     motifs: str | Path | Sequence[Motif],
     out: str | Path,
+    obs: Obs | None = None,
     n_backgrounds: int = 1000,
     split: Split = "all",
     seed: int = 0,
     scale: ActivityScale = "linear",
+    both_strands: bool = False,
     compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
@@ -96,6 +99,9 @@ def motif_activity(
         mean and sd of the raw activity, so ``X * sd + mean`` is the raw activity, on the linear
         scale also ``obsm["X_scbasset"] @ varm["scbasset_sequence"].T``. A motif whose activity is
         the same in all cells has z-scores of 0.
+    obs
+        Table of cells that was made after the model: a CSV, TSV or AnnData at a path or URL, or a
+        pandas table. Its columns go into the result's obs, matched by the cells' names.
     n_backgrounds
         Peaks drawn and shuffled, dinucleotides kept; with more than the split holds, peaks are
         drawn again, each time shuffled anew.
@@ -107,6 +113,8 @@ def motif_activity(
     scale
         "linear", or "sigmoid": the mean is taken after a sigmoid, which costs backgrounds x motifs
         x cells evaluations.
+    both_strands
+        Take the mean over every sequence and its reverse complement, at twice the cost.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
     workers
@@ -131,12 +139,14 @@ def motif_activity(
     chosen, renamed = read_motifs(motifs)
     loaded = opened(model, compute=compute)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    options = InsertionOptions(n_backgrounds, split, seed, scale)
+    options = InsertionOptions(n_backgrounds, split, seed, scale, both_strands)
     check_insertion(chosen, source, options, model=loaded.store)
     file = str(motifs) if isinstance(motifs, str | Path) else None
-    work = MotifJob(loaded, source, chosen, file, options, pool, on_event)
-    if renamed:
-        on_event(Notice(renamed))
+    labels, told = (None, None) if obs is None else joined_columns(loaded.obs, obs, what=loaded.url)
+    work = MotifJob(loaded, source, chosen, file, labels, options, pool, on_event)
+    for sentence in (renamed, told):
+        if sentence:
+            on_event(Notice(sentence))
     was_finished = finished(out, **work.identity, on_event=on_event)
     if not was_finished:
         with running_job(out, **work.identity, workers=pool, on_event=on_event) as job:

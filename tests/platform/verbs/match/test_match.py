@@ -129,6 +129,59 @@ def test_q_values_are_of_all_sites_of_a_group(result, tmp_path):
     pd.testing.assert_frame_equal(few, whole[whole["p"] <= 0.1].reset_index(drop=True))
 
 
+def test_sites_of_turned_regions_are_where_they_lie_on_the_chromosome(result, tmp_path):
+    opened = IsmResult.open(result)
+    codes, scores = opened.codes(0, R), opened.scores(0, R, np.arange(2))
+    both = np.concatenate([codes, 3 - codes[:, ::-1]])
+    # regions 0-3 as they are; then the same bases, each as the other strand has it
+    turned = make_ism(
+        tmp_path / "r",
+        both,
+        np.concatenate([scores, scores[:, ::-1, ::-1]]),
+        ["B", "T"],
+        strand="+" * R + "-" * R,
+    )
+    match(turned, MOTIFS, out=tmp_path / "t.parquet", max_p=1, hit_p=0.02)
+    found = pd.read_parquet(tmp_path / "t.parquet")
+    names = IsmResult.open(turned).regions.index
+    offset = {name: FIRST + 10_000 * row for row, name in enumerate(names)}
+    found["at"] = found["start"] - found["region"].map(offset)
+    rows = [
+        found[found["region"].isin(part)].sort_values(["motif", "at", "strand", "group"])
+        for part in (names[:R], names[R:])
+    ]
+    columns = ["motif", "at", "strand", "group", "score", "hit_p"]
+    assert len(rows[0]) > 20
+    kept = [part.sort_values(["region", *columns[:4]]).reset_index(drop=True) for part in rows]
+    pd.testing.assert_frame_equal(kept[0][columns], kept[1][columns], rtol=1e-4)
+
+
+def test_groups_of_a_table_that_came_later(tmp_path):
+    rng = np.random.default_rng(11)
+    codes = rng.integers(0, 4, (R, L), dtype=np.uint8)
+    scores = normalised(rng.normal(size=(R, L, 4, 5)))
+    cells = make_ism(tmp_path / "cells", codes, scores, list("abcde"), is_grouped=False)
+    means = np.stack([scores[..., [3, 0]].mean(-1), scores[..., 4]], -1)
+    groups = make_ism(tmp_path / "groups", codes, means, ["c2", "c10"])
+    obs = pd.DataFrame({"leiden": ["c2", "c10", "c2", None]}, index=list("deab"))
+    options, seen = {"max_p": 1, "hit_p": 0.02}, []
+    later = {"group_by": "leiden", "obs": obs, "on_event": seen.append}
+    match(cells, MOTIFS, out=tmp_path / "a.parquet", **options, **later)
+    match(groups, MOTIFS, out=tmp_path / "b.parquet", **options)
+    found, expected = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in "ab")
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
+    told = [event.message for event in seen if isinstance(event, Notice)]
+    assert told == ["2 of 5 cells have no label in 'leiden' and are left out."]
+    for url, change, message in [
+        (groups, {}, "is of groups of cells already"),
+        (cells, {"obs": None}, "give both"),
+        (cells, {"group_by": None}, "give both"),
+    ]:
+        given = {"group_by": "leiden", "obs": obs} | change
+        with pytest.raises(UserInputError, match=message):
+            match(url, MOTIFS, out=tmp_path / "t.csv", **given)
+
+
 def test_motifs_of_one_name_are_told_apart(result, tmp_path):
     seen = []
     same = [MOTIFS[0], Motif("M1", "KLF1", MOTIFS[1].probabilities)]

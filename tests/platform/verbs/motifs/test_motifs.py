@@ -6,6 +6,7 @@ import json
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 from atlasbasset import load_model
@@ -108,6 +109,42 @@ def test_activities(model, atlas, motifs, meme, tmp_path, several_shards, scale)
         "most_variable": list(order),
         "was_finished": False,
     }
+
+
+@pytest.mark.parametrize("scale", ["linear", "sigmoid"])
+def test_both_strands(model, atlas, motifs, tmp_path, several_shards, monkeypatch, scale):
+    """The mean over every sequence and its reverse complement, by full passes."""
+    monkeypatch.setattr("atlasbasset.verbs.motifs.insertion._UNIT_BACKGROUNDS", 5)
+    options = {"n_backgrounds": K, "scale": scale, "both_strands": True}
+    motif_activity(model, atlas, motifs=motifs, out=tmp_path / "r", **options)
+    found = anndata.read_zarr(tmp_path / "r")
+    backgrounds = shuffled_peaks(atlas, np.arange(P), K, seed=0)
+    for column, motif in enumerate(motifs):
+        start, changed = insertion_start(L, motif.width), backgrounds.copy()
+        changed[:, start : start + motif.width] = motif_words(motif, K, seed=0)
+        raw = np.zeros(N)
+        for turn in (lambda codes: codes, lambda codes: np.where(codes < 4, 3 - codes, 4)[:, ::-1]):
+            pair = [model.predict(turn(codes), scale=scale) for codes in (changed, backgrounds)]
+            raw += np.subtract(*(values.astype(float) for values in pair)).mean(0) / 2
+        got = found.X[:, column] * found.var["sd"].iloc[column] + found.var["mean"].iloc[column]
+        np.testing.assert_allclose(got, raw, rtol=1e-3, atol=1e-5)
+    assert found.uns["scbasset"]["both_strands"]
+
+
+def test_labels_that_came_later_are_in_the_result(model, atlas, meme, tmp_path):
+    leiden = pd.Categorical(["b", "a", "b"], ["b", "a"])
+    obs = pd.DataFrame({"leiden": leiden, "n_peaks": 0}, index=["cell4", "cell2", "other"])
+    said, options = [], {"motifs": meme, "n_backgrounds": 2}
+    motif_activity(model, atlas, out=tmp_path / "r", obs=obs, on_event=said.append, **options)
+    found = anndata.read_zarr(tmp_path / "r").obs
+    assert found["leiden"].dropna().to_dict() == {"cell2": "a", "cell4": "b"}
+    assert list(found["leiden"].cat.categories) == ["b", "a"]
+    np.testing.assert_array_equal(found["n_peaks"], model.obs["n_peaks"])
+    told = next(event.message for event in said if isinstance(event, Notice))
+    assert "48 of 50 cells are not in the table" in told
+    assert "1 names" in told
+    with pytest.raises(StoreExistsError, match="another"):
+        motif_activity(model, atlas, out=tmp_path / "r", **options)
 
 
 def test_the_store_and_where_it_came_from(model, atlas, meme, tmp_path):
