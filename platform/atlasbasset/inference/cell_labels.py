@@ -125,20 +125,32 @@ def cell_labels(cells: pd.DataFrame, key: str, *, obs: Obs | None = None, what: 
     return CellLabels(key, tuple(map(str, categories[used])), place[codes], n_unknown)
 
 
-def check_batches(labels: CellLabels, what: str) -> str | None:
-    """Return a warning where batches have hardly a cell each, or raise where they are none.
+def check_batches(labels: CellLabels, what: str, *, least: int = 1) -> str | None:
+    """Return a warning where batches are doubtful, or raise where they are none.
+
+    Parameters
+    ----------
+    labels
+        The cells' batches.
+    what
+        Names the cells in messages.
+    least
+        Fewer batches are refused; of one batch it is otherwise said that it changes nothing.
 
     Raises
     ------
     UserInputError
-        When all cells are of one batch, or every cell is a batch of its own.
+        When every cell is a batch of its own, or there are fewer than `least`.
     """
     key, n_batches, n_cells = labels.key, len(labels.names), int(labels.counts.sum())
     if n_batches == 1:
-        raise UserInputError(
+        told = (
             f"obs[{key!r}] of {what} has one batch ({labels.names[0]}) for all cells, so there is "
             "nothing to compare or correct; leave the batch key out, or name another column."
         )
+        if least > 1:
+            raise UserInputError(told)
+        return told
     if n_batches == n_cells:
         raise UserInputError(
             f"obs[{key!r}] of {what} makes every one of {n_cells:,} cells a batch of its own; name "

@@ -205,10 +205,10 @@ def checked_keys(
         )
     table = None if obs is None else opened_table(obs)
     found = []
-    for key, check in ((label_key, None), (batch_key, check_batches)):
+    for key, least in ((label_key, 0), (batch_key, 2)):
         labels = None if key is None else cell_labels(atlas.obs, key, obs=table, what=atlas.url)
         if labels is not None:
-            warning = check(labels, atlas.url) if check else None
+            warning = check_batches(labels, atlas.url, least=least) if least else None
             for told in (labels.told(), warning):
                 if told:
                     on_event(Notice(told))
