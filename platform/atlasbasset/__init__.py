@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from atlasbasset.engine.config import TrainConfig as TrainConfig
     from atlasbasset.inference.model import Model as Model
     from atlasbasset.inference.model import load_model as load_model
+    from atlasbasset.verbs.annotate import annotate as annotate
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
     from atlasbasset.verbs.discover import discover as discover
     from atlasbasset.verbs.embed import embed as embed
@@ -36,6 +37,7 @@ _HOMES = {
     "MapReport": "atlasbasset.verbs.map_cells.map_cells",
     "Model": "atlasbasset.inference.model",
     "TrainConfig": "atlasbasset.engine.config",
+    "annotate": "atlasbasset.verbs.annotate",
     "denoise": "atlasbasset.verbs.denoise.denoise",
     "discover": "atlasbasset.verbs.discover",
     "embed": "atlasbasset.verbs.embed",
@@ -59,6 +61,7 @@ __all__ = [
     "MapReport",
     "Model",
     "TrainConfig",
+    "annotate",
     "append",
     "denoise",
     "discover",

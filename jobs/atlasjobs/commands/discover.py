@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json, Obs, ObsGroupBy
 
 __all__ = ["discover"]
 
@@ -30,6 +30,8 @@ def discover(
     *,
     group: Group,
     out: Out,
+    group_by: ObsGroupBy = None,
+    obs: Obs = None,
     motifs: Meme = None,
     max_seqlets: MaxSeqlets = 20_000,
     dry_run: DryRun = False,
@@ -43,7 +45,15 @@ def discover(
 
     output = Output(json)
     if dry_run:
-        plan = discover_plan(result, out, group=group, motifs=motifs, max_seqlets=max_seqlets)
+        plan = discover_plan(
+            result,
+            out,
+            group=group,
+            group_by=group_by,
+            obs=obs,
+            motifs=motifs,
+            max_seqlets=max_seqlets,
+        )
         output.plan(plan)
         return
     from atlasbasset.verbs.discover import discover as work
@@ -53,6 +63,8 @@ def discover(
             result,
             group=group,
             out=out,
+            group_by=group_by,
+            obs=obs,
             motifs=motifs,
             max_seqlets=max_seqlets,
             on_event=on_event,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl, Obs
 
 __all__ = ["evaluate"]
 
@@ -30,6 +30,7 @@ def evaluate(
     split: Split = "test",
     label_key: LabelKey = None,
     batch_key: BatchKey = None,
+    obs: Obs = None,
     ks: Ks = [10, 50, 100],  # noqa: B006 - read only; the library shows it as the default
     cluster: Cluster = False,
     dry_run: DryRun = False,
@@ -43,7 +44,9 @@ def evaluate(
 
     output = Output(json)
     if dry_run:
-        output.plan(evaluation_plan(model, atlas, split))
+        output.plan(
+            evaluation_plan(model, atlas, split, label_key=label_key, batch_key=batch_key, obs=obs)
+        )
         return
     from atlasbasset import evaluate as work
     from atlasjobs.reports.evaluate import evaluation_facts
@@ -55,6 +58,7 @@ def evaluate(
             split=split,
             label_key=label_key,
             batch_key=batch_key,
+            obs=obs,
             ks=tuple(ks),
             cluster=cluster,
             on_event=on_event,

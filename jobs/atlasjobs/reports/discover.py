@@ -17,21 +17,36 @@ _LISTED = 20
 
 
 def discover_plan(
-    result: str, out: str, *, group: str, motifs: str | None, max_seqlets: int
+    result: str,
+    out: str,
+    *,
+    group: str,
+    group_by: str | None,
+    obs: str | None,
+    motifs: str | None,
+    max_seqlets: int,
 ) -> Plan:
     """Plan a discovery; refuses what `discover` would refuse, but for regions without patterns."""
     from atlasbasset.verbs.discover import check_discover
 
-    opened, _, known = check_discover(
-        result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets
+    found = check_discover(
+        result,
+        group=group,
+        out=out,
+        group_by=group_by,
+        obs=obs,
+        motifs=motifs,
+        max_seqlets=max_seqlets,
     )
+    opened, known = found.result, found.motifs
     n_regions, span = opened.n_regions, opened.span_bp
     rows = [
         ("regions", f"{count(n_regions)} of {count(span)} bp"),
         ("group", group),
         ("seqlets", f"at most {count(max_seqlets)} of each sign"),
     ]
-    if known is not None:
+    rows += [("note", told) for told in found.told]
+    if known:
         rows.append(("known motifs", count(len(known))))
     values = {"out": out, "n_regions": n_regions, "span_bp": span, "group": group}
     return Plan(f"Would discover motifs into {out}", rows, values)

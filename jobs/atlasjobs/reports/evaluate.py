@@ -14,18 +14,32 @@ if TYPE_CHECKING:
 __all__ = ["evaluation_facts", "evaluation_plan"]
 
 
-def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
-    """Plan an evaluation."""
+def evaluation_plan(
+    model: str,
+    atlas: str,
+    split: str,
+    *,
+    label_key: str | None = None,
+    batch_key: str | None = None,
+    obs: str | None = None,
+) -> Plan:
+    """Plan an evaluation; refuses the labels that `evaluate` would refuse."""
+    from atlasbasset.verbs.evaluate import checked_keys
     from atlasstore import Atlas
     from atlasstore.models.model_store import ModelStore
 
     opened, store = Atlas.open(atlas), ModelStore.open(model)
     store.newest()
+    told: list[str] = []
+    checked_keys(
+        opened, label_key, batch_key, obs=obs, on_event=lambda event: told.append(str(event))
+    )
     n_peaks = opened.n_peaks if split == "all" else len(opened.peak_rows(split))
     rows = [
         ("cells", count(store.n_cells)),
         ("peaks", f"{count(n_peaks)} of the {split} split"),
         ("predictions", f"{count(n_peaks * store.n_cells)}, computed in tiles"),
+        *(("labels", sentence) for sentence in told),
     ]
     values = {"n_cells": store.n_cells, "n_peaks": n_peaks, "split": split}
     return Plan(f"Would evaluate {model}", rows, values)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count, size
+from atlasjobs.reports.groups import left_out_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,8 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: WorkerPoo
         ("regions", f"{count(plan.n_regions)} in {count(shards)} units"),
         ("mutated", f"{count(plan.span_bp)} bp of each, {count(3 * plan.span_bp)} substitutions"),
         ("columns", f"{count(plan.n_groups)} {columns}"),
+        *left_out_rows(plan.told),
+        *([("strands", plan.strands)] if plan.strands else []),
         ("tables", f"{size(plan.n_bytes)} before compression"),
         ("memory", f"about {size(memory)} per worker plus the program"),
         ("workers", "this process" if not pool.count else f"{pool.count} Ray actors"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count
+from atlasjobs.reports.groups import left_out_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,15 +27,17 @@ def match_plan(result: str, motifs: str, out: str, options: Mapping[str, Any]) -
         "n_regions": found.result.n_regions,
         "n_motifs": len(found.motifs),
         "n_too_wide": found.n_too_wide,
-        "n_groups": len(found.columns),
-        "shuffles": options["shuffles"],
+        "n_groups": found.n_groups,
+        "n_null": options["n_null"],
     }
     too_wide = f", {count(found.n_too_wide)} too wide left out" if found.n_too_wide else ""
     rows = [
         ("regions", f"{count(values['n_regions'])} of {count(found.result.span_bp)} bp"),
         ("motifs", f"{count(values['n_motifs'])}{too_wide}"),
         ("groups", count(values["n_groups"])),
-        ("null", f"{count(options['shuffles'])} shuffles of each region"),
+        ("null", f"{count(options['n_null'])} chance sites of each motif"),
+        *([("names", found.renamed)] if found.renamed else []),
+        *left_out_rows(found.left_out),
     ]
     return Plan(f"Would match motifs into {out}", rows, values)
 

@@ -43,28 +43,39 @@ class _Work(NamedTuple):
 
 
 def motifs_plan(
-    model: str, atlas: str, motifs: str, out: str, *, options: InsertionOptions, pool: WorkerPool
+    model: str,
+    atlas: str,
+    motifs: str,
+    out: str,
+    *,
+    obs: str | None,
+    options: InsertionOptions,
+    pool: WorkerPool,
 ) -> Plan:
     """Plan a motif insertion; refuses what `motif_activity` would refuse."""
+    from atlasbasset.inference.cell_labels import joined_columns
     from atlasbasset.inference.model import trunk_config
     from atlasbasset.verbs.motifs.motifs import check_insertion
     from atlasstore import Atlas
-    from atlasstore.genome.motifs import read_meme
+    from atlasstore.genome.motifs import read_motifs
     from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 
     refuse_taken(out)
-    found, store = read_meme(motifs), ModelStore.open(model)
+    (found, renamed), store = read_motifs(motifs), ModelStore.open(model)
     store.newest()
     for url in (model, out):
         pool.worker_url(url)
     config = trunk_config(store)
     check_insertion(found, Atlas.open(atlas), options, model=store)
-    work = _work(found, options.n_backgrounds, config)
+    told = None if obs is None else joined_columns(store.obs, obs, what=store.url)[1]
+    work = _work(found, options.n_backgrounds * options.n_strands, config)
     sizes = _sizes(store.n_cells, found, options, config)
     rows = [
         ("cells", count(store.n_cells)),
         ("motifs", f"{count(len(found))} of {_widths(found)} bp"),
+        *([("names", renamed)] if renamed else []),
+        *([("labels", told)] if told else []),
         ("backgrounds", f"{count(options.n_backgrounds)} shuffled peaks, split {options.split}"),
         ("sequences", f"{count(sizes['n_sequences'])} in {count(sizes['n_units'])} units"),
         ("work", _work_line(work)),
@@ -86,7 +97,7 @@ def _sizes(
 
     n_motifs, n_backgrounds = len(motifs), options.n_backgrounds
     table = plan_table("X", (n_cells, n_motifs), "float32")
-    n_sequences = n_backgrounds * (1 + n_motifs)
+    n_sequences = n_backgrounds * options.n_strands * (1 + n_motifs)
     raw_bytes = table.n_bytes if options.scale == "sigmoid" else 0
     return {
         "n_cells": n_cells,
@@ -97,7 +108,12 @@ def _sizes(
         "dense_bytes": table.n_bytes,
         "n_shards": table.n_shards,
         "scratch_bytes": n_sequences * config.embedding_dim * _FLOAT_BYTES + raw_bytes,
-        "memory_bytes": insertion_bytes(config, [m.width for m in motifs], n_backgrounds)
+        "memory_bytes": insertion_bytes(
+            config,
+            [m.width for m in motifs],
+            n_backgrounds,
+            n_strands=options.n_strands,
+        )
         + n_cells * (config.embedding_dim + 1) * _FLOAT_BYTES,
     }
 

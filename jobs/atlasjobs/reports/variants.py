@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import Plan
 from atlasjobs.output.units import count, size
+from atlasjobs.reports.groups import left_out_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["variants_facts", "variants_plan"]
 
-_SCRATCH_BYTES = 192
-"""Of a variant: its line of a piece and its effect on the embedding."""
+_LINE_BYTES = 64
+"""Of a variant: its line of a piece."""
 _ROW_BYTES = 700
 """Of a variant in the table of variants, which is held whole while it is written."""
 _SHARD_COPIES = 3
@@ -35,15 +36,18 @@ def variants_plan(
     out: str,
     *,
     group_by: str | None,
+    obs: str | None,
     both_strands: bool,
+    scale: str,
     dense: bool,
     max_allele_bp: int,
     pool: WorkerPool,
 ) -> Plan:
     """Plan evaluating variants; reads the whole VCF and refuses what `variants` would refuse."""
+    from atlasbasset.inference.groups import group_labels
     from atlasbasset.inference.model import trunk_config
     from atlasbasset.verbs.variants.stages import effect_tables
-    from atlasbasset.verbs.variants.variants import check_variants
+    from atlasbasset.verbs.variants.variants import check_variant_scale, check_variants
     from atlasstore.models.model_store import ModelStore
     from atlasstore.resume.ledger import refuse_taken
 
@@ -54,19 +58,25 @@ def variants_plan(
         pool.worker_url(url)
     trunk = trunk_config(store)
     check_variants(vcf, genome, window_bp=trunk.window_bp, max_allele_bp=max_allele_bp)
-    n_groups = _n_groups(store, group_by)
+    check_variant_scale(scale, dense=dense)
+    labels = group_labels(store.obs, group_by, obs=obs, what=store.url)
+    n_groups = int(store.n_cells) if labels is None else len(labels.names)
     counts = _counts(vcf, genome, max_allele_bp)
     n_variants = sum(counts.values())
     tables = effect_tables(n_variants, width=trunk.embedding_dim, n_groups=n_groups, dense=dense)
     n_bytes = sum(table.n_bytes for table in tables.values())
     memory = _memory(store, trunk, n_groups, tables)
+    embedded = 2 * (1 + both_strands) * trunk.embedding_dim * _FLOAT_BYTES
+    scratch_bytes = _LINE_BYTES + embedded
     n_windows = counts["ok"] * 2 * (1 + both_strands)
     rows = [
         *_status_rows(counts),
         ("columns", f"{count(n_groups)} {'cells' if group_by is None else 'groups'}"),
+        *left_out_rows(None if labels is None else labels.told()),
+        ("scale", scale),
         ("windows", f"{count(n_windows)} of {count(trunk.window_bp)} bp at most"),
         ("tables", f"{size(n_bytes)} in {count(sum(t.n_shards for t in tables.values()))} shards"),
-        ("scratch", f"about {size(n_variants * _SCRATCH_BYTES)}"),
+        ("scratch", f"about {size(n_variants * scratch_bytes)}"),
         ("memory", f"about {size(memory)} per worker plus the program"),
         ("table of variants", f"about {size(n_variants * _ROW_BYTES)} of memory, in this process"),
         ("workers", "this process" if not pool.count else f"{pool.count} Ray actors"),
@@ -97,14 +107,6 @@ def _memory(
         for table in tables.values()
     )
     return model + groups + max(variant_bytes(trunk), _SHARD_COPIES * shard)
-
-
-def _n_groups(store: ModelStore, group_by: str | None) -> int:
-    from atlasbasset.inference.groups import group_codes
-
-    if group_by is None:
-        return int(store.n_cells)
-    return len(group_codes(store.obs, group_by, what=store.url)[0])
 
 
 def _counts(vcf: str, genome: str, max_allele_bp: int) -> dict[str, int]:

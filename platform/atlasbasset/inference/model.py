@@ -37,6 +37,7 @@ __all__ = [
     "Model",
     "Scale",
     "as_model",
+    "check_scale",
     "load_model",
     "load_trunk",
     "trunk_config",

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasbasset.extras import needed
+from atlasbasset.inference.groups import regrouped
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
-from atlasstore.genome.motifs import read_meme, write_meme
+from atlasstore.genome.motifs import read_motifs, write_meme
 from atlasstore.results.ism_result import IsmResult
 from atlasstore.zarrio.blocks import runs
 
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.inference.cell_labels import Obs
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
 
-__all__ = ["DiscoverReport", "check_discover", "discover"]
+__all__ = ["DiscoverReport", "Discovery", "check_discover", "discover"]
 
 _STAGE = "reading scores"
 _READ_REGIONS = 32
@@ -59,11 +61,26 @@ class DiscoverReport:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Discovery:
+    """Checked input of `discover`."""
+
+    result: IsmResult
+    column: NDArray[np.int64]
+    """Of the group, (1,)."""
+    motifs: list[Motif]
+    """Known ones, for the report."""
+    told: tuple[str, ...]
+    """What is to be said of the input."""
+
+
 def discover(
     result: str | Path | IsmResult,
     *,
     group: str,
     out: str | Path,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     motifs: str | Path | None = None,
     max_seqlets: int = 20_000,
     on_event: Subscriber = ignore,
@@ -79,6 +96,9 @@ def discover(
     out
         Path or URL of the folder to make: ``patterns.h5`` as modisco-lite writes it,
         ``patterns.meme`` with the patterns' base frequencies, and ``report/motifs.html``.
+    group_by, obs
+        Of a result of cells: a column of a table of cells (CSV, TSV or AnnData at a path or URL, or
+        a pandas table) whose groups then stand in the place of the cells.
     motifs
         Path or URL of a MEME file; the report then shows the three closest to each pattern.
     max_seqlets
@@ -97,9 +117,18 @@ def discover(
     StoreExistsError
         When anything lies at `out`.
     """
-    opened, column, known = check_discover(
-        result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets
+    checked = check_discover(
+        result,
+        group=group,
+        out=out,
+        group_by=group_by,
+        obs=obs,
+        motifs=motifs,
+        max_seqlets=max_seqlets,
     )
+    opened, column, known = checked.result, checked.column, checked.motifs
+    for told in checked.told:
+        on_event(Notice(told))
     onehot, scores = _read(opened, column, on_event)
     on_event(Notice(f"Clustering seqlets of {opened.n_regions:,} regions; this takes minutes."))
     positive, negative = _patterns(onehot, scores, max_seqlets, opened)
@@ -117,13 +146,16 @@ def check_discover(
     *,
     group: str,
     out: str | Path,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     motifs: str | Path | None,
     max_seqlets: int,
-) -> tuple[IsmResult, NDArray[np.int64], list[Motif] | None]:
-    """Return the result, the group's column and known motifs, or raise what `discover` raises."""
+) -> Discovery:
+    """Return the checked input of `discover`, or raise what it raises."""
     refuse_existing(out)
     _modisco("tfmodisco")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
+    opened, left_out = regrouped(opened, group_by, obs=obs)
     column = opened.columns([group])
     if max_seqlets <= _MIN_SEQLETS:
         raise UserInputError(f"max_seqlets must be above {_MIN_SEQLETS}, got {max_seqlets}.")
@@ -134,7 +166,8 @@ def check_discover(
             f"{room} seqlets of {_CORE_BP} bp; more than {_MIN_SEQLETS} are needed: make a result "
             "of more regions or a wider --span."
         )
-    return opened, column, None if motifs is None else read_meme(motifs)
+    known, renamed = ([], None) if motifs is None else read_motifs(motifs)
+    return Discovery(opened, column, known, tuple(told for told in (renamed, left_out) if told))
 
 
 def _read(
@@ -180,7 +213,7 @@ def _write(
     positive: list[Any],
     negative: list[Any],
     span_bp: int,
-    motifs: Sequence[Motif] | None,
+    motifs: Sequence[Motif],
     on_event: Subscriber,
 ) -> dict[str, int]:
     """Write everything into an empty local folder; return pattern -> seqlets."""
@@ -189,7 +222,7 @@ def _write(
     frequencies = _modisco("util").MemeDataType.PFM
     meme = str(folder / "patterns.meme")
     _modisco("io").write_meme_from_h5(str(stored), frequencies, meme, is_quiet=True)
-    if motifs is not None:
+    if motifs:
         database = folder / "known.meme"
         write_meme(database, motifs)
     _report(stored, folder / "report", database, on_event)

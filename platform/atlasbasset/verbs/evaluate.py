@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasbasset.inference.cell_labels import Obs, cell_labels, check_batches, opened_table
 from atlasbasset.inference.model import Model, as_model
 from atlasbasset.metrics import (
     CellTypeAsw,
@@ -29,18 +30,17 @@ from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasbasset.verbs.shared.split import Split, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
+from atlasstore.events import Notice, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from atlasstore.events import Subscriber
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "checked_keys", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,6 +98,7 @@ def evaluate(
     split: Split = "test",
     label_key: str | None = None,
     batch_key: str | None = None,
+    obs: Obs | None = None,
     ks: Sequence[int] = (10, 50, 100),
     cluster: bool = False,
     on_event: Subscriber = ignore,
@@ -118,18 +119,23 @@ def evaluate(
     label_key
         Column of obs with each cell's label (cell type): adds the label score.
     batch_key
-        Column of obs with each cell's batch: adds kBET and iLISI.
+        Column of obs with each cell's batch: adds kBET and iLISI. Cells without a label or batch
+        (missing, empty text or "nan") are left out of the measures that need it.
+    obs
+        Table of cells with these columns, made after the model: a CSV, TSV or AnnData at a path or
+        URL, or a pandas table; matched by the cells' names. By default the atlas's obs.
     ks
         Neighbours of the label score.
     cluster
         With `label_key`: also cluster the cells and compare, and compute the silhouette.
     on_event
-        Hears `Progress`.
+        Hears `Progress` and `Notice`.
 
     Raises
     ------
     UserInputError
-        When model and atlas do not fit together, the split has no peaks, or obs lacks a column.
+        When model and atlas do not fit together, the split has no peaks, obs lacks a column, or
+        the batches are none: one alone, or as many as cells.
     MissingExtraError
         When `cluster` is asked for and igraph is not installed.
     """
@@ -137,7 +143,7 @@ def evaluate(
     check_window(loaded.store, cells)
     _check_same_cells(loaded, cells)
     rows = split_rows(cells, split)
-    label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
+    label, batch = checked_keys(cells, label_key, batch_key, obs=obs, on_event=on_event)
     embedding = loaded.cell_embedding
     grouped = label if cluster else None
     return Evaluation(
@@ -179,9 +185,31 @@ def _check_same_cells(model: Model, atlas: Atlas) -> None:
         )
 
 
-def _column(obs: pd.DataFrame, key: str) -> NDArray[Any]:
-    if key not in obs:
-        listed = ", ".join(map(str, obs.columns)) or "none"
-        raise UserInputError(f"obs has no column {key!r}; its columns are {listed}.")
-    known = obs[key].astype(object)
-    return np.asarray(known.where(known.notna(), None), dtype=object)
+def checked_keys(
+    atlas: Atlas,
+    label_key: str | None,
+    batch_key: str | None,
+    *,
+    obs: Obs | None = None,
+    on_event: Subscriber = ignore,
+) -> tuple[NDArray[np.object_] | None, NDArray[np.object_] | None]:
+    """Return each cell's label and batch (None for none), or raise what `evaluate` raises of them.
+
+    Before any work: that nothing can be measured is known from obs alone.
+    """
+    if obs is not None and label_key is None and batch_key is None:
+        raise UserInputError(
+            "a table of cells (obs) is there for its labels; name the column (label_key, "
+            "batch_key)."
+        )
+    table = None if obs is None else opened_table(obs)
+    found = []
+    for key, least in ((label_key, 0), (batch_key, 2)):
+        labels = None if key is None else cell_labels(atlas.obs, key, obs=table, what=atlas.url)
+        if labels is not None:
+            warning = check_batches(labels, atlas.url, least=least) if least else None
+            for told in (labels.told(), warning):
+                if told:
+                    on_event(Notice(told))
+        found.append(None if labels is None else labels.values())
+    return found[0], found[1]

@@ -48,6 +48,8 @@ _HEAD_BYTES = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
 _BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _BGZF_EXTRA = b"\x06\x00BC\x02\x00"
+_MARK = "\ufeff"
+"""Byte order mark."""
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
@@ -168,8 +170,21 @@ def _last_whole_line(raw: IO[bytes]) -> int:
     return number
 
 
-def numbered_lines(url: str | Path, *, error: type[UserInputError]) -> Iterator[tuple[int, str]]:
+def numbered_lines(
+    url: str | Path, *, error: type[UserInputError], fallback: str | None = None
+) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, text without its line end) for every line of a text file.
+
+    A byte order mark before the first line is no part of it.
+
+    Parameters
+    ----------
+    url
+        Path or URL, plain, gzip or bgzip.
+    error
+        What is raised of an input that cannot be read.
+    fallback
+        Encoding of the lines that are not UTF-8 ("latin-1"); by default they are refused.
 
     Raises
     ------
@@ -181,9 +196,9 @@ def numbered_lines(url: str | Path, *, error: type[UserInputError]) -> Iterator[
     with open_raw(url, error=error) as raw, open_text(raw, name=str(url), error=error) as text:
         try:
             for line in text:
-                decoded = line.decode().rstrip("\r\n")
+                decoded = _decoded(line, fallback).rstrip("\r\n")
                 number += 1
-                yield number, decoded
+                yield number, decoded.removeprefix(_MARK) if number == 1 else decoded
         except UnicodeDecodeError as cause:
             raise error(f"{url} is not text at line {number + 1}; give a text file.") from cause
         except DAMAGED as cause:
@@ -191,3 +206,13 @@ def numbered_lines(url: str | Path, *, error: type[UserInputError]) -> Iterator[
                 f"{url} is truncated or damaged: {number:,} lines can be read, then its gzip "
                 f"stream breaks ({cause}); copy or download it again."
             ) from cause
+
+
+def _decoded(line: bytes, fallback: str | None) -> str:
+    """Return a line's text; a binary file has zero bytes sooner or later, and text has none."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        if fallback is None or b"\0" in line:
+            raise
+        return line.decode(fallback)

@@ -32,6 +32,8 @@ REACH_BP = 2000
 """How far from its TSS a gene's peaks are (docs/method.md, "Gene accessibility")."""
 
 _N_FIELDS = 9
+_MOST_BP = 10**18
+"""Positions are within int64."""
 _KEY = re.compile(r"[\s;]*(\S+)\s*")
 _IDS, _NAMES = ("gene_id", "ID"), ("gene_name", "Name", "gene", "locus")
 _COLUMNS = ["gene_name", "chrom", "tss", "strand"]
@@ -108,8 +110,8 @@ def _bounds(fields: list[str], where: tuple[str | Path, int, str]) -> tuple[int,
         start, end = int(fields[3]), int(fields[4])
     except ValueError:
         start, end = 0, 0
-    if not (fields[0] and 1 <= start <= end):
-        raise _wrong_line(*where, "no start and end with 1 <= start <= end")
+    if not (fields[0] and 1 <= start <= end < _MOST_BP):
+        raise _wrong_line(*where, f"no start and end with 1 <= start <= end < {_MOST_BP:.0e}")
     return start, end
 
 

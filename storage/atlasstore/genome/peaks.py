@@ -213,10 +213,18 @@ def find_duplicates(peaks: pd.DataFrame) -> npt.NDArray[np.int64]:
     return np.flatnonzero(peaks.duplicated(["chrom", "start", "end"]).to_numpy())
 
 
-def read_bed(url: str | Path) -> pd.DataFrame:
+def read_bed(url: str | Path, *, with_strand: bool = False) -> pd.DataFrame:
     """Read peaks from a BED or narrowPeak file, plain or gzip, at a path or URL.
 
     Comment (``#``), ``track`` and ``browser`` lines and empty lines are skipped.
+
+    Parameters
+    ----------
+    url
+        Path or URL.
+    with_strand
+        Whether there is also a column ``strand``: "+", "-", or "." where the sixth column of the
+        file is neither.
 
     Returns
     -------
@@ -236,12 +244,14 @@ def read_bed(url: str | Path) -> pd.DataFrame:
     ]
     if not rows:
         raise PeaksError(f"{url} has no peaks; give a BED file with one peak a line.")
-    peaks = pd.DataFrame(rows, columns=["chrom", "start", "end"])
+    peaks = pd.DataFrame(rows, columns=["chrom", "start", "end", "strand"])
     peaks = peaks.astype({"start": np.int64, "end": np.int64})
+    if not with_strand:
+        peaks = peaks.drop(columns="strand")
     return peaks.set_axis(peak_names(peaks), axis=0)
 
 
-def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int]:
+def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int, str]:
     fields = [field.strip('"') for field in (line.split("\t") if "\t" in line else line.split())]
     try:
         chrom, start, end = fields[0], int(fields[1]), int(fields[2])
@@ -252,4 +262,5 @@ def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int]:
             f"{url} line {number} is {line[:80]!r}; a BED line is chromosome, start, end "
             "separated by tabs, 0-based half-open with 0 <= start < end."
         )
-    return chrom, start, end
+    strand = fields[5].strip() if len(fields) > 5 else "."
+    return chrom, start, end, strand if strand in ("+", "-") else "."

@@ -43,6 +43,7 @@ __all__ = [
     "counts_of",
     "describe_anndata",
     "open_anndata",
+    "read_obs",
     "shape_and_layout",
 ]
 
@@ -109,6 +110,24 @@ def describe_anndata(
     kept = _kept_columns(var, name, on_event)
     peaks = _peaks(var if kept is None else var.iloc[kept], name)
     return Description(obs, peaks, kept, by_cell=layout != "csc")
+
+
+def read_obs(url: str | Path) -> pd.DataFrame:
+    """Return the obs of an .h5ad or .zarr, which needs nothing else.
+
+    Raises
+    ------
+    CountsError
+        When it is missing, cut, or has no obs.
+    """
+    group, close = _open_group(url)
+    try:
+        if "obs" not in group:
+            raise CountsError(f"{url} has no obs, so it is no AnnData; give one with a table obs.")
+        table = _table(group, "obs", str(url), ignore)
+    finally:
+        close()
+    return table.set_axis(pd.Index(table.index.astype(str), dtype=object), axis=0)
 
 
 def open_anndata(url: str | Path, *, name: str, matrix: str = "X") -> AnnDataMatrix:

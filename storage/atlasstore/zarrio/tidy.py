@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from natsort import natsorted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     Column = pd.Series[Any]
 
-__all__ = ["Tidy", "set_aside", "stack", "tidy", "with_legal_names"]
+__all__ = ["Tidy", "as_category", "set_aside", "stack", "tidy", "with_legal_names"]
 
 _MOST_BYTES = 200
 """Of a name: a file's name has 255 at most."""
@@ -219,6 +220,11 @@ def _of_numbers(column: Column, found: Column) -> Column:
     return pd.Series(pd.to_numeric(column, errors="coerce").astype(np.float64), index=column.index)
 
 
+def as_category(column: Column) -> Column:
+    """Return a column of text as a category, in natural order (donor2 before donor10)."""
+    return _text(column)
+
+
 def _text(column: Column) -> Column:
     """Return the values' text as a category; missing values stay missing."""
     missing = column.isna().to_numpy()
@@ -241,8 +247,8 @@ def _with_typed_categories(column: Column) -> Column:
 def _category(
     codes: np.ndarray[Any, Any], texts: list[str], *, is_ordered: bool | None = None
 ) -> pd.Categorical[Any]:
-    """Return a category of texts, of which several may be equal; sorted unless it has an order."""
-    order = list(dict.fromkeys(texts)) if is_ordered is not None else sorted(set(texts))
+    """Return a category of texts, of which several may be equal; in natural order by default."""
+    order = list(dict.fromkeys(texts)) if is_ordered is not None else natsorted(set(texts))
     number = {text: at for at, text in enumerate(order)}
     of_code = np.array([*(number[text] for text in texts), -1], np.int64)
     index = pd.Index(order, dtype=object)

@@ -26,6 +26,7 @@ def planned(
         str(folder / "atlas.zarr"),
         str(folder / "sim" / "motifs.meme"),
         str(folder / out),
+        obs=None,
         options=InsertionOptions(100, "all", seed, scale),
         pool=WorkerPool(workers),
     )
@@ -68,6 +69,7 @@ def test_a_plan_refuses_what_the_verb_would_refuse(trained: Path) -> None:
             str(trained / "atlas.zarr"),
             str(trained / "absent.meme"),
             str(trained / "new"),
+            obs=None,
             options=InsertionOptions(100, "all", 0, "linear"),
             pool=WorkerPool(),
         )

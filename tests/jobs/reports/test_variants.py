@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
-CHOSEN = {"group_by": None, "both_strands": False, "dense": True, "max_allele_bp": 50}
+CHOSEN = {
+    "group_by": None,
+    "obs": None,
+    "both_strands": False,
+    "scale": "linear",
+    "dense": True,
+    "max_allele_bp": 50,
+}
 
 
 @pytest.fixture

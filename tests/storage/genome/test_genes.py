@@ -83,6 +83,8 @@ def test_a_url(tmp_path):
         ('chr1\tx\tgene\tfive\t9\t.\t+\t.\tgene_id "A";', "no start and end with 1 <= start"),
         ('chr1\tx\tgene\t0\t9\t.\t+\t.\tgene_id "A";', "no start and end"),
         ('chr1\tx\tgene\t10\t9\t.\t+\t.\tgene_id "A";', "no start and end"),
+        (f'chr1\tx\tgene\t5\t{10**30}\t.\t-\t.\tgene_id "A";', "end < 1e.18"),
+        (f'chr1\tx\tgene\t5\t{"9" * 5000}\t.\t-\t.\tgene_id "A";', "no start and end"),
         ("chr1\tx\tgene\t5\t9\t.\t+\t.\tlevel 2", "no gene_id or ID"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,17 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.extras import needed
-from atlasbasset.verbs.match.pwm_ism import (
-    METHODS,
-    Method,
-    SiteScores,
-    regions_at_once,
-    score_sites,
-)
+from atlasbasset.inference.groups import regrouped
+from atlasbasset.verbs.match.null import Null, draw_null
+from atlasbasset.verbs.match.pwm_ism import SiteScores, regions_at_once, score_sites
+from atlasbasset.verbs.match.q_values import QValues
+from atlasbasset.verbs.match.site_scores import METHODS, Method
 from atlasbasset.verbs.match.table_file import SUFFIXES, written_table
+from atlasstore.atlas.regions import is_reverse
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files.staging import refuse_existing
-from atlasstore.genome.motifs import read_meme
+from atlasstore.genome.motifs import read_motifs
 from atlasstore.results.ism_result import IsmResult
 from atlasstore.zarrio.blocks import runs
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.verbs.match.table_file import ColumnType
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.verbs.match.table_file import ColumnType, TableFile
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
 
@@ -49,6 +50,7 @@ _COLUMNS: dict[str, ColumnType] = {
     "group": "text",
     "score": "float32",
     "p": "float64",
+    "q": "float64",
     "n_null": "int64",
     "hit_p": "float64",
 }
@@ -82,8 +84,49 @@ class Matching:
     """Those that fit into the regions."""
     n_too_wide: int
     """Motifs wider than the mutated span."""
+    renamed: str | None
+    """A sentence on motifs that shared a name."""
+    left_out: str | None
+    """A sentence on cells that are in no group."""
     columns: NDArray[np.int64]
     """Groups (or cells) of the result."""
+    method: Method
+    hit_p: float
+    max_p: float
+    n_null: int
+
+    @property
+    def n_regions(self) -> int:
+        """R."""
+        return self.result.n_regions
+
+    @property
+    def n_groups(self) -> int:
+        """G."""
+        return len(self.columns)
+
+    @property
+    def group_names(self) -> NDArray[np.object_]:
+        """Names of the groups (or cells), (G,)."""
+        return np.asarray(self.result.groups.index[self.columns], dtype=object)
+
+    @property
+    def regions_at_once(self) -> int:
+        """Regions whose sites are scored together."""
+        return regions_at_once(
+            self.result.span_bp,
+            n_motifs=len(self.motifs),
+            n_groups=self.n_groups,
+            hit_p=self.hit_p,
+        )
+
+    def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the bases of regions [start, stop), uint8 (stop - start, L), 0..4."""
+        return self.result.codes(start, stop)
+
+    def scores(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return their scores in the groups, float32 (stop - start, L, 4, G)."""
+        return self.result.scores(start, stop, self.columns)
 
 
 def match(
@@ -92,16 +135,19 @@ def match(
     *,
     out: str | Path,
     groups: Sequence[str] | None = None,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     method: Method = "pearson",
     hit_p: float = 1e-3,
     max_p: float = 0.05,
-    shuffles: int = 100,
+    n_null: int = 10_000,
     seed: int = 0,
     on_event: Subscriber = ignore,
 ) -> MatchReport:
     """Find motifs whose sites matter to the model, by group of cells (`verbs.match.pwm_ism`).
 
-    Memory: about 200 MB beside the program, whatever the numbers of regions, motifs and groups.
+    Memory: about 200 MB beside the program, whatever the numbers of regions, motifs and groups;
+    beside it a temporary file of motifs x groups x `n_null` x 4 bytes.
 
     Parameters
     ----------
@@ -113,6 +159,9 @@ def match(
         Path or URL of the table: ``.parquet``, ``.csv`` or ``.tsv`` (also ``.gz``).
     groups
         Names of the result's groups (or cells); all by default.
+    group_by, obs
+        Of a result of cells: a column of a table of cells (CSV, TSV or AnnData at a path or URL, or
+        a pandas table), whose groups then stand in the place of the cells.
     method
         Score of a site: "pearson" correlation, or "dot" product, of the motif's probabilities with
         the scores of the four bases.
@@ -120,11 +169,11 @@ def match(
         FIMO's p-value of a site is below this.
     max_p
         Rows with a larger p-value are left out; 1 keeps all.
-    shuffles
-        Shuffles of each region that the null is from; with few, short regions or wide motifs have
-        few chance sites, and small p-values cannot be reached (column ``n_null``).
+    n_null
+        Chance sites of each motif that p-values are from (`verbs.match.null`): none is below
+        ``1 / (1 + n_null)``.
     seed
-        Of the shuffles.
+        Of the chance sites, 0 or more.
     on_event
         Hears `Progress` and `Notice`.
 
@@ -132,8 +181,8 @@ def match(
     -------
     MatchReport
         Columns of the table: region, chrom, start, end (0-based half-open, of the site), strand,
-        motif, tf, group, score, p, n_null, hit_p. Rows are ordered by region, start, motif and
-        group.
+        motif, tf, group, score, p, q (Benjamini-Hochberg over all sites and motifs of the group),
+        n_null, hit_p. Rows are ordered by region, start, motif and group.
 
     Raises
     ------
@@ -151,31 +200,37 @@ def match(
         motifs,
         out=out,
         groups=groups,
+        group_by=group_by,
+        obs=obs,
         method=method,
         hit_p=hit_p,
         max_p=max_p,
-        shuffles=shuffles,
+        n_null=n_null,
+        seed=seed,
     )
-    if matching.n_too_wide:
-        on_event(Notice(_too_wide(matching)))
-    n_regions, n_sites = matching.result.n_regions, 0
-    n_motifs, n_groups = len(matching.motifs), len(matching.columns)
-    at_once = regions_at_once(
-        matching.result.span_bp,
-        n_motifs=n_motifs,
-        n_groups=n_groups,
-        n_shuffles=shuffles,
-        hit_p=hit_p,
-    )
-    on_event(Progress(_STAGE, 0, n_regions, "regions"))
-    with written_table(out, _COLUMNS) as table:
-        for start, stop in runs(n_regions, at_once):
-            found = _scored(matching, start, stop, method, hit_p, shuffles, seed)
-            for rows in _tables(matching, start, found, max_p):
-                table.add(rows)
-            n_sites += len(found.hits)
-            on_event(Progress(_STAGE, stop, n_regions, "regions"))
-    return MatchReport(str(out), n_regions, n_motifs, n_groups, n_sites, table.n_rows)
+    for told in (matching.renamed, _too_wide(matching), matching.left_out):
+        if told:
+            on_event(Notice(told))
+    with (
+        tempfile.TemporaryDirectory(prefix="atlasbasset-") as made,
+        written_table(out, _COLUMNS) as table,
+    ):
+        rows, q_values = Path(made, "rows.parquet"), QValues(matching.n_groups)
+        null = draw_null(
+            matching.motifs,
+            matching,
+            method=method,
+            hit_p=hit_p,
+            n_null=n_null,
+            seed=seed,
+            at_once=matching.regions_at_once,
+            folder=Path(made),
+            on_event=on_event,
+        )
+        n_sites = _write_rows(rows, matching, null, q_values, on_event)
+        _add_q_values(rows, matching, q_values, table)
+    n_motifs, n_groups = len(matching.motifs), matching.n_groups
+    return MatchReport(str(out), matching.n_regions, n_motifs, n_groups, n_sites, table.n_rows)
 
 
 def check_match(
@@ -184,10 +239,13 @@ def check_match(
     *,
     out: str | Path,
     groups: Sequence[str] | None,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     method: str,
     hit_p: float,
     max_p: float,
-    shuffles: int,
+    n_null: int,
+    seed: int,
 ) -> Matching:
     """Return the input of `match`, or raise what it raises."""
     refuse_existing(out)
@@ -199,55 +257,85 @@ def check_match(
         raise UserInputError(f"hit_p must be between 0 and 1, got {hit_p:g}.")
     if not 0 < max_p <= 1:
         raise UserInputError(f"max_p must be above 0 and at most 1, got {max_p:g}.")
-    if shuffles < 1:
-        raise UserInputError(f"shuffles must be 1 or more, got {shuffles}.")
+    if n_null < 1:
+        raise UserInputError(f"n_null must be 1 or more, got {n_null}.")
+    if seed < 0:
+        raise UserInputError(f"seed must be 0 or more, got {seed}.")
     needed("memelite", extra="interpret", purpose="Matching motifs")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
-    columns = opened.columns(groups)
-    known = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
+    opened, told = regrouped(opened, group_by, obs=obs)
+    columns = opened.columns(None if groups is None else list(dict.fromkeys(groups)))
+    known, renamed = read_motifs(motifs)
     fitting = [motif for motif in known if motif.width <= opened.span_bp]
     if not fitting:
         raise MotifError(
             f"none of {len(known)} motifs fits into the {opened.span_bp} bp that {opened.url} "
             "covers of each region; make a result with a wider --span."
         )
-    return Matching(opened, fitting, len(known) - len(fitting), columns)
+    return Matching(
+        opened,
+        fitting,
+        len(known) - len(fitting),
+        renamed,
+        told,
+        columns,
+        method=method,
+        hit_p=hit_p,
+        max_p=max_p,
+        n_null=n_null,
+    )
 
 
-def _too_wide(matching: Matching) -> str:
+def _too_wide(matching: Matching) -> str | None:
+    if not matching.n_too_wide:
+        return None
     return (
         f"{matching.n_too_wide} motifs are wider than the {matching.result.span_bp} bp that were "
         "mutated, and are left out."
     )
 
 
-def _scored(
-    matching: Matching,
-    start: int,
-    stop: int,
-    method: Method,
-    hit_p: float,
-    shuffles: int,
-    seed: int,
-) -> SiteScores:
-    return score_sites(
-        matching.motifs,
-        matching.result.codes(start, stop),
-        matching.result.scores(start, stop, matching.columns),
-        method=method,
-        hit_p=hit_p,
-        n_shuffles=shuffles,
-        rngs=[np.random.default_rng([seed, region]) for region in range(start, stop)],
-    )
+def _write_rows(
+    path: Path, matching: Matching, null: Null, q_values: QValues, on_event: Subscriber
+) -> int:
+    """Write the table but for its q-values, which are known at the end; return how many sites."""
+    n_regions, n_sites = matching.n_regions, 0
+    on_event(Progress(_STAGE, 0, n_regions, "regions"))
+    with written_table(path, _COLUMNS) as table:
+        for start, stop in runs(n_regions, matching.regions_at_once):
+            found = score_sites(
+                matching.motifs,
+                matching.codes(start, stop),
+                matching.scores(start, stop),
+                null,
+                method=matching.method,
+                hit_p=matching.hit_p,
+            )
+            q_values.add(found.p)
+            for rows in _tables(matching, start, found):
+                table.add(rows)
+            n_sites += len(found.hits)
+            on_event(Progress(_STAGE, stop, n_regions, "regions"))
+    return n_sites
 
 
-def _tables(
-    matching: Matching, first: int, found: SiteScores, max_p: float
-) -> Iterator[pd.DataFrame]:
-    """Yield the rows of sites and groups with a p-value of at most `max_p`, in their order."""
+def _add_q_values(path: Path, matching: Matching, q_values: QValues, table: TableFile) -> None:
+    from pyarrow.parquet import ParquetFile
+
+    names = pd.Index(matching.group_names)
+    for batch in ParquetFile(path).iter_batches(_ROWS_AT_ONCE):
+        rows = batch.to_pandas()
+        of_group, p, q = names.get_indexer(rows["group"]), rows["p"].to_numpy(), np.empty(len(rows))
+        for group in np.unique(of_group):
+            q[of_group == group] = q_values.q(p[of_group == group], group)
+        table.add(rows.assign(q=q))
+
+
+def _tables(matching: Matching, first: int, found: SiteScores) -> Iterator[pd.DataFrame]:
+    """Yield the rows of sites and groups with a small enough p-value, in their order."""
     order = np.lexsort((found.hits.start, found.hits.sequence))  # by motif before
     for a, b in runs(len(order), max(1, _ROWS_AT_ONCE // len(matching.columns))):
-        site, group = np.nonzero(found.p[order[a:b]] <= max_p)
+        site, group = np.nonzero(found.p[order[a:b]] <= matching.max_p)
         yield _table(matching, first, found, order[a:b][site], group)
 
 
@@ -262,21 +350,23 @@ def _table(
     hits = found.hits
     motif, region = hits.motif[site], hits.sequence[site] + first
     regions, motifs = matching.result.regions, matching.motifs
-    start = regions["span_start"].to_numpy(np.int64)[region] + hits.start[site]
     width = np.array([m.width for m in motifs])[motif]
-    names = matching.result.groups.index[matching.columns]
+    turned = is_reverse(regions)[region]  # its scores, and so its sites, are of the - strand
+    at = np.where(turned, matching.result.span_bp - hits.start[site] - width, hits.start[site])
+    start = regions["span_start"].to_numpy(np.int64)[region] + at
     return pd.DataFrame(
         {
             "region": regions.index.to_numpy()[region],
             "chrom": regions["chrom"].astype(str).to_numpy()[region],
             "start": start,
             "end": start + width,
-            "strand": np.where(hits.reverse[site], "-", "+"),
+            "strand": np.where(hits.reverse[site] ^ turned, "-", "+"),
             "motif": np.array([m.name for m in motifs], object)[motif],
             "tf": np.array([m.tf for m in motifs], object)[motif],
-            "group": names.to_numpy()[group],
+            "group": matching.group_names[group],
             "score": found.score[site, group],
             "p": found.p[site, group],
+            "q": np.nan,
             "n_null": found.n_null[site],
             "hit_p": hits.p[site],
         }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
+from atlasbasset.inference.cell_labels import Obs, joined_columns
 from atlasbasset.inference.model import Model, as_model
 from atlasbasset.verbs.motifs.insertion import check_widths
 from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifStages
@@ -21,8 +22,8 @@ from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
-from atlasstore.genome.motifs import Motif, read_meme
+from atlasstore.events import Notice, ignore
+from atlasstore.genome.motifs import read_motifs
 from atlasstore.results.result import Result
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.compute import Compute
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
+    from atlasstore.genome.motifs import Motif
     from atlasstore.models.model_store import ModelStore
 
 __all__ = ["ActivityScale", "InsertionOptions", "MotifReport", "check_insertion", "motif_activity"]
@@ -68,10 +70,12 @@ def motif_activity(
     *,
     motifs: str | Path | Sequence[Motif],
     out: str | Path,
+    obs: Obs | None = None,
     n_backgrounds: int = 1000,
     split: Split = "all",
     seed: int = 0,
     scale: ActivityScale = "linear",
+    both_strands: bool = False,
     compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
@@ -90,12 +94,15 @@ def motif_activity(
     atlas
         Gives the peaks that are shuffled, or its URL; its cells are not looked at.
     motifs
-        A MEME file, or motifs with names of their own.
+        A MEME file, or motifs; of several with one name all but the first get a number behind it.
     out
         URL of the new result: an AnnData zarr, cells x motifs, float32 z-scores; ``var`` has the
         mean and sd of the raw activity, so ``X * sd + mean`` is the raw activity, on the linear
         scale also ``obsm["X_scbasset"] @ varm["scbasset_sequence"].T``. A motif whose activity is
         the same in all cells has z-scores of 0.
+    obs
+        Table of cells that was made after the model: a CSV, TSV or AnnData at a path or URL, or a
+        pandas table. Its columns go into the result's obs, matched by the cells' names.
     n_backgrounds
         Peaks drawn and shuffled, dinucleotides kept; with more than the split holds, peaks are
         drawn again, each time shuffled anew.
@@ -107,6 +114,8 @@ def motif_activity(
     scale
         "linear", or "sigmoid": the mean is taken after a sigmoid, which costs backgrounds x motifs
         x cells evaluations.
+    both_strands
+        Take the mean over every sequence and its reverse complement, at twice the cost.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
     workers
@@ -128,13 +137,17 @@ def motif_activity(
         When anything but this very job's result lies at `out`.
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
-    chosen = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
+    chosen, renamed = read_motifs(motifs)
     loaded = as_model(model, compute=compute)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    options = InsertionOptions(n_backgrounds, split, seed, scale)
+    options = InsertionOptions(n_backgrounds, split, seed, scale, both_strands)
     check_insertion(chosen, source, options, model=loaded.store)
     file = str(motifs) if isinstance(motifs, str | Path) else None
-    work = MotifStages(loaded, source, chosen, file, options, pool, on_event)
+    labels, told = (None, None) if obs is None else joined_columns(loaded.obs, obs, what=loaded.url)
+    work = MotifStages(loaded, source, chosen, file, labels, options, pool, on_event)
+    for sentence in (renamed, told):
+        if sentence:
+            on_event(Notice(sentence))
     was_finished = run_job(out, work.run, identity=work.identity, pool=pool, on_event=on_event)
     return _report(str(out), work, was_finished=was_finished)
 
@@ -167,16 +180,8 @@ def check_insertion(
         raise UserInputError(f"seed must be 0 or more, got {options.seed}.")
     if options.scale not in _SCALES:
         raise UserInputError(f"scale must be one of {', '.join(_SCALES)}, got {options.scale!r}.")
-    _check_names(motifs)
+    if not motifs:
+        raise UserInputError("there are no motifs; give at least one.")
     check_window(model, atlas)
     check_widths(motifs, atlas.window_bp)
     split_rows(atlas, options.split)
-
-
-def _check_names(motifs: Sequence[Motif]) -> None:
-    names = [motif.name for motif in motifs]
-    if not names:
-        raise UserInputError("there are no motifs; give at least one.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserInputError(f"two motifs are named {twice}; give each a name of its own.")

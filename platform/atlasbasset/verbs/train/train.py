@@ -13,13 +13,14 @@ from atlasbasset.engine.memory.plan import plan_training
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.train.setup import (
     Launcher,
+    batch_labels,
     begun_store,
     check_training,
     has_begun,
     still_to_do,
 )
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.events import ignore
+from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.locks import claimed
 
@@ -117,6 +118,9 @@ def train(
         launcher=launcher,
         memory=memory,
     )
+    _, warning = batch_labels(opened.obs, config.batch_key)
+    if warning:
+        on_event(Notice(warning))
     limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
     least = min_workers or workers  # the fewest have the most each
     plan = plan_training(opened, config, workers=least, limit=limit, begun=has_begun(out))

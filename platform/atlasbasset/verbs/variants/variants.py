@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import JobIdentity, run_job
 from atlasbasset.inference.groups import cell_groups
-from atlasbasset.inference.model import Model, as_model
+from atlasbasset.inference.model import Model, Scale, as_model, check_scale
 from atlasbasset.verbs.variants.stages import VariantsStages
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.cell_labels import Obs
     from atlasstore.events import Subscriber
 
-__all__ = ["VariantsReport", "check_variants", "variants"]
+__all__ = ["VariantsReport", "check_variant_scale", "check_variants", "variants"]
 
 _WINDOWS_PER_ALLELE = 4
 
@@ -66,7 +67,9 @@ def variants(
     genome: str | Path,
     out: str | Path,
     group_by: str | None = None,
+    obs: Obs | None = None,
     both_strands: bool = False,
+    scale: Scale = "linear",
     dense: bool = True,
     max_allele_bp: int = 50,
     compute: Compute = "fp32",
@@ -75,7 +78,7 @@ def variants(
     cpus_per_worker: float = 1,
     on_event: Subscriber = ignore,
 ) -> VariantsReport:
-    """Predict what variants do to accessibility: ``(h_alternate - h_reference) . w``, linear scale.
+    """Predict what variants do to accessibility: ``(h_alternate - h_reference) . w``.
 
     Substitutions of any length and short insertions and deletions, one row for each alternate
     allele, in the VCF's order. Both windows are centred on what changes (docs/variants.md).
@@ -93,10 +96,17 @@ def variants(
         ``obsm["scbasset_sequence"]`` the change of the embedding, ``obs["status"]`` whether there
         is one (NaN where not "ok": see `atlasstore.genome.variants.variant_statuses`).
     group_by
-        Column of the model's obs: effects are means over its values' cells. By default every cell
-        has a column.
+        Column of the model's obs: effects are means over its values' cells; cells without one are
+        left out. By default every cell has a column.
+    obs
+        Table of cells that has the column `group_by`, made after the model: a CSV, TSV or AnnData
+        at a path or URL, or a pandas table; matched by the cells' names.
     both_strands
         Take the mean of the effects on the window and on its reverse complement, at twice the cost.
+    scale
+        Of ``X``: "linear"; "sigmoid", the change of its sigmoid; or "probability", the change of
+        the chance of a fragment at the cell's depth and in its batch (as `Model.predict`). The
+        latter two are computed in each cell, and are means over a group's cells.
     dense
         Whether ``X`` is written; the factored form always is.
     max_allele_bp
@@ -126,9 +136,19 @@ def variants(
     check_variants(vcf, genome, window_bp=loaded.window_bp, max_allele_bp=max_allele_bp)
     for url in (loaded.url, genome, out):
         pool.worker_url(url)
-    groups = cell_groups(loaded, group_by)
+    check_variant_scale(scale, dense=dense)
+    groups = cell_groups(loaded, group_by, obs=obs)
     work = VariantsStages(
-        loaded, str(vcf), str(genome), groups, both_strands, dense, max_allele_bp, pool, on_event
+        model=loaded,
+        vcf=str(vcf),
+        genome=str(genome),
+        groups=groups,
+        both_strands=both_strands,
+        dense=dense,
+        max_allele_bp=max_allele_bp,
+        scale=scale,
+        workers=pool,
+        on_event=on_event,
     )
     identity = JobIdentity("variants", work.config, work.inputs)
     was_finished = run_job(out, work.run, identity=identity, pool=pool, on_event=on_event)
@@ -143,6 +163,16 @@ def variants(
         table_bytes=sum(table.n_bytes for table in tables.values()),
         was_finished=was_finished,
     )
+
+
+def check_variant_scale(scale: str, *, dense: bool) -> None:
+    """Raise what `variants` raises of a scale."""
+    check_scale(scale)
+    if scale != "linear" and not dense:
+        raise UserInputError(
+            f"the factored form is linear, so without X there is nothing on the scale {scale}; "
+            "leave out one of the two options."
+        )
 
 
 def check_variants(
