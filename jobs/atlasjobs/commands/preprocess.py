@@ -13,7 +13,8 @@ Inputs = Annotated[
     typer.Argument(
         metavar="INPUT...",
         help="AnnData .h5ad or .zarr, MuData .h5mu, 10x .h5, 10x matrix folder, fragments.tsv.gz "
-        "or a folder of BAM; several (also as a pattern, or a sample sheet .csv) are several samples.",
+        "or a folder of BAM; several (also as a pattern, or a sample sheet .csv) are several "
+        "samples.",
         show_default=False,
     ),
 ]

@@ -131,12 +131,17 @@ def test_unreadable_files(tmp_path):
         read_meme(tmp_path / "absent.meme")
     binary = tmp_path / "binary.meme"
     binary.write_bytes(b"\xff\xfe\x00MOTIF")
-    with pytest.raises(MotifError, match="as text"):
+    with pytest.raises(MotifError, match="is text in UTF-16; save it as UTF-8"):
         read_meme(binary)
     cut = tmp_path / "cut.meme.gz"
     cut.write_bytes(gzip.compress(meme("MOTIF m\n" * 50).encode())[:40])
-    with pytest.raises(MotifError, match="plain or gzip"):
+    with pytest.raises(MotifError, match="is truncated or damaged"):
         read_meme(cut)
+    with gzip.open(tmp_path / "bomb.meme.gz", "wb", 9) as bomb:
+        for _ in range(160):
+            bomb.write(bytes(1 << 20))
+    with pytest.raises(MotifError, match=r"grows more than|has a line of more than"):
+        read_meme(tmp_path / "bomb.meme.gz")
 
 
 def test_a_motif_is_checked_and_read_only():
