@@ -205,7 +205,7 @@ def test_unfinished_atlas_is_told_apart(labels, codes):
         pytest.raises(NotAStoreError, match="is an incomplete atlas"),
         write_atlas(url, obs=_obs(N_CELLS), var=make_peaks(N_PEAKS), **plan, provenance={}),
     ):
-        Atlas.open(copied)
+        Atlas.open(url)
 
 
 def _write_some(url, labels, codes, *, twice: bool) -> None:
