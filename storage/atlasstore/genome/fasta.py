@@ -9,6 +9,7 @@ cut bgzip file can, and is refused.
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from typing import TYPE_CHECKING, Self
 
@@ -63,6 +64,7 @@ class Genome:
     def __init__(self, path: Path, text: Text, index: Mapping[str, Record]) -> None:
         self.path = path
         self._text, self._index = text, index
+        self._close = weakref.finalize(self, text.close)  # also where nobody closes it
         self.chrom_lengths: Mapping[str, int] = {
             name: record.length for name, record in index.items()
         }
@@ -111,7 +113,7 @@ class Genome:
 
     def close(self) -> None:
         """Release the file."""
-        self._text.close()
+        self._close()
 
     def codes(self, chrom: str, start: int, stop: int) -> NDArray[np.uint8]:
         """Return the bases of [start, stop), 0-based half-open, as codes.

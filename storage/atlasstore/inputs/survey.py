@@ -254,17 +254,17 @@ def _copied(
     on_event: Subscriber,
 ) -> list[_Outcome]:
     """Copy the inputs that are not stored by cells."""
-    waiting = [one for one in inputs if one.counts is None]
+    waiting = {_folder(one.spec): one.spec for one in inputs if one.counts is None}  # each once
     made = convert(
-        [Conversion(one.spec, urls.join(scratch, _folder(one.spec))) for one in waiting],
+        [Conversion(spec, urls.join(scratch, folder)) for folder, spec in waiting.items()],
         scratch=urls.join(scratch, "receipts"),
         memory_bytes=memory_bytes,
         executor=executor,
         n_workers=n_workers,
         on_event=on_event,
     )
-    copies = dict(zip(map(id, waiting), made, strict=True))
-    return [_with_copy(one, copies.get(id(one))) for one in inputs]
+    copies = dict(zip(waiting, made, strict=True))
+    return [_with_copy(one, copies.get(_folder(one.spec))) for one in inputs]
 
 
 def _with_copy(one: _Input, copy: Copy | UserInputError | None) -> _Outcome:

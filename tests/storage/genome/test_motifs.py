@@ -172,7 +172,7 @@ def test_unreadable_files(tmp_path):
         read_meme(tmp_path / "absent.meme")
     binary = tmp_path / "binary.meme"
     binary.write_bytes(b"\xff\xfe\x00MOTIF")
-    with pytest.raises(MotifError, match="is not text at line 1"):
+    with pytest.raises(MotifError, match="is text in UTF-16; save it as UTF-8"):
         read_meme(binary)
     whole = gzip.compress(meme("MOTIF m\n" * 50).encode())
     flipped = bytearray(whole)
@@ -182,6 +182,11 @@ def test_unreadable_files(tmp_path):
         damaged.write_bytes(content)
         with pytest.raises(MotifError, match="is truncated or damaged"):
             read_meme(damaged)
+    with gzip.open(tmp_path / "bomb.meme.gz", "wb", 9) as bomb:
+        for _ in range(160):
+            bomb.write(bytes(1 << 20))
+    with pytest.raises(MotifError, match=r"grows more than|has a line of more than"):
+        read_meme(tmp_path / "bomb.meme.gz")
 
 
 def test_a_mark_and_bytes_of_latin_1_are_read(tmp_path):

@@ -370,12 +370,12 @@ def test_counts_of_a_layer_or_of_raw(tmp_path, h5ad, genome, place):
     assert "--layer NAME or --use-raw" in str(
         refused(tmp_path, tmp_path / "scaled.h5ad", genome=genome)
     )
+    both = {"layer": "counts", "use_raw": True}
+    assert "name one layer" in str(refused(tmp_path, h5ad, genome=genome, **both))
     where = {"layer": "counts"} if place == "layer" else {"use_raw": True}
     preprocess(tmp_path / "scaled.h5ad", genome=genome, out=tmp_path / "a.zarr", **where, **SMALL)
     preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", samples="scaled", **SMALL)
     same_content(Atlas.open(tmp_path / "a.zarr"), Atlas.open(tmp_path / "b.zarr"))
-    both = {"layer": "counts", "use_raw": True}
-    assert "name one layer" in str(refused(tmp_path, h5ad, genome=genome, **both))
 
 
 def test_tables_of_any_names_and_kinds_are_kept(tmp_path, h5ad, genome):
@@ -409,8 +409,26 @@ def test_tables_of_any_names_and_kinds_are_kept(tmp_path, h5ad, genome):
 
 def test_one_file_is_two_samples(tmp_path, h5ad, genome):
     report = preprocess([h5ad, h5ad], genome=genome, out=tmp_path / "a.zarr", **SMALL)
-    assert list(report.samples) == ["worm", "worm-2"]
+    first, second = report.samples
+    assert second == f"{first}-2"
     assert len(set(report.samples.values())) == 1
+
+
+def test_one_fragment_file_is_two_samples_by_their_barcodes(tmp_path, genome):
+    """Counted at the same time: each has a copy of its own, or the two share one."""
+    rows = [f"chrI\t{1000 + i}\t{1100 + i}\t{c}{i % 5}\n" for i in range(50) for c in "AB"]
+    (tmp_path / "f.tsv").write_text("".join(rows))
+    (tmp_path / "p.bed").write_text("chrI\t1000\t1200\nchrI\t3000\t3200\n")
+    for name in "AB":
+        (tmp_path / f"{name}.txt").write_text("".join(f"{name}{i}\n" for i in range(5)))
+    sheet = tmp_path / "sheet.csv"
+    options = {"peaks": tmp_path / "p.bed", "window_bp": 192, "min_cell_fraction": 0}
+    sheet.write_text("path,sample,barcodes\nf.tsv,a,A.txt\nf.tsv,b,B.txt\n")
+    report = preprocess(sheet, genome=genome, out=tmp_path / "a.zarr", **options)
+    assert report.samples == {"a": 5, "b": 5}
+    sheet.write_text("path,sample\n" + "".join(f"f.tsv,s{i}\n" for i in range(8)))
+    report = preprocess(sheet, genome=genome, out=tmp_path / "b.zarr", **options)
+    assert report.samples == {f"s{i}": 10 for i in range(8)}
 
 
 @pytest.mark.parametrize("case", WRONG_FILES)
