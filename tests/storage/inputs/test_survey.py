@@ -70,7 +70,7 @@ def test_a_spec_travels_and_opens_the_counts_alone(sample, look, rng) -> None:
     for source in found.sources:
         sent = ForkingPickler.dumps(source.spec)
         assert len(sent) < 2000
-        with closing(ForkingPickler.loads(sent).open()) as counts:
+        with closing(open_counts(ForkingPickler.loads(sent))) as counts:
             assert (counts.name, counts.n_cells, counts.n_peaks) == (source.name, 5, 11)
             np.testing.assert_array_equal(counts.read_cells(1, 4).toarray(), sample.counts[5:8])
         again = ForkingPickler.loads(ForkingPickler.dumps(source))
