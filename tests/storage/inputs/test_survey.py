@@ -15,6 +15,7 @@ from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Notice
 from atlasstore.inputs import LeftOut, Survey, lazy_source, survey
 from atlasstore.inputs.cell_major_copy import FragmentPieces
+from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.samples import Sample, join_obs
 
 if TYPE_CHECKING:
