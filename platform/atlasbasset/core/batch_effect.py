@@ -2,7 +2,7 @@
 
 EM finds the best account near where it begins. It begins with no effects, and with effects equal
 to the batches' means (the paper's plain form); from either, with more states than are wanted,
-spread by k-means++, of which two are joined at a time. Of all accounts met, that with the most
+spread by k-means++, of which the nearest are joined step by step. Of all accounts met, that with the most
 evidence is taken.
 """
 
@@ -28,9 +28,9 @@ __all__ = ["by_batch", "fit_mixture", "groups_of_batches"]
 _MOST_STATES = 32
 _CELLS_PER_STATE = 10
 """States to begin with have this many cells or more, in the mean."""
-_LOOSE, _TIGHT = 1e-5, 1e-9
+_LOOSE, _TIGHT = 3e-5, 1e-9
 """Relative rise of the evidence at which EM stops: of a candidate, of the one that is taken."""
-_ROUNDS = 60, 500
+_ROUNDS = 30, 500
 _FEW = 3
 """Cells of a batch that are too few to say that it has a state."""
 _FEW_SHARE = 0.02
@@ -99,13 +99,16 @@ def _start(x: Floats, effects: Floats, rng: np.random.Generator) -> Mixture:
 
 
 def _path(cells: Cells, mixture: Mixture, pull: float) -> Iterator[_Fit]:
-    """Yield a fit of as many states as there are, then of one fewer, down to one."""
+    """Yield a fit of as many states as there are, then of an eighth fewer, down to one."""
     while True:
+        alike = _converged(cells, mixture, pull, tolerance=_LOOSE, rounds=_ROUNDS[0])
+        mixture = alike.mixture.with_deviations()
         fit = _converged(cells, mixture, pull, tolerance=_LOOSE, rounds=_ROUNDS[0])
         yield fit
-        if len(mixture.states) == 1:
+        n_states = len(mixture.states)
+        if n_states == 1:
             return
-        mixture = fit.mixture.merged(fit.sums.counts)
+        mixture = fit.mixture.merged(fit.sums.counts, max(1, n_states // 8))
 
 
 def _converged(

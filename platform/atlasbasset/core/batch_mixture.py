@@ -36,6 +36,12 @@ __all__ = ["Mixture", "Sums"]
 _STATE_PRICE = 2
 """Times the Bayesian information criterion's price: see `Mixture.evidence`."""
 _TINY = 1e-12
+_LOOSE = 100.0
+"""Variance of effects to begin with, times the noise's."""
+_FIRST_DEVIATION = 0.1
+"""Variance of deviations to begin with, times the noise's."""
+_LEAST_HOLD = 1e-9
+"""Of effects towards zero, relative: what all have in common could as well be in the states."""
 
 
 class Sums(NamedTuple):
@@ -72,7 +78,10 @@ class Mixture:
 
     @classmethod
     def start(cls, states: Floats, effects: Floats, *, noise: float) -> Mixture:
-        """Return a model with states and effects given, all states equally common."""
+        """Return a model with states and effects given, all states equally common, no deviations.
+
+        Effects are held loosely: what they need not be, EM draws to zero.
+        """
         shape = len(effects), *states.shape
         return cls(
             states=states,
@@ -80,8 +89,8 @@ class Mixture:
             deviations=np.zeros(shape),
             log_shares=np.full(shape[:2], -np.log(len(states))),
             noise=noise,
-            deviation_variance=0.1 * noise,
-            effect_variance=max(float(np.square(effects).mean()), noise),
+            deviation_variance=0.0,
+            effect_variance=_LOOSE * noise,
         )
 
     def sums(self, cells: Iterable[tuple[int, Floats]]) -> Sums:
@@ -115,6 +124,13 @@ class Mixture:
         """Return what a batch's cells in a state tell of ``m_k + v_b``, (B, K)."""
         return counts / (self.noise + self.deviation_variance * counts)
 
+    def with_deviations(self) -> Mixture:
+        """Return the model with deviations let in: they stay at zero until then.
+
+        Let in at once they would take up what is common to all states of a batch.
+        """
+        return replace(self, deviation_variance=_FIRST_DEVIATION * self.noise)
+
     def updated(self, sums: Sums, *, pull: float = 0.0) -> Mixture:
         """Return the model after one M step.
 
@@ -137,6 +153,7 @@ class Mixture:
         ).sum()
         seen = counts > 0.5
         spread = np.square(deviations).mean(2) + self.deviation_variance * (1 - shrink)
+        least = _TINY * self.noise
         effect_spread = np.square(effects).mean(1) + 1 / (precision.sum(1) + held)
         noise = float(sums.squares - explained) / (counts.sum() * states.shape[1])
         return replace(
@@ -146,8 +163,8 @@ class Mixture:
             deviations=deviations,
             log_shares=_log_shares(counts),
             noise=max(noise, _TINY),
-            deviation_variance=max(float(spread[seen].mean()), _TINY * noise),
-            effect_variance=max(float(effect_spread.mean()), _TINY * noise),
+            deviation_variance=float(spread[seen].mean()),
+            effect_variance=max(float(effect_spread.mean()), least),
         )
 
     def evidence(self, sums: Sums) -> float:
@@ -159,7 +176,7 @@ class Mixture:
         batch's effect, while one too few still does.
         """
         counts, (n_states, dim) = sums.counts, self.states.shape
-        deviations = np.square(self.deviations).sum() / self.deviation_variance
+        deviations = np.square(self.deviations).sum() / max(self.deviation_variance, _TINY)
         deviations += dim * np.log1p(self.deviation_variance * counts / self.noise).sum()
         effects = np.square(self.effects).sum() / self.effect_variance
         effects += dim * np.log1p(self.effect_variance * self._precision(counts).sum(1)).sum()
@@ -167,17 +184,23 @@ class Mixture:
         states = _STATE_PRICE * n_states * dim * np.log(counts.sum())
         return float(sums.log_likelihood - (deviations + effects + shares + states) / 2)
 
-    def merged(self, counts: Floats) -> Mixture:
-        """Return the model with the two states joined whose joining costs least squared error."""
-        size = counts.sum(0) + _TINY
-        apart = np.square(self.states[:, None] - self.states).sum(2)
-        cost = apart * size[:, None] * size / (size[:, None] + size)
-        cost[np.tril_indices(len(cost))] = np.inf
-        first, second = (int(i) for i in np.unravel_index(np.argmin(cost), cost.shape))
-        joined = np.average(self.states[[first, second]], axis=0, weights=size[[first, second]])
-        states = np.vstack([np.delete(self.states, [first, second], axis=0), joined])
-        kept = Mixture.start(states, self.effects, noise=self.noise)
-        return replace(kept, effect_variance=self.effect_variance)
+    def merged(self, counts: Floats, n_joined: int) -> Mixture:
+        """Return the model with `n_joined` states fewer: joined where that adds least variance."""
+        states, sizes = self.states, counts.sum(0) + _TINY
+        for _ in range(n_joined):
+            states, sizes = _with_two_joined(states, sizes)
+        return Mixture.start(states, self.effects, noise=self.noise)
+
+
+def _with_two_joined(states: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+    """Join the two states that are nearest in Ward's sense; return the states and their cells."""
+    apart = np.square(states[:, None] - states).sum(2)
+    cost = apart * sizes[:, None] * sizes / (sizes[:, None] + sizes)
+    cost[np.tril_indices(len(cost))] = np.inf
+    pair = list(np.unravel_index(np.argmin(cost), cost.shape))
+    joined = np.average(states[pair], axis=0, weights=sizes[pair])
+    states = np.vstack([np.delete(states, pair, axis=0), joined])
+    return states, np.append(np.delete(sizes, pair), sizes[pair].sum())
 
 
 def _two_way(means: Floats, precision: Floats, held: float) -> tuple[Floats, Floats]:
@@ -187,6 +210,7 @@ def _two_way(means: Floats, precision: Floats, held: float) -> tuple[Floats, Flo
     eliminated, what is left is one system of B equations.
     """
     total = np.maximum(precision.sum(0), _TINY)
+    held = max(held, _LEAST_HOLD * float(precision.sum(1).max()))
     weighted = precision[:, :, None] * means
     matrix = np.diag(precision.sum(1) + held) - (precision / total) @ precision.T
     right = weighted.sum(1) - precision @ (weighted.sum(0) / total[:, None])

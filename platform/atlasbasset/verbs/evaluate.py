@@ -24,11 +24,12 @@ from atlasbasset.metrics import (
     kbet,
     label_score,
 )
+from atlasbasset.metrics.confounding import batch_groups
 from atlasbasset.verbs.embed import model_depth_correlation
 from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
+from atlasstore.events import Notice, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,7 @@ def evaluate(
     cluster
         With `label_key`: also cluster the cells and compare, and compute the silhouette.
     on_event
-        Hears `Progress`.
+        Hears `Progress`, and a `Notice` where labels and batches are confounded.
 
     Raises
     ------
@@ -139,6 +140,8 @@ def evaluate(
     _check_same_cells(loaded, cells)
     rows = split_rows(cells, split)
     label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
+    if label is not None and batch is not None:
+        _say_if_confounded(label, batch, on_event)
     embedding = loaded.cell_embedding
     grouped = label if cluster else None
     return Evaluation(
@@ -153,6 +156,21 @@ def evaluate(
         kbet=None if batch is None else kbet(embedding, batch),
         ilisi=None if batch is None else ilisi(embedding, batch),
     )
+
+
+def _say_if_confounded(
+    label: NDArray[Any], batch: NDArray[Any], on_event: Subscriber
+) -> None:
+    groups = batch_groups(label, batch)
+    if len(groups) > 1:
+        shown = " | ".join(", ".join(group[:5]) + " ..." * (len(group) > 5) for group in groups[:5])
+        more = f" | and {len(groups) - 5:,} more" if len(groups) > 5 else ""
+        on_event(
+            Notice(
+                f"Labels and batches are confounded: no label joins {shown}{more}. Between these "
+                "kBET and iLISI cannot tell a batch's effect from its cell types; no method could."
+            )
+        )
 
 
 def _prediction(
