@@ -27,7 +27,8 @@ BatchEffect = Annotated[
 BatchShift = Annotated[
     float,
     typer.Option(
-        "--batch-shift", help="What a batch adds to, or takes from, the log rates of some peaks, 0..3."
+        "--batch-shift",
+        help="What a batch adds to, or takes from, the log rates of some peaks, 0..3.",
     ),
 ]
 BatchShiftShare = Annotated[

@@ -149,8 +149,8 @@ BatchKey = Annotated[
 BatchEffect = Annotated[
     Literal["given_state", "free"] | None,
     _setting(
-        "What is taken for a batch's effect: how its cells differ from others in the same state, or "
-        "(free, as the paper) how its cells differ from others in the mean, composition included.",
+        "What is taken for a batch's effect: how its cells differ from others in the same state, "
+        "or (free, as the paper) from others in the mean, composition included.",
         _BATCHES,
     ),
 ]

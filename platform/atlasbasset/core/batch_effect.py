@@ -2,8 +2,8 @@
 
 EM finds the best account near where it begins. It begins with no effects, and with effects equal
 to the batches' means (the paper's plain form); from either, with more states than are wanted,
-spread by k-means++, of which the nearest are joined step by step. Of all accounts met, that with the most
-evidence is taken.
+spread by k-means++, of which the nearest are joined step by step. Of all accounts met, that with
+the most evidence is taken.
 """
 
 from __future__ import annotations
@@ -56,7 +56,12 @@ def by_batch(x: Floats, batch: NDArray[np.int64]) -> Iterator[tuple[int, Floats]
 
 
 def fit_mixture(
-    x: Floats, batch: NDArray[np.int64], *, n_batches: int, rng: np.random.Generator, pull: float = 0
+    x: Floats,
+    batch: NDArray[np.int64],
+    *,
+    n_batches: int,
+    rng: np.random.Generator,
+    pull: float = 0,
 ) -> tuple[Mixture, Sums]:
     """Return the best account of the cells, and its sums.
 
@@ -141,7 +146,7 @@ def groups_of_batches(mixture: Mixture, counts: Floats) -> NDArray[np.int64]:
     shared = has.astype(np.int64) @ has.T.astype(np.int64)
     apart = np.square(mixture.effects[:, None] - mixture.effects).sum(2)
     linked = (shared >= 2) | ((shared == 1) & (apart < _CLOSE**2 * mixture.noise))
-    np.fill_diagonal(linked, True)
+    linked |= np.eye(len(linked), dtype=bool)
     reached = linked
     while True:
         further = (reached.astype(np.float32) @ linked.astype(np.float32)) > 0

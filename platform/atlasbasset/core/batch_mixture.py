@@ -148,9 +148,7 @@ class Mixture:
         shrink = self.deviation_variance * counts / (self.deviation_variance * counts + self.noise)
         deviations = shrink[:, :, None] * left
         centres = states + effects[:, None] + deviations
-        explained = 2 * (sums.places * centres).sum() - (
-            counts * np.square(centres).sum(2)
-        ).sum()
+        explained = 2 * (sums.places * centres).sum() - (counts * np.square(centres).sum(2)).sum()
         seen = counts > 0.5
         spread = np.square(deviations).mean(2) + self.deviation_variance * (1 - shrink)
         least = _TINY * self.noise
@@ -224,4 +222,4 @@ def _log_shares(counts: Floats) -> Floats:
     n_states = counts.shape[1]
     overall = counts.sum(0) / counts.sum()
     shares = (counts + n_states * overall) / (counts.sum(1, keepdims=True) + n_states)
-    return np.log(np.maximum(shares, _TINY))
+    return np.asarray(np.log(np.maximum(shares, _TINY)))

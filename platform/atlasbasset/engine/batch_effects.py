@@ -55,7 +55,7 @@ class BatchEffects(NamedTuple):
     effects: Tensor
     """(B, E) float64, to be taken from the cells' embeddings."""
     groups: NDArray[np.int64]
-    """(B,) batches of different groups cannot be told from other cells: their mean effects are 0."""
+    """(B,) batches of different groups cannot be told from other cells: mean effects of 0."""
 
 
 class _Sample(NamedTuple):
@@ -70,7 +70,11 @@ class _Sample(NamedTuple):
 
 
 def solve_effects(
-    cells: CellLayer, h: Tensor, sums: NDArray[np.float64], runtime: Runtime, settings: BatchSettings
+    cells: CellLayer,
+    h: Tensor,
+    sums: NDArray[np.float64],
+    runtime: Runtime,
+    settings: BatchSettings,
 ) -> BatchEffects:
     """Estimate the effects from cells that are solved on `h` first, without regard to batches.
 

@@ -64,7 +64,10 @@ def untold_batches(
     n_groups = int(groups.max()) + 1
     if n_groups == 1:
         return None
-    parts = [[names[i] for i in np.flatnonzero(groups == group)] for group in range(n_groups)]
+    parts = [
+        [name for name, own in zip(names, groups, strict=True) if own == group]
+        for group in range(n_groups)
+    ]
     shown = " | ".join(_listed(part) for part in parts[:_NAMED])
     more = f" | and {n_groups - _NAMED:,} more" if n_groups > _NAMED else ""
     done = (

@@ -179,9 +179,7 @@ class _Worker:
             cells, self.data, self.train_peaks, vectors, self.runtime, settings
         )
         names, given_state = self.store.batches, config.batch_effect == "given_state"
-        told = untold_batches(
-            str(config.batch_key), names, found.groups, given_state=given_state
-        )
+        told = untold_batches(str(config.batch_key), names, found.groups, given_state=given_state)
         if told is not None:
             self.state.notices.append(told)
             self.on_event(Notice(told))

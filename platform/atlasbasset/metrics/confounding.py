@@ -10,8 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from numpy.typing import ArrayLike
 
 __all__ = ["batch_groups"]
 
@@ -19,7 +18,7 @@ _FEW = 3
 """Cells of a label in a batch that are too few to compare."""
 
 
-def batch_groups(labels: Sequence[Any], batches: Sequence[Any]) -> list[list[str]]:
+def batch_groups(labels: ArrayLike, batches: ArrayLike) -> list[list[str]]:
     """Return the batches in groups that labels join: within a group they can be compared.
 
     Two batches are joined by a label that both have, in three cells or more. Between groups every
@@ -30,7 +29,8 @@ def batch_groups(labels: Sequence[Any], batches: Sequence[Any]) -> list[list[str
     labels, batches
         Shape (N,): each cell's; cells where either is missing are left out.
     """
-    known = pd.DataFrame({"label": labels, "batch": batches}).dropna().astype(str)
+    columns = {"label": np.asarray(labels, object), "batch": np.asarray(batches, object)}
+    known = pd.DataFrame(columns).dropna().astype(str)
     counts = pd.crosstab(known["batch"], known["label"])
     n_batches, n_labels = counts.shape
     batch, label = np.nonzero(counts.to_numpy() >= _FEW)

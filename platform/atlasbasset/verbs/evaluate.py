@@ -158,9 +158,7 @@ def evaluate(
     )
 
 
-def _say_if_confounded(
-    label: NDArray[Any], batch: NDArray[Any], on_event: Subscriber
-) -> None:
+def _say_if_confounded(label: NDArray[Any], batch: NDArray[Any], on_event: Subscriber) -> None:
     groups = batch_groups(label, batch)
     if len(groups) > 1:
         shown = " | ".join(", ".join(group[:5]) + " ..." * (len(group) > 5) for group in groups[:5])

@@ -131,7 +131,10 @@ def _truth(
         peaks=peaks.names,
         type_shares=type_shares,
         batch_shares=batch_shares(
-            type_shares, config.n_batches, config.batch_mix, stream(config.seed, Stream.BATCH_SHARES)
+            type_shares,
+            config.n_batches,
+            config.batch_mix,
+            stream(config.seed, Stream.BATCH_SHARES),
         ),
         activities=activities,
         batch_activities=batch_activities(

@@ -249,8 +249,8 @@ _ARRAYS = (
 def median_depth(truth: Truth) -> float:
     """Return the depth at which the mean share of open peaks is the configured density.
 
-    The mean is over the batches evenly, and over each one's types by their shares; the share rises with
-    the depth, so there is one answer, found by bisection (Brent).
+    The mean is over the batches evenly, and over each one's types by their shares; the share of
+    open peaks rises with the depth, so there is one answer, found by bisection (Brent).
     """
     rates = truth.all_rates()
     shares = truth.batch_shares.T / len(truth.batches)
