@@ -24,6 +24,23 @@ DepthSd = Annotated[float, typer.Option("--depth-sd", help="Sd of ln(depth) over
 BatchEffect = Annotated[
     float, typer.Option("--batch-effect", help="Sd over the peaks of what a batch adds, 0..3.")
 ]
+BatchShift = Annotated[
+    float,
+    typer.Option(
+        "--batch-shift",
+        help="What a batch adds to, or takes from, the log rates of some peaks, 0..3.",
+    ),
+]
+BatchShiftShare = Annotated[
+    float, typer.Option("--batch-shift-share", help="Share of the peaks it does so at, 0..1.")
+]
+BatchMix = Annotated[
+    float,
+    typer.Option(
+        "--batch-mix",
+        help="How far the batches' shares of the cell types differ, 0 (not at all) to below 1.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same files.")]
 
 
@@ -39,6 +56,9 @@ def simulate(
     density: Density = 0.05,
     depth_sd: DepthSd = 0.5,
     batch_effect: BatchEffect = 0.3,
+    batch_shift: BatchShift = 0.0,
+    batch_shift_share: BatchShiftShare = 0.2,
+    batch_mix: BatchMix = 0.0,
     seed: Seed = 0,
     dry_run: DryRun = False,
     json: Json = None,
@@ -61,6 +81,9 @@ def simulate(
         density=density,
         depth_sd=depth_sd,
         batch_effect=batch_effect,
+        batch_shift=batch_shift,
+        batch_shift_share=batch_shift_share,
+        batch_mix=batch_mix,
         seed=seed,
     )
     output = Output(json)

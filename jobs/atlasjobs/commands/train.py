@@ -92,6 +92,7 @@ def train(
     init_from: r.InitFrom = None,
     freeze_epochs: r.FreezeEpochs = None,
     batch_key: r.BatchKey = None,
+    batch_effect: r.BatchEffect = None,
     l2_cells: r.L2Cells = None,
     l2_batch: r.L2Batch = None,
     checkpoint_s: r.CheckpointS = None,

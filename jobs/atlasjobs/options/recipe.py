@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "Average",
+    "BatchEffect",
     "BatchKey",
     "BatchSize",
     "Beta1",
@@ -144,6 +145,14 @@ FreezeEpochs = Annotated[
 BatchKey = Annotated[
     str | None,
     _setting("Column of obs with each cell's batch, to correct for it.", _BATCHES),
+]
+BatchEffect = Annotated[
+    Literal["given_state", "free"] | None,
+    _setting(
+        "What is taken for a batch's effect: how its cells differ from others in the same state, "
+        "or (free, as the paper) from others in the mean, composition included.",
+        _BATCHES,
+    ),
 ]
 L2Cells = Annotated[
     float | None,

@@ -118,7 +118,7 @@ def training_facts(report: TrainReport) -> Facts:
         took = f"{converged(solved, report.n_cells)}, in {duration(solved['seconds'])}"
         rows.append(("cells solved at the end", took))
         rows += [(f"{name}, solved", value) for name, value in _quality_facts(solved)]
-    return rows
+    return [*rows, *(("notice", message) for message in report.notices)]
 
 
 def _quality_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:

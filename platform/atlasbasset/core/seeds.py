@@ -20,3 +20,5 @@ class Stream(IntEnum):
     """Cells of a step."""
     SVD = 4
     """The randomised SVD of the start."""
+    BATCHES = 5
+    """Cells that batches' effects are estimated on."""

@@ -1,5 +1,6 @@
-"""Batch correction where cells are placed all at once: by the SVD's start, or by a solve.
+"""The paper's plain form of batch correction where cells are placed all at once: each batch's mean.
 
+It suits batches of the same composition only: see `atlasbasset.engine.batch_effects` for the other.
 What is placed is the sum of a cell's own row w and its batch's v. Of all ways to divide it, the one
 with the least penalty, ``sum |w|^2 + pull |v|^2``, moves ``(sum of w - pull v) / (cells + pull)``
 from a batch's cells to the batch: their mean where batch rows have no penalty. Gradients alone
@@ -16,12 +17,14 @@ import torch
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from atlasbasset.core.cells import CellLayer
     from atlasbasset.core.runtime import Runtime
 
 _TILE_CELLS = 65_536
 
-__all__ = ["centre_batches", "clear_batches"]
+__all__ = ["centre_batches", "clear_batches", "give_to_batches"]
 
 
 @torch.no_grad()
@@ -53,7 +56,14 @@ def centre_batches(cells: CellLayer, runtime: Runtime, *, pull: float = 0.0) -> 
         sums.index_add_(0, cells.batch[start:stop], counted)
     sums = runtime.sum_(sums)
     moved = (sums[:, :-1] - pull * table) / (sums[:, -1:] + pull).clamp_min(1)
-    shift = moved.to(table.dtype)
-    table.add_(shift)
+    give_to_batches(cells, moved)
+
+
+@torch.no_grad()
+def give_to_batches(cells: CellLayer, moved: Tensor) -> None:
+    """Add `moved`, (B, E), to the batches' rows and take it from their cells': sums stay."""
+    assert cells.batch is not None
+    shift = moved.to(cells.batch_embedding)
+    cells.batch_embedding.add_(shift)
     for start, stop in runs(len(cells.batch), _TILE_CELLS):
         cells.embedding[start:stop] -= shift[cells.batch[start:stop]]

@@ -21,11 +21,20 @@ __all__ = ["RECIPES", "TrainConfig"]
 CellStart = Literal["random", "svd", "solve"]
 Schedule = Literal["constant", "cosine"]
 Recipe = Literal["fast", "paper"]
+BatchEffect = Literal["given_state", "free"]
 
 # What may differ between the run that started a model and the one that resumes it.
 _MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
 
-_CHOICES = {"compute": Compute, "cell_start": CellStart, "schedule": Schedule}
+_BEFORE_THEY_WERE = {"batch_effect": "free"}
+"""Values of settings in models that were begun before there were these settings."""
+
+_CHOICES = {
+    "compute": Compute,
+    "cell_start": CellStart,
+    "schedule": Schedule,
+    "batch_effect": BatchEffect,
+}
 _NOT_NEGATIVE = (
     "l2_cells",
     "l2_batch",
@@ -71,6 +80,9 @@ class TrainConfig:
     """lambda2: weight of the sum of squares of the batch embeddings."""
     batch_key: str | None = None
     """Column of obs that names each cell's batch; None for no batch correction."""
+    batch_effect: BatchEffect = "given_state"
+    """What a batch's row is when cells are placed, solved or finished: its effect given the cells'
+    states, or "free", the paper's plain form, its cells' mean (docs/batch-effects.md)."""
     compute: Compute = "auto"
     """Arithmetic of the convolutions: bf16, fp32, or auto (bf16 where the hardware has it)."""
     compile_trunk: bool = False
@@ -175,7 +187,7 @@ class TrainConfig:
             raise UserInputError(
                 f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}."
             )
-        values = dict(values)
+        values = {**_BEFORE_THEY_WERE, **values}
         if "trunk" in values:
             trunk = dict(values["trunk"])
             trunk["tower_filters"] = tuple(trunk["tower_filters"])

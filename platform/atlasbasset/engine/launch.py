@@ -18,7 +18,7 @@ from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.loop import Run, train_worker
 from atlasstore.errors import AtlasError
-from atlasstore.events import ignore
+from atlasstore.events import Notice, ignore
 from atlasstore.models.model_store import ModelStore
 
 if TYPE_CHECKING:
@@ -84,24 +84,29 @@ def followed(model_url: str, on_event: Subscriber) -> Iterator[None]:
 
 
 def _follow(model_url: str, on_event: Subscriber, stop: threading.Event) -> None:
-    seen = len(_history_if_readable(model_url))
+    seen, told = (len(part) for part in _record_if_readable(model_url))
     while True:
         stopping = stop.wait(_FOLLOW_S)
-        history = _history_if_readable(model_url)
+        history, notices = _record_if_readable(model_url)
+        for message in notices[told:]:
+            on_event(Notice(message))
         for record in history[seen:]:
             on_event(EpochEnd(record))
-        seen = max(seen, len(history))
+        seen, told = max(seen, len(history)), max(told, len(notices))
         if stopping:
             return
 
 
-def _history(model_url: str) -> list[dict[str, object]]:
+def _record(model_url: str) -> tuple[list[dict[str, object]], list[str]]:
+    """Return the epochs' records and what else a person should know."""
     checkpoint = ModelStore.open(model_url).latest()
-    return [] if checkpoint is None else list(checkpoint.state["history"])
+    if checkpoint is None:
+        return [], []
+    return list(checkpoint.state["history"]), list(checkpoint.state.get("notices", []))
 
 
-def _history_if_readable(model_url: str) -> list[dict[str, object]]:
+def _record_if_readable(model_url: str) -> tuple[list[dict[str, object]], list[str]]:
     try:
-        return _history(model_url)
+        return _record(model_url)
     except (AtlasError, OSError):
-        return []  # a passing fault of the store: look again next time
+        return [], []  # a passing fault of the store: look again next time

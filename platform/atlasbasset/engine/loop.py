@@ -17,27 +17,35 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from atlasbasset.core.step import StepPace
-from atlasbasset.engine.batch_means import clear_batches
+from atlasbasset.engine.batch_effects import BatchSettings, estimate_effects
+from atlasbasset.engine.batch_means import centre_batches, clear_batches, give_to_batches
+from atlasbasset.engine.batch_start import effects_at_start, untold_batches
 from atlasbasset.engine.batches import Feeder
 from atlasbasset.engine.build_learner import new_average, new_learner
 from atlasbasset.engine.cell_sampling import CellSampling
 from atlasbasset.engine.checkpoints import Saver, load_average, load_learner
+from atlasbasset.engine.embed_shared import embed_shared
 from atlasbasset.engine.events import CellsSolved, EpochEnd, StepDone, TrainingEnd, TrainingStart
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.learning_rate import learning_rate
 from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
-from atlasbasset.engine.svd_start import start_from_svd
+from atlasbasset.engine.svd_start import leading_vectors, start_from_svd
 from atlasbasset.engine.validation import Monitor
 from atlasstore.atlas.atlas import Atlas
+from atlasstore.events import Notice
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Batch
     from atlasbasset.engine.config import TrainConfig
     from atlasbasset.engine.memory.parts import CodePlace, LabelPlace
+    from atlasbasset.engine.svd_start import Placed
     from atlasstore.events import Subscriber
 
 __all__ = ["Run", "train_worker"]
@@ -144,11 +152,12 @@ class _Worker:
 
     def _begin(self) -> None:
         """Give the cell layer the start that is asked for; random it is already."""
+        cells, placed = self.learner.cells, None
         if self.config.cell_start != "random":
-            clear_batches(self.learner.cells)
+            clear_batches(cells)
         if self.config.cell_start == "svd":
-            start_from_svd(
-                self.learner.cells,
+            placed = start_from_svd(
+                cells,
                 self.data,
                 self.train_peaks,
                 self.runtime,
@@ -156,12 +165,42 @@ class _Worker:
                 n_positives=self.atlas.n_positives,
                 seed=self.config.seed,
             )
-        elif self.config.cell_start == "solve":
+        if cells.batch is not None:
+            self._begin_batches(placed)
+        if self.config.cell_start == "solve":
             self._solve()
+
+    def _begin_batches(self, placed: Placed | None) -> None:
+        """Say where no method could tell batches from cells; place them where cells are placed."""
+        config, cells = self.config, self.learner.cells
+        vectors = placed.vectors if placed is not None else self._leading_vectors()
+        settings = self._batch_settings()
+        found = effects_at_start(
+            cells, self.data, self.train_peaks, vectors, self.runtime, settings
+        )
+        names, given_state = self.store.batches, config.batch_effect == "given_state"
+        told = untold_batches(str(config.batch_key), names, found.groups, given_state=given_state)
+        if told is not None:
+            self.state.notices.append(told)
+            self.on_event(Notice(told))
+        if placed is not None and given_state:
+            give_to_batches(cells, found.effects @ torch.from_numpy(placed.to_embedding))
+        elif placed is not None:
+            centre_batches(cells, self.runtime)
+
+    def _leading_vectors(self) -> NDArray[np.float64]:
+        return leading_vectors(
+            self.data,
+            self.train_peaks,
+            self.runtime,
+            dim=self.learner.cells.embedding.shape[1],
+            n_positives=self.atlas.n_positives,
+            seed=self.config.seed,
+        )
 
     def run_epoch(self) -> None:
         """Finish the epoch under way, from its next step."""
-        self.state.polished = None
+        self.state.polished, self.state.divided = None, False
         n_steps, batches = self.feeder.rest_of_epoch(self.state)
         n_done = len(self.train_peaks) * self.state.step // n_steps
         seconds_before, waited_before = self.state.seconds, self.state.seconds_waiting
@@ -234,19 +273,39 @@ class _Worker:
             self.state.polished = {**solved, **quality._asdict()}
             self.state.n_polished += 1
             self._save()
+        elif self._must_divide():
+            self._divide()
+            self._save()
         self.saver.finish()
+
+    def _must_divide(self) -> bool:
+        """Whether gradients alone have told batches from cells: they tell them by their means."""
+        if self.config.polish or self.state.divided or self.learner.cells.batch is None:
+            return False
+        return self.config.batch_effect == "given_state"
+
+    def _divide(self) -> None:
+        """Divide each sum of a cell's row and its batch's anew: predictions stay."""
+        learner, runtime = self.learner, self.runtime
+        learner.trunk.eval()
+        h = embed_shared(learner, self.data.codes, self.train_peaks, runtime)
+        found = estimate_effects(learner.cells, h, runtime, self._batch_settings())
+        given = found.effects.to(runtime.device) - learner.cells.batch_embedding
+        give_to_batches(learner.cells, given)
+        self.state.divided = True
+        self.state.n_polished += 1
 
     def _solve(self) -> dict[str, Any]:
         began = time.perf_counter()
         self.learner.trunk.eval()
-        l2, pairs = self._solve_l2(), len(self.train_peaks) * self.learner.n_cells_total
+        l2 = self._solve_l2()
         solved = solve_layer(
             self.learner,
             self.data,
             self.train_peaks,
             self.runtime,
             l2=l2,
-            batch_pull=2 * self.config.l2_batch * pairs / l2,
+            batches=self._batch_settings(),
         )
         seconds = time.perf_counter() - began
         record = {**solved._asdict(), "epoch": self.state.epoch, "seconds": seconds}
@@ -257,6 +316,11 @@ class _Worker:
         """Return the solves' weight: never less than what `l2_cells` means for a mean loss."""
         pairs = len(self.train_peaks) * self.learner.n_cells_total
         return max(self.config.solve_l2, 2 * self.config.l2_cells * pairs)
+
+    def _batch_settings(self) -> BatchSettings:
+        config, pairs = self.config, len(self.train_peaks) * self.learner.n_cells_total
+        pull = 2 * config.l2_batch * pairs / self._solve_l2()
+        return BatchSettings(config.batch_effect, pull, config.solve_l2, config.seed)
 
     def _tend_checkpoints(self) -> None:
         """Publish what all have written; begin a checkpoint when one is due by rank 0's clock."""

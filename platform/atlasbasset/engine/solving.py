@@ -1,8 +1,9 @@
 """The exact cell layer inside training: every cell solved on the training peaks' embeddings.
 
 Each worker solves the cells it holds (`atlasbasset.core.newton`); only the peaks' embeddings are
-shared. With batch correction the sum of a cell's row and its batch's is solved for, with a penalty
-relative to the latter; then each batch's row becomes the mean of its cells.
+shared. With batch correction what is solved for is the sum of a cell's row and its batch's, held by
+its penalty to the latter. Batches' rows are their effects given the cells' states, estimated before
+that on a sample of cells; or, in the plain form, their cells' means after it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 import torch
 
 from atlasbasset.core.newton import solve_cells
-from atlasbasset.engine.batch_means import centre_batches
+from atlasbasset.engine.batch_effects import BatchSettings, solve_effects
+from atlasbasset.engine.batch_means import centre_batches, give_to_batches
 from atlasbasset.engine.embed_shared import embed_shared
 from atlasstore.zarrio.blocks import runs
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Solved", "open_sums", "solve_layer"]
 
 _SOLVE_CELLS = 65_536
+_PLAIN = BatchSettings()
 
 
 class Solved(NamedTuple):
@@ -47,7 +50,7 @@ def solve_layer(
     runtime: Runtime,
     *,
     l2: float,
-    batch_pull: float = 0.0,
+    batches: BatchSettings = _PLAIN,
 ) -> Solved:
     """Replace every cell's embedding and intercept by the best there are for the trunk as it is.
 
@@ -57,16 +60,21 @@ def solve_layer(
         The peaks to fit, ascending.
     l2
         Weight of ``|w|^2 / 2`` relative to the cross-entropy summed over `peaks`.
-    batch_pull
-        Weight of a batch row's square against a cell row's: see `centre_batches`.
+    batches
+        How batches' effects are told from cells, where there are batches.
     """
     h = embed_shared(learner, data.codes, peaks, runtime)
     sums = open_sums(data, peaks, h.cpu().numpy())
+    layer, given_state = learner.cells, batches.effect == "given_state"
+    if layer.batch is not None and given_state:
+        found = solve_effects(layer, h, sums, runtime, batches)
+        give_to_batches(layer, found.effects.to(layer.embedding) - layer.batch_embedding)
     totals = torch.zeros(2, dtype=torch.float64)
     for start, stop in runs(data.n_cells, _SOLVE_CELLS):
         cells = slice(start, stop)
-        totals += _solve_rows(learner.cells, cells, h, torch.from_numpy(sums[cells]), l2)
-    centre_batches(learner.cells, runtime, pull=batch_pull)
+        totals += _solve_rows(layer, cells, h, torch.from_numpy(sums[cells]), l2)
+    if not given_state:
+        centre_batches(layer, runtime, pull=batches.pull)
     objective, n_converged = runtime.sum_(totals.to(runtime.device)).tolist()
     return Solved(objective / (len(peaks) * learner.n_cells_total), int(n_converged))
 

@@ -38,8 +38,12 @@ class RunState:
     """Epoch of the last rise of `best_auroc`."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One record per finished epoch."""
+    notices: list[str] = field(default_factory=list)
+    """What a person should know of the run, in sentences."""
+    divided: bool = False
+    """Whether batches were told from cells since the last step, where the run ends with that."""
     n_polished: int = 0
-    """How often the run has ended with a solve: epochs may be added afterwards."""
+    """How often the run has ended with a solve or such: epochs may be added afterwards."""
     polished: dict[str, Any] | None = None
     """What was measured after the last solve, where the run ends with one."""
 

@@ -15,14 +15,13 @@ exchange (peaks, E) and (E, E) sums only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from atlasbasset.core.seeds import Stream
-from atlasbasset.engine.batch_means import centre_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.engine.labels.host import WorkerData
 
-__all__ = ["start_from_svd"]
+__all__ = ["Placed", "leading_vectors", "start_from_svd"]
 
 _OVERSAMPLING = 10
 _POWER_ITERATIONS = 4
@@ -52,6 +51,15 @@ class _Scale:
         return _Scale(self.share[cells], self.weight[cells])
 
 
+class Placed(NamedTuple):
+    """How the start came about: what the batches' effects need (`engine.batch_start`)."""
+
+    vectors: NDArray[np.float64]
+    """(P, k) orthonormal basis of the leading right singular vectors, k a little above E."""
+    to_embedding: NDArray[np.float64]
+    """(k, E) turns weights of ``sqrt(P) vectors`` in a cell's logits into its embedding, about."""
+
+
 def start_from_svd(
     cells: CellLayer,
     data: WorkerData,
@@ -61,7 +69,7 @@ def start_from_svd(
     n_cells: int,
     n_positives: int,
     seed: int,
-) -> None:
+) -> Placed:
     """Set the embeddings and intercepts of `cells`; every worker calls it.
 
     Parameters
@@ -71,20 +79,51 @@ def start_from_svd(
     n_cells, n_positives
         Of the whole atlas: they decide the sample.
     """
+    dim = cells.embedding.shape[1]
+    scale = _scale(_open_peaks(data, peaks), len(peaks))
+    vectors = _of_sample(data, peaks, scale, runtime, dim, n_positives, seed)
+    coordinates = _project_all(data, peaks, scale, vectors)
+    turned = _place(cells, coordinates, runtime, n_cells)
+    share = torch.from_numpy((scale.share * len(peaks) + 0.5) / (len(peaks) + 1))
+    with torch.no_grad():
+        cells.intercept.copy_(share.logit())
+    spread = np.sqrt(scale.share * (1 - scale.share)).sum(keepdims=True)
+    return Placed(vectors, turned * np.sqrt(len(peaks)) * _summed(spread, runtime) / n_cells)
+
+
+def leading_vectors(
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    runtime: Runtime,
+    *,
+    dim: int,
+    n_positives: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Return `Placed.vectors` without placing any cell."""
+    scale = _scale(_open_peaks(data, peaks), len(peaks))
+    return _of_sample(data, peaks, scale, runtime, dim, n_positives, seed)
+
+
+def _open_peaks(data: WorkerData, peaks: NDArray[np.int64]) -> NDArray[np.float64]:
     n_open = np.zeros(data.n_cells)
     for _, labels in data.label_tiles(peaks):
         n_open += labels.sum(axis=0)
-    scale = _scale(n_open, len(peaks))
-    dim = cells.embedding.shape[1]
+    return n_open
+
+
+def _of_sample(
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    scale: _Scale,
+    runtime: Runtime,
+    dim: int,
+    n_positives: int,
+    seed: int,
+) -> NDArray[np.float64]:
     stride = max(1, -(-n_positives // _SAMPLE_POSITIVES))
     sample = np.arange(-data.start % stride, data.n_cells, stride)
-    vectors = _vectors(_sampled(data, peaks, sample), scale.at(sample), runtime, dim, seed)
-    coordinates = _project_all(data, peaks, scale, vectors)
-    _place(cells, coordinates, runtime, n_cells)
-    share = torch.from_numpy((n_open + 0.5) / (len(peaks) + 1))
-    with torch.no_grad():
-        cells.intercept.copy_(share.logit())
-    centre_batches(cells, runtime)
+    return _vectors(_sampled(data, peaks, sample), scale.at(sample), runtime, dim, seed)
 
 
 def _scale(n_open: NDArray[np.float64], n_peaks: int) -> _Scale:
@@ -142,15 +181,25 @@ def _project_all(
 @torch.no_grad()
 def _place(
     cells: CellLayer, coordinates: NDArray[np.float64], runtime: Runtime, n_cells: int
-) -> None:
-    """Rotate the coordinates to singular vectors, keep the first E, scale, and write them."""
+) -> NDArray[np.float64]:
+    """Rotate the coordinates to singular vectors, keep the first E, scale, and write them.
+
+    Returns
+    -------
+    numpy.ndarray
+        (k, E) what `coordinates` were multiplied by.
+    """
     dim = cells.embedding.shape[1]
     gram = _summed(coordinates.T @ coordinates, runtime)
     values, rotation = np.linalg.eigh(gram)
     leading = _of_the_first(np.ascontiguousarray(rotation[:, ::-1][:, :dim]), runtime)
     total = max(float(values[::-1][:dim].clip(0).sum()), np.finfo(float).tiny)
-    embedding = coordinates @ leading * np.sqrt(2 / dim * n_cells * dim / total)
+    factor = np.sqrt(2 / dim * n_cells * dim / total)
+    embedding = coordinates @ leading * factor
     cells.embedding[:, : leading.shape[1]] = torch.from_numpy(embedding).to(cells.embedding)
+    turned = np.zeros((len(leading), dim))
+    turned[:, : leading.shape[1]] = leading * factor
+    return turned
 
 
 def _summed(values: NDArray[np.float64], runtime: Runtime) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ from atlasbasset.metrics import (
     kbet,
     label_score,
 )
+from atlasbasset.metrics.confounding import batch_groups
 from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels
 from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasbasset.verbs.shared.split import Split, split_rows
@@ -129,7 +130,7 @@ def evaluate(
     cluster
         With `label_key`: also cluster the cells and compare, and compute the silhouette.
     on_event
-        Hears `Progress` and `Notice`.
+        Hears `Progress`, and a `Notice` where labels and batches are confounded.
 
     Raises
     ------
@@ -144,6 +145,8 @@ def evaluate(
     _check_same_cells(loaded, cells)
     rows = split_rows(cells, split)
     label, batch = checked_keys(cells, label_key, batch_key, obs=obs, on_event=on_event)
+    if label is not None and batch is not None:
+        _say_if_confounded(label, batch, on_event)
     embedding = loaded.cell_embedding
     grouped = label if cluster else None
     return Evaluation(
@@ -158,6 +161,19 @@ def evaluate(
         kbet=None if batch is None else kbet(embedding, batch),
         ilisi=None if batch is None else ilisi(embedding, batch),
     )
+
+
+def _say_if_confounded(label: NDArray[Any], batch: NDArray[Any], on_event: Subscriber) -> None:
+    groups = batch_groups(label, batch)
+    if len(groups) > 1:
+        shown = " | ".join(", ".join(group[:5]) + " ..." * (len(group) > 5) for group in groups[:5])
+        more = f" | and {len(groups) - 5:,} more" if len(groups) > 5 else ""
+        on_event(
+            Notice(
+                f"Labels and batches are confounded: no label joins {shown}{more}. Between these "
+                "kBET and iLISI cannot tell a batch's effect from its cell types; no method could."
+            )
+        )
 
 
 def _prediction(

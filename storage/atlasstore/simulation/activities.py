@@ -27,6 +27,8 @@ __all__ = [
     "BIAS_RANDOM_SD",
     "BIAS_SEQUENCE_SD",
     "batch_activities",
+    "batch_shares",
+    "batch_shifts",
     "cell_type_activities",
     "sequence_bias",
 ]
@@ -71,6 +73,34 @@ def batch_activities(
         return np.zeros((1, n_motifs))
     sd = effect / np.sqrt(n_motifs * _site_variance(1 / n_motifs))
     return np.asarray(sd * rng.normal(size=(n_batches, n_motifs)))
+
+
+def batch_shifts(
+    n_batches: int, n_peaks: int, shift: float, share: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw what each batch adds to the peaks' log rates, float64, shape (n_batches, n_peaks).
+
+    `shift` or its opposite at this share of the peaks, 0 elsewhere; all 0 where there is one batch.
+    """
+    if n_batches == 1 or not shift:
+        return np.zeros((n_batches, n_peaks))
+    size = n_batches, n_peaks
+    own = rng.random(size) < share
+    return np.asarray(np.where(own, rng.choice([-shift, shift], size=size), 0.0))
+
+
+def batch_shares(
+    type_shares: NDArray[np.float64], n_batches: int, mix: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw each batch's shares of the types, float64, shape (n_batches, n_cell_types).
+
+    Dirichlet around `type_shares`, with ``(1 - mix) / mix`` for each type in all; `type_shares`
+    themselves where `mix` is 0.
+    """
+    if not mix:
+        return np.tile(type_shares, (n_batches, 1))
+    drawn = rng.dirichlet(type_shares * type_shares.size * (1 - mix) / mix, size=n_batches)
+    return np.asarray(drawn / drawn.sum(axis=1, keepdims=True))
 
 
 def _draw(n_active: int, n_motifs: int, sd: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -34,6 +34,8 @@ def cell_table(truth: Truth) -> pd.DataFrame:
     rng = stream(config.seed, Stream.CELLS)
     types = rng.choice(len(truth.cell_types), size=config.n_cells, p=truth.type_shares)
     batches = rng.integers(0, config.n_batches, config.n_cells)
+    if config.batch_mix:  # a stream of its own: nothing else changes
+        types = _types_in(batches, truth.batch_shares, stream(config.seed, Stream.BATCH_SHARES, 1))
     depth = truth.median_depth * rng.lognormal(0.0, config.depth_sd, config.n_cells)
     digits = len(str(config.n_cells))
     columns = {
@@ -43,6 +45,17 @@ def cell_table(truth: Truth) -> pd.DataFrame:
     }
     names = [f"cell{i + 1:0{digits}d}" for i in range(config.n_cells)]
     return pd.DataFrame(columns, index=pd.Index(names, name="barcode"))
+
+
+def _types_in(
+    batches: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw each cell's type by its batch's shares."""
+    types = np.zeros_like(batches)
+    for batch, own in enumerate(shares):
+        here = np.flatnonzero(batches == batch)
+        types[here] = rng.choice(own.size, size=here.size, p=own)
+    return types
 
 
 class CountSampler:

@@ -45,6 +45,13 @@ class SimulationConfig:
     """Standard deviation of the natural logarithm of a cell's depth, 0 to 3."""
     batch_effect: float = 0.3
     """Sd over the peaks of what a batch adds to the log rates, by its TFs' activities, 0 to 3."""
+    batch_shift: float = 0.0
+    """What a batch adds to, or takes from, the log rates of its own peaks, 0 to 3."""
+    batch_shift_share: float = 0.2
+    """Share of the peaks that are a batch's own: for each batch others, whatever their sequence."""
+    batch_mix: float = 0.0
+    """How far the batches' shares of the cell types differ: 0 not at all, 0.5 by chance (uniform on
+    the simplex), 0.9 most have one type or two; below 1."""
     seed: int = 0
     """Seed, 0 or more: the same configuration gives the same files."""
 
@@ -55,10 +62,19 @@ class SimulationConfig:
             _check_number(field, getattr(self, field), most)
         if self.density <= 0:
             raise UserInputError("density is 0; it must be above 0 and at most 0.5.")
+        if self.batch_mix == 1:
+            raise UserInputError("batch_mix is 1; it must be 0 or more and below 1.")
 
 
 _LEAST = {"n_cells": 1, "n_peaks": 10, "n_cell_types": 1, "n_motifs": 1, "n_batches": 1, "seed": 0}
-_MOST = {"density": 0.5, "depth_sd": 3.0, "batch_effect": 3.0}
+_MOST = {
+    "density": 0.5,
+    "depth_sd": 3.0,
+    "batch_effect": 3.0,
+    "batch_shift": 3.0,
+    "batch_shift_share": 1.0,
+    "batch_mix": 1.0,
+}
 
 
 def _check_count(field: str, value: object, least: int) -> None:
@@ -84,6 +100,8 @@ class Stream(IntEnum):
     CELLS = 6
     COUNTS = 7
     MOTIF_CHOICE = 8
+    BATCH_SHIFTS = 9
+    BATCH_SHARES = 10
 
 
 def stream(seed: int, purpose: Stream, index: int = 0) -> np.random.Generator:

@@ -12,6 +12,8 @@ from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.simulation.activities import (
     BIAS_RANDOM_SD,
     batch_activities,
+    batch_shares,
+    batch_shifts,
     cell_type_activities,
     sequence_bias,
 )
@@ -120,16 +122,30 @@ def _truth(
     activities = cell_type_activities(config.n_cell_types, len(motifs), activities_rng)
     batches_rng = stream(config.seed, Stream.ACTIVITIES, 1)
     bias_rng = stream(config.seed, Stream.BIAS)
+    type_shares = shares_rng.dirichlet(concentration)
     truth = Truth(
         config=config,
         cell_types=[f"type{i + 1}" for i in range(config.n_cell_types)],
         batches=[f"batch{i + 1}" for i in range(config.n_batches)],
         motifs=[motif.name for motif in motifs],
         peaks=peaks.names,
-        type_shares=shares_rng.dirichlet(concentration),
+        type_shares=type_shares,
+        batch_shares=batch_shares(
+            type_shares,
+            config.n_batches,
+            config.batch_mix,
+            stream(config.seed, Stream.BATCH_SHARES),
+        ),
         activities=activities,
         batch_activities=batch_activities(
             config.n_batches, len(motifs), config.batch_effect, batches_rng
+        ),
+        batch_shifts=batch_shifts(
+            config.n_batches,
+            config.n_peaks,
+            config.batch_shift,
+            config.batch_shift_share,
+            stream(config.seed, Stream.BATCH_SHIFTS),
         ),
         sites=sites,
         bias_sequence=sequence_bias(gc),

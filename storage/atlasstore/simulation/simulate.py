@@ -36,6 +36,9 @@ def simulate(
     density: float = 0.05,
     depth_sd: float = 0.5,
     batch_effect: float = 0.3,
+    batch_shift: float = 0.0,
+    batch_shift_share: float = 0.2,
+    batch_mix: float = 0.0,
     seed: int = 0,
     on_event: Subscriber = ignore,
 ) -> SimulationReport:
@@ -50,7 +53,9 @@ def simulate(
     ----------
     out
         A local folder that does not exist yet.
-    n_cells, n_peaks, n_cell_types, n_motifs, n_batches, density, depth_sd, batch_effect, seed
+    n_cells, n_peaks, n_cell_types, n_motifs, n_batches, density, depth_sd, seed
+        See `SimulationConfig`.
+    batch_effect, batch_shift, batch_shift_share, batch_mix
         See `SimulationConfig`.
     motifs
         Path or URL of a MEME file to draw motifs from; None is the built-in set.
@@ -76,6 +81,9 @@ def simulate(
         density=density,
         depth_sd=depth_sd,
         batch_effect=batch_effect,
+        batch_shift=batch_shift,
+        batch_shift_share=batch_shift_share,
+        batch_mix=batch_mix,
         seed=seed,
     )
     target = _check_out(out)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ceiling", "Truth"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ROWS_AT_ONCE = 512
 
 
@@ -74,10 +74,14 @@ class Truth:
     """Names, ``chr1:100-600``, 0-based half-open."""
     type_shares: NDArray[np.float64]
     """float64, shape (n_cell_types,): probability that a cell is of each type."""
+    batch_shares: NDArray[np.float64]
+    """float64, shape (n_batches, n_cell_types): the same for the cells of each batch."""
     activities: NDArray[np.float64]
     """float64, shape (n_cell_types, n_motifs)."""
     batch_activities: NDArray[np.float64]
     """float64, shape (n_batches, n_motifs): added to the type's."""
+    batch_shifts: NDArray[np.float64]
+    """float64, shape (n_batches, n_peaks): added to the log rates, whatever the sequence."""
     sites: Sites
     bias_sequence: NDArray[np.float64]
     """float64, shape (n_peaks,): the part of the bias that follows from the GC content."""
@@ -104,7 +108,10 @@ class Truth:
             **{key: np.array(values, dtype=np.int64) for key, values in sites.items()},
             reverse=reverse,
         )
-        content["config"] = SimulationConfig(**content["config"])
+        content["config"] = config = SimulationConfig(**content["config"])
+        if "batch_shares" not in content:  # of version 1: all batches alike
+            content["batch_shares"] = [content["type_shares"]] * config.n_batches
+            content["batch_shifts"] = np.zeros((config.n_batches, config.n_peaks))
         content |= {key: np.array(content[key], dtype=np.float64) for key in _ARRAYS}
         return cls(**content)
 
@@ -155,9 +162,12 @@ class Truth:
             On a cell type or batch that was not simulated.
         """
         activities = self.activities[_codes(cell_types, self.cell_types, "cell type")]
+        shift: NDArray[np.float64] | float = 0.0
         if batches is not None:
-            activities = activities + self.batch_activities[_codes(batches, self.batches, "batch")]
-        scores = (self.site_counts() @ activities.T).T + self.bias
+            codes = _codes(batches, self.batches, "batch")
+            activities = activities + self.batch_activities[codes]
+            shift = self.batch_shifts[codes]
+        scores = (self.site_counts() @ activities.T).T + self.bias + shift
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
@@ -225,21 +235,29 @@ class Truth:
         return Ceiling(_auroc(probability, is_open), _auroc(probability.T, is_open.T))
 
 
-_ARRAYS = ("type_shares", "activities", "batch_activities", "bias_sequence", "bias_random")
+_ARRAYS = (
+    "type_shares",
+    "batch_shares",
+    "activities",
+    "batch_activities",
+    "batch_shifts",
+    "bias_sequence",
+    "bias_random",
+)
 
 
 def median_depth(truth: Truth) -> float:
     """Return the depth at which the mean share of open peaks is the configured density.
 
-    The mean is over the types by their shares, and over the batches evenly; the share rises with
-    the depth, so there is one answer, found by bisection (Brent).
+    The mean is over the batches evenly, and over each one's types by their shares; the share of
+    open peaks rises with the depth, so there is one answer, found by bisection (Brent).
     """
     rates = truth.all_rates()
-    shares = truth.type_shares / len(truth.batches)
+    shares = truth.batch_shares.T / len(truth.batches)
 
     def excess(log_depth: float) -> float:
-        share_open = -np.expm1(-np.exp(log_depth) * rates).mean(axis=2).sum(axis=1)
-        return float(shares @ share_open) - truth.config.density
+        share_open = -np.expm1(-np.exp(log_depth) * rates).mean(axis=2)
+        return float((shares * share_open).sum()) - truth.config.density
 
     first = np.log(truth.config.density * rates.shape[2])
     return float(np.exp(brentq(excess, first - 1, first + 30)))

@@ -179,3 +179,22 @@ def test_agrees_with_what_training_reported(atlas, tmp_path):
     last = report.history[-1]
     assert found.mean_auroc_per_cell == pytest.approx(last["valid_auroc_per_cell"], abs=1e-5)
     assert found.mean_auroc_per_peak == pytest.approx(last["valid_auroc_per_peak"], abs=1e-5)
+
+
+def test_confounded_labels_and_batches_are_said_before_the_work(model, atlas):
+    heard = []
+
+    def evaluated(batches):
+        opened = Atlas.open(atlas.url)
+        kinds = pd.Categorical([*"ab"] * (N // 2))
+        opened.obs = opened.obs.assign(kind=kinds, batch=batches)
+        heard.clear()
+        atlasbasset.evaluate(
+            model, opened, label_key="kind", batch_key="batch", on_event=heard.append
+        )
+        return [event.message for event in heard if isinstance(event, Notice)]
+
+    assert evaluated(["x", "x", "y"] * (N // 3)) == []
+    (said,) = evaluated(["x", "y"] * (N // 2))
+    assert "no label joins x | y" in said
+    assert isinstance(heard[0], Notice)

@@ -10,6 +10,8 @@ from atlasstore.simulation.activities import (
     OWN_SD,
     SHARED_SD,
     batch_activities,
+    batch_shares,
+    batch_shifts,
     cell_type_activities,
     sequence_bias,
 )
@@ -62,3 +64,23 @@ def test_sequence_bias_is_standardised():
     assert bias.mean() == pytest.approx(0)
     assert bias.std() == pytest.approx(BIAS_SEQUENCE_SD)
     assert np.all(np.diff(bias) > 0)
+
+
+def test_batch_shifts_meet_their_share_of_the_peaks(rng):
+    shifts = batch_shifts(3, 20_000, 0.8, 0.2, rng)
+    assert set(np.unique(shifts)) == {-0.8, 0.0, 0.8}
+    np.testing.assert_allclose((shifts != 0).mean(1), 0.2, atol=0.01)
+    np.testing.assert_allclose((shifts > 0).mean(1), 0.1, atol=0.01)
+    assert (shifts[0] != shifts[1]).any()
+    assert not batch_shifts(1, 50, 0.8, 0.2, rng).any()
+    assert not batch_shifts(3, 50, 0.0, 0.2, rng).any()
+
+
+def test_batch_shares_are_around_the_types_shares(rng):
+    shares = np.array([0.5, 0.3, 0.2])
+    np.testing.assert_array_equal(batch_shares(shares, 4, 0.0, rng), [shares] * 4)
+    drawn = batch_shares(shares, 20_000, 0.5, rng)
+    np.testing.assert_allclose(drawn.sum(1), 1)
+    np.testing.assert_allclose(drawn.mean(0), shares, atol=0.01)
+    assert batch_shares(shares, 500, 0.05, rng).std(0).max() < 0.1
+    assert (batch_shares(shares, 500, 0.9, rng).max(1) > 0.9).mean() > 0.6

@@ -84,3 +84,18 @@ def test_cells_without_fragments(simulated):
     assert block.shape == (5, 1500)
     assert block.nnz == 0
     assert block.indptr.tolist() == [0] * 6
+
+
+def test_batches_have_their_own_shares_of_the_types(tmp_path):
+    from atlasstore.simulation import Truth, simulate
+
+    dials = {"n_cells": 3000, "n_peaks": 20, "n_cell_types": 3, "n_batches": 2, "seed": 4}
+    simulate(tmp_path / "mixed", **dials, batch_mix=0.5)
+    simulate(tmp_path / "alike", **dials)
+    mixed, alike = (Truth.load(tmp_path / name) for name in ("mixed", "alike"))
+    obs, other = cell_table(mixed), cell_table(alike)
+    found = pd.crosstab(obs["batch"], obs["cell_type"], normalize="index")
+    np.testing.assert_allclose(found, mixed.batch_shares, atol=0.05)
+    assert np.abs(mixed.batch_shares[0] - mixed.batch_shares[1]).max() > 0.1
+    assert obs["batch"].equals(other["batch"])  # nothing else changes
+    np.testing.assert_array_equal(alike.batch_shares, [alike.type_shares] * 2)

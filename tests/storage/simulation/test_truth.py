@@ -38,6 +38,8 @@ def tiny():
         type_shares=np.array([0.25, 0.75]),
         activities=np.array([[1.0, 0.0], [0.0, 0.5]]),
         batch_activities=np.array([[0.0, 0.0], [0.1, -0.1]]),
+        batch_shares=np.array([[0.25, 0.75], [0.25, 0.75]]),
+        batch_shifts=np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.25]]),
         sites=sites,
         bias_sequence=np.array([0.0, 0.2, 0.0]),
         bias_random=np.array([0.0, 0.0, -0.3]),
@@ -46,7 +48,7 @@ def tiny():
 
 
 def test_rates_by_hand(tiny):
-    scores = np.array([[2.0, 0.2, -0.3], [0.2, 0.2 + 0.4, -0.3]])
+    scores = np.array([[2.0, 0.2, -0.3], [0.2, 0.2 + 0.4, -0.3 + 0.25]])
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     found = tiny.rates(TYPES, batches=["batch1", "batch2"])
     np.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -113,7 +115,7 @@ def test_unreadable_truth(tiny, tmp_path):
     tiny.save(tmp_path)
     path = tmp_path / "truth.json"
     text = path.read_text()
-    path.write_text(json.dumps(json.loads(text) | {"format_version": 2}))
+    path.write_text(json.dumps(json.loads(text) | {"format_version": 3}))
     with pytest.raises(FormatVersionError, match="newer"):
         Truth.load(tmp_path)
     path.write_text(text[:100])

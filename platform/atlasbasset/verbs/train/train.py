@@ -48,6 +48,9 @@ class TrainReport:
     """What the model is after the last solve of its cells, with `TrainConfig.polish`: ``loss``,
     ``n_converged`` and ``seconds`` of the solve, and the auROCs of an epoch's record."""
 
+    notices: tuple[str, ...] = ()
+    """What a person should know of the run, in sentences."""
+
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
@@ -56,6 +59,7 @@ class TrainReport:
             "stopped_because": self.stopped_because,
             "last_epoch": self.history[-1] if self.history else {},
             "polished": self.polished,
+            "notices": list(self.notices),
         }
 
 
@@ -169,4 +173,5 @@ def _launch(
 def _report(store: ModelStore, config: TrainConfig) -> TrainReport:
     state = RunState.from_json(store.newest().state)
     reason = state.stop_reason(config) or "stopped"
-    return TrainReport(store.url, store.n_cells, reason, tuple(state.history), state.polished)
+    history, notices = tuple(state.history), tuple(state.notices)
+    return TrainReport(store.url, store.n_cells, reason, history, state.polished, notices)
