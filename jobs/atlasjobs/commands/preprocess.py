@@ -1,6 +1,6 @@
 """``atlasbasset preprocess``: counts and a genome in, an atlas out; or samples into an atlas."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -83,6 +83,14 @@ Holdout = Annotated[
     list[str] | None,
     typer.Option("--holdout", metavar="CHROM", help="Test on this chromosome; repeatable."),
 ]
+Split = Annotated[
+    Literal["grouped", "random", "chromosome"],
+    typer.Option(
+        "--split",
+        help="Dealt whole to train, validation and test: windows that overlap, single peaks (as "
+        "the released code; splits share bases), or chromosomes.",
+    ),
+]
 SplitFractions = Annotated[
     tuple[float, float, float],
     typer.Option(
@@ -109,6 +117,7 @@ def preprocess(
     min_peaks_per_cell: MinPeaksPerCell = 1,
     window_bp: WindowBp = 1344,
     flank_bp: FlankBp = 3,
+    split: Split = "grouped",
     split_fractions: SplitFractions = (0.90, 0.05, 0.05),
     holdout: Holdout = None,
     seed: Seed = 0,
@@ -154,6 +163,7 @@ def preprocess(
                 min_cell_fraction=min_cell_fraction,
                 window_bp=window_bp,
                 flank_bp=flank_bp,
+                split=split,
                 split_fractions=split_fractions,
                 holdout=tuple(holdout or ()),
                 seed=seed,
@@ -206,6 +216,7 @@ _OF_NEW_ATLASES = (
     "min_cell_fraction",
     "window_bp",
     "flank_bp",
+    "split",
     "split_fractions",
     "holdout",
     "seed",

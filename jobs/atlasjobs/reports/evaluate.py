@@ -40,6 +40,9 @@ def evaluation_facts(evaluation: Evaluation) -> Facts:
         ("auPR per cell", f"{found.mean_aupr_per_cell:.3f}"),
         ("auPR per peak", f"{found.mean_aupr_per_peak:.3f}"),
     ]
+    if evaluation.n_peaks_overlapping:
+        left_out = f"{count(evaluation.n_peaks_overlapping)}, for overlapping training windows"
+        rows.append(("peaks left out", left_out))
     if evaluation.depth_correlation is not None:
         rows.append(("r, intercept with log10 depth", f"{evaluation.depth_correlation:.3f}"))
     return [*rows, *_embedding_facts(evaluation)]

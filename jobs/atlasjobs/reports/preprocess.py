@@ -20,6 +20,7 @@ def preprocess_facts(report: PreprocessReport) -> Facts:
     return [
         ("cells", f"{count(report.n_cells)} of {count(report.n_cells_in)}"),
         ("peaks", f"{count(report.n_peaks)} of {count(report.n_peaks_in)}: {splits}"),
+        ("split", _split(report)),
         ("open", f"{count(report.n_positives)} pairs of cell and peak, {share(report.density)}"),
         ("blocks", f"{count(report.n_blocks)} of up to {count(report.block_cells)} cells"),
         ("samples", _samples(report.samples)),
@@ -63,6 +64,12 @@ def _plan(report: PreprocessReport) -> Facts:
         ("workers", count(work.workers)),
         ("memory", f"{size(work.peak_memory_bytes)} at most, of {size(work.memory_bytes)}"),
     ]
+
+
+def _split(report: PreprocessReport) -> str:
+    found = report.held_out_overlap.items()
+    shares = ", ".join(f"{share(part)} of {name}" for name, part in found)
+    return f"{report.split}; windows that overlap training ones: {shares or 'none held out'}"
 
 
 def _samples(samples: dict[str, int]) -> str:

@@ -26,7 +26,7 @@ from atlasbasset.metrics import (
 )
 from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels
 from atlasbasset.verbs.shared.depth import model_depth_correlation
-from atlasbasset.verbs.shared.split import Split, split_rows
+from atlasbasset.verbs.shared.held_out import judged_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
 
 __all__ = ["Evaluation", "evaluate"]
@@ -53,6 +54,8 @@ class Evaluation:
     """URL of the atlas."""
     split: str
     """Which peaks were predicted."""
+    n_peaks_overlapping: int
+    """Peaks of the split left out because their windows share bases with training windows."""
     prediction: PredictionQuality
     """auROC and auPR, means and one value per cell and per peak."""
     depth_correlation: float | None
@@ -75,7 +78,7 @@ class Evaluation:
 
     @property
     def per_peak(self) -> NDArray[np.float64]:
-        """AuROC of each of the split's peaks over cells, float64 (P,); NaN with one class."""
+        """AuROC of each of the predicted peaks over cells, float64 (P,); NaN with one class."""
         return self.prediction.auroc_per_peak
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +89,7 @@ class Evaluation:
             "model": self.model,
             "atlas": self.atlas,
             "split": self.split,
+            "n_peaks_overlapping": self.n_peaks_overlapping,
             "depth_correlation": self.depth_correlation,
             **{name: None if value is None else value.as_json() for name, value in found.items()},
         }
@@ -114,7 +118,8 @@ def evaluate(
     atlas
         An atlas of the same cells in the same order, or its URL.
     split
-        Peaks to predict: "train", "valid", "test" or "all".
+        Peaks to predict: "train", "valid", "test" or "all". Of "valid" and "test", those whose
+        windows share a base with a training window are left out.
     label_key
         Column of obs with each cell's label (cell type): adds the label score.
     batch_key
@@ -124,7 +129,7 @@ def evaluate(
     cluster
         With `label_key`: also cluster the cells and compare, and compute the silhouette.
     on_event
-        Hears `Progress`.
+        Hears `Progress` and `Notice`.
 
     Raises
     ------
@@ -136,7 +141,7 @@ def evaluate(
     loaded, cells = as_model(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     check_window(loaded.store, cells)
     _check_same_cells(loaded, cells)
-    rows = split_rows(cells, split)
+    rows, n_overlapping = judged_rows(cells, split, on_event)
     label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
     embedding = loaded.cell_embedding
     grouped = label if cluster else None
@@ -144,6 +149,7 @@ def evaluate(
         model=loaded.url,
         atlas=cells.url,
         split=split,
+        n_peaks_overlapping=n_overlapping,
         prediction=_prediction(loaded, cells, rows, on_event),
         depth_correlation=model_depth_correlation(loaded),
         labels=None if label is None else label_score(embedding, label, ks),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from atlasstore.atlas.split import SplitMethod
     from atlasstore.inputs.samples import Sample
 
 __all__ = ["Settings", "as_texts"]
@@ -26,6 +27,7 @@ class Settings:
     min_peaks_per_cell: int
     window_bp: int
     flank_bp: int
+    split: SplitMethod
     split_fractions: tuple[float, float, float]
     holdout: tuple[str, ...]
     seed: int

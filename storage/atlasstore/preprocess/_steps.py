@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasstore.atlas.split import SPLITS, split_peaks
+from atlasstore.atlas.split import SPLITS, held_out_overlap
 from atlasstore.atlas.writer import (
     AtlasShape,
     begin_atlas,
@@ -23,6 +23,7 @@ from atlasstore.inputs.kinds import files_of
 from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
 from atlasstore.preprocess._sequences import WriteSequences
+from atlasstore.preprocess._split import split_table
 from atlasstore.preprocess.filters import choose, filter_counts
 from atlasstore.preprocess.report import PreprocessReport, WorkPlan
 from atlasstore.resume.executors import ThreadExecutor
@@ -183,12 +184,7 @@ class PreprocessSteps:
         obs = set_aside(inputs.joined_obs()[kept], "n_peaks")
         obs["n_peaks"] = filtered.depth
         var = set_aside(inputs.peaks[filtered.peaks], "split")
-        var["split"] = split_peaks(
-            var["chrom"].astype(str).tolist(),
-            fractions=settings.split_fractions,
-            holdout=settings.holdout,
-            seed=settings.seed,
-        )
+        var["split"] = split_table(var, settings, self._tell)
         block_cells = blocks.plan_cell_blocks(len(obs))[0].n_cells
         shape = AtlasShape(len(obs), len(var), block_cells, settings.window_bp, settings.flank_bp)
         parts = blocks.plan_parts([0, len(obs)], block_cells)
@@ -306,6 +302,10 @@ class PreprocessSteps:
             n_blocks=len(atlas.parts),
             block_cells=atlas.shape.block_cells,
             splits={split: int(by_split[split]) for split in SPLITS},
+            split=self._settings.split,
+            held_out_overlap=held_out_overlap(
+                atlas.var, window_bp=atlas.shape.window_bp, flank_bp=atlas.shape.flank_bp
+            ),
             samples={str(name): int(count) for name, count in by_sample.items()},
             left_out=inputs.left_out,
             stored_bytes=_estimated_bytes(atlas) if stored_bytes is None else stored_bytes,

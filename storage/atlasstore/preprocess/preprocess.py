@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from atlasstore import memory as memory_sizes
-from atlasstore.atlas.split import check_fractions
+from atlasstore.atlas.split import SplitMethod, check_fractions, check_method
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.sequences import check_window
@@ -44,6 +44,7 @@ def preprocess(
     min_peaks_per_cell: int = 1,
     window_bp: int = 1344,
     flank_bp: int = 3,
+    split: SplitMethod = "grouped",
     split_fractions: Sequence[float] = (0.90, 0.05, 0.05),
     holdout: str | Sequence[str] = (),
     seed: int = 0,
@@ -84,6 +85,10 @@ def preprocess(
         Length of a peak's window in bp, a positive multiple of 192.
     flank_bp
         Bases stored beyond the window on either side, for shifted windows in training.
+    split
+        What is dealt to train, validation and test as a whole: "grouped", windows that overlap
+        (flanks included), so that no two splits share a base; "chromosome"; or "random", single
+        peaks, as the released scBasset code does: held-out windows then overlap training ones.
     split_fractions
         Shares of train, validation and test peaks.
     holdout
@@ -127,6 +132,7 @@ def preprocess(
 
     refuse_taken(out)
     check_window(window_bp, flank_bp)
+    check_method(split)
     spec = FilterSpec(min_cell_fraction=min_cell_fraction, min_peaks_per_cell=min_peaks_per_cell)
     settings = Settings(
         samples=plan_samples(
@@ -138,6 +144,7 @@ def preprocess(
         min_peaks_per_cell=min_peaks_per_cell,
         window_bp=window_bp,
         flank_bp=flank_bp,
+        split=split,
         split_fractions=check_fractions(split_fractions),
         holdout=as_texts(holdout),
         seed=seed,

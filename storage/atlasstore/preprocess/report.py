@@ -62,6 +62,10 @@ class PreprocessReport:
     """Cells in every block but the last."""
     splits: dict[str, int]
     """Split ("train", "valid", "test") -> peaks."""
+    split: str
+    """How the peaks were split: "grouped", "random" or "chromosome"."""
+    held_out_overlap: dict[str, float]
+    """Held-out split -> share of its windows that share a base with a training window, 0..1."""
     samples: dict[str, int]
     """Sample -> cells in the atlas."""
     left_out: dict[str, str]

@@ -12,6 +12,7 @@ from atlasbasset.engine.config import TrainConfig
 from atlasbasset.metrics import label_score
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
 
@@ -88,6 +89,39 @@ def test_embedding_measures(model, atlas):
     assert as_json["labels"]["label_score"]["7"] == expected.mean[7]
     assert as_json["prediction"]["n_peaks"] == len(rows_of(atlas, "test"))
     assert as_json["clusters"] is None
+
+
+def test_held_out_peaks_that_overlap_training_windows_are_left_out(model, atlas):
+    leaky = Atlas.open(atlas.url)
+    test, train = leaky.peak_rows("test"), leaky.peak_rows("train")
+    leaky.var = moved_onto(leaky.var, test[:1], train[0])
+    said: list[object] = []
+    found = atlasbasset.evaluate(model, leaky, on_event=said.append)
+    assert found.n_peaks_overlapping == found.as_json()["n_peaks_overlapping"] == 1
+    whole = atlasbasset.evaluate(model, atlas)
+    assert whole.n_peaks_overlapping == 0
+    np.testing.assert_allclose(found.per_peak, whole.per_peak[1:], atol=1e-3)
+    warned = [e.message for e in said if isinstance(e, Notice)]
+    assert any(f"1 of the {len(test)} test peaks share bases with training" in w for w in warned)
+
+
+def test_where_all_overlap_they_are_measured_with_a_warning(model, atlas):
+    leaky = Atlas.open(atlas.url)
+    leaky.var = moved_onto(leaky.var, leaky.peak_rows("test"), leaky.peak_rows("train")[0])
+    said: list[object] = []
+    found = atlasbasset.evaluate(model, leaky, on_event=said.append)
+    assert len(found.per_peak) == len(leaky.peak_rows("test"))
+    assert any("say little of unseen sequence" in e.message for e in said if isinstance(e, Notice))
+
+
+def moved_onto(var, rows, onto):
+    """Peaks with those of `rows` a base beside another peak."""
+    moved = var.copy()
+    moved["chrom"] = moved["chrom"].astype(str)
+    for name in ("chrom", "start", "end"):
+        column = moved.columns.get_loc(name)
+        moved.iloc[rows, column] = moved.iloc[onto, column]
+    return moved
 
 
 def test_clusters_on_request(model, atlas):

@@ -118,6 +118,24 @@ def test_report_says_what_the_atlas_is(tmp_path, h5ad, genome):
     assert json.loads(json.dumps(report.as_json()))["n_peaks"] == atlas.n_peaks
 
 
+@pytest.mark.parametrize("split", ["grouped", "random"])
+def test_held_out_windows_overlap_only_where_single_peaks_are_dealt(tmp_path, h5ad, genome, split):
+    options = {**SMALL, "window_bp": 576, "split_fractions": (0.5, 0.25, 0.25)}
+    heard: list[object] = []
+    report = preprocess(
+        h5ad, genome=genome, out=tmp_path / "a.zarr", split=split, on_event=heard.append, **options
+    )
+    leaks = any(report.held_out_overlap.values())
+    assert leaks == (split == "random")
+    assert report.split == split
+    summary = atlasstore.inspect_store(tmp_path / "a.zarr")
+    assert summary.sizes["held_out_overlap"] == report.held_out_overlap
+    assert summary.sizes["split_method"] == summary.provenance["config"]["split"] == split
+    if split == "grouped":
+        said = [e.message for e in heard if isinstance(e, Notice)]
+        assert any("runs of overlapping windows are never cut" in sentence for sentence in said)
+
+
 def test_provenance_records_inputs_and_configuration(tmp_path, h5ad, genome):
     preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", seed=4, **SMALL)
     record = Atlas.open(tmp_path / "a.zarr").provenance
@@ -298,6 +316,7 @@ WRONG_VALUES = {
     "share": ({"min_cell_fraction": 2.0}, "must lie in"),
     "window": ({"window_bp": 1000}, "multiple of 192"),
     "flank": ({"flank_bp": -3}, "flank"),
+    "method": ({"split": "peak"}, "must be one of grouped, random, chromosome"),
     "split": ({"split_fractions": (0.5, 0.5)}, "must be three numbers"),
     "holdout": ({"holdout": ("chrIV",)}, "peaks lie on chrI, chrII"),
     "samples": ({"samples": ("a", "b")}, "one name for each"),
