@@ -57,6 +57,17 @@ Dask = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say which.")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse peaks that do not look like peaks of this genome."),
+]
+AllowUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unknown-windows",
+        help="Go on when more than half of the windows have no known base.",
+    ),
+]
 MinMapq = Annotated[int, typer.Option("--min-mapq", help="Least mapping quality, for BAM.")]
 Peaks = Annotated[
     str | None,
@@ -124,6 +135,8 @@ def preprocess(
     samples: Samples = None,
     min_mapq: MinMapq = 30,
     skip_bad: SkipBad = False,
+    strict: Strict = False,
+    allow_unknown_windows: AllowUnknown = False,
     memory: Memory = None,
     dask: Dask = None,
     workers: Workers = 0,
@@ -167,6 +180,8 @@ def preprocess(
                 split_fractions=split_fractions,
                 holdout=tuple(holdout or ()),
                 seed=seed,
+                strict=strict,
+                allow_unknown_windows=allow_unknown_windows,
                 dry_run=dry_run,
                 on_event=on_event,
                 **common,
@@ -220,5 +235,7 @@ _OF_NEW_ATLASES = (
     "split_fractions",
     "holdout",
     "seed",
+    "strict",
+    "allow_unknown_windows",
 )
 """Parameters that say how an atlas is made."""

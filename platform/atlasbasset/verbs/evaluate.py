@@ -11,22 +11,20 @@ from atlasbasset.inference.model import Model, as_model
 from atlasbasset.metrics import (
     CellTypeAsw,
     ClusterAgreement,
-    FactoredScores,
     Ilisi,
     Kbet,
     LabelScore,
     PredictionQuality,
-    SparseLabels,
     cell_type_asw,
     cluster_agreement,
-    evaluate_scores,
     ilisi,
     kbet,
     label_score,
 )
-from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels
+from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasbasset.verbs.shared.held_out import judged_rows
+from atlasbasset.verbs.shared.prediction import Certainty, measure_predictions
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
@@ -54,12 +52,14 @@ class Evaluation:
     """URL of the atlas."""
     split: str
     """Which peaks were predicted."""
-    n_peaks_overlapping: int
-    """Peaks of the split left out because their windows share bases with training windows."""
     prediction: PredictionQuality
     """auROC and auPR, means and one value per cell and per peak."""
     depth_correlation: float | None
     """Pearson's r of intercept and log10 open peaks (paper, Supplementary Fig. 4)."""
+    n_peaks_overlapping: int = 0
+    """Peaks of the split left out because their windows share bases with training windows."""
+    certainty: Certainty | None = None
+    """Intervals of the mean auROCs, and what chance gives as auPR."""
     labels: LabelScore | None = None
     """Label score, with `label_key`."""
     asw: CellTypeAsw | None = None
@@ -83,7 +83,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values: means and counts, no arrays."""
-        parts = ("prediction", "labels", "asw", "clusters", "kbet", "ilisi")
+        parts = ("prediction", "certainty", "labels", "asw", "clusters", "kbet", "ilisi")
         found = {name: getattr(self, name) for name in parts}
         return {
             "model": self.model,
@@ -145,12 +145,14 @@ def evaluate(
     label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
     embedding = loaded.cell_embedding
     grouped = label if cluster else None
+    prediction, certainty = measure_predictions(loaded, cells, rows, on_event)
     return Evaluation(
         model=loaded.url,
         atlas=cells.url,
         split=split,
         n_peaks_overlapping=n_overlapping,
-        prediction=_prediction(loaded, cells, rows, on_event),
+        certainty=certainty,
+        prediction=prediction,
         depth_correlation=model_depth_correlation(loaded),
         labels=None if label is None else label_score(embedding, label, ks),
         asw=None if grouped is None else cell_type_asw(embedding, grouped),
@@ -158,14 +160,6 @@ def evaluate(
         kbet=None if batch is None else kbet(embedding, batch),
         ilisi=None if batch is None else ilisi(embedding, batch),
     )
-
-
-def _prediction(
-    model: Model, atlas: Atlas, rows: NDArray[np.int64], on_event: Subscriber
-) -> PredictionQuality:
-    h = embed_peaks(model, atlas, rows, on_event=on_event)
-    labels = SparseLabels(peak_labels(atlas, rows, on_event=on_event))
-    return evaluate_scores(FactoredScores(h, *model.table()), labels, on_event=on_event)
 
 
 def _check_same_cells(model: Model, atlas: Atlas) -> None:

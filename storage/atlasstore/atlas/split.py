@@ -175,7 +175,8 @@ def _fill(order: list[int], sizes: list[int], wanted: int, *, keep: int) -> list
 
     One more group is taken where that comes nearer, or where none fitted, if `keep` groups stay.
     """
-    chosen, room = [], wanted
+    chosen: list[int] = []
+    room = wanted
     for group in order:
         if room == 0:
             return chosen

@@ -33,6 +33,8 @@ class Settings:
     seed: int
     min_mapq: int
     skip_bad: bool
+    strict: bool
+    allow_unknown_windows: bool
 
     @property
     def files(self) -> list[str]:

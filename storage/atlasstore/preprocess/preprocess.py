@@ -51,6 +51,8 @@ def preprocess(
     samples: str | Sequence[str] | None = None,
     min_mapq: int = 30,
     skip_bad: bool = False,
+    strict: bool = False,
+    allow_unknown_windows: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -102,6 +104,10 @@ def preprocess(
         Least mapping quality of reads, for BAM.
     skip_bad
         Leave out inputs that cannot be used, with a notice for each, in place of raising.
+    strict
+        Refuse peaks that do not look like peaks of this genome, in place of a notice.
+    allow_unknown_windows
+        Go on when more than half of the windows have no known base.
     memory
         Bound on this process's memory (on each worker's with `dask`), in bytes or as ``"2GB"``;
         by default half of what is free.
@@ -150,6 +156,8 @@ def preprocess(
         seed=seed,
         min_mapq=min_mapq,
         skip_bad=skip_bad,
+        strict=strict,
+        allow_unknown_windows=allow_unknown_windows,
     )
     bound = None if memory is None else memory_sizes.parse_size(memory)
     with ExitStack() as stack:

@@ -114,6 +114,24 @@ def test_where_all_overlap_they_are_measured_with_a_warning(model, atlas):
     assert any("say little of unseen sequence" in e.message for e in said if isinstance(e, Notice))
 
 
+def test_intervals_chance_and_few_peaks(model, atlas, truth):
+    said: list[object] = []
+    found = atlasbasset.evaluate(model, atlas, split="all", on_event=said.append)
+    sure = found.certainty
+    assert sure.positive_share == pytest.approx(truth[0].mean())
+    per_peak = found.per_peak[~np.isnan(found.per_peak)]
+    half = 1.96 * per_peak.std(ddof=1) / np.sqrt(len(per_peak))
+    assert sure.auroc_per_peak == pytest.approx((per_peak.mean() - half, per_peak.mean() + half))
+    low, high = sure.auroc_per_cell
+    assert low < found.prediction.mean_auroc_per_cell < high
+    # labels are random: the mean of cells over 80 peaks is off by chance, and 0.5 lies within
+    assert low < 0.5 < high
+    assert found.as_json()["certainty"]["auroc_per_cell"] == [low, high]
+    assert any("stand on 80 peaks" in e.message for e in said if isinstance(e, Notice))
+    few = atlasbasset.evaluate(model, atlas, split="test").certainty
+    assert few.auroc_per_cell is None
+
+
 def moved_onto(var, rows, onto):
     """Peaks with those of `rows` a base beside another peak."""
     moved = var.copy()
