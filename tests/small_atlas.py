@@ -103,7 +103,10 @@ def make_atlas(
     """Write an atlas of dense bool labels (cells x peaks) and codes (peaks x stored bp)."""
     n_cells, n_peaks = labels.shape
     var = make_peaks(n_peaks)
-    var["split"] = split_peaks(var["chrom"].tolist(), seed=seed)
+    starts = var["start"].to_numpy(np.int64)
+    var["split"] = split_peaks(
+        var["chrom"].tolist(), starts, length=codes.shape[1], method="random", seed=seed
+    )
     obs = pd.DataFrame(
         {"sample": "one", "n_peaks": labels.sum(1)}, index=[f"cell{i}" for i in range(n_cells)]
     )

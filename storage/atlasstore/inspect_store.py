@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atlasstore.atlas.atlas import Atlas
+from atlasstore.atlas.split import held_out_overlap
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.files import urls
@@ -76,6 +77,10 @@ def _atlas_sizes(atlas: Atlas) -> Mapping[str, Any]:
         "n_blocks": len(atlas.blocks),
         "block_cells": atlas.blocks[0].n_cells,
         "splits": _counts(atlas.var["split"]),
+        "split_method": atlas.provenance.get("config", {}).get("split", "not recorded"),
+        "held_out_overlap": held_out_overlap(
+            atlas.var, window_bp=atlas.window_bp, flank_bp=atlas.flank_bp
+        ),
         "samples": _counts(atlas.obs["sample"]),
         "obs_columns": [str(name) for name in atlas.obs.columns],
     }

@@ -45,6 +45,7 @@ def chr22(real_data, tmp_path_factory) -> dict[str, anndata.AnnData]:
     """The 100 human cells from fragments, 10x .h5 and .h5ad, no peak filtered out."""
     folder, out = real_data / "chr22", tmp_path_factory.mktemp("chr22")
     common = {"genome": folder / "hg38_chr22_part.fa.gz", "min_cell_fraction": 0.0}
+    common["allow_unknown_windows"] = True  # the genome is a part of chr22
     bed, barcodes = folder / "peaks.narrowPeak.gz", folder / "barcodes.txt.gz"
     atlasstore.preprocess(
         folder / "fragments.tsv.gz", peaks=bed, barcodes=barcodes, out=out / "fragments", **common

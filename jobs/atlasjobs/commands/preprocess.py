@@ -1,6 +1,6 @@
 """``atlasbasset preprocess``: counts and a genome in, an atlas out; or samples into an atlas."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -57,6 +57,17 @@ Dask = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say which.")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse peaks that do not look like peaks of this genome."),
+]
+AllowUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unknown-windows",
+        help="Go on when more than half of the windows have no known base.",
+    ),
+]
 Layer = Annotated[
     str | None,
     typer.Option(
@@ -97,6 +108,14 @@ Holdout = Annotated[
     list[str] | None,
     typer.Option("--holdout", metavar="CHROM", help="Test on this chromosome; repeatable."),
 ]
+Split = Annotated[
+    Literal["grouped", "random", "chromosome"],
+    typer.Option(
+        "--split",
+        help="Dealt whole to train, validation and test: windows that overlap, single peaks (as "
+        "the released code; splits share bases), or chromosomes.",
+    ),
+]
 SplitFractions = Annotated[
     tuple[float, float, float],
     typer.Option(
@@ -123,6 +142,7 @@ def preprocess(
     min_peaks_per_cell: MinPeaksPerCell = 1,
     window_bp: WindowBp = 1344,
     flank_bp: FlankBp = 3,
+    split: Split = "grouped",
     split_fractions: SplitFractions = (0.90, 0.05, 0.05),
     holdout: Holdout = None,
     seed: Seed = 0,
@@ -132,6 +152,8 @@ def preprocess(
     layer: Layer = None,
     use_raw: UseRaw = False,
     drop_unplaced_peaks: DropUnplaced = False,
+    strict: Strict = False,
+    allow_unknown_windows: AllowUnknown = False,
     memory: Memory = None,
     dask: Dask = None,
     workers: Workers = 0,
@@ -173,10 +195,13 @@ def preprocess(
                 min_cell_fraction=min_cell_fraction,
                 window_bp=window_bp,
                 flank_bp=flank_bp,
+                split=split,
                 split_fractions=split_fractions,
                 holdout=tuple(holdout or ()),
                 seed=seed,
                 drop_unplaced_peaks=drop_unplaced_peaks,
+                strict=strict,
+                allow_unknown_windows=allow_unknown_windows,
                 dry_run=dry_run,
                 on_event=on_event,
                 **common,
@@ -226,9 +251,12 @@ _OF_NEW_ATLASES = (
     "min_cell_fraction",
     "window_bp",
     "flank_bp",
+    "split",
     "split_fractions",
     "holdout",
     "seed",
     "drop_unplaced_peaks",
+    "strict",
+    "allow_unknown_windows",
 )
 """Parameters that say how an atlas is made."""

@@ -47,13 +47,27 @@ def evaluation_plan(
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:
     """Describe how good a model is."""
-    found = evaluation.prediction
+    found, sure = evaluation.prediction, evaluation.certainty
+    cells, peaks = len(found.auroc_per_cell), len(found.auroc_per_peak)
+    chance = "" if sure is None else f" (chance {sure.positive_share:.3f})"
     rows = [
-        ("auROC per cell", _of_all(found.mean_auroc_per_cell, "cells", found.n_cells_left_out)),
-        ("auROC per peak", _of_all(found.mean_auroc_per_peak, "peaks", found.n_peaks_left_out)),
-        ("auPR per cell", f"{found.mean_aupr_per_cell:.3f}"),
-        ("auPR per peak", f"{found.mean_aupr_per_peak:.3f}"),
+        ("stands on", f"{count(peaks)} peaks and {count(cells)} cells"),
+        (
+            "auROC per cell",
+            _of_all(found.mean_auroc_per_cell, "cells", found.n_cells_left_out)
+            + _interval(None if sure is None else sure.auroc_per_cell),
+        ),
+        (
+            "auROC per peak",
+            _of_all(found.mean_auroc_per_peak, "peaks", found.n_peaks_left_out)
+            + _interval(None if sure is None else sure.auroc_per_peak),
+        ),
+        ("auPR per cell", f"{found.mean_aupr_per_cell:.3f}{chance}"),
+        ("auPR per peak", f"{found.mean_aupr_per_peak:.3f}{chance}"),
     ]
+    if evaluation.n_peaks_overlapping:
+        left_out = f"{count(evaluation.n_peaks_overlapping)}, for overlapping training windows"
+        rows.append(("peaks left out", left_out))
     if evaluation.depth_correlation is not None:
         rows.append(("r, intercept with log10 depth", f"{evaluation.depth_correlation:.3f}"))
     return [*rows, *_embedding_facts(evaluation)]
@@ -75,6 +89,10 @@ def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         if (mixing := getattr(evaluation, name)) is not None:
             rows.append((name, value_text(name, mixing.as_json())))
     return rows
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else f", 95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
 def _of_all(value: float, unit: str, n_left_out: int) -> str:

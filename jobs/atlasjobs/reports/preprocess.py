@@ -21,6 +21,8 @@ def preprocess_facts(report: PreprocessReport) -> Facts:
         ("cells", f"{count(report.n_cells)} of {count(report.n_cells_in)}"),
         ("peaks", f"{count(report.n_peaks)} of {count(report.n_peaks_in)}: {splits}"),
         *_unplaced(report.n_peaks_unplaced),
+        ("split", _split(report)),
+        *_sequences(report),
         ("open", f"{count(report.n_positives)} pairs of cell and peak, {share(report.density)}"),
         ("blocks", f"{count(report.n_blocks)} of up to {count(report.block_cells)} cells"),
         ("samples", _samples(report.samples)),
@@ -68,6 +70,28 @@ def _plan(report: PreprocessReport) -> Facts:
 
 def _unplaced(n_peaks: int) -> Facts:
     return [("left out", f"{count(n_peaks)} peaks outside the genome")] if n_peaks else []
+
+
+def _split(report: PreprocessReport) -> str:
+    found = report.held_out_overlap.items()
+    shares = ", ".join(f"{share(part)} of {name}" for name, part in found)
+    return f"{report.split}; windows that overlap training ones: {shares or 'none held out'}"
+
+
+def _sequences(report: PreprocessReport) -> Facts:
+    looks, n_unknown = report.peak_check, report.n_unknown_windows
+    rows = []
+    if looks.count_correlation is not None:
+        told = f"r {looks.count_correlation:.2f} of 6-mers with counts"
+        content = f"GC and CpG against 10 kb away: auROC {_two(looks.gc_auroc_shifted)}"
+        rows.append(("sequences", f"{told}; {content} and {_two(looks.cpg_auroc_shifted)}"))
+    if n_unknown:
+        rows.append(("unknown", f"{count(n_unknown)} windows without any known base"))
+    return rows
+
+
+def _two(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def _samples(samples: dict[str, int]) -> str:

@@ -118,6 +118,9 @@ def training_facts(report: TrainReport) -> Facts:
         took = f"{converged(solved, report.n_cells)}, in {duration(solved['seconds'])}"
         rows.append(("cells solved at the end", took))
         rows += [(f"{name}, solved", value) for name, value in _quality_facts(solved)]
+        rows.append(("stored model", "the one with its cells solved"))
+    else:
+        rows.append(("stored model", "that of the last epoch"))
     return [*rows, *(("notice", message) for message in report.notices)]
 
 

@@ -12,23 +12,21 @@ from atlasbasset.inference.model import Model, as_model
 from atlasbasset.metrics import (
     CellTypeAsw,
     ClusterAgreement,
-    FactoredScores,
     Ilisi,
     Kbet,
     LabelScore,
     PredictionQuality,
-    SparseLabels,
     cell_type_asw,
     cluster_agreement,
-    evaluate_scores,
     ilisi,
     kbet,
     label_score,
 )
 from atlasbasset.metrics.confounding import batch_groups
-from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels
+from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.depth import model_depth_correlation
-from atlasbasset.verbs.shared.split import Split, split_rows
+from atlasbasset.verbs.shared.held_out import judged_rows
+from atlasbasset.verbs.shared.prediction import Certainty, measure_predictions
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
 
 __all__ = ["Evaluation", "checked_keys", "evaluate"]
@@ -58,6 +57,10 @@ class Evaluation:
     """auROC and auPR, means and one value per cell and per peak."""
     depth_correlation: float | None
     """Pearson's r of intercept and log10 open peaks (paper, Supplementary Fig. 4)."""
+    n_peaks_overlapping: int = 0
+    """Peaks of the split left out because their windows share bases with training windows."""
+    certainty: Certainty | None = None
+    """Intervals of the mean auROCs, and what chance gives as auPR."""
     labels: LabelScore | None = None
     """Label score, with `label_key`."""
     asw: CellTypeAsw | None = None
@@ -76,17 +79,18 @@ class Evaluation:
 
     @property
     def per_peak(self) -> NDArray[np.float64]:
-        """AuROC of each of the split's peaks over cells, float64 (P,); NaN with one class."""
+        """AuROC of each of the predicted peaks over cells, float64 (P,); NaN with one class."""
         return self.prediction.auroc_per_peak
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values: means and counts, no arrays."""
-        parts = ("prediction", "labels", "asw", "clusters", "kbet", "ilisi")
+        parts = ("prediction", "certainty", "labels", "asw", "clusters", "kbet", "ilisi")
         found = {name: getattr(self, name) for name in parts}
         return {
             "model": self.model,
             "atlas": self.atlas,
             "split": self.split,
+            "n_peaks_overlapping": self.n_peaks_overlapping,
             "depth_correlation": self.depth_correlation,
             **{name: None if value is None else value.as_json() for name, value in found.items()},
         }
@@ -116,7 +120,8 @@ def evaluate(
     atlas
         An atlas of the same cells in the same order, or its URL.
     split
-        Peaks to predict: "train", "valid", "test" or "all".
+        Peaks to predict: "train", "valid", "test" or "all". Of "valid" and "test", those whose
+        windows share a base with a training window are left out.
     label_key
         Column of obs with each cell's label (cell type): adds the label score.
     batch_key
@@ -143,17 +148,20 @@ def evaluate(
     loaded, cells = as_model(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     check_window(loaded.store, cells)
     _check_same_cells(loaded, cells)
-    rows = split_rows(cells, split)
+    rows, n_overlapping = judged_rows(cells, split, on_event)
     label, batch = checked_keys(cells, label_key, batch_key, obs=obs, on_event=on_event)
     if label is not None and batch is not None:
         _say_if_confounded(label, batch, on_event)
     embedding = loaded.cell_embedding
     grouped = label if cluster else None
+    prediction, certainty = measure_predictions(loaded, cells, rows, on_event)
     return Evaluation(
         model=loaded.url,
         atlas=cells.url,
         split=split,
-        prediction=_prediction(loaded, cells, rows, on_event),
+        n_peaks_overlapping=n_overlapping,
+        certainty=certainty,
+        prediction=prediction,
         depth_correlation=model_depth_correlation(loaded),
         labels=None if label is None else label_score(embedding, label, ks),
         asw=None if grouped is None else cell_type_asw(embedding, grouped),
@@ -174,14 +182,6 @@ def _say_if_confounded(label: NDArray[Any], batch: NDArray[Any], on_event: Subsc
                 "kBET and iLISI cannot tell a batch's effect from its cell types; no method could."
             )
         )
-
-
-def _prediction(
-    model: Model, atlas: Atlas, rows: NDArray[np.int64], on_event: Subscriber
-) -> PredictionQuality:
-    h = embed_peaks(model, atlas, rows, on_event=on_event)
-    labels = SparseLabels(peak_labels(atlas, rows, on_event=on_event))
-    return evaluate_scores(FactoredScores(h, *model.table()), labels, on_event=on_event)
 
 
 def _check_same_cells(model: Model, atlas: Atlas) -> None:

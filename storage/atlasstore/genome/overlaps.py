@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from atlasstore.errors import PeaksError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["overlapping_rows"]
+__all__ = ["overlap_groups", "overlapping_rows", "shares_base"]
 
 
 def overlapping_rows(
@@ -74,3 +76,55 @@ def _overlaps_any(these: _Bounds, others: _Bounds) -> NDArray[np.bool_]:
     before = np.searchsorted(starts, these[1], side="left")
     found: NDArray[np.bool_] = (before > 0) & (furthest[np.maximum(before - 1, 0)] > these[0])
     return found
+
+
+def overlap_groups(
+    chrom: Sequence[str], starts: NDArray[np.int64], *, length: int
+) -> NDArray[np.int64]:
+    """Return each window's group, int64 (P,): two windows that share a base are in one group.
+
+    Windows that overlap a common third one are in one group too, and so on along the chromosome.
+
+    Parameters
+    ----------
+    chrom
+        Each window's chromosome, length P.
+    starts
+        Each window's first base, (P,).
+    length
+        Bases of every window.
+    """
+    places = _places(chrom, starts, length)
+    order = np.argsort(places, kind="stable")
+    opens = np.diff(places[order], prepend=-length) >= length
+    groups = np.empty(len(places), np.int64)
+    groups[order] = np.cumsum(opens) - 1
+    return groups
+
+
+def shares_base(
+    chrom: Sequence[str],
+    starts: NDArray[np.int64],
+    others: NDArray[np.bool_],
+    *,
+    length: int,
+) -> NDArray[np.bool_]:
+    """Return which windows share a base with one of `others`, bool (P,); those themselves do.
+
+    Parameters as for `overlap_groups`; `others` says which of the windows to compare with.
+    """
+    places = _places(chrom, starts, length)
+    far = np.iinfo(np.int64).max // 2
+    compared = np.concatenate([[-far], np.sort(places[others]), [far]])
+    after = np.searchsorted(compared, places)
+    nearest = np.minimum(compared[after] - places, places - compared[after - 1])
+    return np.asarray(nearest < length)
+
+
+def _places(chrom: Sequence[str], starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Return the starts on one line, 0 or more, the chromosomes end to end and `length` apart."""
+    if not len(starts):
+        return np.empty(0, np.int64)
+    codes = pd.factorize(np.asarray(chrom, dtype=object))[0].astype(np.int64)
+    shifted = starts - starts.min()
+    return np.asarray(codes * (shifted.max() + 2 * length) + shifted, np.int64)

@@ -164,9 +164,10 @@ class AppendSteps:
     def _choose(
         self, stages: Stages, read: Sequence[ReadSpan], kept: NDArray[np.bool_], inputs: Inputs
     ) -> FilterResult:
-        n_open, _ = stages.totals(read, len(kept))
+        n_open, cells_with_peak = stages.totals(read, len(kept))
         found = choose_cells(
             n_open,
+            cells_with_peak,
             kept,
             n_open if kept.all() else stages.kept_depths(read, kept),
             self._spec,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from atlasstore.atlas.writer import write_sequences
 from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
+from atlasstore.genome.sequences import UNKNOWN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,9 +49,9 @@ class WriteSequences:
         return urls.open_group(self.store, mode="r+")
 
     def __call__(self, unit: Unit) -> Receipt:
-        """Write peaks [start, stop), a shard."""
+        """Write peaks [start, stop), a shard; count windows without a known base."""
         rows = slice(unit["start"], unit["stop"])
         with _FASTA:
             codes = self._genome.windows(self.chrom[rows].tolist(), self.starts[rows], self.length)
         write_sequences(self._group, rows.start, codes)
-        return {}
+        return {"n_unknown": int((codes == UNKNOWN).all(1).sum())}

@@ -12,6 +12,7 @@ from atlasstore.errors import UserInputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from atlasstore.atlas.split import SplitMethod
     from atlasstore.inputs.samples import Sample
 
 __all__ = ["Settings", "as_texts", "counts_place"]
@@ -28,11 +29,14 @@ class Settings:
     min_peaks_per_cell: int
     window_bp: int
     flank_bp: int
+    split: SplitMethod
     split_fractions: tuple[float, float, float]
     holdout: tuple[str, ...]
     seed: int
     min_mapq: int
     skip_bad: bool
+    strict: bool
+    allow_unknown_windows: bool
     matrix: str = "X"
     """Where an AnnData's counts are."""
     drop_unplaced_peaks: bool = False

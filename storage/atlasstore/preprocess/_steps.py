@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore.atlas.split import SPLITS, split_peaks
+from atlasstore.atlas.split import SPLITS, held_out_overlap
 from atlasstore.atlas.writer import (
     AtlasShape,
     begin_atlas,
@@ -18,10 +18,13 @@ from atlasstore.atlas.writer import (
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.fasta import check_peaks, lies_on, unplaced_sentence
+from atlasstore.genome.peak_check import PeakCheck
 from atlasstore.genome.sequences import window_starts
 from atlasstore.inputs.kinds import files_of
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
+from atlasstore.preprocess._peak_check import check_peak_sequences
 from atlasstore.preprocess._sequences import WriteSequences
+from atlasstore.preprocess._split import split_table
 from atlasstore.preprocess.filters import choose, filter_counts
 from atlasstore.preprocess.report import PreprocessReport, WorkPlan
 from atlasstore.resume.executors import ThreadExecutor
@@ -112,9 +115,10 @@ class PreprocessSteps:
             on_event=self._tell,
         )
         atlas = self._atlas(inputs, filtered)
+        looks = self._look_at_peaks(atlas)
         labels = self._label_plan(atlas, n_peaks, reading.positives_per_read)
         work = self._work(inputs, atlas, labels, reading.peak_bytes)
-        return self._report(out, inputs, atlas, work, stored_bytes=None)
+        return self._report(out, inputs, atlas, work, looks)
 
     def make(self, ledger: Ledger) -> PreprocessReport:
         """Write the atlas at ``ledger.store``, finished."""
@@ -139,13 +143,25 @@ class PreprocessSteps:
             cells_of_source=inputs.sizes,
         )
         atlas = self._atlas(inputs, filtered)
+        seen = ledger.receipt("peaks") or ledger.record(
+            "peaks", self._look_at_peaks(atlas).as_json()
+        )
         self._begin(ledger, atlas)
-        self._write_sequences(ledger, atlas)
+        n_unknown = self._write_sequences(ledger, atlas)
         labels = self._write_labels(ledger, stages, read, atlas)
-        self._finish(ledger, stages, inputs, atlas)
+        self._finish(
+            ledger, stages, inputs, atlas, peak_check={**seen, "n_unknown_windows": n_unknown}
+        )
         work = self._work(inputs, atlas, labels, peak)
-        stored = urls.stored_bytes(ledger.store)
-        report = self._report(ledger.out, inputs, atlas, work, stored_bytes=stored)
+        report = self._report(
+            ledger.out,
+            inputs,
+            atlas,
+            work,
+            PeakCheck(**seen),
+            n_unknown=n_unknown,
+            stored_bytes=urls.stored_bytes(ledger.store),
+        )
         ledger.record("report", report.as_json())
         return report
 
@@ -199,12 +215,7 @@ class PreprocessSteps:
         obs = set_aside(inputs.joined_obs()[kept], "n_peaks")
         obs["n_peaks"] = filtered.depth
         var = set_aside(inputs.peaks[filtered.peaks], "split")
-        var["split"] = split_peaks(
-            var["chrom"].astype(str).tolist(),
-            fractions=settings.split_fractions,
-            holdout=settings.holdout,
-            seed=settings.seed,
-        )
+        var["split"] = split_table(var, settings, self._tell)
         block_cells = blocks.plan_cell_blocks(len(obs))[0].n_cells
         shape = AtlasShape(len(obs), len(var), block_cells, settings.window_bp, settings.flank_bp)
         parts = blocks.plan_parts([0, len(obs)], block_cells)
@@ -212,13 +223,19 @@ class PreprocessSteps:
         positives = np.add.reduceat(filtered.depth, starts).tolist()
         return _Atlas(obs, var, shape, parts, positives, filtered)
 
+    def _look_at_peaks(self, atlas: _Atlas) -> PeakCheck:
+        return check_peak_sequences(
+            atlas.var, atlas.filtered.n_open, self._genome, self._settings, self._tell
+        )
+
     def _begin(self, ledger: Ledger, atlas: _Atlas) -> None:
         if ledger.receipt("begin") is None:
             urls.delete(ledger.store)  # what a killed process left
             begin_atlas(ledger.store, atlas.shape, obs=atlas.obs, var=atlas.var)
             ledger.record("begin", {})
 
-    def _write_sequences(self, ledger: Ledger, atlas: _Atlas) -> None:
+    def _write_sequences(self, ledger: Ledger, atlas: _Atlas) -> int:
+        """Return how many windows have no known base."""
         shape, machine = atlas.shape, self._executor.machine()
         run_peaks = shape.sequence_runs()[0][1]
         at_once, _ = plan_sequences(machine, run_peaks=run_peaks, stored_bp=shape.stored_bp)
@@ -232,15 +249,17 @@ class PreprocessSteps:
             starts=_starts(atlas),
             length=shape.stored_bp,
         )
+        receipts = ledger.receipts("sequences", units)
         run_units(
             units,
             work,
-            receipts=ledger.receipts("sequences", units),
+            receipts=receipts,
             executor=self._executor,
             stage=Stage("writing sequences", "peaks"),
             on_event=self._tell,
             at_once=at_once,
         )
+        return sum(int(receipt["n_unknown"]) for receipt in receipts.load())
 
     def _write_labels(
         self, ledger: Ledger, stages: Stages, read: Sequence[ReadSpan], atlas: _Atlas
@@ -267,7 +286,15 @@ class PreprocessSteps:
             piece_positives=piece_positives,
         )
 
-    def _finish(self, ledger: Ledger, stages: Stages, inputs: Inputs, atlas: _Atlas) -> None:
+    def _finish(
+        self,
+        ledger: Ledger,
+        stages: Stages,
+        inputs: Inputs,
+        atlas: _Atlas,
+        *,
+        peak_check: dict[str, Any],
+    ) -> None:
         described = stages.descriptions(_files(inputs, self._settings))
         config = self._settings.as_config()
         if inputs.left_out:
@@ -275,6 +302,7 @@ class PreprocessSteps:
         provenance = formats.provenance(
             described, config, self._settings.seed, created=ledger.started
         )
+        provenance["peak_check"] = peak_check
         finish_atlas(
             ledger.store, atlas.shape, block_positives=atlas.positives, provenance=provenance
         )
@@ -301,8 +329,10 @@ class PreprocessSteps:
         inputs: Inputs,
         atlas: _Atlas,
         work: WorkPlan,
+        peak_check: PeakCheck,
         *,
-        stored_bytes: int | None,
+        n_unknown: int | None = None,
+        stored_bytes: int | None = None,
     ) -> PreprocessReport:
         filtered = atlas.filtered
         by_split = atlas.var["split"].value_counts()
@@ -323,6 +353,12 @@ class PreprocessSteps:
             n_blocks=len(atlas.parts),
             block_cells=atlas.shape.block_cells,
             splits={split: int(by_split[split]) for split in SPLITS},
+            split=self._settings.split,
+            held_out_overlap=held_out_overlap(
+                atlas.var, window_bp=atlas.shape.window_bp, flank_bp=atlas.shape.flank_bp
+            ),
+            peak_check=peak_check,
+            n_unknown_windows=n_unknown,
             samples={str(name): int(count) for name, count in by_sample.items()},
             left_out=inputs.left_out,
             stored_bytes=_estimated_bytes(atlas) if stored_bytes is None else stored_bytes,

@@ -66,6 +66,8 @@ class FilterResult:
     """Which peaks are kept."""
     depth: NDArray[np.int64]
     """Of each kept cell, in order: how many kept peaks are open in it."""
+    n_open: NDArray[np.int64]
+    """Of each kept peak: in how many cells with enough open peaks it is open."""
     n_cells_few_peaks: int
     """Cells removed by `min_peaks_per_cell`."""
     n_peaks_rare: int
@@ -142,11 +144,12 @@ def choose(
     enough = peaks_of_cell >= spec.min_peaks_per_cell
     peaks = cells_with_peak >= spec.min_cells(int(enough.sum()))
     depth = peaks_of_cell if peaks.all() else depth_among(peaks)
-    return _result(spec, enough, peaks, depth, cells_of_source)
+    return _result(spec, enough, peaks, depth, cells_with_peak[peaks], cells_of_source)
 
 
 def choose_cells(
     peaks_of_cell: NDArray[np.int64],
+    cells_with_peak: NDArray[np.int64],
     peaks: NDArray[np.bool_],
     depth: NDArray[np.int64],
     spec: FilterSpec,
@@ -158,7 +161,7 @@ def choose_cells(
     `depth` is each cell's open peaks among `peaks`. No peak counts as rare.
     """
     enough = peaks_of_cell >= spec.min_peaks_per_cell
-    found = _result(spec, enough, peaks, depth, cells_of_source)
+    found = _result(spec, enough, peaks, depth, cells_with_peak[peaks], cells_of_source)
     return replace(found, n_peaks_rare=0)
 
 
@@ -167,6 +170,7 @@ def _result(
     enough: NDArray[np.bool_],
     peaks: NDArray[np.bool_],
     depth: NDArray[np.int64],
+    n_open: NDArray[np.int64],
     cells_of_source: Sequence[int],
 ) -> FilterResult:
     kept = enough & (depth > 0)
@@ -175,6 +179,7 @@ def _result(
         cells=tuple(np.split(kept, np.cumsum(cells_of_source)[:-1])),
         peaks=peaks,
         depth=depth[kept],
+        n_open=n_open,
         n_cells_few_peaks=int((~enough).sum()),
         n_peaks_rare=int((~peaks).sum()),
         n_cells_emptied=int((enough & (depth == 0)).sum()),

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from atlasstore import memory as memory_sizes
-from atlasstore.atlas.split import check_fractions
+from atlasstore.atlas.split import SplitMethod, check_fractions, check_method
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.sequences import check_window
@@ -45,6 +45,7 @@ def preprocess(
     min_peaks_per_cell: int = 1,
     window_bp: int = 1344,
     flank_bp: int = 3,
+    split: SplitMethod = "grouped",
     split_fractions: Sequence[float] = (0.90, 0.05, 0.05),
     holdout: str | Sequence[str] = (),
     seed: int = 0,
@@ -54,6 +55,8 @@ def preprocess(
     layer: str | None = None,
     use_raw: bool = False,
     drop_unplaced_peaks: bool = False,
+    strict: bool = False,
+    allow_unknown_windows: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -88,6 +91,10 @@ def preprocess(
         Length of a peak's window in bp, a positive multiple of 192.
     flank_bp
         Bases stored beyond the window on either side, for shifted windows in training.
+    split
+        What is dealt to train, validation and test as a whole: "grouped", windows that overlap
+        (flanks included), so that no two splits share a base; "chromosome"; or "random", single
+        peaks, as the released scBasset code does: held-out windows then overlap training ones.
     split_fractions
         Shares of train, validation and test peaks.
     holdout
@@ -106,6 +113,10 @@ def preprocess(
     drop_unplaced_peaks
         Leave out peaks on chromosomes that the genome lacks and past a chromosome's end, with a
         notice that names them, in place of raising.
+    strict
+        Refuse peaks that do not look like peaks of this genome, in place of a notice.
+    allow_unknown_windows
+        Go on when more than half of the windows have no known base.
     memory
         Bound on this process's memory (on each worker's with `dask`), in bytes or as ``"2GB"``;
         by default half of what is free.
@@ -136,6 +147,7 @@ def preprocess(
 
     refuse_taken(out)
     check_window(window_bp, flank_bp)
+    check_method(split)
     spec = FilterSpec(min_cell_fraction=min_cell_fraction, min_peaks_per_cell=min_peaks_per_cell)
     settings = Settings(
         samples=plan_samples(
@@ -147,6 +159,7 @@ def preprocess(
         min_peaks_per_cell=min_peaks_per_cell,
         window_bp=window_bp,
         flank_bp=flank_bp,
+        split=split,
         split_fractions=check_fractions(split_fractions),
         holdout=as_texts(holdout),
         seed=seed,
@@ -154,6 +167,8 @@ def preprocess(
         skip_bad=skip_bad,
         matrix=counts_place(layer, use_raw=use_raw),
         drop_unplaced_peaks=drop_unplaced_peaks,
+        strict=strict,
+        allow_unknown_windows=allow_unknown_windows,
     )
     bound = None if memory is None else memory_sizes.parse_size(memory)
     with ExitStack() as stack:

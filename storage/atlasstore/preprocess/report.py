@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from atlasstore.genome.peak_check import PeakCheck
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -62,6 +64,14 @@ class PreprocessReport:
     """Cells in every block but the last."""
     splits: dict[str, int]
     """Split ("train", "valid", "test") -> peaks."""
+    split: str
+    """How the peaks were split: "grouped", "random" or "chromosome"."""
+    held_out_overlap: dict[str, float]
+    """Held-out split -> share of its windows that share a base with a training window, 0..1."""
+    peak_check: PeakCheck
+    """What a sample of the peaks' sequences looks like."""
+    n_unknown_windows: int | None
+    """Windows without any known base, of all; None of a dry run."""
     samples: dict[str, int]
     """Sample -> cells in the atlas."""
     left_out: dict[str, str]
@@ -80,4 +90,8 @@ class PreprocessReport:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Undo `as_json`."""
-        return cls(**{**values, "work": WorkPlan(**values["work"])})
+        made = {
+            "work": WorkPlan(**values["work"]),
+            "peak_check": PeakCheck(**values["peak_check"]),
+        }
+        return cls(**{**values, **made})

@@ -25,6 +25,7 @@ def test_a_training() -> None:
     found = facts()
     assert found["epochs"] == "1 in 12 s: all is done"
     assert found["valid auROC"] == "0.650 per cell, 0.660 per peak"
+    assert found["stored model"] == "that of the last epoch"
     assert not any("solved" in name for name in found)
 
 
@@ -34,6 +35,7 @@ def test_a_training_that_ends_with_a_solve() -> None:
     assert found["loss"] == "0.5000"
     assert found["loss, solved"] == "0.4000"
     assert found["valid auROC, solved"] == "0.650 per cell, 0.660 per peak"
+    assert found["stored model"] == "the one with its cells solved"
     assert found["cells solved at the end"] == "49 of 50 converged, in 3.0 s"
 
 

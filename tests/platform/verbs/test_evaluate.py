@@ -91,6 +91,57 @@ def test_embedding_measures(model, atlas):
     assert as_json["clusters"] is None
 
 
+def test_held_out_peaks_that_overlap_training_windows_are_left_out(model, atlas):
+    leaky = Atlas.open(atlas.url)
+    test, train = leaky.peak_rows("test"), leaky.peak_rows("train")
+    leaky.var = moved_onto(leaky.var, test[:1], train[0])
+    said: list[object] = []
+    found = atlasbasset.evaluate(model, leaky, on_event=said.append)
+    assert found.n_peaks_overlapping == found.as_json()["n_peaks_overlapping"] == 1
+    whole = atlasbasset.evaluate(model, atlas)
+    assert whole.n_peaks_overlapping == 0
+    np.testing.assert_allclose(found.per_peak, whole.per_peak[1:], atol=1e-3)
+    warned = [e.message for e in said if isinstance(e, Notice)]
+    assert any(f"1 of the {len(test)} test peaks share bases with training" in w for w in warned)
+
+
+def test_where_all_overlap_they_are_measured_with_a_warning(model, atlas):
+    leaky = Atlas.open(atlas.url)
+    leaky.var = moved_onto(leaky.var, leaky.peak_rows("test"), leaky.peak_rows("train")[0])
+    said: list[object] = []
+    found = atlasbasset.evaluate(model, leaky, on_event=said.append)
+    assert len(found.per_peak) == len(leaky.peak_rows("test"))
+    assert any("say little of unseen sequence" in e.message for e in said if isinstance(e, Notice))
+
+
+def test_intervals_chance_and_few_peaks(model, atlas, truth):
+    said: list[object] = []
+    found = atlasbasset.evaluate(model, atlas, split="all", on_event=said.append)
+    sure = found.certainty
+    assert sure.positive_share == pytest.approx(truth[0].mean())
+    per_peak = found.per_peak[~np.isnan(found.per_peak)]
+    half = 1.96 * per_peak.std(ddof=1) / np.sqrt(len(per_peak))
+    assert sure.auroc_per_peak == pytest.approx((per_peak.mean() - half, per_peak.mean() + half))
+    low, high = sure.auroc_per_cell
+    assert low < found.prediction.mean_auroc_per_cell < high
+    # labels are random: the mean of cells over 80 peaks is off by chance, and 0.5 lies within
+    assert low < 0.5 < high
+    assert found.as_json()["certainty"]["auroc_per_cell"] == [low, high]
+    assert any("stand on 80 peaks" in e.message for e in said if isinstance(e, Notice))
+    few = atlasbasset.evaluate(model, atlas, split="test").certainty
+    assert few.auroc_per_cell is None
+
+
+def moved_onto(var, rows, onto):
+    """Peaks with those of `rows` a base beside another peak."""
+    moved = var.copy()
+    moved["chrom"] = moved["chrom"].astype(str)
+    for name in ("chrom", "start", "end"):
+        column = moved.columns.get_loc(name)
+        moved.iloc[rows, column] = moved.iloc[onto, column]
+    return moved
+
+
 def test_clusters_on_request(model, atlas):
     pytest.importorskip("igraph", reason="igraph is not installed: pip install igraph")
     found = atlasbasset.evaluate(model, atlas, label_key="kind", cluster=True)

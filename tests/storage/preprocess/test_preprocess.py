@@ -118,6 +118,38 @@ def test_report_says_what_the_atlas_is(tmp_path, h5ad, genome):
     assert json.loads(json.dumps(report.as_json()))["n_peaks"] == atlas.n_peaks
 
 
+@pytest.mark.parametrize("split", ["grouped", "random"])
+def test_held_out_windows_overlap_only_where_single_peaks_are_dealt(tmp_path, h5ad, genome, split):
+    options = {**SMALL, "window_bp": 576, "split_fractions": (0.5, 0.25, 0.25)}
+    heard: list[object] = []
+    report = preprocess(
+        h5ad, genome=genome, out=tmp_path / "a.zarr", split=split, on_event=heard.append, **options
+    )
+    leaks = any(report.held_out_overlap.values())
+    assert leaks == (split == "random")
+    assert report.split == split
+    summary = atlasstore.inspect_store(tmp_path / "a.zarr")
+    assert summary.sizes["held_out_overlap"] == report.held_out_overlap
+    assert summary.sizes["split_method"] == summary.provenance["config"]["split"] == split
+    if split == "grouped":
+        said = [e.message for e in heard if isinstance(e, Notice)]
+        assert any("runs of overlapping windows are never cut" in sentence for sentence in said)
+
+
+def test_unknown_windows_are_refused_or_counted(tmp_path, h5ad):
+    masked = write_fasta(tmp_path / "n.fa", {"chrI": "ACGT" * 2_600, "chrII": "N" * 10_400})
+    with pytest.raises(UserInputError, match="--allow-unknown-windows"):
+        preprocess(h5ad, genome=masked, out=tmp_path / "a.zarr", **SMALL)
+    assert not list(tmp_path.glob("a.zarr*"))
+    options = {**SMALL, "allow_unknown_windows": True}
+    report = preprocess(h5ad, genome=masked, out=tmp_path / "a.zarr", **options)
+    record = Atlas.open(tmp_path / "a.zarr").provenance["peak_check"]
+    var = Atlas.open(tmp_path / "a.zarr").var
+    n_masked = int((var["chrom"] == "chrII").sum())
+    assert record["n_unknown_windows"] == report.n_unknown_windows == n_masked
+    assert (record["n_looked_at"], record["n_unknown"]) == (len(var), n_masked)
+
+
 def test_provenance_records_inputs_and_configuration(tmp_path, h5ad, genome):
     preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", seed=4, **SMALL)
     record = Atlas.open(tmp_path / "a.zarr").provenance
@@ -240,7 +272,7 @@ def test_dry_run_plans_and_writes_nothing(tmp_path, h5ad, genome):
     after = sorted(p.name for p in tmp_path.iterdir())
     assert set(after) - set(before) <= {"cache"}  # the genome's index
     real = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
-    differs = ("dry_run", "stored_bytes", "work")
+    differs = ("dry_run", "stored_bytes", "work", "n_unknown_windows")
     told = {k: v for k, v in real.as_json().items() if k not in differs}
     assert told.items() <= planned.as_json().items()
     assert planned.work.passes == real.work.passes == 2
@@ -298,6 +330,7 @@ WRONG_VALUES = {
     "share": ({"min_cell_fraction": 2.0}, "must be in"),
     "window": ({"window_bp": 1000}, "multiple of 192"),
     "flank": ({"flank_bp": -3}, "flank"),
+    "method": ({"split": "peak"}, "must be one of grouped, random, chromosome"),
     "split": ({"split_fractions": (0.5, 0.5)}, "must be three numbers"),
     "holdout": ({"holdout": ("chrIV",)}, "peaks are on chrI, chrII"),
     "samples": ({"samples": ("a", "b")}, "one name for each"),

@@ -11,6 +11,7 @@ from atlasbasset.engine.loop import Run
 from atlasbasset.engine.memory.limit import run_limit
 from atlasbasset.engine.memory.plan import plan_training
 from atlasbasset.engine.state import RunState
+from atlasbasset.verbs.shared.held_out import tell_of_overlap
 from atlasbasset.verbs.train.setup import (
     Launcher,
     batch_labels,
@@ -125,6 +126,7 @@ def train(
     _, warning = batch_labels(opened.obs, config.batch_key)
     if warning:
         on_event(Notice(warning))
+    tell_of_overlap(opened, on_event)
     limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
     least = min_workers or workers  # the fewest have the most each
     plan = plan_training(opened, config, workers=least, limit=limit, begun=has_begun(out))

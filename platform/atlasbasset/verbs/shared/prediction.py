@@ -1,0 +1,116 @@
+"""Predictions on an atlas's peaks, measured, and how sure the means are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atlasbasset.metrics import (
+    FactoredScores,
+    PredictionQuality,
+    SparseLabels,
+    evaluate_scores,
+    mean_auroc_per_cell,
+)
+from atlasbasset.verbs.shared.atlas_peaks import embed_peaks, peak_labels
+from atlasstore.events import Notice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from atlasbasset.inference.model import Model
+    from atlasstore.atlas.atlas import Atlas
+    from atlasstore.events import Subscriber
+
+__all__ = ["Certainty", "measure_predictions"]
+
+Interval = tuple[float, float]
+
+_FEW_PEAKS = 100
+_GROUPS = 10
+_MOST_CELLS = 1_000
+_NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """What a figure on a sample of peaks is worth; an interval is None where it has no spread."""
+
+    positive_share: float
+    """Share of the pairs of cell and predicted peak that are open: the auPR of chance."""
+    auroc_per_cell: Interval | None
+    """95 % interval of the mean auROC per cell, had other peaks been held out: a jackknife over 10
+    groups of the peaks, on at most 1,000 cells."""
+    auroc_per_peak: Interval | None
+    """95 % normal interval of the mean auROC per peak."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "positive_share": self.positive_share,
+            "auroc_per_cell": self.auroc_per_cell and list(self.auroc_per_cell),
+            "auroc_per_peak": self.auroc_per_peak and list(self.auroc_per_peak),
+        }
+
+
+def measure_predictions(
+    model: Model, atlas: Atlas, rows: NDArray[np.int64], on_event: Subscriber
+) -> tuple[PredictionQuality, Certainty]:
+    """Predict the peaks `rows` and measure it; warn when there are fewer than 100."""
+    if len(rows) < _FEW_PEAKS:
+        on_event(
+            Notice(
+                f"Warning: the figures stand on {len(rows):,} peaks; below {_FEW_PEAKS} chance "
+                "moves them: see their intervals."
+            )
+        )
+    h = embed_peaks(model, atlas, rows, on_event=on_event)
+    labels = peak_labels(atlas, rows, on_event=on_event)
+    embedding, intercept = model.table()
+    scores = FactoredScores(h, embedding, intercept)
+    found = evaluate_scores(scores, SparseLabels(labels), on_event=on_event)
+    mean = found.mean_auroc_per_cell
+    spread = _jackknife(h, embedding, intercept, labels)
+    return found, Certainty(
+        positive_share=float(labels.nnz / (labels.shape[0] * labels.shape[1])),
+        auroc_per_cell=_interval(mean, spread),
+        auroc_per_peak=_normal_interval(found.auroc_per_peak),
+    )
+
+
+def _jackknife(
+    h: NDArray[np.float32],
+    embedding: NDArray[np.float32],
+    intercept: NDArray[np.float32],
+    labels: sparse.csr_array,
+) -> float:
+    """Return the standard error of the mean auROC per cell over the draw of peaks."""
+    rng = np.random.default_rng(0)
+    n_peaks, n_cells = labels.shape
+    if n_peaks < 2 * _GROUPS:
+        return float("nan")
+    cells = np.sort(rng.permutation(n_cells)[:_MOST_CELLS])
+    group = rng.permutation(n_peaks) % _GROUPS
+    sampled = labels[:, cells]
+    means = np.empty(_GROUPS)
+    for left_out in range(_GROUPS):
+        kept = np.flatnonzero(group != left_out)
+        part = SparseLabels(sampled[kept])
+        means[left_out] = mean_auroc_per_cell(h[kept], embedding[cells], intercept[cells], part)
+    return float(np.sqrt((_GROUPS - 1) * means.var()))
+
+
+def _normal_interval(values: NDArray[np.float64]) -> Interval | None:
+    known = values[~np.isnan(values)]
+    if len(known) < 2:
+        return None
+    return _interval(float(known.mean()), float(known.std(ddof=1) / np.sqrt(len(known))))
+
+
+def _interval(mean: float, error: float) -> Interval | None:
+    if np.isnan(mean) or np.isnan(error):
+        return None
+    return mean - _NORMAL_95 * error, mean + _NORMAL_95 * error
