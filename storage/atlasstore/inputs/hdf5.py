@@ -10,6 +10,7 @@ import zarr
 
 from atlasstore.errors import CountsError
 from atlasstore.files import urls
+from atlasstore.files.hdf5 import check_hdf5
 from atlasstore.files.text import DAMAGED, open_raw
 
 if TYPE_CHECKING:
@@ -36,18 +37,21 @@ def open_hdf5(url: str | Path) -> h5py.File:
     Raises
     ------
     CountsError
-        When there is no such file, or it is cut or not HDF5.
+        When there is no such file, it is cut or not HDF5, or `check_hdf5` refuses it.
     """
     raw = open_raw(url, error=CountsError)
     if urls.is_local(url):
         raw.close()
     try:
-        return h5py.File(urls.local_path(url) if urls.is_local(url) else raw, "r")
+        file = h5py.File(urls.local_path(url) if urls.is_local(url) else raw, "r")
     except OSError as cause:
         raise CountsError(
             f"{url} is truncated or not an HDF5 file ({cause}); copy or download it again, or "
             "give a file that h5py opens."
         ) from cause
+    with readable(str(url), what="groups"):
+        check_hdf5(file, name=str(url), error=CountsError)
+    return file
 
 
 @contextmanager
