@@ -14,7 +14,7 @@ import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
-from atlasstore.errors import MissingExtraError, NotAStoreError
+from atlasstore.errors import CorruptStoreError, MissingExtraError, NotAStoreError
 from atlasstore.files import remote
 
 if TYPE_CHECKING:
@@ -179,13 +179,20 @@ def open_group(
     ------
     NotAStoreError
         When there is no zarr group.
+    CorruptStoreError
+        When its metadata is damaged.
     """
     store = zarr_store(url, read_only=mode == "r")
     try:
         return zarr.open_group(store, mode=mode, zarr_format=3, use_consolidated=use_consolidated)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
         raise NotAStoreError(
             f"{url} is not a zarr store; give the URL of an atlas, model or result."
+        ) from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise CorruptStoreError(
+            f"{url} has zarr metadata that cannot be read ({error!r}); the store is damaged: make "
+            "it again or copy it again."
         ) from error
 
 

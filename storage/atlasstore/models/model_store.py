@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +46,7 @@ __all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors"]
 
 Tensors = Mapping[str, "NDArray[Any]"]
 _POINTER_READS = 3
+_NAME = re.compile(r"\d{10,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Checkpoint:
     """What the writer put into the manifest: step, epoch, history, ..."""
     checksums: Mapping[str, str]
     """Tensor file -> sha256."""
+    tables: tuple[str, ...] = ()
+    """Names of the cell tables, such as ``cells/embedding``."""
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
         """Read ``<name>.safetensors``.
@@ -69,7 +73,7 @@ class Checkpoint:
         file = f"{name}.safetensors"
         try:
             content = urls.read_bytes(urls.join(self.url, file))
-            if hashlib.sha256(content).hexdigest() != self.checksums.get(file):
+            if _sha256(content) != self.checksums.get(file):
                 raise CorruptStoreError(f"{self.url}/{file}: checksum differs from the manifest's.")
             return dict(safetensors.numpy.load(content))
         except (NotAStoreError, SafetensorError) as error:
@@ -87,12 +91,10 @@ class Checkpoint:
         CorruptStoreError
             When stored bytes fail their checksum.
         """
-        group = urls.open_group(self.url)
-        if name not in group:
-            raise CorruptStoreError(f"{self.url}: array {name} is absent.")
-        found = arrays.read_array(group[name], start, stop, url=self.url)
+        array = arrays.member(urls.open_group(self.url), name, url=self.url)
+        found = arrays.read_array(array, start, stop, url=self.url)
         if np.isnan(found).any():
-            arrays.check_chunks(group[name], url=self.url)  # lost, unless training diverged
+            arrays.check_chunks(array, url=self.url)  # lost, unless training diverged
         return found
 
     def has_rows(self, name: str) -> bool:
@@ -108,6 +110,7 @@ class CheckpointWriter:
         self.name = f"{step:010d}"
         self.url = urls.join(store.url, "checkpoints", self.name)
         self._checksums: dict[str, str] = {}
+        self._tables: list[str] = []
 
     @cached_property
     def _group(self) -> zarr.Group:
@@ -117,6 +120,7 @@ class CheckpointWriter:
         """Create the empty cell tables (name -> shape of a row), float32; one process only."""
         urls.delete(self.url)  # what a killed writer left
         group = urls.create_group(self.url)
+        self._tables = sorted(tables)
         for name, row_shape in tables.items():
             axes = ("cell", *(f"dim{i}" for i in range(len(row_shape))))
             arrays.create_array(
@@ -140,7 +144,7 @@ class CheckpointWriter:
         file = f"{name}.safetensors"
         content = safetensors.numpy.save({k: np.array(v, order="C") for k, v in tensors.items()})
         urls.write_bytes(urls.join(self.url, file), content)
-        self._checksums[file] = hashlib.sha256(content).hexdigest()
+        self._checksums[file] = _sha256(content)
 
     def commit(self, state: Mapping[str, Any]) -> None:
         """Publish the checkpoint as the newest; one process, after every other has written.
@@ -148,10 +152,12 @@ class CheckpointWriter:
         The one before is kept, so that a reader that has just opened it can finish; all others,
         also what killed writers left, are deleted.
         """
-        manifest = {"state": dict(state), "checksums": self._checksums}
-        urls.write_bytes(urls.join(self.url, "manifest.json"), _json_bytes(manifest))
+        manifest = _json_bytes(
+            {"state": dict(state), "checksums": self._checksums, "tables": self._tables}
+        )
+        urls.write_bytes(urls.join(self.url, "manifest.json"), manifest)
         before = self._store.latest_name()
-        latest = {"checkpoint": self.name}
+        latest = {"checkpoint": self.name, "manifest_sha256": _sha256(manifest)}
         urls.write_bytes(urls.join(self._store.url, "latest.json"), _json_bytes(latest))
         self._store.delete_checkpoints_except({before, self.name})
 
@@ -249,23 +255,45 @@ class ModelStore:
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint; None before the first."""
         for attempt in range(_POINTER_READS):
-            name = self.latest_name()
-            if name is None:
+            pointer = self._pointer()
+            if pointer is None:
                 return None
-            url = urls.join(self.url, "checkpoints", name)
             try:
-                manifest = _json(urls.join(url, "manifest.json"))
+                return self._checkpoint(pointer)
             except CorruptStoreError:
-                if attempt + 1 == _POINTER_READS or self.latest_name() == name:
+                if attempt + 1 == _POINTER_READS or self._pointer() == pointer:
                     raise
                 continue  # two checkpoints were written between the two reads
-            return Checkpoint(url, manifest["state"], manifest["checksums"])
         raise AssertionError("the last attempt returns or raises")
 
     def latest_name(self) -> str | None:
         """Return the name of the newest whole checkpoint; None before the first."""
-        pointer = urls.join(self.url, "latest.json")
-        return str(_json(pointer)["checkpoint"]) if urls.exists(pointer) else None
+        pointer = self._pointer()
+        return None if pointer is None else str(pointer["checkpoint"])
+
+    def _pointer(self) -> dict[str, Any] | None:
+        place = urls.join(self.url, "latest.json")
+        if not urls.exists(place):
+            return None
+        pointer = _json(place, urls.read_bytes(place))
+        if not _NAME.fullmatch(str(pointer.get("checkpoint"))):
+            raise CorruptStoreError(f"{place} names no checkpoint.")
+        return pointer
+
+    def _checkpoint(self, pointer: Mapping[str, Any]) -> Checkpoint:
+        """Return the checkpoint that ``latest.json`` names; models before 0.1 lack its sha256."""
+        url = urls.join(self.url, "checkpoints", pointer["checkpoint"])
+        place = urls.join(url, "manifest.json")
+        try:
+            content = urls.read_bytes(place)
+        except NotAStoreError as error:
+            raise CorruptStoreError(f"{place} cannot be read ({error}).") from error
+        recorded = pointer.get("manifest_sha256")
+        if recorded is not None and recorded != _sha256(content):
+            raise CorruptStoreError(f"{place} is not the manifest that latest.json speaks of.")
+        manifest = _json(place, content)
+        tables = manifest.get("tables", ("cells/embedding", "cells/intercept"))
+        return Checkpoint(url, manifest["state"], manifest["checksums"], tuple(tables))
 
     def newest(self) -> Checkpoint:
         """Return the newest whole checkpoint.
@@ -292,6 +320,29 @@ class ModelStore:
         lines = [json.dumps(dict(record), allow_nan=False) + "\n" for record in history]
         urls.write_bytes(urls.join(self.url, "metrics.jsonl"), "".join(lines).encode())
 
+    def check_metrics(self, checkpoint: Checkpoint) -> None:
+        """Compare ``metrics.jsonl`` with a checkpoint's history, of which it is a copy.
+
+        Raises
+        ------
+        CorruptStoreError
+            When it is absent or another one.
+        """
+        history = checkpoint.state.get("history") or []
+        if not history:
+            return
+        place = urls.join(self.url, "metrics.jsonl")
+        try:
+            lines = urls.read_bytes(place).decode().splitlines()
+            found = [json.loads(line) for line in lines]
+        except (NotAStoreError, ValueError, RecursionError) as error:
+            raise CorruptStoreError(f"{place} cannot be read ({error}).") from error
+        if found != history:
+            raise CorruptStoreError(
+                f"{place} is not the history of {checkpoint.url}; the train command, run again, "
+                "writes it anew from there."
+            )
+
     def delete_checkpoints_except(self, kept: Collection[str | None]) -> None:
         """Delete every checkpoint, whole or not, whose name is not in `kept`."""
         folder = urls.join(self.url, "checkpoints")
@@ -304,8 +355,12 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _json(url: str) -> dict[str, Any]:
+def _json(url: str, content: bytes) -> dict[str, Any]:
     try:
-        return dict(json.loads(urls.read_bytes(url)))
-    except (ValueError, NotAStoreError) as error:
+        return dict(json.loads(content))
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorruptStoreError(f"{url} cannot be read ({error}).") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -21,6 +21,7 @@ from atlasstore.transpose.block_writer import plan_blocks
 from atlasstore.transpose.memory_plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan
 from atlasstore.zarrio import blocks, formats, tables
+from atlasstore.zarrio.metadata import DIGEST, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -289,6 +290,7 @@ def replace_root(url: str, attributes: dict[str, Any], new_members: Sequence[str
         listed |= _metadata_below(url, name)
     root["consolidated_metadata"]["metadata"] = dict(sorted(listed.items()))
     root["attributes"] |= attributes
+    root["attributes"][DIGEST] = digest(root)
     urls.write_bytes(place, json.dumps(root, indent=2).encode())
 
 

@@ -35,7 +35,7 @@ from atlasstore.results.writer import (
     write_rows,
 )
 from atlasstore.resume.ledger import open_finished
-from atlasstore.zarrio import arrays, formats
+from atlasstore.zarrio import arrays, formats, metadata
 from atlasstore.zarrio import tables as anndata_io
 from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
@@ -112,12 +112,12 @@ class Result:
     @cached_property
     def n_obs(self) -> int:
         """Rows of `obs`."""
-        return self._n_rows("obs")
+        return metadata.n_rows(self._group, "obs", url=self.url)
 
     @cached_property
     def n_vars(self) -> int:
         """Rows of `var`."""
-        return self._n_rows("var")
+        return metadata.n_rows(self._group, "var", url=self.url)
 
     @cached_property
     def obs(self) -> pd.DataFrame:
@@ -132,15 +132,7 @@ class Result:
     @cached_property
     def about(self) -> Mapping[str, Any]:
         """What the writer said: ``kind``, ``scale`` and others."""
-        import anndata
-
-        try:
-            return dict(anndata.io.read_elem(self._group[ABOUT]))
-        except (ValueError, RuntimeError, OSError, KeyError) as error:
-            raise CorruptStoreError(
-                f"{self.url}: {ABOUT} cannot be read ({error}); the store is damaged: make it "
-                "again or copy it again."
-            ) from error
+        return dict(anndata_io.read_element(self._group, ABOUT, url=self.url))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -229,6 +221,7 @@ class Result:
 
     def verify(self, *, on_event: Subscriber = ignore) -> None:
         """Read everything; raise CorruptStoreError where stored bytes are not what was written."""
+        metadata.check_root(self.url)
         arrays.check_group(self._group, url=self.url)
         for name, table, n_rows in (
             ("obs", self.obs, self.n_obs),
@@ -246,15 +239,3 @@ class Result:
             url=self.url,
             on_event=on_event,
         )
-
-    def _n_rows(self, name: str) -> int:
-        """Return how many rows `obs` or `var` has, without reading it."""
-        try:
-            table = self._group[name]
-            index = table[table.attrs["_index"]]
-        except KeyError as error:
-            raise CorruptStoreError(
-                f"{self.url}: table {name} is absent; the store is damaged: make it again or copy "
-                "it again."
-            ) from error
-        return int(index.shape[0])

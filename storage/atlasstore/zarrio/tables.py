@@ -14,7 +14,7 @@ import pandas as pd
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore.errors import CorruptStoreError
+from atlasstore.errors import AtlasError, CorruptStoreError
 from atlasstore.zarrio import arrays, formats
 
 if TYPE_CHECKING:
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import Store
 
-__all__ = ["check_table", "finish", "read_table", "tidy", "write_element", "write_table"]
+__all__ = [
+    "check_element",
+    "finish",
+    "read_element",
+    "read_table",
+    "tidy",
+    "write_element",
+    "write_table",
+]
 
 
 def write_element(group: zarr.Group, name: str, value: object) -> None:
@@ -48,25 +56,50 @@ def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
     Raises
     ------
     CorruptStoreError
-        When it is absent or its bytes cannot be decoded.
+        When it is absent, a part of it is not stored, or its bytes cannot be decoded.
+    """
+    found = read_element(group, name, url=url)
+    if not isinstance(found, pd.DataFrame):
+        raise _unreadable(url, name, f"it is a {type(found).__name__}, not a table")
+    return found
+
+
+def read_element(group: zarr.Group, name: str, *, url: str) -> Any:
+    """Return any element that anndata knows; every piece of it must be stored.
+
+    anndata reads a piece that is lost as zeros or empty text.
+
+    Raises
+    ------
+    CorruptStoreError
+        When it is absent, a part of it is not stored, or its bytes cannot be decoded.
     """
     import anndata
 
     try:
-        table: pd.DataFrame = anndata.io.read_elem(group[name])
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise CorruptStoreError(
-            f"{url}: table {name} cannot be read ({error}); the store is damaged: make it again or "
-            "copy it again."
-        ) from error
-    return table
+        element = group[name]
+        for array in check_element(element, url=url):
+            arrays.check_memory(array, array.shape[0] if array.ndim else 1, url=url)
+        return anndata.io.read_elem(element)
+    except AtlasError:
+        raise
+    except Exception as error:  # anndata wraps what zarr raises in errors of its own
+        raise _unreadable(url, name, repr(error)) from error
 
 
-def check_table(group: zarr.Group, name: str, *, url: str) -> None:
-    """Raise CorruptStoreError unless every array of the table `name` is stored whole."""
-    for _, member in group[name].members(max_depth=None):
-        if isinstance(member, zarr.Array) and member.ndim:
-            arrays.check_chunks(member, url=url)
+def check_element(element: zarr.Group | zarr.Array, *, url: str) -> list[zarr.Array]:
+    """Raise CorruptStoreError unless every array of an element is stored whole; return them."""
+    if isinstance(element, zarr.Group):
+        return arrays.check_group(element, url=url)
+    arrays.check_chunks(element, url=url)
+    return [element]
+
+
+def _unreadable(url: str, name: str, why: str) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"{url}: {name} cannot be read ({why}); the store is damaged: make it again or copy it "
+        "again."
+    )
 
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
