@@ -7,6 +7,7 @@ root lists too, and checkpoints before the newest.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,12 @@ import pytest
 
 import atlasstore
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
+from atlasstore.errors import (
+    CorruptStoreError,
+    FormatVersionError,
+    NotAStoreError,
+    TooLittleMemoryError,
+)
 from atlasstore.inspect_store import inspect_store
 from atlasstore.models.model_store import ModelStore
 from atlasstore.results.result import Result, create_result, finish_result, plan_table, write_rows
@@ -167,3 +173,34 @@ def test_no_damage_passes_for_values(request, kind):
             if not damage:
                 assert found is None or is_redundant(path, url), path
     assert everything(url) == right
+
+
+def edited(url: str, copy: Path, old: str, new: str) -> str:
+    """A copy of a store with its root metadata changed, and its digest left out."""
+    shutil.copytree(url, copy)
+    root = json.loads((copy / "zarr.json").read_text())
+    del root["attributes"]["metadata_sha256"]
+    content = json.dumps(root)
+    assert old in content
+    (copy / "zarr.json").write_text(content.replace(old, new))
+    return str(copy)
+
+
+@pytest.mark.parametrize("number", [str(10**15), "9" * 5000, "1e999", "-1", "null"])
+@pytest.mark.parametrize("kind", ["atlas", "model"])
+def test_absurd_numbers_of_cells(request, tmp_path, kind, number):
+    url = request.getfixturevalue(kind)
+    copy = edited(url, tmp_path / "s.zarr", '"n_cells": 4', f'"n_cells": {number}')
+    with pytest.raises(CorruptStoreError, match="the store is damaged"):
+        atlasstore.open(copy)
+
+
+def test_shapes_and_chunks_beyond_memory(atlas, tmp_path):
+    one = '"shape": [4], "data_type": "int64"'
+    copy = edited(atlas, tmp_path / "a.zarr", one, one.replace("4", str(10**15)))
+    with pytest.raises(CorruptStoreError, match="of its 250000000000000 stored pieces"):
+        _ = atlasstore.open(copy).obs
+    shard = '"chunk_shape": [3, 198, 4]'
+    copy = edited(atlas, tmp_path / "b.zarr", shard, f'"chunk_shape": [{10**12}, 198, 4]')
+    with pytest.raises((CorruptStoreError, TooLittleMemoryError)):
+        atlasstore.open(copy).sequence_codes(0, 3)

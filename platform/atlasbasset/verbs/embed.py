@@ -13,6 +13,7 @@ from atlasbasset.metrics import depth_correlation
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.redaction import shown_values
 from atlasstore.results.result import write_anndata
 from atlasstore.zarrio import formats, tables
 
@@ -67,7 +68,7 @@ def model_depth_correlation(model: Model) -> float | None:
 def _annotated(model: Model) -> anndata.AnnData:
     import anndata
 
-    about: dict[str, Any] = {"provenance": json.dumps(_provenance(model))}
+    about: dict[str, Any] = {"provenance": json.dumps(shown_values(_provenance(model)))}
     if (correlation := model_depth_correlation(model)) is not None:
         about["depth_correlation"] = correlation
     obs = tables.tidy(model.obs).assign(scbasset_intercept=model.intercept)

@@ -112,7 +112,7 @@ class _Ignored:
 def _allowed(named: list[str]) -> list[Any]:
     """Return what the pickle may call: makers of NumPy arrays; anything else is `_Ignored`."""
     rebuild = np.empty(0).__reduce__()[0]  # private, and moved between versions of NumPy
-    ours = {
+    ours: dict[str, Any] = {
         "numpy.core.multiarray._reconstruct": rebuild,
         "numpy._core.multiarray._reconstruct": rebuild,
         "numpy.ndarray": np.ndarray,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import chain
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
@@ -31,8 +31,8 @@ def check_hdf5(file: h5py.File, *, name: str, error: type[UserInputError]) -> No
     UserInputError
         Of the class `error`; names the link or dataset.
     """
-    links: list[str] = []
-    datasets: list[h5py.Dataset] = []
+    links: list[Any] = []
+    datasets: list[Any] = []
     file.visititems_links(lambda path, link: _note(links, path, link, h5py.ExternalLink))
     file.visititems(lambda path, item: _note(datasets, item, item, h5py.Dataset))
     linked = ((path, "a link to another file") for path in links)
@@ -42,7 +42,7 @@ def check_hdf5(file: h5py.File, *, name: str, error: type[UserInputError]) -> No
         )
 
 
-def _note(noted: list[object], value: object, item: object, kind: type) -> None:
+def _note(noted: list[Any], value: object, item: object, kind: type) -> None:
     if isinstance(item, kind):
         noted.append(value)
 

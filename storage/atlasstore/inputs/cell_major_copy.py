@@ -32,6 +32,7 @@ from atlasstore.inputs.csc_columns import ColumnPieces
 from atlasstore.inputs.external_sort import Run, RunWriter, merge_runs
 from atlasstore.inputs.fragments import FragmentPieces
 from atlasstore.inputs.tenx_folder import FolderPieces
+from atlasstore.redaction import shown_values
 from atlasstore.zarrio import tables
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _finish(plan: _Plan) -> Copy:
     store = urls.join(plan.conversion.folder, "counts.zarr")
     if not urls.exists(plan.mark):
         notices = _write_copy(plan, store)
-        urls.write_bytes(plan.mark, json.dumps({"notices": notices}).encode())
+        urls.write_bytes(plan.mark, json.dumps({"notices": shown_values(notices)}).encode())
     urls.delete(urls.join(plan.conversion.folder, "pieces"))
     obs = tables.read_table(urls.open_group(store), "obs", url=store)
     notices = json.loads(urls.read_bytes(plan.mark))["notices"]

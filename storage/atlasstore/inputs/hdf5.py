@@ -27,6 +27,8 @@ _UNREADABLE = (
     AttributeError,
     RuntimeError,
     IndexError,
+    OverflowError,
+    MemoryError,  # of sizes that are declared, not stored
     zarr.errors.BaseZarrError,
 )
 

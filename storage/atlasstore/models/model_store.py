@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.redaction import shown_values
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as anndata_io
 from atlasstore.zarrio.blocks import CellBlock, cut_cells
@@ -153,7 +154,7 @@ class CheckpointWriter:
         also what killed writers left, are deleted.
         """
         manifest = _json_bytes(
-            {"state": dict(state), "checksums": self._checksums, "tables": self._tables}
+            {"state": shown_values(state), "checksums": self._checksums, "tables": self._tables}
         )
         urls.write_bytes(urls.join(self.url, "manifest.json"), manifest)
         before = self._store.latest_name()
@@ -220,7 +221,7 @@ class ModelStore:
             anndata_io.write_table(group, "obs", obs)
             group.attrs.update(
                 {
-                    "config": dict(config),
+                    "config": shown_values(config),
                     "n_cells": len(obs),
                     "block_cells": block_cells,
                     "batches": list(batches),

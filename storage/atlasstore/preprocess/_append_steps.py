@@ -17,6 +17,7 @@ from atlasstore.inputs.spec import NEED_PEAKS, input_kind
 from atlasstore.preprocess._inputs import look_at_inputs, read_inputs
 from atlasstore.preprocess.append import AppendReport, peak_rows_of, refuse_known
 from atlasstore.preprocess.filters import choose_cells, filter_counts
+from atlasstore.redaction import shown_values
 from atlasstore.transpose.block_writer import plan_blocks
 from atlasstore.transpose.memory_plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan
@@ -257,7 +258,7 @@ class AppendWork:
         part_positives = [*atlas.part_positives, *positives]
         parts = blocks.plan_parts(lots, atlas.blocks[0].n_cells)
         provenance = dict(atlas.provenance)
-        provenance["appended"] = [*provenance.get("appended", []), made]
+        provenance["appended"] = [*provenance.get("appended", []), shown_values(made)]
         attributes = {
             "format_version": formats.FORMATS[formats.ATLAS],
             "provenance": provenance,

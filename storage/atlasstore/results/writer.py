@@ -18,6 +18,7 @@ from zarr.errors import ZarrUserWarning
 from atlasstore.errors import NotAStoreError, StoreExistsError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.redaction import shown_values
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as anndata_io
 from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver, create_bytes
@@ -94,7 +95,7 @@ def create_result(
     for group, given in (("obsm", obsm), ("varm", varm)):
         for name, values in given.items():
             _write_whole(root, f"{group}/{name}", values)
-    anndata_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
+    anndata_io.write_element(root, "uns", {"scbasset": {"kind": kind, **shown_values(about or {})}})
     for plan in tables:
         _create_table(root, plan)
     over.flush()
@@ -243,7 +244,7 @@ def _finish_about(
     group = zarr.create_group(HeldRoot(over), zarr_format=3)
     for name in ABOUT.split("/"):  # the same metadata as before, written again
         group = group.create_group(name, attributes=_MAPPING)
-    anndata_io.write_element(group, "provenance", json.dumps(dict(provenance)))
+    anndata_io.write_element(group, "provenance", json.dumps(shown_values(provenance)))
     found = _checksums(shards)
     if found:
         anndata_io.write_element(group, "shards", found)

@@ -36,6 +36,7 @@ from atlasstore.errors import (
 )
 from atlasstore.files import remote, urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.redaction import shown_values
 from atlasstore.zarrio.overlay import ROOT, create_bytes
 
 try:
@@ -106,7 +107,7 @@ def job_identity(config: Mapping[str, Any], inputs: Sequence[str]) -> dict[str, 
     """
     stamps = [_stamp(name) for name in inputs]
     found = {"package": version("atlasbasset"), "config": dict(config), "inputs": stamps}
-    same: dict[str, Any] = json.loads(json.dumps(found))
+    same: dict[str, Any] = json.loads(json.dumps(shown_values(found)))
     return same
 
 
@@ -229,9 +230,10 @@ class Ledger:
 
     def record(self, unit: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
         """Note that a unit is finished: all that it wrote is written. Return the receipt."""
-        content = _json_bytes({"job": self._id, "receipt": dict(receipt)})
+        kept = shown_values(receipt)
+        content = _json_bytes({"job": self._id, "receipt": kept})
         urls.write_bytes(urls.join(self.url, "ledger", f"{unit}.json"), content)
-        self._receipts[unit] = dict(receipt)
+        self._receipts[unit] = kept
         return self._receipts[unit]
 
     def publish(self) -> None:

@@ -20,6 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 
 from atlasstore.errors import FormatVersionError, NotAStoreError
 from atlasstore.files import urls
+from atlasstore.redaction import shown, shown_values
 from atlasstore.zarrio import metadata
 from atlasstore.zarrio.overlay import ROOT
 
@@ -89,7 +90,7 @@ def stamp(group: zarr.Group, format_name: str, version: int, provenance: Mapping
         **group.attrs,
         "format": format_name,
         "format_version": version,
-        "provenance": dict(provenance),
+        "provenance": shown_values(provenance),
         "complete": True,
     }
     finished = dataclasses.replace(group.metadata, attributes=attributes)
@@ -179,13 +180,14 @@ def provenance(
         ``inputs`` (url, bytes, sha256 of each), ``config``, ``packages`` (name -> version),
         ``seed``, ``created`` (UTC, ISO 8601).
     """
-    return {
+    found = {
         "inputs": [describe_input(i) if isinstance(i, str) else dict(i) for i in inputs],
         "config": dict(config),
         "packages": {name: _package_version(name) for name in _PACKAGES},
         "seed": seed,
         "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return dict(shown_values(found))
 
 
 def describe_input(url: str) -> dict[str, Any]:
@@ -200,7 +202,7 @@ def describe_input(url: str) -> dict[str, Any]:
             while piece := file.read(_HASH_BYTES):
                 digest.update(piece)
                 n_bytes += len(piece)
-    return {"url": str(url), "bytes": n_bytes, "sha256": digest.hexdigest()}
+    return {"url": shown(url), "bytes": n_bytes, "sha256": digest.hexdigest()}
 
 
 def _package_version(name: str) -> str:

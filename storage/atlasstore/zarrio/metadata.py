@@ -133,7 +133,7 @@ def _check_positives(attrs: Mapping[str, Any], url: str) -> None:
     if "lots" in attrs:  # a lot that ends within a block ends a part of it
         expected["part_positives"] = n_blocks + sum(edge % size > 0 for edge in lots[1:-1])
     for name, length in expected.items():
-        counts = attrs.get(name)
+        counts: Any = attrs.get(name)
         if not _are_counts(counts) or len(counts) != length:
             raise damaged(url, f"{name} does not list {length:,} counts for {n_cells:,} cells")
 
