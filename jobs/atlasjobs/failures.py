@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasstore.redaction import shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -80,7 +82,7 @@ def tell_error(message: str) -> None:
     word = "error:"
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         word = f"\x1b[1;31m{word}\x1b[0m"
-    sys.stderr.write(f"{word} {message}\n")
+    sys.stderr.write(f"{word} {shown(message)}\n")
 
 
 def _short(error: BaseException) -> str:

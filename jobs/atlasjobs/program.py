@@ -23,6 +23,7 @@ from atlasjobs.failures import (
     failure_of,
     tell_error,
 )
+from atlasstore.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Verb(TyperCommand):
             if _is_usage(error):
                 raise
             if ctx.params.get("debug"):
-                traceback.print_exception(error)
+                sys.stderr.write(shown("".join(traceback.format_exception(error))))
             failure = failure_of(error, verb=str(self.name), params=ctx.params)
             raise _VerbFailed(failure) from error
 

@@ -17,7 +17,7 @@
     └── CorruptStoreError                      stored bytes are not what was written
 
 Every message says what was got, what is allowed and what to do next. All of them take one
-string, so they pickle across processes as they are.
+string, so they pickle across processes as they are; URLs in it lose their credentials.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ import shlex
 from importlib.metadata import requires
 
 from packaging.requirements import Requirement
+
+from atlasstore.redaction import shown
 
 __all__ = [
     "AccessDeniedError",
@@ -49,6 +51,16 @@ class AtlasError(Exception):
     """Base of every error atlasbasset raises on purpose."""
 
     kind: str = "error"
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> tuple[type[AtlasError], tuple[str]]:
+        # of its own: what Dask does with exceptions fails for those that are OSErrors too
+        return type(self), (str(self),)
 
 
 class UserInputError(AtlasError, ValueError):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from atlasstore.redaction import shown
+
 __all__ = ["Event", "Notice", "Progress", "Subscriber", "ignore"]
 
 
@@ -32,6 +34,9 @@ class Notice:
     """One sentence the user should read ("412 of 4,283 peaks were removed by ...")."""
 
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shown(self.message))
 
 
 Event = Progress | Notice

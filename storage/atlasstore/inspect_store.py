@@ -18,7 +18,7 @@ from atlasstore.models.model_store import ModelStore
 from atlasstore.results.reader import AXES
 from atlasstore.results.result import Result
 from atlasstore.resume.ledger import open_finished
-from atlasstore.zarrio import arrays, formats, tables
+from atlasstore.zarrio import arrays, formats, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atlasstore.models.model_store import Checkpoint
 
 __all__ = ["KINDS", "StoreKind", "StoreSummary", "inspect_store", "open_store"]
 
@@ -105,28 +104,19 @@ def _model_sizes(model: ModelStore) -> Mapping[str, Any]:
 
 
 def _verify_model(model: ModelStore, on_event: Subscriber) -> None:
+    metadata.check_root(model.url)
     _check_rows(len(model.obs), model.n_cells, f"{model.url}: obs")
-    tables.check_table(urls.open_group(model.url), "obs", url=model.url)
-    if (labels := model.labels_url()) is not None:
-        tables.check_table(urls.open_group(labels), "obs", url=labels)
     checkpoint = model.newest()
+    model.check_metrics(checkpoint)
     for file in checkpoint.checksums:
         checkpoint.tensors(file.removesuffix(".safetensors"))
-    names = _cell_tables(checkpoint)
+    group = urls.open_group(checkpoint.url)
+    for name in checkpoint.tables:
+        arrays.check_chunks(arrays.member(group, name, url=checkpoint.url), url=checkpoint.url)
     for block in model.blocks:
-        for name in names:
-            found = checkpoint.rows(name, block.start, block.stop)
-            _check_rows(len(found), block.n_cells, f"{checkpoint.url}: {name}, {block.start} on")
+        for name in checkpoint.tables:
+            checkpoint.rows(name, block.start, block.stop)
         on_event(Progress("checking cells", block.index + 1, len(model.blocks), "blocks"))
-
-
-def _cell_tables(checkpoint: Checkpoint) -> list[str]:
-    """Return the names of all cell tables, each of them stored whole; two are always there."""
-    group, found = urls.open_group(checkpoint.url), {"cells/embedding", "cells/intercept"}
-    for name in urls.list_names(checkpoint.url):
-        if name in group:  # tensor files and the manifest are not
-            found |= {table.path for table in arrays.check_group(group[name], url=checkpoint.url)}
-    return sorted(found)
 
 
 def _check_rows(n_rows: int, expected: int, place: str) -> None:

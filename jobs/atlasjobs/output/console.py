@@ -15,6 +15,7 @@ from rich.text import Text
 
 from atlasjobs.failures import tell_error
 from atlasjobs.output import json_output
+from atlasstore.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,14 +47,14 @@ class Output:
 
     def line(self, text: str = "", *, style: str = "") -> None:
         """Print one line; brackets are no markup."""
-        self.console.print(Text(text, style=style))
+        self.console.print(Text(shown(text), style=style))
 
     def facts(self, title: str, rows: Facts) -> None:
         """Print a title and aligned lines of what and value."""
         self.line(title, style="bold")
         width = max((len(name) for name, _ in rows), default=0)
         for name, value in rows:
-            self.console.print(Text.assemble((f"  {name:<{width}}  ", "cyan"), value))
+            self.console.print(Text.assemble((f"  {name:<{width}}  ", "cyan"), shown(value)))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns: the first to the left, the others, figures, to the right."""

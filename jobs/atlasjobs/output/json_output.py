@@ -1,4 +1,4 @@
-"""Reports as JSON that any reader takes: no NaN, no numpy types, one trailing newline."""
+"""Reports as JSON that any reader takes: no NaN, no numpy types, no credentials in URLs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+
+from atlasstore.redaction import shown
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -31,7 +33,7 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int)) else str(value)
+    return value if value is None or isinstance(value, (bool, int)) else shown(value)
 
 
 def as_text(values: Mapping[str, Any]) -> str:

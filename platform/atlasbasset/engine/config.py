@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from atlasbasset.core.compute import Compute
 from atlasbasset.core.config import TrunkConfig
 from atlasstore.errors import UserInputError
+from atlasstore.redaction import shown_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -200,7 +201,8 @@ class TrainConfig:
         differing = [
             f.name
             for f in fields(self)
-            if f.name not in free and getattr(self, f.name) != getattr(earlier, f.name)
+            if f.name not in free
+            and shown_values(getattr(self, f.name)) != shown_values(getattr(earlier, f.name))
         ]
         if differing:
             listed = "; ".join(

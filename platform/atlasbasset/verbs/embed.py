@@ -11,6 +11,7 @@ from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.redaction import shown_values
 from atlasstore.results.writer import write_anndata
 from atlasstore.zarrio import formats, tables
 from atlasstore.zarrio.tidy import set_aside
@@ -60,7 +61,7 @@ def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndat
 def _annotated(model: Model) -> anndata.AnnData:
     import anndata
 
-    about: dict[str, Any] = {"provenance": json.dumps(_provenance(model))}
+    about: dict[str, Any] = {"provenance": json.dumps(shown_values(_provenance(model)))}
     if (correlation := model_depth_correlation(model)) is not None:
         about["depth_correlation"] = correlation
     own = set_aside(tables.tidy(model.obs).named, _INTERCEPT)

@@ -13,7 +13,7 @@ from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.state import RunState
 from atlasbasset.inference.model import Model, as_model
-from atlasbasset.weights import PublishedWeights, read_keras, read_scvi, write_keras
+from atlasbasset.weights import PublishedWeights, check_weights, read_keras, read_scvi, write_keras
 from atlasbasset.weights.batch_order import Batches, number_batches
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
@@ -99,13 +99,15 @@ def import_weights(
     Raises
     ------
     UserInputError
-        When the file is not of the published model, or names or batches do not fit it.
+        When the file is not of the published model, its shapes do not fit together, a value is not
+        finite, or names or batches do not fit it.
     StoreExistsError
         When anything lies at `out`.
     """
     refuse_existing(out)
     kind = _format_of(path, format)
     weights = read_keras(path) if kind == "tensorflow" else read_scvi(path)
+    check_weights(weights, path)
     n_cells = len(weights.intercept)
     names, named_by = _cell_names(weights, obs_names, n_cells)
     if batch_key is not None:
@@ -223,7 +225,7 @@ def _write_model(
     out: str, weights: PublishedWeights, obs: pd.DataFrame, batches: list[str], *, source: Any
 ) -> None:
     config = {
-        "train": TrainConfig(trunk=_trunk_config(weights)).as_json(),
+        "train": TrainConfig(trunk=weights.trunk_config()).as_json(),
         "atlas": None,
         "imported": source,
     }
@@ -254,19 +256,6 @@ def _write_checkpoint(store: ModelStore, weights: PublishedWeights) -> None:
         }
         writer.write_tensors("batches", tensors)
     writer.commit(RunState().as_json())
-
-
-def _trunk_config(weights: PublishedWeights) -> TrunkConfig:
-    """Return the architecture that weights have; window and pools are the published ones."""
-    trunk = weights.trunk
-    n_tower = sum(name.startswith("tower.") and name.endswith(".weight") for name in trunk)
-    return TrunkConfig(
-        stem_filters=trunk["stem.weight"].shape[0],
-        tower_filters=tuple(trunk[f"tower.{i}.weight"].shape[0] for i in range(n_tower)),
-        prebottleneck_filters=trunk["prebottleneck.weight"].shape[0],
-        embedding_dim=trunk["bottleneck.weight"].shape[0],
-        stem_pool_lead=weights.stem_pool_lead,
-    )
 
 
 def export_weights(model: str | Path | Model, path: str | Path) -> Path:

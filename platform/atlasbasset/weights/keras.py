@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from atlasbasset.weights.published import PublishedWeights
-from atlasstore.errors import UserInputError
+from atlasbasset.weights.published import PublishedWeights, as_floats
+from atlasstore import memory
+from atlasstore.errors import TooLittleMemoryError, UserInputError
+from atlasstore.files.hdf5 import check_hdf5
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,8 @@ _BN_PARTS = {
 }
 _N_TOWER = 6
 _LAYERS = ("conv1d", "batch_normalization", "dense")
+_Layer = dict[str, "NDArray[Any]"]
+"""A layer's weights by their Keras names."""
 
 
 def stage_names() -> list[str]:
@@ -49,31 +53,48 @@ def read_keras(path: str | Path) -> PublishedWeights:
     """
     try:
         with h5py.File(path, "r") as file:
+            check_hdf5(file, name=str(path), error=UserInputError)
+            _check_size(file, path)
             layers = {kind: _layers(file, kind) for kind in _LAYERS}
-    except OSError as error:
+    except UserInputError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UserInputError(
-            f"{path} cannot be read as HDF5 ({error}); give the .h5 file that save_weights wrote."
+            f"{path} cannot be read as HDF5 weights ({error}); give the .h5 file that save_weights "
+            "wrote."
         ) from error
     _check_layers(layers, path)
-    return _assembled(layers)
+    return _assembled(layers, path)
 
 
-def _layers(file: h5py.File, kind: str) -> list[dict[str, NDArray[Any]]]:
+def _check_size(file: h5py.File, path: str | Path) -> None:
+    """Refuse more weights than memory holds: compressed, they may come in a small file."""
+    sizes: list[int] = []
+    file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
+    needed, free = sum(sizes), memory.free_bytes()
+    if needed > free / 2:  # as stored, and as float32
+        raise TooLittleMemoryError(
+            f"{path} declares {needed / 1e9:,.1f} GB of weights, and {free / 1e9:,.1f} GB of "
+            "memory are free; give a file of the published model."
+        )
+
+
+def _layers(file: h5py.File, kind: str) -> list[_Layer]:
     """Return the weights of every layer named `kind` or `kind`_<number>, in order of creation."""
     numbered = {int(m[1] or 0): name for name in file if (m := _numbered(kind, name))}
     return [_layer_weights(file[numbered[number]]) for number in sorted(numbered)]
 
 
 def _numbered(kind: str, name: str) -> re.Match[str] | None:
-    return re.fullmatch(rf"{kind}(?:_(\d+))?", name)
+    return re.fullmatch(rf"{kind}(?:_(\d{{1,9}}))?", name)
 
 
-def _layer_weights(group: h5py.Group) -> dict[str, NDArray[Any]]:
+def _layer_weights(group: h5py.Group) -> _Layer:
     names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs["weight_names"]]
     return {n.rsplit("/", 1)[-1].split(":")[0]: np.asarray(group[n]) for n in names}
 
 
-def _check_layers(layers: dict[str, list[dict[str, NDArray[Any]]]], path: str | Path) -> None:
+def _check_layers(layers: dict[str, list[_Layer]], path: str | Path) -> None:
     found = tuple(len(layers[kind]) for kind in _LAYERS)
     if found not in ((8, 9, 2), (8, 9, 3)):
         raise UserInputError(
@@ -82,26 +103,39 @@ def _check_layers(layers: dict[str, list[dict[str, NDArray[Any]]]], path: str | 
         )
 
 
-def _assembled(layers: dict[str, list[dict[str, NDArray[Any]]]]) -> PublishedWeights:
+def _assembled(layers: dict[str, list[_Layer]], path: str | Path) -> PublishedWeights:
     convolutions, norms, dense = (layers[kind] for kind in _LAYERS)
     trunk: dict[str, NDArray[Any]] = {}
     for stage, layer in zip(stage_names(), convolutions, strict=True):
-        trunk[f"{stage}.weight"] = _owned(layer["kernel"].transpose(2, 1, 0))
+        trunk[f"{stage}.weight"] = _transposed(layer, 3, f"{stage} kernel", path)
     for stage, layer in zip([*stage_names(), "bottleneck"], norms, strict=True):
-        trunk |= {f"{stage}.norm.{ours}": _owned(layer[their]) for ours, their in _BN_PARTS.items()}
-    trunk["bottleneck.weight"] = _owned(dense[0]["kernel"].T)
+        for ours, their in _BN_PARTS.items():
+            values = _part(layer, their, 1, f"{stage} {their}", path)
+            trunk[f"{stage}.norm.{ours}"] = values
+    trunk["bottleneck.weight"] = _transposed(dense[0], 2, "bottleneck kernel", path)
     batch = dense[2] if len(dense) == 3 else None
     return PublishedWeights(
         trunk=trunk,
-        embedding=_owned(dense[1]["kernel"].T),
-        intercept=_owned(dense[1]["bias"]),
-        batch_embedding=None if batch is None else _owned(batch["kernel"].T),
-        batch_intercept=None if batch is None else _owned(batch["bias"]),
+        embedding=_transposed(dense[1], 2, "cell kernel", path),
+        intercept=_part(dense[1], "bias", 1, "cell bias", path),
+        batch_embedding=None if batch is None else _transposed(batch, 2, "batch kernel", path),
+        batch_intercept=None if batch is None else _part(batch, "bias", 1, "batch bias", path),
     )
 
 
-def _owned(array: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(array, dtype=np.float32)
+def _part(
+    layer: _Layer, part: str, n_axes: int, name: str, path: str | Path
+) -> NDArray[np.float32]:
+    if part not in layer:
+        raise UserInputError(
+            f"{path}: {name} is absent; give the .h5 file that save_weights wrote."
+        )
+    return as_floats(layer[part], n_axes, name=name, path=path)
+
+
+def _transposed(layer: _Layer, n_axes: int, name: str, path: str | Path) -> NDArray[np.float32]:
+    """Return a kernel with its axes reversed: Keras' (K, C, F) and (inputs, outputs) as ours."""
+    return np.ascontiguousarray(_part(layer, "kernel", n_axes, name, path).T)
 
 
 def write_keras(path: str | Path, weights: PublishedWeights) -> None:

@@ -203,11 +203,11 @@ def open_group(
             return zarr.open_group(
                 store, mode=mode, zarr_format=3, use_consolidated=use_consolidated
             )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
         raise NotAStoreError(
             f"{url} is not a zarr store; give the URL of an atlas, model or result."
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CorruptStoreError(
             f"{url} has metadata that cannot be read ({type(error).__name__}: {error}); the store "
             "is damaged: make it again or copy it again."

@@ -12,6 +12,7 @@ import pandas as pd
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.files import urls
 from atlasstore.inputs.sample_sheet import is_sample_sheet, read_sample_sheet
+from atlasstore.redaction import shown
 from atlasstore.zarrio.tidy import set_aside, stack, with_legal_names
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def sample_names(inputs: Sequence[str], given: Sequence[str] | None = None) -> t
     """
     if given is not None:
         return _check_given(tuple(given), len(inputs))
+    inputs = [shown(text) for text in inputs]
     names = [_stem(text) for text in inputs]
     if len(set(names)) < len(names):
         names = [f"{_parent(text)}_{_stem(text)}".lstrip("_") for text in inputs]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from safetensors import SafetensorError
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.redaction import shown_values
 from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as table_io
@@ -51,6 +53,7 @@ __all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors", "model_att
 Tensors = Mapping[str, "NDArray[Any]"]
 _POINTER_READS = 3
 _LABELS, _LABELS_POINTER = "labels", "labels.json"
+_NAME = re.compile(r"\d{10,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Checkpoint:
     """What the writer put into the manifest: step, epoch, history, ..."""
     checksums: Mapping[str, str]
     """Tensor file -> sha256."""
+    tables: tuple[str, ...] = ()
+    """Names of the cell tables, such as ``cells/embedding``."""
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
         """Read ``<name>.safetensors``.
@@ -75,7 +80,7 @@ class Checkpoint:
         file = f"{name}.safetensors"
         try:
             content = urls.read_bytes(urls.join(self.url, file))
-            if hashlib.sha256(content).hexdigest() != self.checksums.get(file):
+            if _sha256(content) != self.checksums.get(file):
                 raise CorruptStoreError(f"{self.url}/{file}: checksum differs from the manifest's.")
             return dict(safetensors.numpy.load(content))
         except (NotAStoreError, SafetensorError) as error:
@@ -93,12 +98,10 @@ class Checkpoint:
         CorruptStoreError
             When stored bytes fail their checksum.
         """
-        group = urls.open_group(self.url)
-        if name not in group:
-            raise CorruptStoreError(f"{self.url}: array {name} is absent.")
-        found = arrays.read_array(group[name], start, stop, url=self.url)
+        array = arrays.member(urls.open_group(self.url), name, url=self.url)
+        found = arrays.read_array(array, start, stop, url=self.url)
         if np.isnan(found).any():
-            arrays.check_chunks(group[name], url=self.url)  # lost, unless training diverged
+            arrays.check_chunks(array, url=self.url)  # lost, unless training diverged
         return found
 
     def has_rows(self, name: str) -> bool:
@@ -153,7 +156,7 @@ class CheckpointWriter:
         file = f"{name}.safetensors"
         content = safetensors.numpy.save({k: np.array(v, order="C") for k, v in tensors.items()})
         urls.write_bytes(urls.join(self.url, file), content)
-        self._checksums[file] = hashlib.sha256(content).hexdigest()
+        self._checksums[file] = _sha256(content)
 
     def commit(self, state: Mapping[str, Any]) -> None:
         """Publish the checkpoint as the newest; one process, after every other has written.
@@ -161,12 +164,24 @@ class CheckpointWriter:
         The one before is kept, so that a reader that has just opened it can finish; all others,
         also what killed writers left, are deleted.
         """
-        manifest = {"state": dict(state), "checksums": self._checksums}
-        urls.write_bytes(urls.join(self.url, "manifest.json"), _json_bytes(manifest))
+        manifest = _json_bytes(
+            {
+                "state": shown_values(state),
+                "checksums": self._checksums,
+                "tables": self._table_names(),
+            }
+        )
+        urls.write_bytes(urls.join(self.url, "manifest.json"), manifest)
         before = _latest_name(self._model)
-        latest = {"checkpoint": self.name}
+        latest = {"checkpoint": self.name, "manifest_sha256": _sha256(manifest)}
         urls.write_bytes(urls.join(self._model, "latest.json"), _json_bytes(latest))
         _delete_checkpoints_except(self._model, {before, self.name})
+
+    def _table_names(self) -> list[str]:
+        """Return the cell tables that are stored: another process may have begun them."""
+        names = [n for n in urls.list_names(self.url) if n in self._group]  # no tensor files
+        groups = [self._group[name] for name in names]
+        return sorted(table.path for group in groups for table in _arrays(group))
 
 
 class ModelStore:
@@ -263,7 +278,7 @@ class ModelStore:
         pointer = urls.join(self.url, _LABELS_POINTER)
         if not urls.exists(pointer):
             return None
-        return urls.join(self.url, _LABELS, str(_json(pointer)["labels"]))
+        return urls.join(self.url, _LABELS, str(_json(pointer, _read(pointer)).get("labels")))
 
     def write_labels(self, labels: pd.DataFrame) -> None:
         """Add columns to obs, or replace some; the store is whole at every moment.
@@ -289,17 +304,15 @@ class ModelStore:
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint; None before the first."""
         for attempt in range(_POINTER_READS):
-            name = self.latest_name()
-            if name is None:
+            pointer = _pointer(self.url)
+            if pointer is None:
                 return None
-            url = urls.join(self.url, "checkpoints", name)
             try:
-                manifest = _json(urls.join(url, "manifest.json"))
+                return _checkpoint(self.url, pointer)
             except CorruptStoreError:
-                if attempt + 1 == _POINTER_READS or self.latest_name() == name:
+                if attempt + 1 == _POINTER_READS or _pointer(self.url) == pointer:
                     raise
                 continue  # two checkpoints were written between the two reads
-            return Checkpoint(url, manifest["state"], manifest["checksums"])
         raise AssertionError("the last attempt returns or raises")
 
     def latest_name(self) -> str | None:
@@ -331,6 +344,29 @@ class ModelStore:
         lines = [json.dumps(dict(record), allow_nan=False) + "\n" for record in history]
         urls.write_bytes(urls.join(self.url, "metrics.jsonl"), "".join(lines).encode())
 
+    def check_metrics(self, checkpoint: Checkpoint) -> None:
+        """Compare ``metrics.jsonl`` with a checkpoint's history, of which it is a copy.
+
+        Raises
+        ------
+        CorruptStoreError
+            When it is absent or another one.
+        """
+        history = checkpoint.state.get("history") or []
+        if not history:
+            return
+        place = urls.join(self.url, "metrics.jsonl")
+        try:
+            lines = urls.read_bytes(place).decode().splitlines()
+            found = [json.loads(line) for line in lines]
+        except (NotAStoreError, ValueError, RecursionError) as error:
+            raise CorruptStoreError(f"{place} cannot be read ({error}).") from error
+        if found != history:
+            raise CorruptStoreError(
+                f"{place} is not the history of {checkpoint.url}; the train command, run again, "
+                "writes it anew from there."
+            )
+
 
 def model_attrs(
     n_cells: int,
@@ -341,7 +377,7 @@ def model_attrs(
 ) -> dict[str, Any]:
     """Return the root attributes of a model store."""
     return {
-        "config": dict(config),
+        "config": dict(shown_values(config)),
         "n_cells": n_cells,
         "block_cells": block_cells,
         "batches": list(batches),
@@ -349,8 +385,32 @@ def model_attrs(
 
 
 def _latest_name(model: str) -> str | None:
-    pointer = urls.join(model, "latest.json")
-    return str(_json(pointer)["checkpoint"]) if urls.exists(pointer) else None
+    pointer = _pointer(model)
+    return None if pointer is None else str(pointer["checkpoint"])
+
+
+def _pointer(model: str) -> dict[str, Any] | None:
+    """Return what ``latest.json`` says; None before the first checkpoint."""
+    place = urls.join(model, "latest.json")
+    if not urls.exists(place):
+        return None
+    pointer = _json(place, _read(place))
+    if not _NAME.fullmatch(str(pointer.get("checkpoint"))):
+        raise CorruptStoreError(f"{place} names no checkpoint.")
+    return pointer
+
+
+def _checkpoint(model: str, pointer: Mapping[str, Any]) -> Checkpoint:
+    """Return the checkpoint that ``latest.json`` names; earlier models lack its sha256."""
+    url = urls.join(model, "checkpoints", pointer["checkpoint"])
+    place = urls.join(url, "manifest.json")
+    content = _read(place)
+    recorded = pointer.get("manifest_sha256")
+    if recorded is not None and recorded != _sha256(content):
+        raise CorruptStoreError(f"{place} is not the manifest that latest.json speaks of.")
+    manifest = _json(place, content)
+    tables = manifest.get("tables", ("cells/embedding", "cells/intercept"))
+    return Checkpoint(url, manifest["state"], manifest["checksums"], tuple(tables))
 
 
 def _delete_checkpoints_except(model: str, kept: Collection[str | None]) -> None:
@@ -359,6 +419,12 @@ def _delete_checkpoints_except(model: str, kept: Collection[str | None]) -> None
     for name in urls.list_names(folder):
         if name not in kept:
             urls.delete(urls.join(folder, name))
+
+
+def _arrays(group: zarr.Group) -> list[zarr.Array]:
+    """Return the arrays below a group, at any depth."""
+    members = (member for _, member in group.members(max_depth=None))
+    return [member for member in members if isinstance(member, zarr.Array)]
 
 
 def _with_columns(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
@@ -370,8 +436,19 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _json(url: str) -> dict[str, Any]:
+def _read(url: str) -> bytes:
     try:
-        return dict(json.loads(urls.read_bytes(url)))
-    except (ValueError, NotAStoreError) as error:
+        return urls.read_bytes(url)
+    except NotAStoreError as error:
         raise CorruptStoreError(f"{url} cannot be read ({error}).") from error
+
+
+def _json(url: str, content: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(content))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptStoreError(f"{url} cannot be read ({error}).") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

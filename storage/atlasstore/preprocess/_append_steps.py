@@ -17,10 +17,12 @@ from atlasstore.preprocess._append_checks import peak_rows_of, refuse_known
 from atlasstore.preprocess._append_settings import AppendReport
 from atlasstore.preprocess._inputs import look_at_inputs, read_inputs
 from atlasstore.preprocess.filters import choose_cells, filter_counts
+from atlasstore.redaction import shown_values
 from atlasstore.transpose.block_writer import plan_blocks
 from atlasstore.transpose.memory_plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan
 from atlasstore.zarrio import blocks, formats, tables
+from atlasstore.zarrio.metadata import DIGEST, digest
 from atlasstore.zarrio.tidy import set_aside, stack
 
 if TYPE_CHECKING:
@@ -262,7 +264,7 @@ class AppendSteps:
         part_positives = [*atlas.part_positives, *positives]
         parts = blocks.plan_parts(lots, atlas.blocks[0].n_cells)
         provenance = dict(atlas.provenance)
-        provenance["appended"] = [*provenance.get("appended", []), made]
+        provenance["appended"] = [*provenance.get("appended", []), shown_values(made)]
         attributes = {
             "format_version": formats.FORMATS[formats.ATLAS],
             "provenance": provenance,
@@ -295,6 +297,7 @@ def replace_root(url: str, attributes: dict[str, Any], new_members: Sequence[str
         listed |= _metadata_below(url, name)
     root["consolidated_metadata"]["metadata"] = dict(sorted(listed.items()))
     root["attributes"] |= attributes
+    root["attributes"][DIGEST] = digest(root)
     urls.write_bytes(place, json.dumps(root, indent=2).encode())
 
 

@@ -25,7 +25,7 @@ from atlasstore.errors import CorruptStoreError
 from atlasstore.results._check import read_rows, tables_of
 from atlasstore.results.writer import ABOUT
 from atlasstore.resume.ledger import open_finished
-from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio import formats, metadata, tables
 from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ class ResultReader:
     @cached_property
     def n_obs(self) -> int:
         """Rows of `obs`."""
-        return self._n_rows("obs")
+        return metadata.n_rows(self._group, "obs", url=self.url)
 
     @cached_property
     def n_vars(self) -> int:
         """Rows of `var`."""
-        return self._n_rows("var")
+        return metadata.n_rows(self._group, "var", url=self.url)
 
     @cached_property
     def obs(self) -> pd.DataFrame:
@@ -108,15 +108,7 @@ class ResultReader:
     @cached_property
     def about(self) -> Mapping[str, Any]:
         """What the writer said: ``kind``, ``scale`` and others."""
-        import anndata
-
-        try:
-            return dict(anndata.io.read_elem(self._group[ABOUT]))
-        except (ValueError, RuntimeError, OSError, KeyError) as error:
-            raise CorruptStoreError(
-                f"{self.url}: {ABOUT} cannot be read ({error}); the store is damaged: make it "
-                "again or copy it again."
-            ) from error
+        return dict(tables.read_element(self._group, ABOUT, url=self.url))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -184,15 +176,3 @@ class ResultReader:
             self.rows(f"obsm/{by_row}", start, stop) @ self.rows(f"varm/{by_column}").T
         )
         return product
-
-    def _n_rows(self, name: str) -> int:
-        """Return how many rows `obs` or `var` has, without reading it."""
-        try:
-            table = self._group[name]
-            index = table[table.attrs["_index"]]
-        except KeyError as error:
-            raise CorruptStoreError(
-                f"{self.url}: table {name} is absent; the store is damaged: make it again or copy "
-                "it again."
-            ) from error
-        return int(index.shape[0])

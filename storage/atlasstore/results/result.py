@@ -9,7 +9,7 @@ from atlasstore.events import Subscriber, ignore
 from atlasstore.results._check import check_result
 from atlasstore.results.as_anndata import result_anndata
 from atlasstore.results.reader import ResultReader
-from atlasstore.zarrio import arrays
+from atlasstore.zarrio import arrays, metadata
 
 if TYPE_CHECKING:
     import anndata
@@ -38,6 +38,7 @@ class Result(ResultReader):
 
     def verify(self, *, on_event: Subscriber = ignore) -> None:
         """Read everything; raise CorruptStoreError where stored bytes are not what was written."""
+        metadata.check_root(self.url)
         arrays.check_group(self._group, url=self.url)
         for name, table, n_rows in (
             ("obs", self.obs, self.n_obs),

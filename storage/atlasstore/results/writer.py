@@ -18,6 +18,7 @@ from zarr.errors import ZarrUserWarning
 from atlasstore.errors import NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.redaction import shown_values
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.overlay import FirstStays
@@ -90,7 +91,9 @@ def create_result(
         for group, given in (("obsm", obsm), ("varm", varm)):
             for name, values in given.items():
                 _write_whole(root, f"{group}/{name}", values)
-        table_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
+        table_io.write_element(
+            root, "uns", {"scbasset": {"kind": kind, **shown_values(about or {})}}
+        )
         for plan in tables:
             _create_table(root, plan)
 
@@ -220,7 +223,7 @@ def _finish_about(
     with rootless(place) as group:
         for name in ABOUT.split("/"):  # the same metadata as before, written again
             group = group.create_group(name, attributes=_MAPPING)
-        table_io.write_element(group, "provenance", json.dumps(dict(provenance)))
+        table_io.write_element(group, "provenance", json.dumps(shown_values(provenance)))
         if found := _checksums(shards):
             table_io.write_element(group, "shards", found)
 

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from atlasstore.files import remote, urls
+from atlasstore.redaction import shown_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def job_identity(config: Mapping[str, Any], inputs: Sequence[str]) -> dict[str, 
     """
     stamps = [_stamp(name) for name in inputs]
     found = {"package": version("atlasbasset"), "config": dict(config), "inputs": stamps}
-    same: dict[str, Any] = json.loads(json.dumps(found))
+    same: dict[str, Any] = json.loads(json.dumps(shown_values(found)))
     return same
 
 

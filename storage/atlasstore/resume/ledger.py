@@ -39,6 +39,7 @@ from atlasstore.files import remote, urls
 from atlasstore.files.create import create_bytes
 from atlasstore.files.locks import file_lock
 from atlasstore.files.staging import refuse_existing
+from atlasstore.redaction import shown_values
 from atlasstore.resume.identity import changed_input, difference, job_identity
 from atlasstore.resume.receipts import Receipts
 from atlasstore.zarrio.overlay import ROOT
@@ -215,9 +216,10 @@ class Ledger:
 
     def record(self, step: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
         """Note that a step is finished: all that it wrote is written. Return the receipt."""
-        urls.write_bytes(urls.join(self._ledger, f"{step}.json"), _json_bytes(receipt))
-        self._steps[step] = dict(receipt)
-        return self._steps[step]
+        kept = dict(shown_values(receipt))
+        urls.write_bytes(urls.join(self._ledger, f"{step}.json"), _json_bytes(kept))
+        self._steps[step] = kept
+        return kept
 
     def publish(self) -> None:
         """Put a finished store in its place, and delete the folder.

@@ -18,6 +18,7 @@ import numpy as np
 
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import remote, urls
+from atlasstore.redaction import shown_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,7 +87,7 @@ class Receipts:
 
 def write_receipts(url: str, rows: Iterable[Row]) -> str:
     """Write receipts to a file of their own below `url`, and return its URL."""
-    values = [[index, dict(unit), dict(receipt)] for index, unit, receipt in rows]
+    values = [[index, dict(unit), shown_values(receipt)] for index, unit, receipt in rows]
     name = f"{values[0][0]:09d}-{uuid.uuid4().hex}.json"
     content = json.dumps(values, separators=(",", ":"))
     urls.write_bytes(urls.join(url, name), content.encode())

@@ -8,6 +8,7 @@ suffixes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -15,15 +16,31 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from atlasstore.errors import CorruptStoreError
+from atlasstore import memory
+from atlasstore.errors import CorruptStoreError, TooLittleMemoryError
 from atlasstore.files import remote, urls
 
-__all__ = ["check_chunks", "check_group", "compressors", "create_array", "read_array", "writable"]
+__all__ = [
+    "UNREADABLE",
+    "check_chunks",
+    "check_group",
+    "check_memory",
+    "compressors",
+    "create_array",
+    "member",
+    "read_array",
+    "writable",
+]
 
-_UNREADABLE = (ValueError, RuntimeError, OSError, KeyError)
-"""What zarr and its codecs raise on damaged bytes."""
+UNREADABLE = (
+    *(ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, AssertionError, MemoryError),
+)
+"""What zarr and its codecs raise on damaged bytes or metadata."""
 _UNFINISHED = ".partial"
 """End of the name under which zarr writes a file on disk; a killed process leaves it there."""
+_SMALL_BYTES = 1 << 30
+"""What is read without a look at how much memory is free."""
 
 
 def compressors(level: int = 5) -> list[Any]:
@@ -87,6 +104,26 @@ def writable(array: zarr.Array) -> zarr.Array:
     return array.with_config({"write_empty_chunks": True})
 
 
+def member(group: zarr.Group, name: str, *, url: str) -> zarr.Array:
+    """Return the array `name` of a group, unread.
+
+    Raises
+    ------
+    CorruptStoreError
+        When it is absent or its metadata is damaged.
+    """
+    why = "is absent"
+    try:
+        found = group.get(name)
+    except UNREADABLE as error:
+        found, why = None, f"has metadata that cannot be read ({error!r})"
+    if not isinstance(found, zarr.Array):
+        raise CorruptStoreError(
+            f"{url}: array {name} {why}; the store is damaged: make it again or copy it again."
+        )
+    return found
+
+
 def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndarray[Any, Any]:
     """Return rows [start, stop) of `array`.
 
@@ -96,15 +133,40 @@ def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndar
         When the stored bytes cannot be decoded or fail their checksum.
     AccessDeniedError
         When they may not be read.
+    TooLittleMemoryError
+        When the rows, or a chunk of them, are declared larger than the memory that is free.
     """
+    check_memory(array, stop - start, url=url)
     try:
         with remote.told(url):
-            return np.asarray(array[start:stop])
-    except _UNREADABLE as error:
+            found = np.asarray(array[start:stop])
+    except UNREADABLE as error:
         raise CorruptStoreError(
-            f"{url}: array {array.path}, rows {start} to {stop}, cannot be read ({error}); the "
+            f"{url}: array {array.path}, rows {start} to {stop}, cannot be read ({error!r}); the "
             "store is damaged: make it again or copy it again."
         ) from error
+    if len(found) != stop - start:
+        raise CorruptStoreError(
+            f"{url}: array {array.path} has {array.shape[0]} rows, where rows {start} to {stop} "
+            "are needed; the store is damaged: make it again or copy it again."
+        )
+    return found
+
+
+def check_memory(array: zarr.Array, n_rows: int, *, url: str) -> None:
+    """Raise TooLittleMemoryError when rows of an array, or one of its chunks, do not fit memory.
+
+    Shapes are what metadata declares: a few damaged bytes of it can ask for any amount.
+    """
+    row_bytes = math.prod(array.shape[1:]) * array.dtype.itemsize
+    needed = max(n_rows * row_bytes, math.prod(array.chunks) * array.dtype.itemsize)
+    if needed <= _SMALL_BYTES or needed <= (free := memory.free_bytes()):
+        return
+    raise TooLittleMemoryError(
+        f"{url}: array {array.path} declares {needed / 1e9:,.1f} GB to be read at once, and "
+        f"{free / 1e9:,.1f} GB of memory are free; use a machine with more, or, if the store "
+        "cannot be that large, copy it again."
+    )
 
 
 def check_chunks(array: zarr.Array, *, url: str) -> None:
@@ -120,25 +182,42 @@ def check_chunks(array: zarr.Array, *, url: str) -> None:
     url
         The store.
     """
-    cut = array.shards or array.chunks
-    expected = math.prod(-(-size // piece) for size, piece in zip(array.shape, cut, strict=True))
-    fs, root = urls.filesystem(urls.join(url, array.path))
+    _check_stored(array, _stored(url, array.path), url=url)
+
+
+def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array]:
+    """Do `check_chunks` for every array of `group`, at any depth, by one listing; return them."""
+    members = [member for _, member in group.members(max_depth=None)]
+    found = [member for member in members if isinstance(member, zarr.Array)]
+    files = _stored(url, group.path)
+    for array in found:
+        _check_stored(array, files, url=url)
+    return found
+
+
+def _stored(url: str, path: str) -> set[str]:
+    """Return the names of all non-empty files below `path` in the store at `url`."""
+    fs, root = urls.filesystem(url)
     fs.invalidate_cache()
     with remote.told(url):
-        files = fs.find(root, detail=True)
-    names = [name for name in files if not name.endswith(("zarr.json", _UNFINISHED))]
-    found = sum(files[name]["size"] > 0 for name in names)
-    if found != expected:
+        files = fs.find(urls.join(root, path), detail=True)
+    start = f"{root.rstrip('/')}/"
+    return {str(name).removeprefix(start) for name, info in files.items() if info["size"] > 0}
+
+
+def _check_stored(array: zarr.Array, files: set[str], *, url: str) -> None:
+    grid = [
+        range(-(-size // piece))
+        for size, piece in zip(array.shape, array.shards or array.chunks, strict=True)
+    ]
+    expected = math.prod(len(places) for places in grid)
+    if expected > len(files) or not all(
+        f"{array.path}/{array.metadata.encode_chunk_key(place)}" in files
+        for place in itertools.product(*grid)
+    ):
+        own = [name for name in files if name.startswith(f"{array.path}/")]
+        found = sum(not name.endswith(("zarr.json", _UNFINISHED)) for name in own)
         raise CorruptStoreError(
             f"{url}: array {array.path} has {found} of its {expected} stored pieces; the store is "
             "damaged: make it again or copy it again."
         )
-
-
-def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array]:
-    """Do `check_chunks` for every array of `group`, at any depth but scalars, and return them."""
-    members = [member for _, member in group.members(max_depth=None)]
-    found = [member for member in members if isinstance(member, zarr.Array) and member.ndim]
-    for array in found:
-        check_chunks(array, url=url)
-    return found

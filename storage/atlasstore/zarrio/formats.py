@@ -7,15 +7,22 @@ is therefore distinguished from one that was never ours, and neither is ever rea
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
+from zarr.core.buffer import default_buffer_prototype
+
+from atlasstore.errors import FormatVersionError, NotAStoreError
 from atlasstore.files import remote, urls
+from atlasstore.redaction import shown, shown_values
+from atlasstore.zarrio import metadata
+from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
     import zarr
@@ -42,6 +49,12 @@ FORMATS: dict[str, int] = {ATLAS: 2, MODEL: 1, RESULT: 1}
 WRITTEN: Mapping[str, int] = FORMATS | {ATLAS: 1}
 """Format name -> the version of a new store; an atlas is of version 2 once it was appended to."""
 
+_CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any], str], None]] = {
+    ATLAS: metadata.check_atlas,
+    MODEL: metadata.check_model,
+    RESULT: lambda *_: None,
+}
+"""Format name -> the check of what else its root says: group or attributes, attributes, URL."""
 _PACKAGES = ("atlasbasset", "zarr", "anndata", "numpy")
 _HASH_BYTES = 1 << 20
 
@@ -73,14 +86,16 @@ def stamp(group: zarr.Group, format_name: str, version: int, provenance: Mapping
     """
     if not 1 <= version <= FORMATS.get(format_name, 0):
         raise ValueError(f"cannot write {format_name} version {version}: known are {dict(FORMATS)}")
-    group.attrs.update(
-        {
-            "format": format_name,
-            "format_version": version,
-            "provenance": dict(provenance),
-            "complete": True,
-        }
-    )
+    attributes = {
+        **group.attrs,
+        "format": format_name,
+        "format_version": version,
+        "provenance": shown_values(provenance),
+        "complete": True,
+    }
+    finished = dataclasses.replace(group.metadata, attributes=attributes)
+    root = json.loads(finished.to_buffer_dict(default_buffer_prototype())[ROOT].to_bytes())
+    group.attrs.update({**attributes, metadata.DIGEST: metadata.digest(root)})
 
 
 def check(
@@ -103,6 +118,8 @@ def check(
         The group is not ours, is of another format than `expected`, or is unfinished.
     FormatVersionError
         The store was written in a newer format version.
+    CorruptStoreError
+        Its sizes are no whole numbers, absurd, or do not fit together.
     """
     attrs: Mapping[str, Any] = group if isinstance(group, Mapping) else dict(group.attrs)
     name = str(attrs.get("format"))
@@ -114,17 +131,11 @@ def check(
     if expected is not None and name != expected:
         raise NotAStoreError(f"{url} is {_article(name)}, but {_article(expected)} is needed here.")
     _check_finished(attrs, name, url)
-    return StoreInfo(name, _version(attrs, url), attrs.get("provenance", {}))
-
-
-def _version(attrs: Mapping[str, Any], url: str) -> int:
-    try:
-        return int(attrs["format_version"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptStoreError(
-            f"{url} does not say its format version; the store is damaged: make it again or copy "
-            "it again."
-        ) from error
+    _CHECKS[name](group, attrs, url)
+    provenance = attrs.get("provenance", {})
+    if not isinstance(provenance, Mapping):
+        raise metadata.damaged(url, "its provenance is no mapping")
+    return StoreInfo(name, attrs["format_version"], provenance)
 
 
 def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
@@ -133,7 +144,8 @@ def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
             f"{url} is an incomplete {_kind(name)}: the job that writes it is still running or has "
             "died; wait, or delete it and run the job again."
         )
-    found, newest = _version(attrs, url), FORMATS[name]
+    metadata.check_number(attrs, "format_version", url)
+    found, newest = attrs["format_version"], FORMATS[name]
     if found > newest:
         raise FormatVersionError(
             f"{url} is {_article(name)} in format version {found}, but this atlasbasset reads "
@@ -169,13 +181,14 @@ def provenance(
         ``inputs`` (url, bytes, sha256 of each), ``config``, ``packages`` (name -> version),
         ``seed``, ``created`` (UTC, ISO 8601).
     """
-    return {
+    found = {
         "inputs": [describe_input(i) if isinstance(i, str) else dict(i) for i in inputs],
         "config": dict(config),
         "packages": {name: _package_version(name) for name in _PACKAGES},
         "seed": seed,
         "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return dict(shown_values(found))
 
 
 def describe_input(url: str) -> dict[str, Any]:
@@ -191,7 +204,7 @@ def describe_input(url: str) -> dict[str, Any]:
                 while piece := file.read(_HASH_BYTES):
                     digest.update(piece)
                     n_bytes += len(piece)
-    return {"url": str(url), "bytes": n_bytes, "sha256": digest.hexdigest()}
+    return {"url": shown(url), "bytes": n_bytes, "sha256": digest.hexdigest()}
 
 
 def _package_version(name: str) -> str:

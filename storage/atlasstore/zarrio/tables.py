@@ -8,26 +8,28 @@ import, so it is imported where it is used.
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore.errors import CorruptStoreError, UserInputError
+from atlasstore.errors import AtlasError, CorruptStoreError, UserInputError
 from atlasstore.files import remote
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio.tidy import tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    import pandas as pd
     from zarr.abc.store import Store
 
 __all__ = [
-    "check_table",
+    "check_element",
     "check_writable",
     "finish",
+    "read_element",
     "read_table",
     "tidy",
     "write_element",
@@ -64,7 +66,8 @@ def write_table(group: zarr.Group, name: str, table: pd.DataFrame) -> None:
     if made.shown:
         group[name].attrs[_SHOWN] = made.shown
     url = str(group.store_path)
-    found = read_table(group, name, url=url)
+    with _readable(name, url=url):
+        found = _decoded(group[name])  # of the store it is written to, which may hold it back
     if not found.equals(made.named) or list(found.columns) != list(made.named.columns):
         raise CorruptStoreError(
             f"{url}: table {name} is not what was written when it is read back; see whether the "
@@ -104,28 +107,65 @@ def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
     Raises
     ------
     CorruptStoreError
-        When it is absent or its bytes cannot be decoded.
+        When it is absent, a part of it is not stored, or its bytes cannot be decoded.
     """
-    import anndata
+    found = read_element(group, name, url=url)
+    if not isinstance(found, pd.DataFrame):
+        raise _unreadable(url, name, f"it is a {type(found).__name__}, not a table")
+    return found
 
+
+def read_element(group: zarr.Group, name: str, *, url: str) -> Any:
+    """Return any element that anndata knows; every piece of it must be stored.
+
+    anndata reads a piece that is lost as zeros or empty text.
+
+    Raises
+    ------
+    CorruptStoreError
+        When it is absent, a part of it is not stored, or its bytes cannot be decoded.
+    """
+    with _readable(name, url=url):
+        element = group[name]
+        for array in check_element(element, url=url):
+            arrays.check_memory(array, array.shape[0] if array.ndim else 1, url=url)
+        return _decoded(element)
+
+
+@contextmanager
+def _readable(name: str, *, url: str) -> Iterator[None]:
+    """Turn whatever is raised of damaged bytes into a CorruptStoreError."""
     try:
         with remote.told(url):
-            stored = group[name]
-            table: pd.DataFrame = anndata.io.read_elem(stored)
-            shown = dict(stored.attrs.get(_SHOWN, {}))
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise CorruptStoreError(
-            f"{url}: table {name} cannot be read ({error}); the store is damaged: make it again or "
-            "copy it again."
-        ) from error
-    return table.rename(columns=shown)
+            yield
+    except AtlasError:
+        raise
+    except Exception as error:  # anndata wraps what zarr raises in errors of its own
+        raise _unreadable(url, name, repr(error)) from error
 
 
-def check_table(group: zarr.Group, name: str, *, url: str) -> None:
-    """Raise CorruptStoreError unless every array of the table `name` is stored whole."""
-    for _, member in group[name].members(max_depth=None):
-        if isinstance(member, zarr.Array) and member.ndim:
-            arrays.check_chunks(member, url=url)
+def _decoded(element: zarr.Group | zarr.Array) -> Any:
+    """Return an element, a table with the names that it was given; lost pieces are not noticed."""
+    import anndata
+
+    found = anndata.io.read_elem(element)
+    is_table = isinstance(found, pd.DataFrame)
+    return found.rename(columns=dict(element.attrs.get(_SHOWN, {}))) if is_table else found
+
+
+def check_element(element: zarr.Group | zarr.Array, *, url: str) -> list[zarr.Array]:
+    """Raise CorruptStoreError unless every array of an element is stored whole; return them."""
+    if isinstance(element, zarr.Group):
+        return arrays.check_group(element, url=url)
+    arrays.check_chunks(element, url=url)
+    return [element]
+
+
+def _unreadable(url: str, name: str, why: str) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"{url}: {name} cannot be read ({why}); the store is damaged: make it again or copy it "
+        "again."
+    )
 
 
 def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> None:

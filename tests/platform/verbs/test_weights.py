@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -185,6 +186,14 @@ def test_wrong_input_leaves_nothing(file, tmp_path):
             atlasbasset.import_weights(given.pop("path"), out=tmp_path / "m", **given)
         assert message in str(caught.value)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_diverged_are_not_stored(published, tmp_path):
+    broken = {"stem.norm.beta": np.full(288, np.nan, np.float32)}
+    write_keras(tmp_path / "w.h5", replace(published, trunk=published.trunk | broken))
+    with pytest.raises(UserInputError, match=r"stem\.norm\.beta holds values that are not finite"):
+        atlasbasset.import_weights(tmp_path / "w.h5", out=tmp_path / "m")
+    assert [p.name for p in tmp_path.iterdir()] == ["w.h5"]
 
 
 def test_failure_half_way_leaves_nothing(file, tmp_path, monkeypatch):

@@ -74,3 +74,51 @@ def test_other_files_get_one_sentence(tmp_path):
         pass
     with pytest.raises(UserInputError, match="0 convolutions, 0 normalisations and 0 dense"):
         read_keras(tmp_path / "empty.h5")
+
+
+@pytest.fixture
+def edited(tmp_path, rng):
+    """A released file, open for damage."""
+    path = tmp_path / "w.h5"
+    write_keras(path, random_weights(rng, 3, config=TrunkConfig()))
+    with h5py.File(path, "a") as file:
+        yield file
+
+
+BIAS = "dense_1/dense_1/bias:0"
+
+
+def replace(file, **options):
+    del file[BIAS]
+    return file.create_dataset(BIAS, **options)
+
+
+DAMAGE = {
+    "is a link to another file": lambda f: f["conv1d"].update(x=h5py.ExternalLink("/etc/x", "/")),
+    "is stored in another file": lambda f: replace(
+        f, shape=(3,), dtype="f4", external=[("/etc/hostname", 0, 12)]
+    ),
+    "GB large but not stored": lambda f: replace(f, shape=(10**9,), dtype="f4", chunks=(10**6,)),
+    "cell bias is of shape (1, 3)": lambda f: replace(f, data=np.zeros((1, 3))),
+    "cell bias is of shape (3,) and type |S1": lambda f: replace(f, data=np.array([b"a"] * 3)),
+    "cannot be read as HDF5 weights": lambda f: f["dense"].attrs.pop("weight_names"),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_hostile_files(edited, message):
+    DAMAGE[message](edited)
+    edited.flush()
+    name = edited.filename
+    edited.close()
+    with pytest.raises(UserInputError) as caught:
+        read_keras(name)
+    assert message in str(caught.value)
+
+
+def test_a_missing_part(edited):
+    edited["dense_1"].attrs["weight_names"] = [b"dense_1/kernel:0"]
+    name = edited.filename
+    edited.close()
+    with pytest.raises(UserInputError, match="cell bias is absent"):
+        read_keras(name)

@@ -158,7 +158,7 @@ def test_an_answer_of_http_that_refuses_is_told_as_such():
 
 def test_a_local_file_that_may_not_be_read_is_no_damage(tmp_path):
     class Unreadable:
-        path = "x"
+        path, shape, chunks, dtype = "x", (1,), (1,), np.dtype("f4")
 
         def __getitem__(self, rows):
             raise PermissionError(errno.EACCES, "Permission denied")

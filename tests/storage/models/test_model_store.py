@@ -53,6 +53,14 @@ def test_what_is_written_is_read(store):
     assert [b.start for b in store.blocks] == [0, 4, 8]
 
 
+def test_a_checkpoint_names_tables_that_another_process_began(store):
+    begin(store, 1)
+    writer = store.write_checkpoint(1)
+    writer.begin(TABLES, over=True)
+    store.write_checkpoint(1).commit({"step": 1})
+    assert store.newest().tables == tuple(TABLES)
+
+
 def test_an_unfinished_checkpoint_does_not_exist(store):
     commit(store, 1)
     begin(store, 2)

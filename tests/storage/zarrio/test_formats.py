@@ -6,21 +6,31 @@ import json
 import fsspec
 import pytest
 
-from atlasstore.errors import FormatVersionError, NotAStoreError
+from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.zarrio import formats
 
+SIZES = {
+    "n_peaks": 4,
+    "n_cells": 5,
+    "window_bp": 192,
+    "flank_bp": 3,
+    "block_cells": 2,
+    "block_positives": [3, 0, 1],
+}
+
 
 def finished(version: int = 1, name: str = formats.ATLAS) -> dict[str, object]:
-    return {"format": name, "format_version": version, "complete": True, "provenance": {"seed": 3}}
+    about = {"format": name, "format_version": version, "complete": True}
+    return {**about, "provenance": {"seed": 3}, **SIZES}
 
 
 def test_check_returns_what_stamp_wrote(tmp_path):
     group = urls.create_group(tmp_path / "a.zarr")
     formats.begin(group, formats.ATLAS)
-    formats.stamp(group, formats.ATLAS, 1, {"seed": 7})
-    info = formats.check(urls.open_group(tmp_path / "a.zarr"), formats.ATLAS)
-    assert (info.format, info.version, info.provenance) == (formats.ATLAS, 1, {"seed": 7})
+    formats.stamp(group, formats.RESULT, 1, {"seed": 7})
+    info = formats.check(urls.open_group(tmp_path / "a.zarr"), formats.RESULT)
+    assert (info.format, info.version, info.provenance) == (formats.RESULT, 1, {"seed": 7})
 
 
 def test_begun_store_is_incomplete(tmp_path):
@@ -44,6 +54,17 @@ def test_other_format_than_expected():
 def test_newer_version_is_refused_with_the_way_out():
     with pytest.raises(FormatVersionError, match=r"version 99.*up to 2.*pip install \."):
         formats.check(finished(99))
+
+
+@pytest.mark.parametrize("version", [None, "1", 1.5, True, 0, -1, 10**400])
+def test_a_version_that_is_none(version):
+    with pytest.raises(CorruptStoreError, match=r"here: format_version is .*damaged"):
+        formats.check(finished() | {"format_version": version}, url="here")
+
+
+def test_provenance_is_a_mapping():
+    with pytest.raises(CorruptStoreError, match="here: its provenance is no mapping"):
+        formats.check(finished() | {"provenance": [1]}, url="here")
 
 
 @pytest.mark.parametrize(("name", "version"), [(formats.ATLAS, 0), (formats.ATLAS, 3), ("x", 1)])

@@ -35,7 +35,7 @@ def table():
 def test_round_trip_keeps_values_and_missing_ones(tmp_path, table):
     group = urls.create_group(tmp_path / "s.zarr")
     tables.write_table(group, "obs", table)
-    read = tables.read_table(group, "obs", url="s")
+    read = tables.read_table(group, "obs", url=str(tmp_path / "s.zarr"))
     assert list(read.index) == ["p", "q", "r"]
     assert list(read.columns) == list(table.columns)
     for name in table:
@@ -94,14 +94,38 @@ def test_every_array_of_a_table_is_checksummed(tmp_path, table):
 
 
 def test_damaged_or_absent_table_is_named(tmp_path, table):
+    url = str(tmp_path / "s.zarr")
+    group = urls.create_group(url)
+    tables.write_table(group, "obs", table)
+    with pytest.raises(CorruptStoreError, match=r"s\.zarr: var cannot be read"):
+        tables.read_table(group, "var", url=url)
+    tables.write_element(group, "var", {"a": 1})
+    with pytest.raises(CorruptStoreError, match=r"var cannot be read .*not a table"):
+        tables.read_table(group, "var", url=url)
+    chunk = tmp_path / "s.zarr/obs/count/c/0"
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CorruptStoreError, match=r"s\.zarr: obs cannot be read"):
+        tables.read_table(group, "obs", url=url)
+
+
+@pytest.mark.parametrize("name", ["count", "category/codes", "whole/mask", "index"])
+def test_a_lost_piece_is_no_zeros(tmp_path, table, name):
     group = urls.create_group(tmp_path / "s.zarr")
     tables.write_table(group, "obs", table)
-    with pytest.raises(CorruptStoreError, match="s: table var cannot be read"):
-        tables.read_table(group, "var", url="s")
-    chunk = tmp_path / "s.zarr/obs/count/c/0"
-    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
-    with pytest.raises(CorruptStoreError, match="s: table obs cannot be read"):
-        tables.read_table(group, "obs", url="s")
+    where = "obs/" + (group["obs"].attrs["_index"] if name == "index" else name)
+    (tmp_path / "s.zarr" / where / "c/0").unlink()
+    with pytest.raises(CorruptStoreError, match=f"array {where} has 0 of its 1 stored pieces"):
+        tables.read_table(group, "obs", url=str(tmp_path / "s.zarr"))
+
+
+def test_a_lost_scalar_is_no_empty_text(tmp_path):
+    group = urls.create_group(tmp_path / "s.zarr")
+    tables.write_element(group, "uns", {"kind": "ism", "shards": {"X": np.arange(3)}})
+    assert tables.read_element(group, "uns", url=str(tmp_path / "s.zarr"))["kind"] == "ism"
+    (tmp_path / "s.zarr/uns/kind/c").unlink()
+    with pytest.raises(CorruptStoreError, match="uns/kind has 0 of its 1"):
+        tables.read_element(group, "uns", url=str(tmp_path / "s.zarr"))
 
 
 def test_finish_consolidates_then_stamps(tmp_path):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import itertools
+import uuid
 
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 
+from atlasstore.files import urls
 from atlasstore.zarrio import formats, tables
 from atlasstore.zarrio.tidy import set_aside, stack, tidy, with_legal_names
 
@@ -54,11 +55,13 @@ KINDS = {
 
 
 def stored(table: pd.DataFrame) -> pd.DataFrame:
-    store = zarr.storage.MemoryStore()
-    group = zarr.create_group(store, zarr_format=3)
+    url = f"memory://tidy/{uuid.uuid4().hex}"
+    group = urls.create_group(url)
     tables.write_table(group, "obs", table)
-    tables.finish(store, formats.ATLAS, {})
-    return tables.read_table(zarr.open_group(store, mode="r"), "obs", url="s")
+    tables.finish(group.store, formats.ATLAS, {})
+    read = tables.read_table(urls.open_group(url), "obs", url=url)
+    urls.delete(url)
+    return read
 
 
 def text_of(value) -> str:

@@ -1,0 +1,68 @@
+"""What an HDF5 file may hold to be read here: only bytes of its own, and as many as it declares.
+
+HDF5 can point to other files (external links, external storage, virtual datasets), so that a file
+from elsewhere would read what its reader may read; and it can declare any size and store nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atlasstore.errors import UserInputError
+
+__all__ = ["check_hdf5"]
+
+_ABSENT_BYTES = 256 << 20
+"""What a file may declare in all without storing it: harmless, and some writers leave zeros out."""
+
+
+def check_hdf5(file: h5py.File, *, name: str, error: type[UserInputError]) -> None:
+    """Refuse a file that reaches outside of itself or declares far more than it stores.
+
+    Raises
+    ------
+    UserInputError
+        Of the class `error`; names the link or dataset.
+    """
+    links: list[Any] = []
+    datasets: list[Any] = []
+    file.visititems_links(lambda path, link: _note(links, path, link, h5py.ExternalLink))
+    file.visititems(lambda path, item: _note(datasets, item, item, h5py.Dataset))
+    linked = ((path, "a link to another file") for path in links)
+    for path, fault in chain(linked, _faults(datasets)):
+        raise error(
+            f"{name}: {path.lstrip('/')} is {fault}; give a file that holds all of its data itself."
+        )
+
+
+def _note(noted: list[Any], value: object, item: object, kind: type) -> None:
+    if isinstance(item, kind):
+        noted.append(value)
+
+
+def _faults(datasets: list[h5py.Dataset]) -> Iterator[tuple[str, str]]:
+    absent = 0
+    for dataset in datasets:
+        if dataset.external:
+            yield dataset.name, "stored in another file"
+        elif dataset.is_virtual:
+            yield dataset.name, "made of parts of other files"
+        elif not _is_stored(dataset):
+            absent += dataset.nbytes
+            if absent > _ABSENT_BYTES:
+                yield dataset.name, f"declared {dataset.nbytes / 1e9:,.1f} GB large but not stored"
+
+
+def _is_stored(dataset: h5py.Dataset) -> bool:
+    """Whether at least half of a dataset's chunks are there; absent ones read as the fill value."""
+    if dataset.chunks is None:
+        return bool(dataset.id.get_storage_size() >= dataset.nbytes)
+    cut = zip(dataset.shape, dataset.chunks, strict=True)
+    return bool(dataset.id.get_num_chunks() * 2 >= prod(-(-size // piece) for size, piece in cut))

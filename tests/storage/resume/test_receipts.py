@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from atlasstore.files import urls
+from atlasstore.resume.receipts import Receipts, write_receipts
+
+
+def test_receipts_hold_no_credentials(tmp_path):
+    unit, url = {"start": 0, "stop": 1}, str(tmp_path / "stage")
+    notice = "s3://key:hidden@host/a.h5ad has no cells."
+    file = write_receipts(url, [(0, unit, {"notices": [notice]})])
+    assert b"hidden" not in urls.read_bytes(file)
+    assert Receipts(url, [unit]).load() == [{"notices": ["s3://host/a.h5ad has no cells."]}]
