@@ -1,6 +1,10 @@
 """The model and the engine: train, embed, evaluate, denoise, TF activity, mutagenesis.
 
-Names are imported when first used, so that ``import atlasbasset`` stays quick.
+Names are imported when first used, so that ``import atlasbasset`` stays quick::
+
+    model = atlasbasset.load_model("model.zarr")
+    report = atlasbasset.denoise("model.zarr", "atlas.zarr", out="denoised.zarr")
+    print(atlasbasset.plan_denoise("model.zarr", "atlas.zarr", out="denoised.zarr"))
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from atlasbasset.inference.model import Model as Model
     from atlasbasset.inference.model import load_model as load_model
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
+    from atlasbasset.verbs.denoise.plan import plan_denoise as plan_denoise
     from atlasbasset.verbs.discover import discover as discover
     from atlasbasset.verbs.embed import embed as embed
     from atlasbasset.verbs.evaluate import Evaluation as Evaluation
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.variants.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
     from atlasbasset.verbs.weights import import_weights as import_weights
+
+    __version__: str
 
 _HOMES = {
     "Evaluation": "atlasbasset.verbs.evaluate",
@@ -43,6 +50,7 @@ _HOMES = {
     "map_cells": "atlasbasset.verbs.map_cells.map_cells",
     "match": "atlasbasset.verbs.match.match",
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
+    "plan_denoise": "atlasbasset.verbs.denoise.plan",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
 }
@@ -50,29 +58,20 @@ _RENAMED = {"map": "map_cells", "motifs": "motif_activity"}
 """A verb's own name -> the function's: ``map`` would hide Python's in ``__all__``, ``motifs`` are
 what goes in."""
 
-__all__ = [
-    "Evaluation",
-    "MapReport",
-    "Model",
-    "TrainConfig",
-    "denoise",
-    "discover",
-    "embed",
-    "evaluate",
-    "export_weights",
-    "import_weights",
-    "ism",
-    "load_model",
-    "map_cells",
-    "match",
-    "motif_activity",
-    "train",
-    "variants",
-]
+__all__ = sorted(_HOMES)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted([*_HOMES, "__doc__", "__version__"])
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("atlasbasset")
     function = _RENAMED.get(name, name)
     if function not in _HOMES:
         raise AttributeError(f"module 'atlasbasset' has no attribute {name!r}")

@@ -19,7 +19,7 @@ from atlasjobs.options.common import (
 if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers as Pool
     from atlasbasset.verbs.map_cells.map_cells import MapReport
-    from atlasjobs.output.lines import Facts, Plan
+    from atlasjobs.output.lines import Lines, Plan
 
 __all__ = ["map_cells"]
 
@@ -85,9 +85,9 @@ def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Poo
     from atlasbasset.verbs.map_cells.map_cells import check_mapping
     from atlasbasset.verbs.map_cells.work import solving_bytes
     from atlasjobs.output.lines import Plan
-    from atlasjobs.output.units import count, size
     from atlasstore import Atlas as AtlasStore
     from atlasstore.models.model_store import ModelStore
+    from atlasstore.text_units import count, size
 
     opened, store = AtlasStore.open(atlas), ModelStore.open(model)
     store.newest()
@@ -117,8 +117,8 @@ def _workers_line(pool: "Pool") -> str:
     return f"{pool.count} Ray actors of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs"
 
 
-def _facts(report: "MapReport") -> "Facts":
-    from atlasjobs.output.units import count, duration
+def _facts(report: "MapReport") -> "Lines":
+    from atlasstore.text_units import count, duration
 
     values = report.as_json()
     rows = [

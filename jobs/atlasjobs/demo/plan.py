@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count
 from atlasjobs.reports.simulate import simulation_plan
 from atlasstore.simulation import SimulationConfig
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from atlasjobs.demo.settings import DemoSettings

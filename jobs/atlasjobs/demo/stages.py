@@ -18,10 +18,10 @@ from atlasjobs.demo.result import DemoResult
 from atlasjobs.demo.settings import DemoFolder, DemoSettings
 from atlasjobs.demo.truth import denoising_agreement, truth_ceiling
 from atlasjobs.output import json_output
-from atlasjobs.output.units import duration
 from atlasstore.errors import MissingExtraError
 from atlasstore.events import Notice
 from atlasstore.files import urls
+from atlasstore.text_units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Lines of what and value: what a verb made, and what ``--dry-run`` would make."""
+"""Lines of what and value: a value as a person reads it, and who prints lines."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Facts", "Plan", "Printer", "value_text"]
-
-Facts = Sequence[tuple[str, str]]
-"""Lines of a report: what, and its value with its unit."""
+__all__ = ["Plan", "Printer", "value_text"]
 
 
 class Printer(Protocol):
@@ -32,13 +29,17 @@ class Plan:
     """What a verb would do."""
 
     title: str
-    rows: Facts
-    values: Mapping[str, Any]
+    rows: Sequence[tuple[str, str]]
+    json: Mapping[str, Any]
     """The same numbers for ``--json``."""
+
+    def lines(self) -> Sequence[tuple[str, str]]:
+        """Return what and value."""
+        return self.rows
 
     def as_json(self) -> Mapping[str, Any]:
         """Return JSON values."""
-        return {"dry_run": True, **self.values}
+        return {"dry_run": True, **self.json}
 
 
 def value_text(name: str, value: Any) -> str:

@@ -22,8 +22,8 @@ from atlasbasset.engine.events import (
     TrainingStart,
 )
 from atlasjobs.output.training_lines import TrainingLines
-from atlasjobs.output.units import count, duration, rate, size
 from atlasstore.events import Notice, Progress
+from atlasstore.text_units import count, duration, rate, size
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID

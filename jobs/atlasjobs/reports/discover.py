@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.discover import DiscoverReport
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
 __all__ = ["discover_facts", "discover_plan"]
 
@@ -37,7 +37,7 @@ def discover_plan(
     return Plan(f"Would discover motifs into {out}", rows, values)
 
 
-def discover_facts(report: DiscoverReport) -> Facts:
+def discover_facts(report: DiscoverReport) -> Lines:
     """Describe what was discovered."""
     shown = list(report.patterns.items())[:_LISTED]
     rows = [

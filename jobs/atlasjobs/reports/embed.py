@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 __all__ = ["embedding_plan"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import Plan, value_text
-from atlasjobs.output.units import count
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate import Evaluation
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
 __all__ = ["evaluation_facts", "evaluation_plan"]
 
@@ -31,7 +31,7 @@ def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
     return Plan(f"Would evaluate {model}", rows, values)
 
 
-def evaluation_facts(evaluation: Evaluation) -> Facts:
+def evaluation_facts(evaluation: Evaluation) -> Lines:
     """Describe how good a model is."""
     found = evaluation.prediction
     rows = [

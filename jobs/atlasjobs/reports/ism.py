@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.batch.run import Workers
     from atlasbasset.verbs.ism.ism import IsmReport
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
 __all__ = ["ism_facts", "ism_plan"]
 
@@ -70,7 +70,7 @@ def ism_plan(model: str, out: str, chosen: Mapping[str, Any], *, pool: Workers) 
     return Plan(f"Would mutate regions into {out}", rows, values)
 
 
-def ism_facts(report: IsmReport, *, plot: str | None = None) -> Facts:
+def ism_facts(report: IsmReport, *, plot: str | None = None) -> Lines:
     """Describe a mutagenesis."""
     columns = "cells" if report.group_by is None else f"groups by {report.group_by}"
     rows = [

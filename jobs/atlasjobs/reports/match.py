@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.verbs.match.match import MatchReport
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
 __all__ = ["match_facts", "match_plan"]
 
@@ -39,7 +39,7 @@ def match_plan(result: str, motifs: str, out: str, options: Mapping[str, Any]) -
     return Plan(f"Would match motifs into {out}", rows, values)
 
 
-def match_facts(report: MatchReport) -> Facts:
+def match_facts(report: MatchReport) -> Lines:
     """Describe matched motifs."""
     return [
         ("regions", count(report.n_regions)),

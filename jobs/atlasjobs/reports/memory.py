@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.engine.memory.parts import Part
     from atlasbasset.engine.memory.plan import MemoryPlan
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
 __all__ = ["memory_rows", "memory_values"]
 
 
-def memory_rows(plan: MemoryPlan) -> Facts:
+def memory_rows(plan: MemoryPlan) -> Lines:
     """Return what the fullest worker holds, part by part, then what each phase needs besides."""
     held = [(part.name, _amount(part) + _where(plan, part.name)) for part in plan.held]
     besides = [(phase.name, f"{_amount(phase)} besides") for phase in plan.phases]
@@ -56,7 +56,7 @@ def _peak(plan: MemoryPlan) -> str:
     return f"at most {size(plan.ram_bytes)} per worker of {size(room)} that it may take"
 
 
-def _gpu_row(plan: MemoryPlan) -> Facts:
+def _gpu_row(plan: MemoryPlan) -> Lines:
     if plan.limit.device_bytes is None:
         return []
     peak, room = size(plan.device_bytes), size(plan.limit.device_bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
-    from atlasjobs.output.lines import Facts
     from atlasstore.genome.motifs import Motif
+    from atlasstore.plans import Lines
 
 __all__ = ["motifs_facts", "motifs_plan"]
 
@@ -132,7 +132,7 @@ def _widths(motifs: Sequence[Motif]) -> str:
     return f"{min(widths)} to {max(widths)}"
 
 
-def motifs_facts(report: MotifReport) -> Facts:
+def motifs_facts(report: MotifReport) -> Lines:
     """Describe TF activities."""
     return [
         ("cells x motifs", f"{count(report.n_cells)} x {count(report.n_motifs)}"),

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count, share, size
+from atlasstore.text_units import count, share, size
 
 if TYPE_CHECKING:
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
     from atlasstore.simulation import SimulationConfig, SimulationReport
 
 __all__ = ["simulation_facts", "simulation_plan"]
@@ -38,7 +38,7 @@ def simulation_plan(config: SimulationConfig, out: str) -> Plan:
     return Plan(f"Would simulate {out}", rows, values)
 
 
-def simulation_facts(report: SimulationReport) -> Facts:
+def simulation_facts(report: SimulationReport) -> Lines:
     """Describe a simulation."""
     config = report.config
     return [

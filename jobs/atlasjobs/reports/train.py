@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import Plan
 from atlasjobs.output.training_lines import converged
-from atlasjobs.output.units import count, duration
 from atlasjobs.reports.memory import memory_rows, memory_values
+from atlasstore.text_units import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from atlasbasset import TrainConfig
     from atlasbasset.engine.memory.plan import MemoryPlan
     from atlasbasset.verbs.train.train import Launcher, TrainReport
-    from atlasjobs.output.lines import Facts
     from atlasstore import Atlas
+    from atlasstore.plans import Lines
 
 __all__ = ["training_facts", "training_plan"]
 
@@ -103,7 +103,7 @@ def _standing(out: str) -> tuple[str, bool]:
     return f"{out}, goes on after epoch {done}", True
 
 
-def training_facts(report: TrainReport) -> Facts:
+def training_facts(report: TrainReport) -> Lines:
     """Describe how a training ended."""
     if not report.history:
         return [("epochs", "none")]

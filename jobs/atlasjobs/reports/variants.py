@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.verbs.variants.variants import VariantsReport
-    from atlasjobs.output.lines import Facts
     from atlasstore.models.model_store import ModelStore
+    from atlasstore.plans import Lines
     from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = ["variants_facts", "variants_plan"]
@@ -126,7 +126,7 @@ def _status_rows(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     return [*rows, *left_out]
 
 
-def variants_facts(report: VariantsReport) -> Facts:
+def variants_facts(report: VariantsReport) -> Lines:
     """Describe effects of variants."""
     columns = "cells" if report.group_by is None else f"groups by {report.group_by}"
     return [

@@ -7,7 +7,7 @@ in evaluation mode (running statistics, no dropout, no augmentation).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.config import TrunkConfig
 
-__all__ = ["SCALES", "Model", "Scale", "load_model", "opened", "trunk_config"]
+__all__ = [
+    "SCALES",
+    "Model",
+    "Scale",
+    "check_compute",
+    "check_scale",
+    "load_model",
+    "opened",
+    "trunk_config",
+]
 
 Scale = Literal["linear", "sigmoid", "probability"]
 SCALES: tuple[Scale, ...] = ("linear", "sigmoid", "probability")
@@ -189,6 +198,12 @@ def check_scale(scale: str) -> None:
         raise UserInputError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}.")
 
 
+def check_compute(compute: str) -> None:
+    """Raise UserInputError unless `compute` is an arithmetic of the convolutions."""
+    if compute not in get_args(Compute):
+        raise UserInputError(f"compute must be auto, bf16 or fp32, got {compute!r}.")
+
+
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     found: NDArray[np.float32] = torch.from_numpy(logits).sigmoid().numpy()
     return found
@@ -218,8 +233,7 @@ def load_model(
     CorruptStoreError
         Its bytes are not what was written.
     """
-    if compute not in ("auto", "bf16", "fp32"):
-        raise UserInputError(f"compute must be auto, bf16 or fp32, got {compute!r}.")
+    check_compute(compute)
     store = ModelStore.open(url)
     checkpoint = store.newest()
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
