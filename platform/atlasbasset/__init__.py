@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.map_cells.map_cells import map_cells as map_cells
     from atlasbasset.verbs.match.match import match as match
     from atlasbasset.verbs.motifs.motifs import motif_activity as motif_activity
+    from atlasbasset.verbs.motifs.plan import plan_motifs as plan_motifs
     from atlasbasset.verbs.train.train import train as train
     from atlasbasset.verbs.variants.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
@@ -51,6 +52,7 @@ _HOMES = {
     "match": "atlasbasset.verbs.match.match",
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
+    "plan_motifs": "atlasbasset.verbs.motifs.plan",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
 }

@@ -19,7 +19,7 @@ from atlasbasset.verbs.denoise.report import DenoiseReport
 from atlasbasset.verbs.denoise.stages import DenoiseJob
 from atlasbasset.verbs.denoise.work import DTYPES, spanning_bytes, writing_bytes
 from atlasbasset.verbs.shared.atlas_peaks import check_window
-from atlasbasset.verbs.shared.plan import FLOAT_BYTES, PlannedModel, is_finished
+from atlasbasset.verbs.shared.plan import FLOAT_BYTES, PlannedModel, finished_line, is_finished
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
@@ -153,7 +153,7 @@ class DenoisePlan(Plan[DenoiseReport]):
             *self._table_lines(),
             ("workers", _workers_line(self.workers)),
             ("memory", f"about {size(self.memory_bytes)}{each}"),
-            *([("result", "finished by the same job: nothing to do")] if self.is_finished else []),
+            *finished_line(is_finished=self.is_finished),
         ]
 
     def _column_lines(self) -> Lines:

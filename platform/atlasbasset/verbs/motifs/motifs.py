@@ -8,58 +8,23 @@ that cell. The product is made after the mean, so the cost is (backgrounds x mot
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
-from atlasbasset.inference.model import Model, opened
-from atlasbasset.verbs.motifs.insertion import check_widths
-from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifJob
-from atlasbasset.verbs.shared.atlas_peaks import check_window
-from atlasbasset.verbs.shared.split import split_rows
-from atlasstore.atlas.atlas import Atlas
-from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
-from atlasstore.genome.motifs import Motif, read_meme
-from atlasstore.results.result import Result
+from atlasbasset.verbs.motifs.plan import ActivityScale, MotifsPlan, plan_motifs
+from atlasbasset.verbs.motifs.report import MotifReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
-    from atlasstore.models.model_store import ModelStore
+    from atlasstore.genome.motifs import Motif
 
-__all__ = ["ActivityScale", "InsertionOptions", "MotifReport", "check_insertion", "motif_activity"]
-
-ActivityScale = Literal["linear", "sigmoid"]
-_SCALES: tuple[ActivityScale, ...] = ("linear", "sigmoid")
-_N_TOLD = 10
-
-
-@dataclass(frozen=True, slots=True)
-class MotifReport:
-    """What was written."""
-
-    result: str
-    """URL of the result."""
-    n_cells: int
-    n_motifs: int
-    n_backgrounds: int
-    scale: str
-    dense_bytes: int
-    """Size of the z-scores before compression."""
-    most_variable: tuple[str, ...]
-    """TFs whose raw activity differs most between cells, at most 10, the first one most."""
-    was_finished: bool
-    """Whether the very same job had made the result before, so that nothing was done."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {**asdict(self), "most_variable": list(self.most_variable)}
+__all__ = ["ActivityScale", "MotifReport", "MotifsPlan", "motif_activity", "plan_motifs"]
 
 
 def motif_activity(
@@ -76,7 +41,7 @@ def motif_activity(
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> MotifReport:
     """Score what each motif does to accessibility in each cell, by inserting it into sequences.
 
@@ -115,7 +80,15 @@ def motif_activity(
     gpus_per_worker, cpus_per_worker
         What each worker reserves; a worker computes on its GPU if it has one.
     on_event
-        Hears `Progress` and `Notice`.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> report = motif_activity(
+    ...     "model.zarr", "atlas.zarr", motifs="jaspar.meme", out="activity.zarr"
+    ... )  # doctest: +SKIP
+    >>> report.most_variable  # doctest: +SKIP
 
     Raises
     ------
@@ -127,59 +100,18 @@ def motif_activity(
     StoreExistsError
         When anything but this very job's result lies at `out`.
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
-    chosen = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
-    loaded = opened(model, compute=compute)
-    source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    options = InsertionOptions(n_backgrounds, split, seed, scale)
-    check_insertion(chosen, source, options, model=loaded.store)
-    file = str(motifs) if isinstance(motifs, str | Path) else None
-    work = MotifJob(loaded, source, chosen, file, options, pool, on_event)
-    was_finished = finished(out, **work.identity, on_event=on_event)
-    if not was_finished:
-        with running_job(out, **work.identity, workers=pool, on_event=on_event) as job:
-            work.run(job)
-    return _report(str(out), work, was_finished=was_finished)
-
-
-def _report(out: str, work: MotifJob, *, was_finished: bool) -> MotifReport:
-    spread = Result.open(out).var.sort_values("sd", ascending=False, kind="stable")
-    return MotifReport(
-        result=out,
-        n_cells=work.model.n_cells,
-        n_motifs=len(work.motifs),
-        n_backgrounds=work.options.n_backgrounds,
-        scale=work.options.scale,
-        dense_bytes=work.plan.n_bytes,
-        most_variable=tuple(spread["tf"].iloc[:_N_TOLD].astype(str)),
-        was_finished=was_finished,
+    plan = plan_motifs(
+        model,
+        atlas,
+        motifs=motifs,
+        out=out,
+        n_backgrounds=n_backgrounds,
+        split=split,
+        seed=seed,
+        scale=scale,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
-
-
-def check_insertion(
-    motifs: Sequence[Motif],
-    atlas: Atlas,
-    options: InsertionOptions,
-    *,
-    model: ModelStore,
-) -> None:
-    """Raise what `motif_activity` raises of motifs, atlas and options."""
-    if options.n_backgrounds < 1:
-        raise UserInputError(f"n_backgrounds must be 1 or more, got {options.n_backgrounds}.")
-    if options.seed < 0:
-        raise UserInputError(f"seed must be 0 or more, got {options.seed}.")
-    if options.scale not in _SCALES:
-        raise UserInputError(f"scale must be one of {', '.join(_SCALES)}, got {options.scale!r}.")
-    _check_names(motifs)
-    check_window(model, atlas)
-    check_widths(motifs, atlas.window_bp)
-    split_rows(atlas, options.split)
-
-
-def _check_names(motifs: Sequence[Motif]) -> None:
-    names = [motif.name for motif in motifs]
-    if not names:
-        raise UserInputError("there are no motifs; give at least one.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserInputError(f"two motifs are named {twice}; give each a name of its own.")
+    return plan.run(on_event=on_event)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from atlasbasset.batch.run import Workers
     from atlasbasset.core.compute import Compute
     from atlasbasset.core.config import TrunkConfig
+    from atlasstore.plans import Lines
 
-__all__ = ["FLOAT_BYTES", "PlannedModel", "is_finished", "worker_count"]
+__all__ = ["FLOAT_BYTES", "PlannedModel", "finished_line", "is_finished", "worker_count"]
 
 FLOAT_BYTES = 4
 
@@ -106,6 +107,11 @@ def is_finished(out: str | Path, identity: Callable[[], Mapping[str, Any]]) -> b
             raise
         return True
     return False
+
+
+def finished_line(*, is_finished: bool) -> Lines:
+    """Return the line of a plan whose job has run before; none of another plan."""
+    return [("result", "finished by the same job: nothing to do")] if is_finished else []
 
 
 def worker_count(workers: Workers) -> str:
