@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate import Evaluation as Evaluation
     from atlasbasset.verbs.evaluate import evaluate as evaluate
     from atlasbasset.verbs.ism.ism import ism as ism
+    from atlasbasset.verbs.ism.plan import plan_ism as plan_ism
     from atlasbasset.verbs.map_cells.map_cells import MapReport as MapReport
     from atlasbasset.verbs.map_cells.map_cells import map_cells as map_cells
     from atlasbasset.verbs.match.match import match as match
@@ -52,6 +53,7 @@ _HOMES = {
     "match": "atlasbasset.verbs.match.match",
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
+    "plan_ism": "atlasbasset.verbs.ism.plan",
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",

@@ -128,7 +128,7 @@ class MotifsPlan(Plan[MotifReport]):
         """Return sequences, work, bytes, memory and workers."""
         values, options = self.values(), self.options
         sigmoids = [("sigmoids", count(self.model.n_cells * self.n_sequences))]
-        n_backgrounds, saved = count(options.n_backgrounds), self.full_flops / self.flops
+        saved = self.full_flops / self.flops
         return [
             ("cells", count(self.model.n_cells)),
             ("motifs", f"{count(len(self.motifs))} of {_widths(self.motifs)} bp"),
