@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.motifs.motifs import motif_activity as motif_activity
     from atlasbasset.verbs.motifs.plan import plan_motifs as plan_motifs
     from atlasbasset.verbs.train.train import train as train
+    from atlasbasset.verbs.variants.plan import plan_variants as plan_variants
     from atlasbasset.verbs.variants.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
     from atlasbasset.verbs.weights import import_weights as import_weights
@@ -55,6 +56,7 @@ _HOMES = {
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
     "plan_ism": "atlasbasset.verbs.ism.plan",
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
+    "plan_variants": "atlasbasset.verbs.variants.plan",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
 }

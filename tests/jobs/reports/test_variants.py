@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlasbasset.batch.run import Workers
+from atlasbasset import plan_variants
 from atlasbasset.verbs.variants.alleles import variant_bytes
-from atlasbasset.verbs.variants.variants import VariantsReport
-from atlasjobs.reports.variants import variants_facts, variants_plan
+from atlasbasset.verbs.variants.report import VariantsReport
+from atlasjobs.reports.variants import variants_facts
 from atlasstore.errors import GenomeError, StoreExistsError, UserInputError
 from small_atlas import write_fasta
 from small_model import TINY, random_weights, write_model
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
-CHOSEN = {"group_by": None, "both_strands": False, "dense": True, "max_allele_bp": 50}
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def files(tmp_path: Path, rng) -> dict[str, str]:
 
 def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    plan = variants_plan(**files, **CHOSEN, pool=Workers())
+    plan = plan_variants(**files)
     assert plan.as_json() == {
         "dry_run": True,
         "out": files["out"],
@@ -43,7 +42,7 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
         "memory_bytes": 2 * (5 + 1) * 6 * 4 + variant_bytes(TINY),
         "workers": 0,
     }
-    rows = dict(plan.rows)
+    rows = dict(plan.lines())
     assert rows["variants"] == "5, 2 with an effect"
     assert rows["reference mismatch"] == "1"
     assert rows["columns"] == "6 cells"
@@ -55,8 +54,8 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
 
 
 def test_the_plan_follows_the_options(files: dict[str, str]) -> None:
-    chosen = CHOSEN | {"group_by": "n_peaks", "both_strands": True, "dense": False}
-    rows = dict(variants_plan(**files, **chosen, pool=Workers(3)).rows)
+    chosen = {"group_by": "n_peaks", "both_strands": True, "dense": False, "workers": 3}
+    rows = dict(plan_variants(**files, **chosen).lines())
     assert rows["columns"] == "6 groups"
     assert rows["windows"] == "8 of 384 bp at most"
     assert rows["tables"] == "100 bytes in 1 shards"
@@ -72,11 +71,11 @@ def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: P
         ({"group_by": "kind"}, UserInputError, "no column 'kind'"),
         ({"max_allele_bp": 1000}, UserInputError, "a quarter of the model's window"),
         ({"out": files["vcf"]}, StoreExistsError, "exists already"),
-        ({"out": "memory://r", "pool": Workers(1)}, UserInputError, "memory of this process"),
+        ({"out": "memory://r", "workers": 1}, UserInputError, "memory of this process"),
     ]
     for changed, error, message in cases:
         with pytest.raises(error, match=message):
-            variants_plan(**{**files, **CHOSEN, "pool": Workers(), **changed})
+            plan_variants(**{**files, **changed}).lines()
 
 
 def test_facts() -> None:

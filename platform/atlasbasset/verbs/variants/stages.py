@@ -85,6 +85,11 @@ class VariantsJob:
         return {"model": model_identity(self.model), "groups": groups, **self.options}
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """The same with the verb and its inputs, as for `running_job`."""
+        return {"verb": "variants", "config": self.config, "inputs": self.inputs}
+
+    @property
     def _compute(self) -> Compute:
         return "bf16" if self.model.compute_dtype == torch.bfloat16 else "fp32"
 
