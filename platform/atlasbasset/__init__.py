@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
     from atlasbasset.verbs.denoise.plan import plan_denoise as plan_denoise
     from atlasbasset.verbs.discover import discover as discover
+    from atlasbasset.verbs.discover import plan_discover as plan_discover
     from atlasbasset.verbs.embed import embed as embed
+    from atlasbasset.verbs.embed import plan_embed as plan_embed
     from atlasbasset.verbs.evaluate import Evaluation as Evaluation
     from atlasbasset.verbs.evaluate import evaluate as evaluate
+    from atlasbasset.verbs.evaluate import plan_evaluate as plan_evaluate
     from atlasbasset.verbs.ism.ism import ism as ism
     from atlasbasset.verbs.ism.plan import plan_ism as plan_ism
     from atlasbasset.verbs.map_cells.map_cells import MapReport as MapReport
     from atlasbasset.verbs.map_cells.map_cells import map_cells as map_cells
+    from atlasbasset.verbs.map_cells.plan import plan_map_cells as plan_map_cells
     from atlasbasset.verbs.match.match import match as match
+    from atlasbasset.verbs.match.plan import plan_match as plan_match
     from atlasbasset.verbs.motifs.motifs import motif_activity as motif_activity
     from atlasbasset.verbs.motifs.plan import plan_motifs as plan_motifs
     from atlasbasset.verbs.train.train import train as train
@@ -54,7 +59,12 @@ _HOMES = {
     "match": "atlasbasset.verbs.match.match",
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
+    "plan_discover": "atlasbasset.verbs.discover",
+    "plan_embed": "atlasbasset.verbs.embed",
+    "plan_evaluate": "atlasbasset.verbs.evaluate",
     "plan_ism": "atlasbasset.verbs.ism.plan",
+    "plan_map_cells": "atlasbasset.verbs.map_cells.plan",
+    "plan_match": "atlasbasset.verbs.match.plan",
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
     "plan_variants": "atlasbasset.verbs.variants.plan",
     "train": "atlasbasset.verbs.train.train",

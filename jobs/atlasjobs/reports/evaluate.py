@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlasjobs.output.lines import Plan, value_text
+from atlasjobs.output.lines import value_text
 from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate import Evaluation
     from atlasstore.plans import Lines
 
-__all__ = ["evaluation_facts", "evaluation_plan"]
-
-
-def evaluation_plan(model: str, atlas: str, split: str) -> Plan:
-    """Plan an evaluation."""
-    from atlasstore import Atlas
-    from atlasstore.models.model_store import ModelStore
-
-    opened, store = Atlas.open(atlas), ModelStore.open(model)
-    store.newest()
-    n_peaks = opened.n_peaks if split == "all" else len(opened.peak_rows(split))
-    rows = [
-        ("cells", count(store.n_cells)),
-        ("peaks", f"{count(n_peaks)} of the {split} split"),
-        ("predictions", f"{count(n_peaks * store.n_cells)}, made and dropped in tiles"),
-    ]
-    values = {"n_cells": store.n_cells, "n_peaks": n_peaks, "split": split}
-    return Plan(f"Would evaluate {model}", rows, values)
+__all__ = ["evaluation_facts"]
 
 
 def evaluation_facts(evaluation: Evaluation) -> Lines:

@@ -19,11 +19,13 @@ import numpy as np
 
 from atlasbasset.extras import needed
 from atlasstore.errors import UserInputError
-from atlasstore.events import Notice, Progress, ignore
+from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.genome.motifs import read_meme, write_meme
+from atlasstore.plans import Plan
 from atlasstore.results.ism_result import IsmResult
+from atlasstore.text_units import count
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
+    from atlasstore.plans import Lines
 
-__all__ = ["DiscoverReport", "check_discover", "discover"]
+__all__ = ["DiscoverPlan", "DiscoverReport", "discover", "plan_discover"]
 
 _STAGE = "reading scores"
 _READ_REGIONS = 32
@@ -59,6 +62,59 @@ class DiscoverReport:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class DiscoverPlan(Plan[DiscoverReport]):
+    """Checked input of `discover`; made by `plan_discover`."""
+
+    result: IsmResult
+    group: str
+    column: NDArray[np.int64]
+    """The group's, in the result."""
+    out: str
+    motifs: list[Motif] | None
+    """Known ones."""
+    max_seqlets: int
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would discover motifs into {self.out}"
+
+    def lines(self) -> Lines:
+        """Return regions, group and seqlets."""
+        result, known = self.result, self.motifs
+        return [
+            ("regions", f"{count(result.n_regions)} of {count(result.span_bp)} bp"),
+            ("group", self.group),
+            ("seqlets", f"at most {count(self.max_seqlets)} of each sign"),
+            *([] if known is None else [("known motifs", count(len(known)))]),
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "out": self.out,
+            "n_regions": self.result.n_regions,
+            "span_bp": self.result.span_bp,
+            "group": self.group,
+        }
+
+    def _run(self, on_event: Subscriber) -> DiscoverReport:
+        result, out = self.result, self.out
+        refuse_existing(out)
+        onehot, scores = _read(result, self.column, on_event)
+        on_event(Notice(f"Clustering seqlets of {result.n_regions:,} regions; this takes minutes."))
+        positive, negative = _patterns(onehot, scores, self.max_seqlets, result)
+        with tempfile.TemporaryDirectory() as made, staged(out) as place:
+            known = self.motifs
+            found = _write(Path(made), positive, negative, result.span_bp, known, on_event)
+            for path in sorted(Path(made).rglob("*")):
+                if path.is_file():
+                    parts = path.relative_to(made).parts
+                    urls.write_bytes(urls.join(place, *parts), path.read_bytes())
+        return DiscoverReport(out, self.group, result.n_regions, found)
+
+
 def discover(
     result: str | Path | IsmResult,
     *,
@@ -66,7 +122,7 @@ def discover(
     out: str | Path,
     motifs: str | Path | None = None,
     max_seqlets: int = 20_000,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> DiscoverReport:
     """Find motifs de novo in what a group's accessibility depends on.
 
@@ -84,7 +140,14 @@ def discover(
     max_seqlets
         Of each sign; the first are taken.
     on_event
-        Hears `Progress` and `Notice`.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> report = discover("ism.zarr", group="B cell", out="patterns")  # doctest: +SKIP
+    >>> report.patterns  # doctest: +SKIP
+    {'pos.0': 812, 'pos.1': 330, 'neg.0': 155}
 
     Raises
     ------
@@ -97,30 +160,26 @@ def discover(
     StoreExistsError
         When anything lies at `out`.
     """
-    opened, column, known = check_discover(
-        result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets
-    )
-    onehot, scores = _read(opened, column, on_event)
-    on_event(Notice(f"Clustering seqlets of {opened.n_regions:,} regions; this takes minutes."))
-    positive, negative = _patterns(onehot, scores, max_seqlets, opened)
-    with tempfile.TemporaryDirectory() as made, staged(out) as place:
-        found = _write(Path(made), positive, negative, opened.span_bp, known, on_event)
-        for path in sorted(Path(made).rglob("*")):
-            if path.is_file():
-                parts = path.relative_to(made).parts
-                urls.write_bytes(urls.join(place, *parts), path.read_bytes())
-    return DiscoverReport(str(out), group, opened.n_regions, found)
+    plan = plan_discover(result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets)
+    return plan.run(on_event=on_event)
 
 
-def check_discover(
+def plan_discover(
     result: str | Path | IsmResult,
     *,
     group: str,
     out: str | Path,
-    motifs: str | Path | None,
-    max_seqlets: int,
-) -> tuple[IsmResult, NDArray[np.int64], list[Motif] | None]:
-    """Return the result, the group's column and known motifs, or raise what `discover` raises."""
+    motifs: str | Path | None = None,
+    max_seqlets: int = 20_000,
+) -> DiscoverPlan:
+    """Plan `discover`: check its input; nothing is written.
+
+    Parameters are those of `discover`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> print(plan_discover("ism.zarr", group="B cell", out="patterns"))  # doctest: +SKIP
+    """
     refuse_existing(out)
     _modisco("tfmodisco")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
@@ -134,7 +193,8 @@ def check_discover(
             f"{room} seqlets of {_CORE_BP} bp; more than {_MIN_SEQLETS} are needed: make a result "
             "of more regions or a wider --span."
         )
-    return opened, column, None if motifs is None else read_meme(motifs)
+    known = None if motifs is None else read_meme(motifs)
+    return DiscoverPlan(opened, group, column, str(out), known, max_seqlets)
 
 
 def _read(

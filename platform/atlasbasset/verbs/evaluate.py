@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasbasset.inference.model import Model, opened
 from atlasbasset.metrics import (
     CellTypeAsw,
     ClusterAgreement,
@@ -26,10 +25,12 @@ from atlasbasset.metrics import (
 )
 from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks, peak_labels
 from atlasbasset.verbs.shared.depth import model_depth_correlation
+from atlasbasset.verbs.shared.plan import PlannedModel
 from atlasbasset.verbs.shared.split import Split, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
+from atlasstore.plans import Plan
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +39,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from atlasbasset.inference.model import Model
     from atlasstore.events import Subscriber
+    from atlasstore.models.model_store import ModelStore
+    from atlasstore.plans import Lines
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["EvaluatePlan", "Evaluation", "evaluate", "plan_evaluate"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -91,6 +95,58 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluatePlan(Plan[Evaluation]):
+    """Checked input of `evaluate`, and its sizes; made by `plan_evaluate`."""
+
+    model: PlannedModel
+    atlas: Atlas
+    split: Split
+    rows: NDArray[np.int64]
+    """The split's peaks."""
+    label: NDArray[Any] | None
+    """Of each cell, where the label score is asked for."""
+    batch: NDArray[Any] | None
+    """Of each cell, where batch mixing is asked for."""
+    ks: tuple[int, ...]
+    cluster: bool
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would evaluate {self.model.url}"
+
+    def lines(self) -> Lines:
+        """Return cells, peaks and predictions."""
+        n_predictions = count(len(self.rows) * self.model.n_cells)
+        return [
+            ("cells", count(self.model.n_cells)),
+            ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
+            ("predictions", f"{n_predictions}, made and dropped in tiles"),
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"n_cells": self.model.n_cells, "n_peaks": len(self.rows), "split": self.split}
+
+    def _run(self, on_event: Subscriber) -> Evaluation:
+        model, label, batch = self.model.loaded, self.label, self.batch
+        embedding = model.cell_embedding
+        grouped = label if self.cluster else None
+        return Evaluation(
+            model=model.url,
+            atlas=self.atlas.url,
+            split=self.split,
+            prediction=_prediction(model, self.atlas, self.rows, on_event),
+            depth_correlation=model_depth_correlation(model),
+            labels=None if label is None else label_score(embedding, label, self.ks),
+            asw=None if grouped is None else cell_type_asw(embedding, grouped),
+            clusters=None if grouped is None else cluster_agreement(embedding, grouped),
+            kbet=None if batch is None else kbet(embedding, batch),
+            ilisi=None if batch is None else ilisi(embedding, batch),
+        )
+
+
 def evaluate(
     model: str | Path | Model,
     atlas: str | Path | Atlas,
@@ -100,7 +156,7 @@ def evaluate(
     batch_key: str | None = None,
     ks: Sequence[int] = (10, 50, 100),
     cluster: bool = False,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> Evaluation:
     """Measure a model against an atlas of its cells.
 
@@ -124,7 +180,12 @@ def evaluate(
     cluster
         With `label_key`: also cluster the cells and compare, and compute the silhouette.
     on_event
-        Hears `Progress`.
+        Called with `Progress`; by default a bar is shown on a terminal or in a notebook.
+
+    Examples
+    --------
+    >>> found = evaluate("model.zarr", "atlas.zarr", label_key="cell_type")  # doctest: +SKIP
+    >>> found.prediction.mean_auroc_per_cell, found.labels.mean[50]  # doctest: +SKIP
 
     Raises
     ------
@@ -133,25 +194,43 @@ def evaluate(
     MissingExtraError
         When `cluster` is asked for and igraph is not installed.
     """
-    loaded, cells = opened(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    check_window(loaded.store, cells)
-    _check_same_cells(loaded, cells)
-    rows = split_rows(cells, split)
-    label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
-    embedding = loaded.cell_embedding
-    grouped = label if cluster else None
-    return Evaluation(
-        model=loaded.url,
-        atlas=cells.url,
+    plan = plan_evaluate(
+        model,
+        atlas,
         split=split,
-        prediction=_prediction(loaded, cells, rows, on_event),
-        depth_correlation=model_depth_correlation(loaded),
-        labels=None if label is None else label_score(embedding, label, ks),
-        asw=None if grouped is None else cell_type_asw(embedding, grouped),
-        clusters=None if grouped is None else cluster_agreement(embedding, grouped),
-        kbet=None if batch is None else kbet(embedding, batch),
-        ilisi=None if batch is None else ilisi(embedding, batch),
+        label_key=label_key,
+        batch_key=batch_key,
+        ks=ks,
+        cluster=cluster,
     )
+    return plan.run(on_event=on_event)
+
+
+def plan_evaluate(
+    model: str | Path | Model,
+    atlas: str | Path | Atlas,
+    *,
+    split: Split = "test",
+    label_key: str | None = None,
+    batch_key: str | None = None,
+    ks: Sequence[int] = (10, 50, 100),
+    cluster: bool = False,
+) -> EvaluatePlan:
+    """Plan `evaluate`: check its input; nothing is computed.
+
+    Parameters are those of `evaluate`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> print(plan_evaluate("model.zarr", "atlas.zarr"))  # doctest: +SKIP
+    """
+    planned = PlannedModel.of(model)
+    cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    check_window(planned.store, cells)
+    _check_same_cells(planned.store, cells)
+    label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
+    rows = split_rows(cells, split)
+    return EvaluatePlan(planned, cells, split, rows, label, batch, tuple(ks), cluster)
 
 
 def _prediction(
@@ -162,8 +241,8 @@ def _prediction(
     return evaluate_scores(FactoredScores(h, *model.table()), labels, on_event=on_event)
 
 
-def _check_same_cells(model: Model, atlas: Atlas) -> None:
-    ours, theirs = model.obs_names, atlas.obs.index
+def _check_same_cells(model: ModelStore, atlas: Atlas) -> None:
+    ours, theirs = model.obs.index, atlas.obs.index
     if len(ours) != len(theirs):
         raise UserInputError(
             f"{model.url} has {len(ours)} cells and {atlas.url} has {len(theirs)}; give the atlas "

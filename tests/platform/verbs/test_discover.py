@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from atlasbasset.verbs.discover import check_discover, discover
+from atlasbasset.verbs.discover import discover, plan_discover
 from atlasstore.errors import MissingExtraError, StoreExistsError, UserInputError
 from atlasstore.genome.motifs import Motif, read_meme, write_meme
 from small_ism import make_ism, normalised
@@ -81,7 +81,7 @@ def test_refused(few, tmp_path):
     ]:
         given = {"group": "T", "out": tmp_path / "f", "motifs": None, "max_seqlets": 500} | change
         with pytest.raises(UserInputError, match=message):
-            check_discover(few, **given)
+            plan_discover(few, **given)
 
 
 def test_without_the_extra(tmp_path, monkeypatch):

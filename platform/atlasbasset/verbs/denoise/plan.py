@@ -19,7 +19,13 @@ from atlasbasset.verbs.denoise.report import DenoiseReport
 from atlasbasset.verbs.denoise.stages import DenoiseJob
 from atlasbasset.verbs.denoise.work import DTYPES, spanning_bytes, writing_bytes
 from atlasbasset.verbs.shared.atlas_peaks import check_window
-from atlasbasset.verbs.shared.plan import FLOAT_BYTES, PlannedModel, finished_line, is_finished
+from atlasbasset.verbs.shared.plan import (
+    FLOAT_BYTES,
+    PlannedModel,
+    finished_line,
+    is_finished,
+    workers_in_full,
+)
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
@@ -151,7 +157,7 @@ class DenoisePlan(Plan[DenoiseReport]):
             ("scale", self.scale),
             ("factored form", size(self.factored_bytes)),
             *self._table_lines(),
-            ("workers", _workers_line(self.workers)),
+            ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)}{each}"),
             *finished_line(is_finished=self.is_finished),
         ]
@@ -319,9 +325,3 @@ def _some(rows: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
     if not rows.size:
         raise UserInputError(f"the list of {unit} is empty; leave it out to take all of them.")
     return rows
-
-
-def _workers_line(workers: Workers) -> str:
-    if not workers.count:
-        return "this process"
-    return f"{workers.count} Ray actors of {workers.cpus:g} CPUs and {workers.gpus:g} GPUs"

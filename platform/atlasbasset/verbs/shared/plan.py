@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasstore.plans import Lines
 
-__all__ = ["FLOAT_BYTES", "PlannedModel", "finished_line", "is_finished", "worker_count"]
+__all__ = [
+    "FLOAT_BYTES",
+    "PlannedModel",
+    "finished_line",
+    "is_finished",
+    "worker_count",
+    "workers_in_full",
+]
 
 FLOAT_BYTES = 4
 
@@ -117,3 +124,10 @@ def finished_line(*, is_finished: bool) -> Lines:
 def worker_count(workers: Workers) -> str:
     """Return who computes, in words."""
     return f"{workers.count} Ray actors" if workers.count else "this process"
+
+
+def workers_in_full(workers: Workers) -> str:
+    """Return who computes and what each of them reserves."""
+    if not workers.count:
+        return worker_count(workers)
+    return f"{worker_count(workers)} of {workers.cpus:g} CPUs and {workers.gpus:g} GPUs"

@@ -87,7 +87,7 @@ def cut_finely(monkeypatch):
     """One region, motif, group, site and row at a time."""
     monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._PART_BYTES", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._GATHERED", 1)
-    monkeypatch.setattr("atlasbasset.verbs.match.match._ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("atlasbasset.verbs.match.rows._ROWS_AT_ONCE", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.table_file._ROWS", 1)
 
 
