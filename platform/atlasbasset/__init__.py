@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.match.plan import plan_match as plan_match
     from atlasbasset.verbs.motifs.motifs import motif_activity as motif_activity
     from atlasbasset.verbs.motifs.plan import plan_motifs as plan_motifs
+    from atlasbasset.verbs.train.plan import plan_train as plan_train
     from atlasbasset.verbs.train.train import train as train
     from atlasbasset.verbs.variants.plan import plan_variants as plan_variants
     from atlasbasset.verbs.variants.variants import variants as variants
@@ -66,6 +67,7 @@ _HOMES = {
     "plan_map_cells": "atlasbasset.verbs.map_cells.plan",
     "plan_match": "atlasbasset.verbs.match.plan",
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
+    "plan_train": "atlasbasset.verbs.train.plan",
     "plan_variants": "atlasbasset.verbs.variants.plan",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",

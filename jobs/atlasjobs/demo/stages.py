@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.verbs.evaluate import Evaluation
-    from atlasbasset.verbs.train.train import TrainReport
+    from atlasbasset.verbs.train.report import TrainReport
     from atlasjobs.output.console import Output
     from atlasstore.events import Subscriber
 
@@ -129,7 +129,8 @@ class _Demo:
 
     def _train(self, on_event: Subscriber) -> TrainReport:
         s = self.settings
-        config = atlasbasset.TrainConfig(
+        config = atlasbasset.TrainConfig.recipe(
+            "paper",
             epochs=s.epochs,
             batch_size=s.batch_size,
             learning_rate=s.learning_rate,

@@ -181,7 +181,7 @@ def _write_model(
     out: str, weights: PublishedWeights, obs: pd.DataFrame, batches: list[str], *, source: Any
 ) -> None:
     config = {
-        "train": TrainConfig(trunk=_trunk_config(weights)).as_json(),
+        "train": TrainConfig.recipe("paper", trunk=_trunk_config(weights)).as_json(),
         "atlas": None,
         "imported": source,
     }

@@ -1,4 +1,4 @@
-"""A training's memory plan as rows for a person and as JSON values."""
+"""A training's memory plan as lines for people and as JSON values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from atlasbasset.engine.memory.plan import MemoryPlan
     from atlasstore.plans import Lines
 
-__all__ = ["memory_rows", "memory_values"]
+__all__ = ["memory_lines", "memory_values"]
 
 
-def memory_rows(plan: MemoryPlan) -> Lines:
+def memory_lines(plan: MemoryPlan) -> Lines:
     """Return what the fullest worker holds, part by part, then what each phase needs besides."""
     held = [(part.name, _amount(part) + _where(plan, part.name)) for part in plan.held]
     besides = [(phase.name, f"{_amount(phase)} besides") for phase in plan.phases]
