@@ -50,7 +50,7 @@ class RecipeVerb(Verb):
     _settings: tuple[str, ...] = ()
     """Names of the settings, once they are among the parameters."""
 
-    @property  # type: ignore[override]
+    @property
     def params(self) -> list[Any]:
         """The verb's own parameters with the settings among them; the list itself, as in click."""
         if not self._settings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from atlasjobs.output.json_output import JsonReport
+    from atlasjobs.output.lines import Planned
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines, Plan
 
@@ -73,7 +74,7 @@ class Output:
         self.facts(title, rows)
         self.json(report.as_json())
 
-    def plan(self, plan: Plan[Any]) -> None:
+    def plan(self, plan: Planned) -> None:
         """Print what ``--dry-run`` found, and write it where ``--json`` said."""
         self.report(f"{plan.title} (dry run: nothing is written)", plan.lines(), plan)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from atlasstore.text_units import count, size
@@ -11,7 +10,9 @@ from atlasstore.text_units import count, size
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Plan", "Printer", "value_text"]
+    from atlasstore.plans import Lines
+
+__all__ = ["Planned", "Printer", "value_text"]
 
 
 class Printer(Protocol):
@@ -24,22 +25,21 @@ class Printer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a verb would do."""
+class Planned(Protocol):
+    """What ``--dry-run`` prints: every verb's `atlasstore.plans.Plan`, and the demo's."""
 
-    title: str
-    rows: Sequence[tuple[str, str]]
-    json: Mapping[str, Any]
-    """The same numbers for ``--json``."""
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        ...
 
-    def lines(self) -> Sequence[tuple[str, str]]:
+    def lines(self) -> Lines:
         """Return what and value."""
-        return self.rows
+        ...
 
     def as_json(self) -> Mapping[str, Any]:
         """Return JSON values."""
-        return {"dry_run": True, **self.json}
+        ...
 
 
 def value_text(name: str, value: Any) -> str:

@@ -32,7 +32,7 @@ from typing import (
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
 __all__ = ["Declared", "Setting", "check_settings", "declared", "documented"]
 
@@ -121,7 +121,8 @@ def declared(cls: type) -> Mapping[str, Declared]:
 
 def check_settings(config: Any) -> None:
     """Raise UserInputError unless every setting of `config` has a value that is allowed."""
-    for name, setting in declared(type(config)).items():
+    cls: Hashable = type(config)
+    for name, setting in declared(cls).items():
         setting.check(getattr(config, name))
 
 

@@ -224,6 +224,12 @@ def load_model(
     device
         Where the trunk computes; a GPU where there is one, by default.
 
+    Examples
+    --------
+    >>> model = load_model("model.zarr")  # doctest: +SKIP
+    >>> model.cell_embedding.shape  # doctest: +SKIP
+    >>> model.predict(["ACGT" * 336], cells=["cell1", "cell2"])  # doctest: +SKIP
+
     Raises
     ------
     NotAStoreError

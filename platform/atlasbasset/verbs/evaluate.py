@@ -72,6 +72,14 @@ class Evaluation:
     ilisi: Ilisi | None = None
     """Batch mixing, with `batch_key`."""
 
+    def __repr__(self) -> str:
+        found = self.prediction
+        per_cell, per_peak = found.mean_auroc_per_cell, found.mean_auroc_per_peak
+        return (
+            f"Evaluation({self.model!r}: auROC {per_cell:.3f} per cell, {per_peak:.3f} per peak "
+            f"on the {self.split} peaks of {self.atlas!r})"
+        )
+
     @property
     def per_cell(self) -> NDArray[np.float64]:
         """AuROC of each cell over the split's peaks, float64 (N,); NaN with one class."""

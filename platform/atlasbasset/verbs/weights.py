@@ -85,6 +85,10 @@ def import_weights(
     format
         "tensorflow", "scvi", or auto: by the file's first bytes.
 
+    Examples
+    --------
+    >>> import_weights("best_model.h5", out="model.zarr", obs_names="cells.txt")  # doctest: +SKIP
+
     Raises
     ------
     UserInputError
@@ -242,6 +246,10 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
     -------
     Path
         The file.
+
+    Examples
+    --------
+    >>> export_weights("model.zarr", "best_model.h5")  # doctest: +SKIP
 
     Raises
     ------

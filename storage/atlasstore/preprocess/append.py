@@ -16,23 +16,29 @@ from typing import TYPE_CHECKING
 
 from atlasstore import memory as memory_sizes
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.events import Notice, Subscriber, ignore
+from atlasstore.events import Notice
+from atlasstore.inputs.in_memory import input_urls, release
 from atlasstore.inputs.samples import plan_samples
 from atlasstore.preprocess._append_settings import AppendReport, AppendSettings
 from atlasstore.preprocess._settings import as_texts
 from atlasstore.preprocess.filters import FilterSpec
+from atlasstore.preprocess.plan import check_reach
+from atlasstore.progress import shown
 from atlasstore.resume.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from anndata import AnnData
+
+    from atlasstore.events import Subscriber
 
 __all__ = ["AppendReport", "append"]
 
 
 def append(
-    inputs: str | Path | Sequence[str | Path],
+    inputs: str | Path | AnnData | Sequence[str | Path | AnnData],
     *,
     atlas: str | Path,
     peaks: str | Path | None = None,
@@ -44,7 +50,7 @@ def append(
     memory: str | int | None = None,
     dask: str | None = None,
     dry_run: bool = False,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> AppendReport:
     """Add samples to an atlas, at once: a reader sees the atlas as it was or with all of them.
 
@@ -66,6 +72,10 @@ def append(
         A cell is added when at least this many of its input's peaks are open in it, and one of
         the atlas's.
 
+    Examples
+    --------
+    >>> append("new_donor.h5ad", atlas="atlas.zarr", samples="donor 9")  # doctest: +SKIP
+
     Returns
     -------
     AppendReport
@@ -81,20 +91,24 @@ def append(
     from atlasstore.transpose.executors import open_workers
 
     spec = FilterSpec(min_cell_fraction=0.0, min_peaks_per_cell=min_peaks_per_cell)
-    settings = AppendSettings(
-        samples=plan_samples(
-            as_texts(inputs), names=as_texts(samples) or None, barcodes=as_texts(barcodes) or None
-        ),
-        peaks=None if peaks is None else str(peaks),
-        min_peaks_per_cell=min_peaks_per_cell,
-        min_mapq=min_mapq,
-        skip_bad=skip_bad,
-    )
     bound = None if memory is None else memory_sizes.parse_size(memory)
     opened = Atlas.open(atlas)
     with ExitStack() as stack:
+        subscriber = stack.enter_context(shown(on_event))
+        given = input_urls(inputs)
+        stack.callback(release, given)
+        check_reach(given, dask)
+        settings = AppendSettings(
+            samples=plan_samples(
+                given, names=as_texts(samples) or None, barcodes=as_texts(barcodes) or None
+            ),
+            peaks=None if peaks is None else str(peaks),
+            min_peaks_per_cell=min_peaks_per_cell,
+            min_mapq=min_mapq,
+            skip_bad=skip_bad,
+        )
         workers = stack.enter_context(open_workers(dask, bound))
-        work = AppendWork(opened, settings, spec, workers, on_event)
+        work = AppendWork(opened, settings, spec, workers, subscriber)
         if dry_run:
             return work.plan(stack.enter_context(tempfile.TemporaryDirectory()))
         config = {"append": settings.as_config()}
@@ -102,7 +116,7 @@ def append(
             Ledger.open(opened.url, config=config, inputs=settings.files, adds=True)
         )
         if ledger.n_done:
-            on_event(Notice(f"Going on with {ledger.url}: {ledger.n_done:,} units are done."))
+            subscriber(Notice(f"Going on with {ledger.url}: {ledger.n_done:,} units are done."))
         report = work.make(ledger)
         ledger.publish()
     return report

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from atlasstore.text_units import count, share, size
 
 if TYPE_CHECKING:
-    from atlasstore import AppendReport, PreprocessReport
     from atlasstore.plans import Lines
+    from atlasstore.preprocess._append_settings import AppendReport
+    from atlasstore.preprocess.report import PreprocessReport
 
-__all__ = ["append_facts", "preprocess_facts"]
+__all__ = ["append_lines", "preprocess_lines"]
 
 
-def preprocess_facts(report: PreprocessReport) -> Lines:
+def preprocess_lines(report: PreprocessReport) -> Lines:
     """Describe an atlas that was or would be made."""
     splits = ", ".join(f"{count(n)} {name}" for name, n in report.splits.items())
     about = "about " if report.dry_run else ""
@@ -29,7 +30,7 @@ def preprocess_facts(report: PreprocessReport) -> Lines:
     ]
 
 
-def append_facts(report: AppendReport) -> Lines:
+def append_lines(report: AppendReport) -> Lines:
     """Describe what was added to an atlas."""
     return [
         ("cells added", f"{count(report.n_cells_added)} of {count(report.n_cells_in)}"),
