@@ -15,6 +15,8 @@ import torch
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.engine.batch_means import centre_batches
 from atlasbasset.engine.embed_shared import embed_shared
+from atlasbasset.engine.events import SOLVING
+from atlasstore.events import Progress, ignore
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.labels.host import WorkerData
+    from atlasstore.events import Subscriber
 
-__all__ = ["Solved", "open_sums", "solve_layer"]
+__all__ = ["SOLVE_CELLS", "Solved", "open_sums", "solve_layer"]
 
-_SOLVE_CELLS = 65_536
+SOLVE_CELLS = 65_536
 
 
 class Solved(NamedTuple):
@@ -48,6 +51,7 @@ def solve_layer(
     *,
     l2: float,
     batch_pull: float = 0.0,
+    on_event: Subscriber = ignore,
 ) -> Solved:
     """Replace every cell's embedding and intercept by the best there are for the trunk as it is.
 
@@ -59,13 +63,17 @@ def solve_layer(
         Weight of ``|w|^2 / 2`` beside the cross-entropy summed over `peaks`.
     batch_pull
         Weight of a batch row's square against a cell row's: see `centre_batches`.
+    on_event
+        Called with `Progress`.
     """
-    h = embed_shared(learner, data.codes, peaks, runtime)
+    h = embed_shared(learner, data.codes, peaks, runtime, on_event=on_event)
+    on_event(Progress(SOLVING, 0, data.n_cells, "cells"))
     sums = open_sums(data, peaks, h.cpu().numpy())
     totals = torch.zeros(2, dtype=torch.float64)
-    for start, stop in runs(data.n_cells, _SOLVE_CELLS):
+    for start, stop in runs(data.n_cells, SOLVE_CELLS):
         cells = slice(start, stop)
         totals += _solve_rows(learner.cells, cells, h, torch.from_numpy(sums[cells]), l2)
+        on_event(Progress(SOLVING, stop, data.n_cells, "cells"))
     centre_batches(learner.cells, runtime, pull=batch_pull)
     objective, n_converged = runtime.sum_(totals.to(runtime.device)).tolist()
     return Solved(objective / (len(peaks) * learner.n_cells_total), int(n_converged))

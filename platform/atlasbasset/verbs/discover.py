@@ -44,6 +44,9 @@ _READ_REGIONS = 32
 _CORE_BP, _FLANK_BP = 20, 5
 _MIN_SEQLETS = 100
 _SIGNS = ("pos_patterns", "neg_patterns")
+_CLUSTERING = ("seqlets", "positive seqlets", "negative seqlets")
+"""Steps of modisco-lite: the seqlets are extracted, those of either sign clustered; all but the
+first by words of what it prints when the step begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,7 @@ class DiscoverPlan(Plan[DiscoverReport]):
         result, out = self.result, self.out
         refuse_existing(out)
         onehot, scores = _read(result, self.column, on_event)
-        on_event(Notice(f"Clustering seqlets of {result.n_regions:,} regions; this takes minutes."))
-        positive, negative = _patterns(onehot, scores, self.max_seqlets, result)
+        positive, negative = _patterns(onehot, scores, self.max_seqlets, result, on_event)
         with tempfile.TemporaryDirectory() as made, staged(out) as place:
             known = self.motifs
             found = _write(Path(made), positive, negative, result.span_bp, known, on_event)
@@ -212,19 +214,26 @@ def _read(
 
 
 def _patterns(
-    onehot: NDArray[np.float32], scores: NDArray[np.float32], max_seqlets: int, result: IsmResult
+    onehot: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    max_seqlets: int,
+    result: IsmResult,
+    on_event: Subscriber,
 ) -> tuple[list[Any], list[Any]]:
     """Return the patterns that raise accessibility, and those that lower it."""
-    found = _modisco("tfmodisco").TFMoDISco(
-        onehot,
-        scores,
-        sliding_window_size=_CORE_BP,
-        flank_size=_FLANK_BP,
-        min_metacluster_size=_MIN_SEQLETS,
-        max_seqlets_per_metacluster=max_seqlets,
-        target_seqlet_fdr=0.05,
-        n_leiden_runs=2,
-    )
+    with contextlib.redirect_stdout(_Clustering(on_event)) as clustering:
+        found = _modisco("tfmodisco").TFMoDISco(
+            onehot,
+            scores,
+            sliding_window_size=_CORE_BP,
+            flank_size=_FLANK_BP,
+            min_metacluster_size=_MIN_SEQLETS,
+            max_seqlets_per_metacluster=max_seqlets,
+            target_seqlet_fdr=0.05,
+            n_leiden_runs=2,
+            verbose=True,
+        )
+    clustering.reach(len(_CLUSTERING))
     positive, negative = (list(patterns or ()) for patterns in found)
     if not positive and not negative:
         raise UserInputError(
@@ -233,6 +242,26 @@ def _patterns(
             "make a result of more regions."
         )
     return positive, negative
+
+
+class _Clustering(io.StringIO):
+    """Stands for standard output while modisco-lite says what it begins; tells how far it is."""
+
+    def __init__(self, on_event: Subscriber) -> None:
+        super().__init__()
+        self._on_event = on_event
+        self.reach(0)
+
+    def write(self, text: str) -> int:
+        """Tell the step that a line of modisco-lite's begins."""
+        for n_done, begins in enumerate(_CLUSTERING[1:], 1):
+            if begins in text:
+                self.reach(n_done)
+        return len(text)
+
+    def reach(self, n_done: int) -> None:
+        """Tell how many steps are done."""
+        self._on_event(Progress("clustering seqlets", n_done, len(_CLUSTERING), "steps"))
 
 
 def _write(

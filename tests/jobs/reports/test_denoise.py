@@ -55,7 +55,7 @@ def test_memory_is_that_of_the_largest_stage(
     n_peaks = plan.as_json()["n_peaks"]
     each = 4 * 448 * 5 * 288  # the widest layer's unfolded input
     assert plan.as_json()["memory_bytes"] == model + min(256, n_peaks) * each
-    monkeypatch.setattr("atlasbasset.core.inference._BATCH", 0)  # the other stages alone
+    monkeypatch.setattr("atlasbasset.core.inference.EMBED_BATCH", 0)  # the other stages alone
     n_cells = plan.as_json()["n_cells"]
     for dtype, n_bytes in (("float32", 22), ("uint8", 7)):
         values = planned(trained, dtype=dtype, scale="sigmoid").as_json()
