@@ -1,19 +1,26 @@
 # Everything a person types. `make demo` and `make test` need nothing done before them.
-PYTHON ?= python3.11
+
+# Which Python: as tools/venv.sh chooses, or as you name it (make test PYTHON=python3.13), which
+# then replaces a .venv of another version.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint bench clean
+.PHONY: install wheel demo test test-slow lint picture bench clean
 
-install: $(STAMP)
+install:
+	@sh tools/venv.sh $(VENV) $(PYTHON)
+	@$(MAKE) --no-print-directory $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "atlasbasset needs Python 3.11: $(PYTHON) was not found. Install it, or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+wheel: install
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 demo: install
 	$(BIN)/atlasbasset demo
@@ -27,11 +34,15 @@ test-slow: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+picture: install
+	$(BIN)/python tools/draw_architecture.py
 
 bench: install
 	OMP_WAIT_POLICY=PASSIVE THP_MEM_ALLOC_ENABLE=1 $(BIN)/python benchmarks/training_speed.py
 
 clean:
-	rm -rf $(VENV) demo runs
+	rm -rf $(VENV) demo runs dist

@@ -1,4 +1,4 @@
-"""How long a checkpoint holds training up, and how long it takes to be written beside it.
+"""How long a checkpoint holds training up, and how long it takes to be written next to it.
 
 python benchmarks/checkpoint_stall.py [--cells 1000000] [--repeats 5]
 """

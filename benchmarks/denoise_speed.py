@@ -7,7 +7,7 @@ Both sides write the same array (shape, chunks, shards, codecs) shard by shard, 
 and one to S3 (a server of this machine, over HTTP). "denoise" is the verb from its first shard
 until the result is published: it predicts the values, takes their checksums and keeps receipts
 besides; the peaks are embedded before (by a small trunk, since that is not the question).
-"plain zarr" writes values that lie in memory: shards of the same result, again and again. MB are
+"plain zarr" writes values that are in memory: shards of the same result, again and again. MB are
 10^6 bytes before compression. Providers take turns; the last rows are denoise's share of plain
 zarr's rate, turn by turn.
 """

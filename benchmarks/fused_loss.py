@@ -1,6 +1,6 @@
 """What loss and gradients of one batch cost as cells grow: fused and sparse against dense.
 
-Batch 128, 32 numbers a cell, 2 % positives. Ours is compiled by numba on a CPU and by Triton on a
+Batch 128, 32 numbers per cell, 2 % positives. Ours is compiled by numba on a CPU and by Triton on a
 GPU; "torch tiles" is what runs where these are missing. The dense layer is a matrix product and
 BCE-with-logits under autograd, given its dense labels for nothing, and is left out where it would
 not fit. Rows: seconds, and the peak of memory above what the inputs hold.

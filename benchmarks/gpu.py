@@ -3,7 +3,7 @@
 1. That the numbers are right there: loss and gradients against float64 on the CPU.
 2. One training step at 2 thousand to 4 million cells: ours eager and compiled, plain torch.
 3. One whole epoch of the paper's largest atlas (118,043 peaks x 1,114,621 cells, 2.5 % open,
-   random labels on the device), beside the least it could take by arithmetic.
+   random labels on the device), next to the least it could take by arithmetic.
 4. Where the time of a step goes, kernel by kernel.
 
     python benchmarks/gpu.py [--device cuda] [--cells ...] [--epoch-cells 1114621] \
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BATCH, FLANK, E = 128, 3, 32
-TRUNK_FLOP = 2.8e9  # of a sequence, forward and backward (method, "Costs to know")
+TRUNK_FLOP = 2.8e9  # of a sequence, forward and backward (docs/method.md, "Cost of a pass")
 
 
 class Block:
@@ -71,7 +71,7 @@ def synthetic_labels(
 
 
 def random_rows(n_cells: int, n_peaks: int, density: float, rng: np.random.Generator) -> Rows:
-    """Draw rows of rising cells: every row the same number, spread by random gaps."""
+    """Draw rows of ascending cells: every row the same number, spread by random gaps."""
     n_open = max(1, round(density * n_cells))
     gaps = rng.random((min(n_peaks, 4096), n_open + 1), dtype=np.float32) + 0.1
     edges = np.cumsum(gaps, axis=1)
@@ -181,7 +181,7 @@ def step_table(cells: list[int], device: torch.device, repeats: int) -> None:
 
 
 def epoch(n_cells: int, n_peaks: int, device: torch.device, *, compiled: bool) -> None:
-    """Train for one whole epoch on labels and sequences that lie on the device."""
+    """Train for one whole epoch on labels and sequences that are on the device."""
     labels, codes = synthetic_labels(n_cells, n_peaks, 0.025, device), random_codes(n_peaks, device)
     learner, runtime = learner_of(n_cells, device, compiled=compiled), LocalRuntime(device)
     order = np.random.default_rng(0).permutation(n_peaks)

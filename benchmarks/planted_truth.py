@@ -1,7 +1,7 @@
 """Whether a model trained on a simulated atlas finds what was planted in it.
 
 TF part: every built-in motif is inserted, those planted and those never planted alike, and ranked
-in each cell type by how far its activity there lies above its mean over all cells: raw (on the
+in each cell type by how far its activity there is above its mean over all cells: raw (on the
 linear scale), and as z-scores. The types' own TFs should be first. The TFs that act alike in all
 types should be first by mean activity over all cells; those that were planted and do nothing should
 be last, which counts among the planted motifs only.

@@ -29,7 +29,7 @@ KILL_AT = (0.25, 0.5, 0.75)
 
 
 def start(counts: Path, genome: Path, out: str, memory: str) -> subprocess.Popen[bytes]:
-    """Start `atlasbasset preprocess` as a person would."""
+    """Start `atlasbasset preprocess` as a user would."""
     program = [sys.executable, "-c", "from atlasjobs.cli import main; main()"]
     options = ["--genome", genome, "--out", out, "--memory", memory, "--window-bp", WINDOW_BP]
     command = [*program, "preprocess", counts, *options]

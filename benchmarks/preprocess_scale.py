@@ -74,6 +74,8 @@ def scipy_in_memory(counts: str, _genome: str, _out: str, _memory: str) -> Calla
 
 
 def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[[], Any]:
+    from atlasstore.transpose.executors import LocalWorkers
+
     from atlasstore.events import ignore
     from atlasstore.files import urls
     from atlasstore.inputs.samples import plan_samples
@@ -83,7 +85,6 @@ def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[
     from atlasstore.preprocess._steps import label_rows
     from atlasstore.resume import ledger
     from atlasstore.transpose.block_writer import plan_blocks
-    from atlasstore.transpose.executors import LocalWorkers
     from atlasstore.transpose.stages import Stages, label_plan
     from atlasstore.zarrio import blocks
 

@@ -4,7 +4,7 @@ Batch 128, full-size trunk, 2 % positives. Every measurement is a process of its
 take turns at each number of cells. Ours is the training loop's step as it runs, batches assembled
 from sparse labels one ahead in a thread, with one worker and with two (gloo, half the cells and one
 thread each). Plain torch has bf16 autocast, scvi-tools its own module; both are given dense labels,
-made anew for each step, and are left out where those do not fit.
+made again for each step, and are left out where those do not fit.
 
     python benchmarks/step_scaling.py [--cells 2000 10000 100000 1000000 4000000] [--repeats 5]
 """
@@ -71,7 +71,7 @@ def block_labels(block: CellBlock) -> LabelRows:
 
 
 def batches(shard: LabelShard) -> Iterator[Batch]:
-    """Assemble batches for ever, as `engine.feeding` does."""
+    """Assemble batches forever, as `engine.feeding` does."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 4, (PEAKS, 1344 + 2 * FLANK), dtype=np.uint8)
     while True:
@@ -153,7 +153,7 @@ def one_of_two(rank: int, n_cells: int, repeats: int, place: str) -> None:
 
 
 def peer(name: str, n_cells: int, repeats: int, place: str) -> None:
-    """Measure a peer with dense labels made anew for each step."""
+    """Measure a peer with dense labels made again for each step."""
     shard = labels_of(list(plan_cell_blocks(n_cells)))
     rng = np.random.default_rng(0)
     codes = torch.from_numpy(rng.integers(0, 4, (BATCH, 1344), dtype=np.uint8))

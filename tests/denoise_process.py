@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import atlasbasset
 from atlasbasset.verbs.shared import embed_peaks_work as peak_stage
 from atlasstore.files import urls
+from atlasstore.resume import units
 from atlasstore.resume.ledger import Ledger, partial_url
 from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
@@ -63,18 +65,32 @@ def run(stores: tuple[str, str], out: str, settings: dict[str, str], said: str, 
 
 
 def kill_there(receipt: str, moment: Moment) -> None:
-    """End this process by SIGKILL around the receipt of a unit."""
-    record = Ledger.record
+    """End this process by SIGKILL around the receipt of a step or a unit."""
+    record, write = Ledger.record, units.write_receipts
 
-    def killed(ledger: Ledger, unit: str, row: Any) -> Any:
-        if unit.startswith(receipt) and moment == "before":
+    def killed_at(names: list[str], when: Moment) -> None:
+        if moment == when and any(name.startswith(receipt) for name in names):
             os.kill(os.getpid(), signal.SIGKILL)
-        found = record(ledger, unit, row)
-        if unit.startswith(receipt) and moment == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
+
+    def record_step(ledger: Ledger, step: str, row: Any) -> Any:
+        killed_at([step], "before")
+        found = record(ledger, step, row)
+        killed_at([step], "after")
         return found
 
-    Ledger.record = killed  # type: ignore[method-assign]
+    def write_units(url: str, rows: list[Any]) -> str:
+        names = [unit_name(url, index) for index, _, _ in rows]
+        killed_at(names, "before")
+        found = write(url, rows)
+        killed_at(names, "after")
+        return found
+
+    Ledger.record = record_step  # type: ignore[method-assign]
+    units.write_receipts = write_units  # type: ignore[assignment]
+
+
+def unit_name(stage_url: str, index: int) -> str:
+    return f"{stage_url.rpartition('/')[2]}.{index:07d}"
 
 
 def start(
@@ -103,7 +119,21 @@ def finish(process: BaseProcess, said: Path) -> str:
 
 
 def receipts(out: str) -> set[str]:
-    return set(urls.list_names(urls.join(partial_url(out), "ledger")))
+    """Return the names of all steps and units that have a receipt."""
+    ledger = urls.join(partial_url(out), "ledger")
+    fs, root = urls.filesystem(ledger)
+    fs.invalidate_cache()
+    found = set()
+    for path in fs.find(root):
+        _, _, below = path.removeprefix(root).strip("/").partition("/")
+        stage, _, file = below.rpartition("/")
+        if file.startswith("."):  # a killed process's half file
+            continue
+        if not stage:
+            found.add(file.removesuffix(".json"))
+            continue
+        found |= {unit_name(stage, row[0]) for row in json.loads(fs.cat_file(path))}
+    return found
 
 
 def wait_killed(process: BaseProcess) -> None:

@@ -12,7 +12,12 @@ import typer.main
 from atlasjobs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCES = [
+    path
+    for folder in ("storage", "platform", "jobs", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 
 def commands(text: str) -> list[list[str]]:
@@ -46,13 +51,71 @@ def test_commands_are_found_and_a_wrong_one_is_refused():
         accept(["train", "a", "--out", "b", "--no-such", "1"])
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings as GitHub makes them."""
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings(page)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text()):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            file = page.parent / target if target else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_nothing_is_left_to_fill_in(page):
     assert not re.search(r"\b[A-Z]+_(TABLE|ROWS|FIGURE)\b|\bTODO\b|\bTBD\b", page.read_text())
+
+
+def test_nothing_is_installed_by_a_name_that_no_index_has():
+    """What pages and messages tell to run must work: atlasbasset is on no package index."""
+    sources = [
+        path for room in ("storage", "platform", "jobs") for path in (ROOT / room).rglob("*.py")
+    ]
+    by_name = re.compile(r"pip install[^\n`]*[ '\"]atlasbasset(?!-)")
+    assert by_name.search("pip install --upgrade 'atlasbasset[s3]'")
+    assert [path for path in [*PAGES, *sources] if by_name.search(path.read_text())] == []
+
+
+def headings(page: Path) -> set[str]:
+    return set(re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE))
+
+
+def prose(source: str) -> str:
+    """Docstrings and comments on one line, as they are read."""
+    return re.sub(r"\s*\n\s*(?:# )?", " ", source)
+
+
+def citations(source: str) -> list[tuple[str, str | None]]:
+    """Pages that a module names, with the section where one is given."""
+    found = re.findall(r'(docs/[\w./-]+\.md)(?:, "([^"]+)")?', prose(source))
+    return [(page, section or None) for page, section in found]
+
+
+def broken(source: str) -> list[tuple[str, str | None]]:
+    """Citations of a page or section that is not there."""
+    return [
+        (page, section)
+        for page, section in citations(source)
+        if not (ROOT / page).exists()
+        or (section is not None and section not in headings(ROOT / page))
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_cited_sections_exist(path):
+    source = path.read_text()
+    assert not broken(source)
+    assert not re.search(r'[(;] ?[Mm]ethod[,:] "', prose(source)), "cite docs/method.md"
+
+
+def test_citations_are_found_and_a_wrong_one_is_not_accepted():
+    assert len([c for path in SOURCES for c in citations(path.read_text())]) >= 20
+    wrapped = '"""Of h . W (docs/method.md,\n    "Denoising")."""'
+    assert citations(wrapped) == [("docs/method.md", "Denoising")]
+    assert not broken(wrapped)
+    assert broken('(docs/method.md, "No such section")')
+    assert broken("see docs/no-such-page.md")

@@ -1,4 +1,4 @@
-"""The house stands as `docs/house.md` draws it, and shadows nothing of Python's own."""
+"""The packages are laid out as `docs/architecture.md` says, and shadow nothing of Python's own."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a person runs: the command line, its progress display, the demo."""
+"""What a user runs: the command line, its progress display, the demo."""

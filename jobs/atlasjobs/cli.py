@@ -88,7 +88,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     # Threads that wait by spinning make a job on shared cores several times slower, and a step's
     # large arrays cost fewer page faults in huge pages. Read once, when torch is imported; only
-    # where the person has not chosen.
+    # where the user has not chosen.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     app()

@@ -1,7 +1,8 @@
 """What went wrong, as one message and an exit code.
 
 0 done; 2 the person's input is wrong (one sentence, nothing half-written); 130 interrupted; 1
-anything else. For 1 and 130 the message goes on with what is safe and how to resume.
+anything else. For 1 and 130 the message goes on with what is safe and how to resume; what an error
+of ours was told by others (its notes: the last lines of a log) follows line by line.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ __all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_INPUT", "Failure", "failure_o
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-_ALL_OR_NOTHING = "{out} was not made; run the same command again."
-_JOB = "What is done is kept beside {out}: the same command goes on from there."
+_ALL_OR_NOTHING = "{out} was not written; run the same command again."
+_JOB = "Finished work is kept next to {out}: the same command resumes it."
 _SAFE = {
-    "train": "What {out} holds is safe: the same command goes on from its newest checkpoint.",
-    "demo": "Finished stages in {out} are kept: the same command goes on from there.",
+    "train": "{out} is kept: the same command resumes from its newest checkpoint.",
+    "demo": "Finished stages in {out} are kept: the same command resumes from there.",
     "simulate": _ALL_OR_NOTHING,
     "preprocess": _JOB,
     "denoise": _JOB,
@@ -32,7 +33,7 @@ _SAFE = {
     "variants": _JOB,
     "match": _ALL_OR_NOTHING,
     "discover": _ALL_OR_NOTHING,
-    "map": _ALL_OR_NOTHING,
+    "map": _JOB,
     "import-weights": _ALL_OR_NOTHING,
     "inspect": "Nothing was changed.",
     "evaluate": "Nothing was changed; run the same command again.",
@@ -69,12 +70,13 @@ def failure_of(error: BaseException, *, verb: str, params: Mapping[str, Any]) ->
     if isinstance(error, KeyboardInterrupt):
         return Failure(INTERRUPTED, f"Interrupted. {safe}")
     if isinstance(error, AtlasError):
-        return Failure(FAILED, f"{_one_line(str(error))} {safe}")
+        noted = "".join(f"\n  {_one_line(note)}" for note in getattr(error, "__notes__", ()))
+        return Failure(FAILED, f"{_one_line(str(error))} {safe}{noted}")
     return Failure(FAILED, f"{_short(error)} {safe} For the traceback, add --debug.")
 
 
 def tell_error(message: str) -> None:
-    """Print one line to standard error."""
+    """Print a message to standard error."""
     word = "error:"
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         word = f"\x1b[1;31m{word}\x1b[0m"

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate import plan_evaluate as plan_evaluate
     from atlasbasset.verbs.ism.ism import ism as ism
     from atlasbasset.verbs.ism.plan import plan_ism as plan_ism
-    from atlasbasset.verbs.map_cells.map_cells import MapReport as MapReport
     from atlasbasset.verbs.map_cells.map_cells import map_cells as map_cells
     from atlasbasset.verbs.map_cells.plan import plan_map_cells as plan_map_cells
+    from atlasbasset.verbs.map_cells.report import MapReport as MapReport
     from atlasbasset.verbs.match.match import match as match
     from atlasbasset.verbs.match.plan import plan_match as plan_match
     from atlasbasset.verbs.motifs.motifs import motif_activity as motif_activity
     from atlasbasset.verbs.motifs.plan import plan_motifs as plan_motifs
+    from atlasbasset.verbs.preprocess import append as append
+    from atlasbasset.verbs.preprocess import preprocess as preprocess
     from atlasbasset.verbs.train.plan import plan_train as plan_train
     from atlasbasset.verbs.train.train import train as train
     from atlasbasset.verbs.variants.plan import plan_variants as plan_variants
@@ -45,9 +47,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Evaluation": "atlasbasset.verbs.evaluate",
-    "MapReport": "atlasbasset.verbs.map_cells.map_cells",
+    "MapReport": "atlasbasset.verbs.map_cells.report",
     "Model": "atlasbasset.inference.model",
     "TrainConfig": "atlasbasset.engine.config",
+    "append": "atlasbasset.verbs.preprocess",
     "denoise": "atlasbasset.verbs.denoise.denoise",
     "discover": "atlasbasset.verbs.discover",
     "embed": "atlasbasset.verbs.embed",
@@ -69,6 +72,7 @@ _HOMES = {
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
     "plan_train": "atlasbasset.verbs.train.plan",
     "plan_variants": "atlasbasset.verbs.variants.plan",
+    "preprocess": "atlasbasset.verbs.preprocess",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
 }

@@ -1,11 +1,11 @@
-"""The door to optional packages: what they are needed for, and how to install them."""
+"""Optional packages: what they are needed for, and how to install them."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-from atlasstore.errors import MissingExtraError
+from atlasstore.errors import MissingExtraError, extra_packages
 
 __all__ = ["needed"]
 
@@ -33,7 +33,7 @@ def needed(module: str, *, extra: str, purpose: str) -> Any:
         package = module.partition(".")[0]
         raise MissingExtraError(
             f"{purpose} needs {package}, which {_remedy(error, {module, package})} "
-            f"'atlasbasset[{extra}]'."
+            f"{extra_packages(extra)}."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The errors a person meets, as one tree.
+"""The errors that users see, as one tree.
 
 ::
 
@@ -21,6 +21,11 @@ string, so they pickle across processes as they are.
 
 from __future__ import annotations
 
+import shlex
+from importlib.metadata import requires
+
+from packaging.requirements import Requirement
+
 __all__ = [
     "AtlasError",
     "CorruptStoreError",
@@ -34,6 +39,7 @@ __all__ = [
     "StoreExistsError",
     "TooLittleMemoryError",
     "UserInputError",
+    "extra_packages",
 ]
 
 
@@ -107,3 +113,37 @@ class CorruptStoreError(AtlasError):
     """Stored bytes are not what was written; the message names the array and chunk."""
 
     kind = "corrupt"
+
+
+def of_class(name: str, message: str) -> AtlasError:
+    """Return an error that another process raised: of its class by name, or the base class."""
+    known = globals().get(name) if name in __all__ else None
+    found: AtlasError = (known or AtlasError)(message)
+    return found
+
+
+def extra_packages(extra: str) -> str:
+    """Return the packages of an extra as pip's arguments.
+
+    They are named one by one because atlasbasset itself is on no package index: the command works
+    wherever it was installed from.
+
+    Parameters
+    ----------
+    extra
+        The extra's name ("s3").
+
+    Returns
+    -------
+    arguments
+        Quoted for a shell: ``'s3fs>=2025.3'``.
+    """
+    needed = [Requirement(line) for line in requires("atlasbasset") or ()]
+    of_extra = [
+        f"{one.name}{one.specifier}"
+        for one in needed
+        if one.marker
+        and not one.marker.evaluate({"extra": ""})
+        and one.marker.evaluate({"extra": extra})
+    ]
+    return shlex.join(of_extra)

@@ -1,4 +1,4 @@
-"""What work code says while it runs; progress bars, logs and JSON lines subscribe.
+"""Events that running code reports; progress bars, logs and JSON lines subscribe.
 
 Work code takes ``on_event: Subscriber`` and calls it; it never prints and never draws a bar.
 """
@@ -29,7 +29,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One sentence the person should read ("412 of 4,283 peaks were removed by ...")."""
+    """One sentence the user should read ("412 of 4,283 peaks were removed by ...")."""
 
     message: str
 

@@ -1,4 +1,4 @@
-"""What lies at a URL: the one place that knows every kind of store.
+"""Opening any store: the one module that knows every kind.
 
 A kind of store adds one row to `KINDS`; `open_store` and `inspect_store` follow.
 """
@@ -161,7 +161,7 @@ KINDS: dict[str, StoreKind] = {
 
 
 def open_store(url: str | Path) -> Any:
-    """Open whatever store lies at `url`: an `Atlas`, a `ModelStore` or a `Result`.
+    """Open whatever store is at `url`: an `Atlas`, a `ModelStore` or a `Result`.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def open_store(url: str | Path) -> Any:
 def inspect_store(
     url: str | Path, *, verify: bool = False, on_event: Subscriber | None = None
 ) -> StoreSummary:
-    """Say what lies at `url`.
+    """Say what is at `url`.
 
     Parameters
     ----------

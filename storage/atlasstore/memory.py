@@ -1,10 +1,10 @@
-"""How much memory there is: sizes as people write them, what the machine and its container leave.
+"""Memory: parsing sizes, and what the machine and its container have free.
 
-A job's bound is a number of bytes. Where nobody gives one it is a share of what is free now: of the
-machine, or of the control group (container, Slurm job, systemd unit) when that is less.
+A job's bound is a number of bytes. By default it is a share of the free memory: of the machine, or
+of the control group (container, Slurm job, systemd unit) if that is less.
 
-Keeping a bound takes an allocator that gives back what is freed. glibc's keeps it, arrays of up to
-32 MB in each thread's own arena, so that a process of ten threads may hold twice what it uses.
+To keep a bound, the allocator must return freed memory. glibc keeps arrays of up to 32 MB in each
+thread's arena, so that a process of ten threads may hold twice what it uses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: bytes, seconds, counts."""
+"""Numbers as a user reads them: bytes, seconds, counts."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if __name__ == "__main__":
         atlasbasset.denoise(*stores, out=out, **OPTIONS)
     except OSError as error:
         print(f"{error.errno} {error}")
-    print(len(list(Path(partial_url(out), "ledger").iterdir())), Path(out).exists())
+    print(len(list(Path(partial_url(out), "ledger").rglob("*.json"))), Path(out).exists())
     subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
     atlasbasset.denoise(*stores, out=out, **OPTIONS)
     print(json.dumps(stored(out)))

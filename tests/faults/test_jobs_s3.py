@@ -11,7 +11,7 @@ import pytest
 
 import atlasbasset
 from atlasstore.errors import AtlasError, NotAStoreError
-from atlasstore.events import Notice
+from atlasstore.events import Notice, Progress
 from atlasstore.files import remote, urls
 from atlasstore.results._lazy_tables import PredictedTable
 from atlasstore.results.result import Result
@@ -156,3 +156,33 @@ def test_a_result_is_opened_lazily_here_and_elsewhere(stores, out):
     assert out in held
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in held
     assert os.environ["AWS_ENDPOINT_URL"] not in held
+
+
+MAP = {"compute": "fp32", "l2": 3.0}
+
+
+def test_a_killed_map_is_resumed_to_the_same_model(stores, proxy, out, tmp_path):
+    """Killed between its stages; then by an error of the server that lasts."""
+    atlasbasset.map_cells(*stores, out=tmp_path / "here", **MAP)
+
+    def killed(event):
+        if isinstance(event, Progress) and event.stage == "solving cells" and event.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atlasbasset.map_cells(*stores, out=out, on_event=killed, **MAP)
+    with pytest.raises(NotAStoreError, match="incomplete"):
+        atlasbasset.load_model(out)
+    lasting = proxy.failing("500", method="PUT", path="/checkpoints")
+    with lasting, pytest.raises(AtlasError, match="cannot be reached"):
+        atlasbasset.map_cells(*stores, out=out, **MAP)
+    report = atlasbasset.map_cells(*stores, out=out, **MAP)
+    assert not report.was_finished
+    for found, expected in zip(
+        atlasbasset.load_model(out).table(),
+        atlasbasset.load_model(tmp_path / "here").table(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
+    assert atlasbasset.map_cells(*stores, out=out, **MAP).was_finished
+    assert not urls.exists(partial_url(out))

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from atlasbasset.metrics import LabelScore, PredictionQuality
+from atlasbasset import TrainConfig, load_model, train
+from atlasbasset.metrics import LabelScore, PredictionQuality, label_score
 from atlasbasset.verbs.evaluate import Evaluation
 from atlasjobs import demo as demo_package
 from atlasjobs.demo import DemoFolder, DemoResult, DemoSettings, run_demo
 from atlasjobs.demo.picture import save_picture
-from atlasjobs.demo.truth import Ceiling, DenoisingAgreement, denoising_agreement, truth_ceiling
+from atlasjobs.demo.truth import (
+    Ceiling,
+    DenoisingAgreement,
+    denoising_agreement,
+    start_label_scores,
+    truth_ceiling,
+)
 from atlasstore import Atlas
 from atlasstore.errors import StoreExistsError
 from atlasstore.simulation import Truth
@@ -55,6 +62,7 @@ def result(label_score: float) -> DemoResult:
     return DemoResult(
         settings=TINY,
         evaluation=evaluation(label_score),
+        start={50: 0.95},
         ceiling=Ceiling(0.8, 0.75),
         denoising=DenoisingAgreement(0.9, 0.4),
         history=records,
@@ -108,6 +116,15 @@ def test_the_ceiling_is_the_simulations_own(tiny: Path) -> None:
     assert found.auroc_per_peak == pytest.approx(expected.mean_per_peak, abs=1e-5)
 
 
+def test_the_start_is_scored_as_training_starts(tiny: Path, tmp_path: Path) -> None:
+    atlas = Atlas.open(tiny / "atlas.zarr")
+    config = TrainConfig.recipe("fast", epochs=1, polish=False, learning_rate=1e-9)
+    train(tiny / "atlas.zarr", out=tmp_path / "model", config=config)
+    kept = load_model(tmp_path / "model").cell_embedding
+    started = label_score(kept, atlas.obs["cell_type"].to_numpy(), [5]).mean
+    assert start_label_scores(atlas, k=5)[5] == pytest.approx(started[5], abs=0.03)
+
+
 def test_denoising_by_the_truth_itself_agrees_wholly(tiny: Path) -> None:
     atlas = Atlas.open(tiny / "atlas.zarr")
     truth = Truth.load(tiny / "sim")
@@ -130,12 +147,17 @@ def test_a_tiny_demo_runs_whole_and_again_keeps_its_stages(
     told = capsys.readouterr().out
     assert "6/6 denoise" in told
     assert "$ atlasbasset train" in told
+    assert "Where the time went" in told
+    times = told.split("Where the time went")[1].split()
+    stages = ["simulate", "preprocess", "train", "embed", "evaluate", "denoise", "compare"]
+    assert [word for word in times if word in stages] == stages
     assert "\x1b" not in told
     second = run_demo(out, TINY, Output())
     assert capsys.readouterr().out.count("kept from an earlier run") == 4
     assert second.history == first.history
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert summary["evaluation"]["split"] == "test"
+    assert summary["start_label_scores"].keys() == {"50"}
     assert (tmp_path / "demo" / "demo.png").is_file()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import atlasbasset as platform_package
 from atlasjobs.failures import failure_of
-from atlasstore.errors import CorruptStoreError, CountsError, MissingExtraError
+from atlasstore.errors import AtlasError, CorruptStoreError, CountsError, MissingExtraError
 
 if TYPE_CHECKING:
     from command import Atlasbasset
@@ -86,8 +86,8 @@ def test_an_unforeseen_error_says_what_is_safe(
     done = atlasbasset(*arguments)
     assert done.code == 1
     assert one_line(done.err) == (
-        "error: RuntimeError: two lines. What m.zarr holds is safe: the same command goes on from "
-        "its newest checkpoint. For the traceback, add --debug."
+        "error: RuntimeError: two lines. m.zarr is kept: the same command resumes from its "
+        "newest checkpoint. For the traceback, add --debug."
     )
     assert "Traceback" in atlasbasset(*arguments, "--debug").err
     monkeypatch.setenv("ATLASBASSET_DEBUG", "1")
@@ -103,7 +103,7 @@ def test_an_interrupt_says_what_is_safe(
     monkeypatch.setattr(platform_package, "train", interrupted)
     done = atlasbasset("train", tiny / "atlas.zarr", "--out", "m.zarr")
     assert done.code == 130
-    assert "the same command goes on" in one_line(done.err)
+    assert "the same command resumes" in one_line(done.err)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,10 @@ def test_every_kind_of_error_has_its_code(error: BaseException, code: int, verb:
     assert "{" not in failure.message
     if code != 2:
         assert "same command" in failure.message or verb == "inspect"
+
+
+def test_what_others_said_of_an_error_follows_it_line_by_line() -> None:
+    error = AtlasError("Ray did not start.")
+    error.add_note("main.cc:1:\n no disk")
+    failure = failure_of(error, verb="inspect", params={})
+    assert failure.message == "Ray did not start. Nothing was changed.\n  main.cc:1: no disk"

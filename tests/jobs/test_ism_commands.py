@@ -64,7 +64,7 @@ def test_a_plan_touches_nothing(folder):
     assert (values["n_regions"], values["span_bp"], values["n_groups"]) == (2, 60, 2)
     assert "180 substitutions" in planned.err
     assert values["memory_bytes"] > mutation_bytes(TINY, ism_tables(2, 60, width=5, n_groups=2))
-    assert "per worker beside the program" in planned.err
+    assert "per worker plus the program" in planned.err
     assert snapshot(folder) == before
 
 

@@ -30,7 +30,7 @@ def test_training_again_goes_on(trained: Path, atlasbasset: Atlasbasset) -> None
     report = trained / "train.json"
     done = atlasbasset(*command, "--json", report)
     assert done.code == 0, done.err
-    assert "going on after epoch 1" in done.out
+    assert "resuming after epoch 1" in done.out
     assert json.loads(report.read_text())["last_epoch"]["epoch"] == 1
     assert len((trained / "model.zarr" / "metrics.jsonl").read_text().splitlines()) == 1
 

@@ -31,14 +31,14 @@ def packages(tmp_path, monkeypatch):
 def test_what_is_not_installed(module):
     assert ask(module) == (
         "Testing needs absent_xyz, which is not installed; run: pip install "
-        "'atlasbasset[interpret]'."
+        "'logomaker>=0.8.7' 'memelite>=0.5' 'modisco-lite>=2.4'."
     )
 
 
 def test_what_is_broken_is_not_called_missing(packages):
     lacks = ask("lacks_other_xyz")
     assert "is installed but cannot be imported (No module named 'other_xyz_that" in lacks
-    assert "pip install --upgrade 'atlasbasset[interpret]'" in lacks
+    assert "pip install --upgrade 'logomaker>=0.8.7' " in lacks
     raises = ask("raises_xyz")
     assert "(libxyz.so: cannot open shared object)" in raises
     assert "not installed" not in lacks + raises

@@ -8,9 +8,7 @@ from atlasjobs.options.common import Config, Debug, DryRun, Json
 
 __all__ = ["demo"]
 
-Out = Annotated[
-    str, typer.Option("--out", metavar="FOLDER", help="Folder to make, or to go on with.")
-]
+Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="Folder to write, or to resume.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the simulation and of the training.")]
 Compute = Annotated[
     Literal["auto", "bf16", "fp32"],

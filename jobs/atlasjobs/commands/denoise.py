@@ -20,14 +20,14 @@ __all__ = ["denoise"]
 
 Atlas = Annotated[str, typer.Argument(metavar="ATLAS", help="Path or URL of the atlas.")]
 Out = Annotated[
-    str, typer.Option("--out", metavar="RESULT", help="AnnData .zarr to make, or to go on with.")
+    str, typer.Option("--out", metavar="RESULT", help="AnnData .zarr to write, or to resume.")
 ]
 Peaks = Annotated[
     str | None,
     typer.Option("--peaks", metavar="BED", help="BED of the atlas's peaks wanted [all]."),
 ]
 Cells = Annotated[
-    str | None, typer.Option("--cells", metavar="FILE", help="Cell names, one a line [all].")
+    str | None, typer.Option("--cells", metavar="FILE", help="Cell names, one per line [all].")
 ]
 Genes = Annotated[
     str | None,

@@ -17,9 +17,11 @@ Out = Annotated[
 ]
 ObsNames = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="Cell names in the weights' order, one a line."),
+    typer.Option(metavar="FILE", help="Cell names in the weights' order, one per line."),
 ]
-Batches = Annotated[str | None, typer.Option(metavar="FILE", help="Each cell's batch, one a line.")]
+Batches = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Each cell's batch, one per line.")
+]
 Format = Annotated[
     Literal["auto", "tensorflow", "scvi"], typer.Option("--format", help="Of the weights.")
 ]

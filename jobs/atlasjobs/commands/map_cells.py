@@ -17,7 +17,7 @@ from atlasjobs.options.common import (
 )
 
 if TYPE_CHECKING:
-    from atlasbasset.verbs.map_cells.map_cells import MapReport
+    from atlasbasset.verbs.map_cells.report import MapReport
     from atlasstore.plans import Lines
 
 __all__ = ["map_cells"]
@@ -30,7 +30,9 @@ Out = Annotated[
 ]
 L2 = Annotated[
     float,
-    typer.Option("--l2", help="Weight of |w|^2 / 2 of a cell, beside its summed cross-entropy."),
+    typer.Option(
+        "--l2", help="Weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy."
+    ),
 ]
 Split = Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="Peaks to fit.")]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json, Workers
 
 __all__ = ["preprocess"]
 
@@ -117,15 +117,16 @@ def preprocess(
     skip_bad: SkipBad = False,
     memory: Memory = None,
     dask: Dask = None,
+    workers: Workers = 0,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
     debug: Debug = False,
 ) -> None:
     """Make an atlas from counts and a genome, or add samples to one."""
+    from atlasbasset.verbs.preprocess import append as work_append
+    from atlasbasset.verbs.preprocess import preprocess as work
     from atlasjobs.output.console import Output
-    from atlasstore import append as work_append
-    from atlasstore import preprocess as work
     from atlasstore.preprocess.lines import append_lines, preprocess_lines
 
     output = Output(json)
@@ -138,7 +139,9 @@ def preprocess(
         "skip_bad": skip_bad,
         "memory": memory,
         "dask": dask,
+        "workers": workers,
     }
+    _refuse_two_clusters(dask, workers)
     with output.watching() as on_event:
         if append:
             _refuse_unused(context)
@@ -164,6 +167,13 @@ def preprocess(
         return
     title = f"Would make the atlas {out}" if dry_run else f"Made the atlas {out}"
     output.report(title, preprocess_lines(report), report)
+
+
+def _refuse_two_clusters(dask: str | None, workers: int) -> None:
+    from atlasstore.errors import UserInputError
+
+    if dask is not None and workers:
+        raise UserInputError("--dask and --workers (Ray) were both given; choose one of them.")
 
 
 def _needed(genome: str | None) -> str:

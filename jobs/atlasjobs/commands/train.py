@@ -1,4 +1,4 @@
-"""``atlasbasset train``: a model from an atlas; the same command goes on where it stopped."""
+"""``atlasbasset train``: a model from an atlas; the same command resumes it."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ _WORKERS = "Workers"
 Atlas = Annotated[str, typer.Argument(metavar="ATLAS", help="Path or URL of an atlas.")]
 Out = Annotated[
     str,
-    typer.Option("--out", metavar="MODEL", help="Path or URL of the model, made or gone on with."),
+    typer.Option("--out", metavar="MODEL", help="Path or URL of the model to write, or to resume."),
 ]
 Workers = Annotated[
     int, typer.Option(help="Worker processes; at most the cell blocks.", rich_help_panel=_WORKERS)
@@ -22,7 +22,7 @@ Workers = Annotated[
 MinWorkers = Annotated[
     int | None,
     typer.Option(
-        help="Go on with as few as this many when nodes are lost (ray).",
+        help="Continue with as few as this many when nodes are lost (ray).",
         rich_help_panel=_WORKERS,
         show_default="--workers",
     ),
@@ -68,7 +68,7 @@ def train(
     config: Config = None,
     debug: Debug = False,
 ) -> None:
-    """Train scBasset on an atlas; run it again to go on where it stopped."""
+    """Train scBasset on an atlas; run it again to resume."""
     from atlasbasset import plan_train
     from atlasjobs.output.console import Output
     from atlasjobs.reports.train import training_facts

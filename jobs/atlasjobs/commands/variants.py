@@ -28,7 +28,7 @@ Genome = Annotated[
 ]
 Out = Annotated[
     str,
-    typer.Option("--out", metavar="RESULT", help="AnnData .zarr to make, or to go on with."),
+    typer.Option("--out", metavar="RESULT", help="AnnData .zarr to write, or to resume."),
 ]
 GroupBy = Annotated[
     str | None,

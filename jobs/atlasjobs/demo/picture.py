@@ -1,4 +1,4 @@
-"""The demo's picture: the embedding, the loss, and auROC beside its ceiling."""
+"""The demo's picture: the embedding, the loss, and auROC next to its ceiling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_auroc", "draw_embedding", "draw_loss", "save_picture"]
 
 _COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
-"""Paul Tol's bright scheme: told apart also without red-green vision."""
+"""Paul Tol's bright scheme: distinguished also without red-green vision."""
 _REACHED, _CEILING = "#4477AA", "#CCCCCC"
 
 

@@ -1,4 +1,4 @@
-"""What the demo reached, beside what could be reached."""
+"""The demo's results next to the best possible ones."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class DemoResult:
 
     settings: DemoSettings
     evaluation: Evaluation
+    start: Mapping[int, float]
+    """K -> label score of the training's start, which is the labels' SVD: before any learning."""
     ceiling: Ceiling
     denoising: DenoisingAgreement
     history: tuple[Mapping[str, Any], ...]
@@ -67,6 +69,7 @@ class DemoResult:
         chance = None if labels is None else labels.chance
         prediction, ceiling = self.evaluation.prediction, self.ceiling
         rows = [Row(f"label score, k = {k}", v, 1.0, chance) for k, v in self.label_scores.items()]
+        rows += [Row(f"  of the start, k = {k}", v, 1.0, chance) for k, v in self.start.items()]
         rows.append(Row("ARI of clusters", None if clusters is None else clusters.ari, 1.0, 0.0))
         rows.append(
             Row("auROC per cell", prediction.mean_auroc_per_cell, ceiling.auroc_per_cell, 0.5)
@@ -87,6 +90,7 @@ class DemoResult:
             "succeeded": self.succeeded,
             "comparison": [asdict(row) for row in self.rows()],
             "evaluation": self.evaluation.as_json(),
+            "start_label_scores": {str(k): value for k, value in self.start.items()},
             "ceiling": asdict(self.ceiling),
             "denoising": asdict(self.denoising),
             "history": [dict(record) for record in self.history],

@@ -1,4 +1,4 @@
-"""The demo's dials, and the folder that remembers them so that a stopped demo can go on."""
+"""The demo's settings, and the folder that records them so that a stopped demo can be resumed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ _RECORD = "demo.json"
 class DemoSettings:
     """What the demo simulates and how it trains.
 
-    Few peaks, each open in many cells, and small batches: the full-size model then learns in
-    minutes on two CPU cores. The paper's recipe (batches of 128, up to 1,000 epochs) is the default
-    everywhere else.
+    Few peaks, each open in many cells, few epochs of the fast recipe, and small batches, so many
+    steps: the full-size model then learns in minutes on two CPU cores.
     """
 
     n_cells: int = 1000
@@ -41,12 +40,10 @@ class DemoSettings:
     """Share of open peaks in a cell of median depth, 0..1."""
     split_fractions: tuple[float, float, float] = (0.85, 0.05, 0.10)
     """Shares of training, validation and test peaks."""
-    epochs: int = 7
+    epochs: int = 2
     """Epochs trained."""
     batch_size: int = 16
     """Peaks in a step."""
-    learning_rate: float = 0.01
-    """Adam's step size."""
     n_auroc_peaks: int = 250
     """Training peaks that each epoch's auROC is taken on."""
     seed: int = 0
@@ -61,13 +58,13 @@ class DemoSettings:
 
 @dataclass(frozen=True, slots=True)
 class DemoFolder:
-    """The demo's folder and what lies in it."""
+    """The demo's folder and what is in it."""
 
     root: Path
 
     @classmethod
     def claim(cls, out: str, settings: DemoSettings) -> DemoFolder:
-        """Make the folder, or go on with one that the same demo began.
+        """Make the folder, or resume one that the same demo began.
 
         Raises
         ------

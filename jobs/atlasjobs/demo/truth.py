@@ -1,4 +1,4 @@
-"""How close a model came to what the simulation knows.
+"""How close a model is to the simulation's parameters.
 
 The ceiling is what the true probabilities reach on the same held-out labels: counts are drawn at
 random, so even the truth does not rank them perfectly.
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasbasset.metrics import auroc_columns, auroc_rows
+from atlasbasset.core.config import TrunkConfig
+from atlasbasset.metrics import auroc_columns, auroc_rows, label_score
 from atlasstore.simulation import Truth
 
 if TYPE_CHECKING:
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
     from atlasstore import Atlas
 
-__all__ = ["Ceiling", "DenoisingAgreement", "denoising_agreement", "truth_ceiling"]
+__all__ = [
+    "Ceiling",
+    "DenoisingAgreement",
+    "denoising_agreement",
+    "start_label_scores",
+    "truth_ceiling",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,20 @@ class DenoisingAgreement:
     denoised: float
     labels: float
     """Of the open/closed labels that the counts gave, for comparison."""
+
+
+def start_label_scores(atlas: Atlas, *, k: int = 50) -> dict[int, float]:
+    """Score what the fast recipe starts from: the SVD of the training peaks' labels.
+
+    The labels are standardised cell by cell, and the first components of the cells are taken.
+    """
+    seen = atlas.to_anndata()[:, atlas.peak_rows("train")]
+    labels = seen.X.toarray().astype(np.float64)
+    spread = labels.std(axis=1, keepdims=True)
+    standardised = (labels - labels.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+    cells, sizes, _ = np.linalg.svd(standardised, full_matrices=False)
+    dims = TrunkConfig().embedding_dim
+    return label_score(cells[:, :dims] * sizes[:dims], seen.obs["cell_type"].to_numpy(), [k]).mean
 
 
 def truth_ceiling(simulated: Path, atlas: Atlas) -> Ceiling:

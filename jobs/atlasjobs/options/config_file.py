@@ -1,4 +1,4 @@
-"""``--config run.toml``: a file of a verb's own options; what it does not know is an error.
+"""``--config run.toml``: a file of a verb's options; unknown keys are errors.
 
 Keys are the options' names, with dashes or underscores; a command-line option wins over the file.
 """
@@ -75,4 +75,4 @@ def _check_kind(path: str, key: str, value: object, param: Any) -> None:
     if isinstance(value, bool) != is_switch or isinstance(value, list) != takes_list:
         raise typer.BadParameter(f"{path}: {key} must be {wanted}, got {value!r}.")
     if isinstance(value, dict):
-        raise typer.BadParameter(f"{path}: {key} is a table; options stand at the top level.")
+        raise typer.BadParameter(f"{path}: {key} is a table; options are at the top level.")

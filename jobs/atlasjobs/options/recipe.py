@@ -37,7 +37,7 @@ _LATER = "dry_run"
 Recipe = Annotated[
     Literal["fast", "paper"],
     typer.Option(
-        help="What to begin with; options change it one by one. paper: as the released model.",
+        help="Settings to start from; options change single ones. paper: as the released model.",
         rich_help_panel="Recipe",
     ),
 ]
@@ -154,7 +154,7 @@ def differences() -> list[str]:
 
 
 def setting_text(value: Any) -> str:
-    """Return a setting's value as a person reads it."""
+    """Return a setting's value as a user reads it."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Where a verb's words go.
+"""A verb's output: text, progress and JSON.
 
 Text goes to standard output, on a terminal with colour and live bars, otherwise plain; with
 ``--json -`` standard output carries the JSON alone and the text goes to standard error.

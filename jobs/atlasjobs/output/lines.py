@@ -1,4 +1,4 @@
-"""Lines of what and value: a value as a person reads it, and who prints lines."""
+"""Lines of what and value: a value as a user reads it, and who prints lines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Planned(Protocol):
 
 
 def value_text(name: str, value: Any) -> str:
-    """Return a value as a person reads it; the name tells the unit."""
+    """Return a value as a user reads it; the name tells the unit."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {value_text(key, item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

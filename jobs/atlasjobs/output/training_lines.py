@@ -17,7 +17,7 @@ __all__ = ["TrainingLines", "converged"]
 
 _HEADER = ("epoch", "loss", "train auROC", "valid / cell", "valid / peak", "seq/s", "time left")
 _WIDTHS = (11, 8, 13, 14, 14, 8, 14)
-_RECENT = 5  # epochs that the time left is reckoned from
+_RECENT = 5  # epochs that the time left is estimated from
 
 
 class TrainingLines:
@@ -40,7 +40,7 @@ class TrainingLines:
         """Take over the run's sizes; return a line that tells them."""
         self.epochs, self._n_cells = event.epochs, event.n_cells
         workers = "1 worker" if event.workers == 1 else f"{event.workers} workers"
-        going_on = f", going on after epoch {event.epochs_done}" if event.epochs_done else ""
+        going_on = f", resuming after epoch {event.epochs_done}" if event.epochs_done else ""
         met = event.cells_per_step
         sampled = "" if met is None else f" (about {count(met)} a step)"
         return (

@@ -1,7 +1,7 @@
 """Sequence logos of an ISM result: how much each base of a region matters in each group of cells.
 
-The height of a letter is the importance of the base that stands there: the normalised score of the
-region's own base, as in the paper's Figure 5f.
+The height of a letter is the importance of its base: the normalised score of the region's own base,
+as in the paper's Figure 5f.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def save_logos(
     folder
         Path or URL; a file there of the same name is replaced.
     on_event
-        Hears `Progress`.
+        Called with each `Progress`.
 
     Returns
     -------

@@ -1,182 +1,162 @@
-"""A batch job: stages of units, their receipts, and a result that appears whole or not at all.
+"""A batch job: stages of units, their receipts, and a store that appears whole or not at all.
 
-A verb plans its units from integers, and runs them in a job::
+A verb plans its units from integers, and makes its store in a job::
 
-    if finished(out, verb="denoise", config=config, inputs=inputs, on_event=on_event):
-        return report
-    with running_job(out, verb="denoise", config=config, inputs=inputs, ...) as job:
+    def make(job):
         job.once("create", lambda: create_result(job.place, ...))
         job.run("shards", units, WriteShards(job.place, ...), stage=Stage("writing", "cells"))
-        job.publish(formats.provenance([], config, None, created=job.started))
-    return report
+        job.publish(config, {"model": model.store, "atlas": atlas})
 
-Killed at any moment, the same job goes on with what has no receipt (`atlasstore.resume.ledger`). On
-object stores two equal jobs may run at once: of a shard that both have computed the first stays,
-and the first to finish publishes. The other one may find its scratch folder gone; its block then
-ends early, without an error, and says that the same result was published. So a verb builds its
-report from its plan or from the published result, after the block.
+    was_finished = run_job(out, make, identity=JobIdentity("denoise", ...), pool=pool, ...)
+
+Killed at any moment, the same job is resumed with the units that have no receipt
+(`atlasstore.resume`). On object stores two equal jobs may run at once: of a shard that both have
+computed the first stays, and the first to finish publishes. The other one may find its scratch
+folder gone; it then ends early, without an error, and says that the same result was published. So a
+verb builds its report from its plan or from the published result, afterwards.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from atlasbasset.batch.run import run_units
 from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, UserInputError
-from atlasstore.events import Notice, ignore
+from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
 from atlasstore.results.writer import finish_result
 from atlasstore.resume.identity import job_difference, job_identity
-from atlasstore.resume.ledger import (
-    Ledger,
-    open_finished,
-    partial_url,
-    refuse_taken,
-)
+from atlasstore.resume.ledger import Ledger, open_finished, partial_url, refuse_taken
+from atlasstore.resume.units import run_units
 from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from atlasbasset.batch.run import Row, Stage, Unit, Work, Workers
+    from atlasbasset.batch.executor import WorkerPool
     from atlasstore.events import Subscriber
+    from atlasstore.resume.receipts import Receipts
+    from atlasstore.resume.units import Receipt, Stage, Unit, Work
 
-__all__ = ["Job", "finished", "running_job"]
+    Finish = Callable[..., None]
+
+__all__ = ["JobIdentity", "ResumableJob", "is_published", "run_job"]
 
 _IDENTITY = "job"
-"""Where a result's provenance keeps what makes another run the same job."""
+"""Where a store's provenance keeps what makes another run the same job."""
 
 
-def finished(
+@dataclass(frozen=True, slots=True)
+class JobIdentity:
+    """What makes two runs the same job."""
+
+    verb: str
+    config: Mapping[str, Any]
+    """Whatever changes the result, JSON values: resolved options, fingerprint of the model, seed;
+    not workers or memory."""
+    inputs: Sequence[str]
+    """URLs of the files and stores that are read and must stay as they are."""
+
+    @property
+    def whole_config(self) -> dict[str, Any]:
+        """The configuration with the verb."""
+        return {"verb": self.verb, **self.config}
+
+    @property
+    def places(self) -> list[str]:
+        """The inputs, local paths made absolute."""
+        return [urls.absolute(url) for url in self.inputs]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is compared and stored."""
+        return job_identity(self.whole_config, self.places)
+
+
+class _HasProvenance(Protocol):
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+
+def run_job(
     out: str | Path,
+    make: Callable[[ResumableJob], None],
     *,
-    verb: str,
-    config: Mapping[str, Any],
-    inputs: Sequence[str],
-    on_event: Subscriber = ignore,
+    identity: JobIdentity,
+    pool: WorkerPool,
+    on_event: Subscriber,
 ) -> bool:
-    """Whether the very same job has published its result at `out`; then a `Notice` says so.
+    """Make the store at `out` unless the very same job has, or resume what is left of it.
 
     Parameters
     ----------
     out
-        URL of the result.
-    verb, config, inputs
-        As for `running_job`.
+        URL of the store.
+    make
+        Does the job's stages and publishes.
+    identity
+        What makes another run the same job.
+    pool
+        Who computes; all stages share one Ray.
     on_event
-        Hears the `Notice`.
+        Called with `Progress` and `Notice`.
+
+    Returns
+    -------
+    bool
+        Whether the same job had published it before; then a `Notice` says so.
 
     Raises
     ------
     StoreExistsError
-        Another thing lies there: another job's result, another store, a file.
-    """
-    identity = _identity(verb, config, inputs)
-    if not _is_published(out, identity):
-        refuse_taken(out)
-        if urls.is_local(out):
-            refuse_existing(out)
-        return False
-    _clean(out, identity)
-    on_event(Notice(f"{out} is finished: the same job made it before; nothing was done."))
-    return True
-
-
-def running_job(
-    out: str | Path,
-    *,
-    verb: str,
-    config: Mapping[str, Any],
-    inputs: Sequence[str],
-    workers: Workers,
-    on_event: Subscriber,
-) -> AbstractContextManager[Job, bool]:
-    """Begin the job that makes `out`, or go on with what is left of it.
-
-    Parameters
-    ----------
-    out
-        URL of the result; nothing but this job's own work may lie there (`finished`).
-    verb
-        Name of the verb.
-    config
-        Whatever changes the result, JSON values: resolved options, fingerprint of the model, seed;
-        not workers or memory.
-    inputs
-        URLs of the files and stores that are read and must stay as they are.
-    workers
-        Who computes; all stages share one Ray.
-    on_event
-        Hears `Progress` and `Notice`.
-
-    Returns
-    -------
-    context manager of Job
-        The block ends early, without an error, when an equal job has published meanwhile.
-
-    Raises
-    ------
+        Another thing is stored there: another job's result, another store, a file.
     UserInputError
-        An unfinished job of other arguments or inputs lies there, another process is at work in it
+        An unfinished job of other arguments or inputs is there, another process is at work in it
         (on a local disk), or the workers cannot be had or cannot reach it.
     """
-    identity = _identity(verb, config, inputs)
-    running = _running(str(out), identity, workers, on_event)
-    return cast("AbstractContextManager[Job, bool]", running)
-
-
-@contextmanager
-def _running(
-    out: str, identity: _Identity, workers: Workers, on_event: Subscriber
-) -> Iterator[Job]:
-    workers.reachable(out)
-    with Ledger.open(out, config=identity.config, inputs=identity.inputs) as ledger:
+    if _is_finished(out, identity, on_event):
+        return True
+    pool.worker_url(out)
+    with Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger:
         try:
-            # by an equal job that began and ended since `finished` looked
-            is_late = ledger.is_new and not urls.is_local(out) and _is_published(out, identity)
-            with nullcontext() if is_late else workers.session(on_event):
-                yield Job(ledger, identity, workers, on_event, is_late=is_late)
+            # by an equal job that began and ended in the meantime
+            if ledger.is_new and not urls.is_local(out) and is_published(out, identity):
+                raise StoreExistsError(f"{out} was published meanwhile.")
+            with pool.session(on_event):
+                make(ResumableJob(ledger, identity, pool, on_event))
         except (AtlasError, OSError):
-            if urls.is_local(out) or not _is_published(out, identity):
+            if urls.is_local(out) or not is_published(out, identity):
                 raise
             ledger.discard()  # what was begun again in the folder; not the result
-            _say_published(out, on_event)
+            _say_published(str(out), on_event)
+    return False
 
 
-class Job:
-    """A job at work; made by `running_job`.
+class ResumableJob:
+    """A job at work; made by `run_job`.
 
     Attributes
     ----------
     place
-        URL of the result store while it is written, as workers open it.
+        URL of the store while it is written, as workers open it.
     scratch
-        URL of a folder that only this job reads, gone when the result is published.
-    started
-        When the job's first run began, UTC, ISO 8601.
+        URL of a folder that only this job reads, gone when the store is published.
+    on_event
+        Called with `Progress` and `Notice`.
     """
 
     def __init__(
-        self,
-        ledger: Ledger,
-        identity: _Identity,
-        workers: Workers,
-        on_event: Subscriber,
-        *,
-        is_late: bool = False,
+        self, ledger: Ledger, identity: JobIdentity, pool: WorkerPool, on_event: Subscriber
     ) -> None:
-        self._ledger, self._identity, self._is_late = ledger, identity, is_late
-        self._workers, self._on_event = workers, on_event
-        self._shards: list[Mapping[str, Any]] = []
-        self.place = workers.reachable(ledger.store)
-        self.scratch = workers.reachable(ledger.scratch)
-        self.started = ledger.started
+        self._ledger, self._identity, self._pool = ledger, identity, pool
+        self.on_event = on_event
+        self._receipts: list[Receipts] = []
+        self.place = pool.worker_url(ledger.store)
+        self.scratch = pool.worker_url(ledger.scratch)
 
-    def run(self, name: str, units: Sequence[Unit], work: Work, *, stage: Stage) -> list[Row]:
+    def run(self, name: str, units: Sequence[Unit], work: Work, *, stage: Stage) -> Receipts:
         """Do the units that have no receipt.
 
         Parameters
@@ -186,50 +166,60 @@ class Job:
         units
             The same ones in every run of the job.
         work
-            Writes the same bytes for the same unit; its row (JSON values) is the receipt. A row
-            is, or holds anywhere inside, what `write_rows` returned, and ``bytes`` is counted.
+            Writes the same bytes for the same unit. A receipt is, or holds anywhere inside, what
+            `write_rows` returned, and ``bytes`` is counted. In this process it is called in as many
+            threads as its attribute ``threads`` says.
         stage
             What `Progress` says.
-
-        Returns
-        -------
-        list
-            A row for each unit, in the order of `units`.
 
         Raises
         ------
         AtlasError
             The first that a unit raised; what is done keeps its receipts.
         """
-        self._end_early()
-        keys = [f"{name}.{index:07d}" for index in range(len(units))]
-        found = {index: self._ledger.receipt(key) for index, key in enumerate(keys)}
-        rows = run_units(
-            units,
-            work,
-            workers=self._workers,
-            stage=stage,
-            on_event=self._on_event,
-            known={index: row for index, row in found.items() if row is not None},
-            on_row=lambda index, row: self._keep(keys[index], row),
-        )
-        for row in rows:
-            self._shards += _written(row)
-        return rows
+        receipts = self._ledger.receipts(name, units)
+        self._receipts.append(receipts)
+        try:
+            run_units(
+                units,
+                work,
+                receipts=receipts,
+                executor=self._pool.executor,
+                stage=stage,
+                on_event=self.on_event,
+                at_once=getattr(work, "threads", 1),
+            )
+        finally:
+            if receipts.done.any():
+                self._ledger.keep()
+        return receipts
 
-    def once(self, name: str, make: Callable[[], Row | None]) -> Row:
+    def once(self, name: str, make: Callable[[], Receipt | None]) -> Receipt:
         """Do a small step here, unless an earlier run has done it; return its receipt."""
-        self._end_early()
         found = self._ledger.receipt(name)
         return self._ledger.record(name, make() or {}) if found is None else found
 
-    def publish(self, provenance: Mapping[str, Any]) -> None:
-        """Publish the result and delete the job's folder.
+    def publish(
+        self,
+        config: Mapping[str, Any],
+        made_from: Mapping[str, _HasProvenance],
+        *,
+        files: Sequence[str] = (),
+        seed: int | None = None,
+        finish: Finish = finish_result,
+    ) -> None:
+        """Publish the store and delete the job's folder.
 
         Parameters
         ----------
-        provenance
-            What `formats.provenance` returned, `created` being `started`.
+        config
+            What the provenance says of the options, JSON values.
+        made_from
+            Stores whose provenance goes into the new one's, by name.
+        files, seed
+            As for `formats.provenance`.
+        finish
+            ``finish(place, provenance, shards=...)`` makes the store whole, its root last.
 
         Raises
         ------
@@ -238,40 +228,38 @@ class Job:
         StoreExistsError
             Another job has published there.
         """
-        self._end_early()
-        out, made = self._ledger.out, {**provenance, _IDENTITY: self._identity.as_json}
+        made = formats.provenance(list(files), dict(config), seed, created=self._ledger.started)
+        sources = {name: dict(store.provenance) for name, store in made_from.items()}
+        provenance = {**made, **sources, _IDENTITY: self._identity.as_json()}
         try:
-            finish_result(self.place, made, shards=self._shards)
+            finish(self.place, provenance, shards=self._shards())
         except StoreExistsError:
-            if not _is_published(out, self._identity):
+            if not is_published(self._ledger.out, self._identity):
                 raise
-            _say_published(out, self._on_event)
+            _say_published(self._ledger.out, self.on_event)
         self._ledger.publish()
 
-    def _keep(self, key: str, row: Row) -> None:
-        self._ledger.record(key, row)
-        self._ledger.keep()
-
-    def _end_early(self) -> None:
-        """Leave the block where nothing is left to do; `_running` takes the error for its end."""
-        if self._is_late:
-            raise StoreExistsError(f"{self._ledger.out} was published meanwhile.")
+    def _shards(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what `write_rows` returned, from the receipts of all stages."""
+        for receipts in self._receipts:
+            for _, receipt in receipts:
+                yield from _written(receipt)
 
 
-class _Identity:
-    """What makes two runs the same job."""
+def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -> bool:
+    """Whether the very same job has published its store at `out`; then a `Notice` says so."""
+    if not is_published(out, identity):
+        refuse_taken(out)
+        if urls.is_local(out):
+            refuse_existing(out)
+        return False
+    _clean(out, identity)
+    on_event(Notice(f"{out} is finished: the same job made it before; nothing was done."))
+    return True
 
-    def __init__(self, config: Mapping[str, Any], inputs: Sequence[str]) -> None:
-        self.config, self.inputs = config, inputs
-        self.as_json = job_identity(config, inputs)
 
-
-def _identity(verb: str, config: Mapping[str, Any], inputs: Sequence[str]) -> _Identity:
-    return _Identity({"verb": verb, **config}, [urls.absolute(url) for url in inputs])
-
-
-def _is_published(out: str | Path, identity: _Identity) -> bool:
-    """Whether the job's result is there, finished; raise StoreExistsError for another store."""
+def is_published(out: str | Path, identity: JobIdentity) -> bool:
+    """Whether the job's store is there, finished; raise StoreExistsError for another store."""
     try:
         info = formats.check(open_finished(out), url=str(out))
     except NotAStoreError:
@@ -280,7 +268,7 @@ def _is_published(out: str | Path, identity: _Identity) -> bool:
     if made is None:
         differs = "not by a job of this kind"
     else:
-        differs = job_difference(made, identity.as_json)
+        differs = job_difference(made, identity.as_json())
     if differs:
         raise StoreExistsError(
             f"{out} exists already, made by another job ({differs}), and nothing is overwritten; "
@@ -289,25 +277,25 @@ def _is_published(out: str | Path, identity: _Identity) -> bool:
     return True
 
 
-def _clean(out: str | Path, identity: _Identity) -> None:
+def _clean(out: str | Path, identity: JobIdentity) -> None:
     """Delete the folder that a job left when it ended between publishing and cleaning up."""
     if not urls.exists(urls.join(partial_url(out), "run.json")):
         return
     with (
         suppress(UserInputError),
-        Ledger.open(out, config=identity.config, inputs=identity.inputs) as ledger,
+        Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger,
     ):
         ledger.publish()
 
 
-def _written(row: Any) -> list[Mapping[str, Any]]:
-    """Return what `write_rows` returned, wherever it lies in a row."""
-    if isinstance(row, dict):
-        if {"table", "start", "crc32"} <= row.keys():
-            return [row]
-        return [found for value in row.values() for found in _written(value)]
-    if isinstance(row, list):
-        return [found for value in row for found in _written(value)]
+def _written(receipt: Any) -> list[Mapping[str, Any]]:
+    """Return what `write_rows` returned, wherever it lies in a receipt."""
+    if isinstance(receipt, dict):
+        if {"table", "start", "crc32"} <= receipt.keys():
+            return [receipt]
+        return [found for value in receipt.values() for found in _written(value)]
+    if isinstance(receipt, list):
+        return [found for value in receipt for found in _written(value)]
     return []
 
 

@@ -1,6 +1,6 @@
 """What a model is, wherever it lies: the part of a job's configuration that names its weights.
 
-Workers load the model themselves. One that is still being trained may have moved on by then, so
+WorkerPool load the model themselves. One that is still being trained may have moved on by then, so
 they compare what they loaded with what the job began with.
 """
 
@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from atlasbasset.inference.model import Model, load_model
+from atlasbasset.inference.model import Model, load_model, load_trunk
 from atlasstore.errors import AtlasError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.trunk import Trunk
+    from atlasbasset.inference.model import Embedder
 
-__all__ = ["ModelSource", "digest_of", "model_identity"]
+__all__ = ["ModelSource", "digest_of", "model_identity", "trunk_digest"]
 
 
 def digest_of(*values: NDArray[np.generic] | Sequence[str]) -> str:
@@ -45,21 +48,27 @@ def model_identity(model: Model) -> dict[str, str]:
     Returns
     -------
     dict
-        ``sha256`` of the trunk and the cells' table as loaded, of the cells' names and batches;
-        ``compute``, the arithmetic.
+        SHA-256 of the ``trunk``, of the ``cells``' table, both as loaded, and of the cells'
+        ``names``; ``compute``, the arithmetic.
     """
-    parts = [value for name, values in _parts(model) for value in ([name], values)]
-    names = [str(name) for name in model.obs_names]
-    return {"sha256": digest_of(*parts, names), "compute": str(model.compute_dtype)}
+    return {
+        "trunk": trunk_digest(model.trunk),
+        "cells": _cells_digest(model),
+        "names": digest_of([str(name) for name in model.obs_names]),
+        "compute": str(model.compute_dtype),
+    }
 
 
-def _parts(model: Model) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    for name, tensor in sorted(model.trunk.state_dict().items()):
-        yield name, tensor.cpu().numpy()
+def trunk_digest(trunk: Trunk) -> str:
+    """Return the SHA-256 of a trunk's weights and statistics."""
+    tensors = sorted(trunk.state_dict().items())
+    return digest_of(*(part for name, t in tensors for part in ([name], t.cpu().numpy())))
+
+
+def _cells_digest(model: Model) -> str:
     tables = ("cell_embedding", "intercept", "batch", "batch_embedding", "batch_intercept")
-    for name in tables:
-        if (values := getattr(model, name)) is not None:
-            yield name, values
+    found = ((name, getattr(model, name)) for name in tables)
+    return digest_of(*(part for name, v in found if v is not None for part in ([name], v)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,19 +83,19 @@ class ModelSource:
     """Where a loaded one computes."""
 
     @classmethod
-    def of(cls, model: Model, workers: Workers) -> Self:
-        """Return the source of `model` for `workers`.
+    def of(cls, model: Model, pool: WorkerPool) -> Self:
+        """Return the source of `model` for the workers of `pool`.
 
         Raises
         ------
         UserInputError
             When workers cannot reach it.
         """
-        found = workers.reachable(model.url) if workers.count else model
-        return cls(found, model_identity(model), workers.device)
+        found = pool.worker_url(model.url) if pool.count else model
+        return cls(found, model_identity(model), pool.device)
 
     @cached_property
-    def opened(self) -> Model:
+    def whole(self) -> Model:
         """The model; loaded once.
 
         Raises
@@ -96,10 +105,31 @@ class ModelSource:
         """
         if isinstance(self.model, Model):
             return self.model
-        is_bf16 = self.identity["compute"] == str(torch.bfloat16)
-        found = load_model(self.model, compute="bf16" if is_bf16 else "fp32", device=self.device)
-        if model_identity(found)["sha256"] != self.identity["sha256"]:
+        found = load_model(self.model, compute=self._compute, device=self.device)
+        self._check({"trunk": trunk_digest(found.trunk), "cells": _cells_digest(found)})
+        return found
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The trunk alone, which embeds: the cells' table, large in an atlas, is not read.
+
+        Raises
+        ------
+        AtlasError
+            When its store holds another one by now.
+        """
+        if isinstance(self.model, Model):
+            return self.model
+        found = load_trunk(self.model, compute=self._compute, device=self.device)
+        self._check({"trunk": trunk_digest(found.trunk)})
+        return found
+
+    @property
+    def _compute(self) -> Compute:
+        return "bf16" if self.identity["compute"] == str(torch.bfloat16) else "fp32"
+
+    def _check(self, found: Mapping[str, str]) -> None:
+        if any(self.identity[part] != digest for part, digest in found.items()):
             raise AtlasError(
                 f"{self.model} has changed since the job began; wait until its training has ended."
             )
-        return found

@@ -9,9 +9,9 @@ pass reads the convolution's output once and writes only what the next step need
   normalisation's own gradient needs;
 * `spread_grad`: the dense gradient of the convolution's output.
 
-Arrays are length-major (B, L, C). bfloat16 travels as its bits in uint16 (numba has no bfloat16);
-arithmetic is float32 throughout; sums are float32 within a run of rows and float64 across runs, in
-an order that does not depend on the number of threads.
+Arrays are length-major (B, L, C). bfloat16 is passed as its bits in uint16 (numba has no bfloat16);
+arithmetic is float32 throughout; sums are float32 within a range of rows and float64 across runs,
+in an order that does not depend on the number of threads.
 """
 # numba compiles these loops; plain index loops are what it vectorises best.
 

@@ -4,9 +4,10 @@ A tile is 64 cells with a batch's logits, one row a cell. While it is in cache: 
 loss and residual in one loop, then the two gradients (products). Nothing of size B x N leaves it.
 
 A positive's loss is softplus(-z) and its residual -sigmoid(-z): its logit changes sign before the
-loop and its residual after, so nothing is the difference of near equals. Cells are cut into at most
-256 runs, by their number alone; threads take runs. Sums are float32 within a tile (loss) or a run
-(gradient of h) and float64 across them, in an order that does not depend on the number of threads.
+loop and its residual after, so nearly equal numbers are never subtracted. Cells are cut into at
+most 256 runs, which depend on their number only; threads process runs. Sums are float32 within a
+tile (loss) or a run (gradient of h) and float64 across them, in an order that does not depend on
+the number of threads.
 """
 # numba compiles these loops; plain index loops are what it vectorises best.
 
@@ -73,7 +74,7 @@ class _Found(NamedTuple):
     loss: NDArray[np.float64]
     """(runs,)."""
     n_open: NDArray[np.int64]
-    """(runs,): positives met where they belong."""
+    """(runs,): positives found where they belong."""
 
 
 def fused_bce_numba(
@@ -82,7 +83,7 @@ def fused_bce_numba(
     """Return what `loss.fused_bce` returns; all tensors float32 on the CPU.
 
     Uses as many threads as torch does, as far as numba was started with them. Raises ValueError
-    where positives are not sorted by cell or lie outside the batch or the table.
+    where positives are not sorted by cell or are outside the batch or the table.
     """
     n_cells, n_rows = table.embedding.shape[0], h_BE.shape[0]
     tiles = -(-n_cells // TILE_CELLS)

@@ -1,14 +1,14 @@
 """The fused loss of `loss` as one Triton kernel: float32 tables on a GPU.
 
-A program owns a run of cell tiles and goes over all rows of the batch for each, so it alone writes
-those cells' gradients, summed in registers. It adds the gradient of the rows to a buffer of its own
-(B x E, small enough for the caches); torch sums the buffers. No float atomics: equal input gives
-equal bits. The alternative, a second kernel for the rows' gradient, would make all logits and
+A program owns a range of cell tiles and goes over all rows of the batch for each, so it alone
+writes those cells' gradients, summed in registers. It adds the gradient of the rows to a buffer of
+its own (B x E, small enough for the caches); torch sums the buffers. No float atomics: equal input
+gives equal bits. The alternative, a second kernel for the rows' gradient, would make all logits and
 exponentials twice.
 
 Rows are taken 32 at a time: their labels, which come as positives, are then the bits of one word
-per cell of the tile, and exist nowhere else. One launch whatever the sizes; nothing waits for the
-device.
+per cell of the tile, and exist nowhere else. One launch regardless of the sizes; nothing waits for
+the device.
 
 Letters: B 32 rows of the batch, C cells of a tile, E embedding.
 """

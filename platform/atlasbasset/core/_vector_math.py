@@ -100,7 +100,7 @@ def _multiply_block(_context: Any, out: Any, left: Any, right: Any, add: Any) ->
     """Compile ``out = left @ right + (out if add else 0)`` for one block of `out`.
 
     Float32 views: out (BLOCK_ROWS, BLOCK_COLUMNS), left (BLOCK_ROWS, K), right (K, BLOCK_COLUMNS);
-    the columns of `out` and `right` lie next to one another.
+    the columns of `out` and `right` are next to one another.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -169,7 +169,7 @@ def multiply(out: Any, left: Any, right: Any, add: Any) -> None:
     """``out = left @ right``, or with `add` ``out += left @ right``; float32.
 
     Sizes of `out` are multiples of `BLOCK_ROWS` and `BLOCK_COLUMNS`; the columns of `out` and
-    `right` lie next to one another. Each sum is taken in order, so its bits do not depend on where
+    `right` are next to one another. Each sum is taken in order, so its bits do not depend on where
     in `out` it stands.
     """
     for i in range(0, out.shape[0], BLOCK_ROWS):

@@ -1,8 +1,8 @@
 """From stored base codes to the model's input: shift, reverse complement, one-hot.
 
 Each sequence is shifted by its own -3..3 and reverse-complemented with probability 1/2 in training
-(method, "Trunk": the released code draws once per batch; per sequence is what we do). Shifts read
-the true flanking bases that the atlas stores.
+(the released code draws once per batch: docs/method.md, "Trunk"). Shifts read the true flanking
+bases that the atlas stores.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Adam for the cell layer, touching only the cells a step acts on.
+"""Adam for the cell layer, updating only the cells of a step.
 
-torch's own fused kernel does the arithmetic, on views of the runs of cells. Every cell is met
-equally often (the sampler sees to that), so one count of visits serves all cells of a step and
-none is stored; moments of cells that are not met neither decay nor move.
+torch's own fused kernel does the arithmetic, on views of the ranges of cells. Every cell is sampled
+equally often (the sampler ensures this), so one count of visits serves all cells of a step and
+none is stored; moments of cells that are not sampled do not change.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class CellAdam:
         gradients
             Of those cells, in their order.
         visits
-            How often each of them has been met, this step included.
+            How often each of them has been sampled, this step included.
         """
         views: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] = ([], [], [], [])
         for name, parameter in self._parameters.items():
@@ -97,7 +97,7 @@ class CellAdam:
 
 
 def _pieces(tiles: Tiles, n_cells: int) -> list[tuple[slice, slice]]:
-    """Pair each run of rows with where it lies in the gathered rows."""
+    """Pair each range of rows with where it is stored in the gathered rows."""
     pieces, at = [], 0
     for rows in (slice(0, n_cells),) if tiles is None else tiles:
         size = rows.stop - rows.start

@@ -2,7 +2,7 @@
 
 A worker holds the cells of its own blocks; batch tables are small and held by all. Starting values
 are drawn block by block from (seed, block), so they do not depend on how many workers there are.
-A step may act on some of the cells only: a `Tiles` of runs names them.
+A step may use a sample of the cells, given by `Tiles`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CellGradients", "CellLayer", "Tiles", "rows_of"]
 
 Tiles = tuple[slice, ...] | None
-"""The cells a step acts on: runs of this worker's rows, rising, or None for all."""
+"""The cells a step acts on: runs of this worker's rows, ascending, or None for all."""
 
 
 class CellGradients(NamedTuple):

@@ -1,4 +1,4 @@
-"""Arithmetic of the convolutions: which is asked for, and which the processor is good at."""
+"""Precision of the convolutions: the requested one, and what the processor supports."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ __all__ = ["TrunkConfig"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrunkConfig:
-    """Sizes of the sequence network (method: "Trunk").
+    """Sizes of the sequence network (docs/method.md, "Trunk").
 
     The defaults are the paper's model: 4,513,960 trainable parameters.
     """

@@ -1,7 +1,7 @@
 """Length-major convolutions: (B, L, C) in, (B, L, F) out, "same" padding, no bias.
 
-Weights keep the published shape (F, C, K). Channels are padded to what the matrix units like only
-inside a step, so stored weights never show it.
+Weights keep the published shape (F, C, K). Channels are padded to multiples that suit the
+matrix units only inside a step; stored weights are not padded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What embedding costs in floating-point operations: a whole window, or a changed stretch of it.
+"""Floating-point operations of embedding a whole window, or a changed stretch of it.
 
-Convolutions and the bottleneck, a multiplication and an addition each; all else is left out.
-Reckoned from the architecture alone, for plans that are made before anything is computed.
+Convolutions and the bottleneck, a multiplication and an addition each; everything else is left out.
+Estimated from the architecture alone, for plans before anything is computed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Exact evaluation of sequences with a changed stretch, at the cost of what the change reaches.
+"""Exact evaluation of sequences with a changed stretch, computing only what the change affects.
 
 A window is embedded once and every layer's input kept (`Reference`). For the same window with some
 bases replaced, each layer recomputes only the positions that the change reaches (`reach`): their
-inputs are copied from the reference, the recomputed ones laid over them, and a convolution without
-padding gives the new stretch. One substitution needs about a tenth of a full pass (method, "Costs
-to know"). Nothing is approximated: results equal full passes up to the order of sums.
+inputs are copied from the reference, overwritten by the recomputed ones, and a convolution without
+padding gives the new stretch. One substitution needs about a tenth of a full pass
+(docs/method.md, "Cost of a pass"). Nothing is approximated: results equal full passes up to the
+order of sums.
 
 Everything is in the inference form: normalisation by running statistics folded to scale and shift.
 Letters: B windows, L bp, M changes, W changed bp, C channels, E embedding.

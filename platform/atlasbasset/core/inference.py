@@ -60,7 +60,7 @@ def embed_codes(
 
 
 def embedding_bytes(config: TrunkConfig, n_sequences: int) -> int:
-    """Return what `embed_codes` holds at most beside codes and trunk, in float32, bytes."""
+    """Return what `embed_codes` holds at most in addition to codes and trunk, in float32, bytes."""
     return min(n_sequences, EMBED_BATCH) * pass_bytes(config)
 
 

@@ -1,10 +1,11 @@
 """Binary cross-entropy of a factored prediction with sparse labels, fused with its gradients.
 
-``loss = sum over (p, c) of softplus(z) - sum over positives of z``, ``z = h @ W.T + b`` (method,
-"Cell layer and loss"). Logits are made, used and dropped one tile of cells at a time, forward and
-backward together, so memory does not grow with the number of cells and labels are never dense.
-Plain torch by tiles here, any device and float dtype. Where they are installed, numba takes float32
-on the CPU (`_loss_cpu`) and Triton float32 on CUDA (`_loss_triton`).
+``loss = sum over (p, c) of softplus(z) - sum over positives of z``, with ``z = h @ W.T + b``
+(docs/method.md, "Cell layer and loss"; docs/loss.md). Logits are made, used and dropped one tile of
+cells at a time, forward and backward together, so memory does not grow with the number of cells and
+labels are never dense. This module is plain torch, for any device and float dtype. Where they are
+installed, numba computes float32 on the CPU (`_loss_cpu`) and Triton float32 on CUDA
+(`_loss_triton`).
 """
 
 from __future__ import annotations

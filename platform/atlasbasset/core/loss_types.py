@@ -1,4 +1,4 @@
-"""What goes into the fused loss and what comes out."""
+"""Inputs and outputs of the fused loss."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CellTable(NamedTuple):
     """(n_batches,) float32."""
 
     def tile(self, cells: slice) -> tuple[Tensor, Tensor]:
-        """Return the effective (embedding, intercept) of a run of cells."""
+        """Return the effective (embedding, intercept) of a range of cells."""
         embedding, intercept = self.embedding[cells], self.intercept[cells]
         if self.batch is None or self.batch_embedding is None or self.batch_intercept is None:
             return embedding, intercept

@@ -1,20 +1,20 @@
 """The exact cell layer: with the trunk frozen, every cell is a small convex problem.
 
 For each cell, ``sum over p of BCE(h_p . w + b, y_p) + l2 / 2 |w|^2`` is minimised by damped Newton
-steps, all cells of a tile together (method, "A lever nobody uses: the cell layer is convex").
+steps, all cells of a tile together (docs/method.md, "The cell layer is convex").
 
 Choices:
 
-* Labels enter only through 33 numbers a cell, the sums of ``[h_p, 1]`` over its open peaks: they
+* Labels enter only through 33 numbers per cell, the sums of ``[h_p, 1]`` over its open peaks: they
   are read once, and the solver never sees a label.
 * Embeddings are centred over peaks: the same problem (the intercept takes up the shift), better
   conditioned. The intercept at the mean peak carries a tiny ridge, which matters only to cells
   with no or all peaks open: they alone would have no finite solution.
 * Hessians are one product of the cells' P weights with P x F (F + 1) / 2 products of features, for
   the cells that have not converged. The first step from zero needs none: there all cells share one
-  Hessian but for a factor. Using one for several steps saved nothing: more steps were taken.
-* Products are in `dtype`, sums over tiles of peaks and the 33 x 33 solves in float64. Nothing
-  larger than a tile of cells times a tile of peaks lives at once.
+  Hessian up to a factor. Reusing a Hessian for several steps saved nothing: more steps were taken.
+* Products are in `dtype`, sums over tiles of peaks and the 33 x 33 solves in float64. No array is
+  larger than a tile of cells times a tile of peaks.
 
 Shape letters: P peaks, N cells (n of a tile), E embedding, F = E + 1 features (the last is 1).
 """
@@ -137,7 +137,7 @@ def solve_cells(
     Returns
     -------
     SolvedCells
-        On the device of `h_PE`. The result does not depend on the tiles but for rounding.
+        On the device of `h_PE`. The result does not depend on the tiles except for rounding.
 
     Raises
     ------

@@ -6,8 +6,8 @@ The step is written once in terms of four passes over memory; two back ends prov
 also what the fused one is tested against). Batch statistics can be summed over workers through
 `reduce`, forward and backward, so that several workers normalise by the global batch.
 
-With a `lead` the first window begins that many positions before y. Position 0 stands there as well,
-which leaves that window's maximum as it is; statistics are of y alone.
+With a `lead` the first window begins that many positions before y. Position 0 is repeated there,
+which does not change that window's maximum; statistics are of y alone.
 """
 
 from __future__ import annotations

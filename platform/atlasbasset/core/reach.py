@@ -1,8 +1,8 @@
 """How far a changed stretch of a sequence reaches, layer by layer: integers only.
 
-A convolution of width K with "same" padding carries a change K // 2 positions to either side, and
-max-pooling by `pool` then widens it to whole windows. Positions past either end do not exist. What
-lies outside the reach is what it was, to the bit.
+A convolution of width K with "same" padding extends a change by K // 2 positions to either side,
+and max-pooling by `pool` then widens it to whole windows. Positions past either end do not exist.
+Outside the reach nothing changes, to the bit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Layer:
     def inputs(self, first: int, count: int) -> tuple[int, int]:
         """Return the input positions [start, stop) that outputs [first, first + count) read.
 
-        They may lie `reach` + `lead` positions past either end, where the input is zero.
+        They may be `reach` + `lead` positions past either end, where the input is zero.
         """
         start = first * self.pool - self.lead
         return start - self.reach, start + count * self.pool + self.reach
@@ -84,7 +84,7 @@ def reached(
 
 
 def alike(counts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of `counts` (M, n) in groups of equal rows, rising within each group."""
+    """Yield the rows of `counts` (M, n) in groups of equal rows, ascending within each group."""
     if not len(counts):
         return
     _, group = np.unique(counts, axis=0, return_inverse=True)

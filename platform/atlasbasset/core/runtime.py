@@ -1,8 +1,8 @@
-"""What training needs of the place it runs in: who am I, and sums over workers.
+"""The runtime interface of training: rank, number of workers, sums over workers.
 
 One loop serves one process, torch.distributed (gloo, NCCL) and Ray Train, which sets up the same
-process group. The traffic of a step is the embeddings of a batch (B x 32) and the trunk's gradient,
-so a sum is the only collective: a gather is a sum of pieces padded with zeros.
+process group. Workers exchange the embeddings of a batch (B x 32) and the trunk's gradient in a
+step, so a sum is the only collective: a gather is a sum of pieces padded with zeros.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """One training step: trunk data-parallel, cell layer cell-sharded.
 
 Every worker embeds its share of the batch's peaks; all embeddings (B x E) are gathered; each worker
-takes loss and gradients of all B peaks against its own cells; the gradients of the embeddings are
+computes loss and gradients of all B peaks with its own cells; the gradients of the embeddings are
 summed, and each worker pushes its own share back through its trunk; the trunk's gradients are
-summed. With batch statistics summed as well (`Reduce`), W workers do what one does, to rounding.
+summed. With batch statistics summed as well (`Reduce`), W workers compute the same as one, to
+rounding.
 
-A step may meet a sample of the cells only, one in `one_in`: each then counts `one_in` fold, so that
-loss and gradients are unbiased estimates of those over all cells, and all other cells and their
-moments stay as they are.
+A step may use a sample of the cells only, one in `one_in`: each then counts `one_in` fold, so that
+loss and gradients are unbiased estimates of those over all cells, and other cells and their moments
+do not change.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ class Batch(NamedTuple):
     positives: Positives
     """Open pairs of the batch and this worker's cells of `tiles`, counted in their order."""
     tiles: Tiles = None
-    """This worker's cells that the step meets; None for all."""
+    """This worker's cells in the step; None for all."""
     one_in: int = 1
-    """One in how many cells the step meets, over all workers."""
+    """One in how many cells the step samples, over all workers."""
 
 
 class StepPace(NamedTuple):
@@ -63,7 +64,7 @@ class StepPace(NamedTuple):
 
     learning_rate: float
     visits: int
-    """How often the step's cells have been met, this step included."""
+    """How often the step's cells have been sampled, this step included."""
     train_trunk: bool = True
     """False while the trunk is frozen: cells alone move, the trunk as in use (`Trunk.eval`)."""
 

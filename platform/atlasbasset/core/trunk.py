@@ -1,9 +1,10 @@
-"""The trunk: 1,344 bp of DNA in, 32 numbers out (paper, "Model architecture"; Fig. 1a).
+"""The trunk: 1,344 bp of DNA in, 32 numbers out (docs/method.md, "Trunk").
 
 The stages are the published ones; each is a convolution followed by one fused step of batch
 normalisation, max-pooling and the *next* stage's activation (the released code activates first, so
-the input is activated once and every other activation rides along). Data stay length-major,
-(B, L, C). Nothing here knows of workers: `reduce` sums batch statistics when there are several.
+the input is activated once and every other activation is part of a fused step). Data are
+length-major, (B, L, C). The module does not depend on workers: `reduce` sums batch statistics when
+there are several.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An epoch's batches, made one ahead in a thread; labels of the next group are read meanwhile."""
+"""An epoch's batches, prepared in a thread one ahead; the next labels are read meanwhile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Feeder:
     data
         This worker's part of the atlas.
     peaks
-        The training peaks, rising.
+        The training peaks, ascending.
     config, cells
         What each step draws.
     device

@@ -1,4 +1,4 @@
-"""Putting a worker's learner together: trunk, cell layer, optimisers, where each begins."""
+"""Building a worker's learner: trunk, cell layer, optimisers and their initial values."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def _trunk(config: TrainConfig, store: ModelStore) -> Trunk:
 
 
 def _start_trunk(url: str, store: ModelStore) -> dict[str, Tensor]:
-    """Return the trunk that `store` was begun to start with: the same weights on every worker."""
+    """Return the trunk that `store` was started with: the same weights on every worker."""
     checkpoint, begun = ModelStore.open(url).newest(), store.config.get("start")
     if begun is not None and checkpoint.checksums["trunk.safetensors"] != begun["sha256"]:
         raise UserInputError(
-            f"{url} was trained on since {store.url} was begun with its trunk; delete {store.url} "
-            "and start again."
+            f"{url} was trained on since {store.url} was started with its trunk; delete "
+            f"{store.url} and start again."
         )
     return trunk_from(checkpoint)
 

@@ -1,11 +1,11 @@
-"""Which cells each step meets when it does not meet all: integers only, a function of the seed.
+"""Which cells each step samples when it does not use all: integers only, a function of the seed.
 
 The cells are cut into tiles of nearly equal size, the tiles into strata of `one_in` neighbours. A
-step meets one tile of every stratum, drawn without replacement: in `one_in` steps in a row every
-cell is met exactly once. So each cell is met with probability ``1 / one_in`` (sums over met cells
-times `one_in` are unbiased), a step's cells are spread over the whole atlas (cells of one sample
-lie together), and one number says how often any cell has been met. Nothing depends on the number
-of workers.
+step samples one tile of every stratum, without replacement: in `one_in` consecutive steps every
+cell is sampled exactly once. So each cell is sampled with probability ``1 / one_in`` (sums over
+sampled cells times `one_in` are unbiased), a step's cells are spread over the whole atlas (in which
+cells of one sample are neighbours), and one number gives how often any cell has been sampled.
+Nothing depends on the number of workers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class CellSampling:
 
     n_cells: int
     one_in: int
-    """Tiles of a stratum; 1 means that every step meets every cell."""
+    """Tiles of a stratum; 1 means that every step uses every cell."""
     n_strata: int
     seed: int
 
     @classmethod
     def plan(cls, n_cells: int, cells_per_step: int, *, seed: int) -> CellSampling:
-        """Plan steps that meet about `cells_per_step` of `n_cells` cells (0: all of them).
+        """Plan steps that sample about `cells_per_step` of `n_cells` cells (0: all of them).
 
         Tiles have about 1,024 cells, fewer when there would not be 64 strata to spread them over.
         """
@@ -45,7 +45,7 @@ class CellSampling:
         return cls(n_cells, one_in, strata, seed)
 
     def met(self, step: int) -> list[tuple[int, int]]:
-        """Return the (start, stop) runs of cells that step number `step` (from 0) meets, rising."""
+        """Return the (start, stop) ranges of cells sampled by step `step` (from 0), ascending."""
         cycle, turn = divmod(step, self.one_in)
         rng = np.random.default_rng([self.seed, Stream.CELLS, cycle])
         turns = np.tile(np.arange(self.one_in), (self.n_strata, 1))
@@ -56,12 +56,12 @@ class CellSampling:
         return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
     def tiles(self, step: int, first_cell: int, last_cell: int) -> tuple[slice, ...] | None:
-        """Return what a worker with cells [first, last) meets, in its own rows; None for all."""
+        """Return the sampled cells of a worker with [first, last), as its rows; None for all."""
         if self.one_in == 1:
             return None
         within = [(max(a, first_cell), min(b, last_cell)) for a, b in self.met(step)]
         return tuple(slice(a - first_cell, b - first_cell) for a, b in within if a < b)
 
     def visits(self, step: int) -> int:
-        """Return how often the cells of step `step` (from 0) have been met, that step included."""
+        """Return how often the cells of step `step` (from 0) were sampled, including it."""
         return step // self.one_in + 1

@@ -1,8 +1,8 @@
-"""A learner to and from a model store; each worker writes and reads the rows of its own cells.
+"""Saving and loading a learner; each worker writes and reads the rows of its own cells.
 
-Saving copies the values and lets a thread write them while training goes on. When every worker has
-written its part, rank 0 publishes: between training steps, as all workers must agree that they are
-done (`Saver.settle`). A kill before that leaves the checkpoint before.
+Saving copies the values and lets a thread write them while training continues. When every worker
+has written its part, rank 0 publishes: between training steps, as all workers must agree that they
+are done (`Saver.settle`). If it is killed before that, the previous checkpoint is used.
 """
 
 from __future__ import annotations

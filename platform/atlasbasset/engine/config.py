@@ -24,17 +24,17 @@ CellStart = Literal["random", "svd", "solve"]
 Schedule = Literal["constant", "cosine"]
 Recipe = Literal["fast", "paper"]
 
-_RECIPE, _CELLS, _TRANSFER = "Recipe", "Cell layer", "Beginning with another model's trunk"
+_RECIPE, _CELLS, _TRANSFER = "Recipe", "Cell layer", "Starting from another model's trunk"
 _BATCHES, _RECORDS = "Batch correction", "Records"
 
-# What may differ between the run that began a model and the one that goes on with it.
+# What may differ between the run that started a model and the one that resumes it.
 _MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
 
 
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """Everything that decides a training run.
+    """Everything that decides a training run (docs/method.md, "Cell layer and loss").
 
     The defaults are the fast recipe, that of `train` and of ``atlasbasset train``;
     ``TrainConfig.recipe("paper")`` has the released model's settings.
@@ -106,13 +106,13 @@ class TrainConfig:
     cell_start: Annotated[
         CellStart,
         Setting(
-            "How cells begin: random (He-normal), from the labels' truncated SVD, or solved "
-            "exactly on the trunk as it begins (what a recipe does with init_from).",
+            "How cells start: random (He-normal), from the labels' truncated SVD, or solved "
+            "exactly on the initial trunk (what a recipe does with init_from).",
             _CELLS,
         ),
     ] = "svd"
     cells_per_step: Annotated[
-        int, Setting("Cells that are sampled in a step, about; 0: all.", _CELLS, least=0)
+        int, Setting("Cells sampled per step, about; 0: all.", _CELLS, least=0)
     ] = 0
     solve_every: Annotated[
         int, Setting("Solve the cells exactly after every so many epochs; 0: no.", _CELLS, least=0)
@@ -123,7 +123,7 @@ class TrainConfig:
     solve_l2: Annotated[
         float,
         Setting(
-            "In solves, the weight of |w|^2 / 2 of a cell beside its summed cross-entropy.",
+            "In solves, the weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy.",
             _CELLS,
             above=0,
         ),
@@ -131,8 +131,8 @@ class TrainConfig:
     per_cell_eps: Annotated[
         bool,
         Setting(
-            "Whether Adam's epsilon (1e-7) is held against a cell's own gradient, however many "
-            "cells, rather than against that gradient divided by N, as in the released code.",
+            "Whether Adam's epsilon (1e-7) is compared with a cell's own gradient, however many "
+            "cells, rather than with that gradient divided by N, as in the released code.",
             _CELLS,
         ),
     ] = True
@@ -140,14 +140,14 @@ class TrainConfig:
     init_from: Annotated[
         str | None,
         Setting(
-            "Path or URL of a model whose trunk to begin with; its cells play no part.",
+            "Path or URL of a model whose trunk to start from; its cells are not used.",
             _TRANSFER,
             metavar="MODEL",
         ),
     ] = None
     freeze_epochs: Annotated[
         int,
-        Setting("Epochs at the start in which the trunk stays as it is.", _TRANSFER, least=0),
+        Setting("Epochs at the start in which the trunk is not trained.", _TRANSFER, least=0),
     ] = 0
 
     batch_key: Annotated[
@@ -236,7 +236,7 @@ class TrainConfig:
         return cls(**values)
 
     def check_continues(self, earlier: TrainConfig, url: str) -> None:
-        """Raise UserInputError unless this run may go on with a model that `earlier` began."""
+        """Raise UserInputError unless this run may resume a model that `earlier` began."""
         free = (*_MAY_CHANGE, "epochs") if self.schedule == "constant" else _MAY_CHANGE
         differing = [
             f.name
@@ -248,8 +248,8 @@ class TrainConfig:
                 f"{n} is {getattr(self, n)!r}, was {getattr(earlier, n)!r}" for n in differing
             )
             raise UserInputError(
-                f"{url} was begun with other settings ({listed}); give the same settings to go on "
-                "with it, or another --out."
+                f"{url} was started with other settings ({listed}); give the same settings to "
+                "resume it, or another --out."
             )
 
 

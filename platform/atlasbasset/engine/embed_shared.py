@@ -1,4 +1,4 @@
-"""Embeddings of an atlas's peaks as a trained trunk gives them, shared out over the workers."""
+"""Embeddings of an atlas's peaks by a trained trunk, divided among the workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training says while it runs."""
+"""Events of a training run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BETWEEN_STEPS = frozenset({EMBEDDING, SOLVING, MEASURING})
 
 @dataclass(frozen=True, slots=True)
 class TrainingStart:
-    """A run begins or goes on."""
+    """A run starts or resumes."""
 
     n_peaks: int
     """Training peaks."""
@@ -46,7 +46,7 @@ class TrainingStart:
     epochs: int
     """Epochs at most."""
     cells_per_step: int | None = None
-    """Cells that a step meets, about; None for all."""
+    """Cells sampled per step, about; None for all."""
 
 
 @dataclass(frozen=True, slots=True)

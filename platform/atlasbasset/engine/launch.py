@@ -61,11 +61,12 @@ def _process(rank: int, run: Run, workers: int, meeting: str, threads: int) -> N
 
 def use_threads(threads: int) -> None:
     """Use this many CPU threads in this process, in torch and in the fused passes."""
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)  # where numba is not imported yet
     if "numba" in sys.modules:
         import numba
 
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    else:  # never later: numba reads it anew when it compiles, and refuses another number then
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)  # last: numba, when it starts, changes torch's number
 
 

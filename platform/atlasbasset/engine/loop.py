@@ -1,7 +1,7 @@
 """The training loop: epochs of steps, a record and a checkpoint at the end of each.
 
-The loop is a function of (configuration, atlas, model store): where it stands comes from the
-model's newest checkpoint, so a run that was killed goes on by being started again. Every random
+The loop is a function of (configuration, atlas, model store): its position comes from the
+model's newest checkpoint, so a killed run is resumed by starting it again. Every random
 number depends on (seed, epoch, step) alone; a resumed run repeats an undisturbed one exactly.
 
 Nothing in a step waits for the device: losses are summed there and fetched with the next
@@ -61,9 +61,9 @@ class Run:
     model_url: str
     config: TrainConfig
     labels: LabelPlace = "ram"
-    """Where each worker's labels lie; "streamed" goes with ``config.group_peaks``."""
+    """Where each worker's labels are; "streamed" goes with ``config.group_peaks``."""
     codes: CodePlace = "ram"
-    """Where the sequences lie."""
+    """Where the sequences are."""
 
 
 def train_worker(run: Run, runtime: Runtime, on_event: Subscriber) -> None:
@@ -269,7 +269,7 @@ class _Worker:
         return record
 
     def _solve_l2(self) -> float:
-        """Return the solves' weight: never less than what `l2_cells` means beside a mean loss."""
+        """Return the solves' weight: never less than what `l2_cells` means for a mean loss."""
         pairs = len(self.train_peaks) * self.learner.n_cells_total
         return max(self.config.solve_l2, 2 * self.config.l2_cells * pairs)
 

@@ -1,11 +1,11 @@
-"""Which peaks each step sees and how they are augmented: a function of (seed, epoch, step) alone.
+"""The peaks of each step and their augmentation: a function of (seed, epoch, step) only.
 
 Every worker draws the same numbers for the whole batch and uses its own part, so results do not
-depend on the number of workers, and a resumed epoch goes on exactly where it stopped.
+depend on the number of workers, and a resumed epoch continues exactly where it stopped.
 
 An epoch is a series of groups, a group a series of steps. With all labels in memory there is one
-group. Streamed labels are read group by group: a group is a few runs of neighbouring peaks, drawn
-from all over the atlas, and peaks are shuffled within it.
+group. Streamed labels are read group by group: a group is a few ranges of neighbouring peaks,
+sampled from the whole atlas, and peaks are shuffled within it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Group(NamedTuple):
     """Peaks whose labels are needed together."""
 
     peaks: NDArray[np.int64]
-    """Rising."""
+    """Ascending."""
     steps: list[NDArray[np.int64]]
-    """The same peaks, in the order and the steps in which they are met."""
+    """The same peaks, in the order and the steps in which they are used."""
 
 
 def epoch_groups(peaks: NDArray[np.int64], config: TrainConfig, epoch: int) -> list[Group]:

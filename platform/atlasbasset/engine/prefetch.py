@@ -1,4 +1,4 @@
-"""Making the next item in a thread while the present one is used."""
+"""Preparing the next item in a thread while the current one is used."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Ray Train: the same loop in a worker group that is restarted when a worker or node dies.
 
 Ray sets up the process group and watches the workers; checkpoints are ours (the model store), so a
-restarted group goes on from the newest one whatever Ray still knows of the run before.
+restarted group resumes from the newest one, regardless of what Ray knows of the earlier run.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def run_ray(
     gpus_per_worker, cpus_per_worker
         What each worker reserves.
     min_workers
-        Go on with as few as this many when nodes are lost, and with up to `workers` when some come
-        back; None: always `workers`.
+        Continue with as few as this many when nodes are lost, and with up to `workers` when some
+        come back; None: always `workers`.
     resize_check_s
         Seconds between looks for more workers, with `min_workers`.
     max_failures
@@ -121,7 +121,7 @@ def _ray_folder(model_url: str) -> str:
 
 
 def _ray_storage(model_url: str) -> dict[str, Any]:
-    """Where Ray keeps its own small records: beside the checkpoints, reachable by every node."""
+    """Where Ray keeps its own small records: next to the checkpoints, reachable by every node."""
     folder = _ray_folder(model_url)
     if urls.is_local(model_url):
         return {"storage_path": str(urls.local_path(folder).absolute())}

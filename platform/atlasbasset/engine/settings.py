@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
 from types import UnionType
 from typing import (
     TYPE_CHECKING,
@@ -32,7 +31,7 @@ from typing import (
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["Declared", "Setting", "check_settings", "declared", "documented"]
 
@@ -106,7 +105,6 @@ class Declared(NamedTuple):
             raise UserInputError(f"{self.name} must be {self.setting.bounds}, got {value}.")
 
 
-@cache
 def declared(cls: type) -> Mapping[str, Declared]:
     """Return the settings of a dataclass by name, in the order of its fields."""
     hints = get_type_hints(cls, include_extras=True)
@@ -121,8 +119,7 @@ def declared(cls: type) -> Mapping[str, Declared]:
 
 def check_settings(config: Any) -> None:
     """Raise UserInputError unless every setting of `config` has a value that is allowed."""
-    cls: Hashable = type(config)
-    for name, setting in declared(cls).items():
+    for name, setting in declared(type(config)).items():
         setting.check(getattr(config, name))
 
 

@@ -1,8 +1,8 @@
 """The exact cell layer inside training: every cell solved on the training peaks' embeddings.
 
 Each worker solves the cells it holds (`atlasbasset.core.newton`); only the peaks' embeddings are
-shared. With batch correction what is solved for is the sum of a cell's row and its batch's, held by
-its penalty to the latter; then each batch is given its cells' mean.
+shared. With batch correction the sum of a cell's row and its batch's is solved for, with a penalty
+relative to the latter; then each batch's row becomes the mean of its cells.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def solve_layer(
     Parameters
     ----------
     peaks
-        The peaks to fit, rising.
+        The peaks to fit, ascending.
     l2
-        Weight of ``|w|^2 / 2`` beside the cross-entropy summed over `peaks`.
+        Weight of ``|w|^2 / 2`` relative to the cross-entropy summed over `peaks`.
     batch_pull
         Weight of a batch row's square against a cell row's: see `centre_batches`.
     on_event
@@ -92,7 +92,7 @@ def open_sums(
 
 @torch.no_grad()
 def _solve_rows(cells: CellLayer, rows: slice, h: Tensor, sums: Tensor, l2: float) -> Tensor:
-    """Solve a run of cells in place; return (summed objective, converged cells)."""
+    """Solve a range of cells in place; return (summed objective, converged cells)."""
     own = cells.embedding[rows], cells.intercept[rows]
     shared = _batch_rows(cells, rows)
     prior = None if shared is None else shared[0]

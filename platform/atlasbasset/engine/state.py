@@ -1,4 +1,4 @@
-"""Where a run stands: plain JSON values, stored with every checkpoint."""
+"""The position of a run: plain JSON values, stored with every checkpoint."""
 
 from __future__ import annotations
 

@@ -3,11 +3,12 @@
 Labels are standardised by depth: with p_c the share of the training peaks that are open in cell c,
 ``x_cp = (y_cp - p_c) / sqrt(p_c (1 - p_c))``. A cell's embedding starts as its coordinates along
 the first E right singular vectors of x, all scaled by one number so that their root mean square is
-He's ``sqrt(2 / E)``; its intercept starts as the logit of p_c (method, "A lever nobody uses").
+He's ``sqrt(2 / E)``; its intercept starts as the logit of p_c (docs/method.md, "The cell layer is
+convex").
 
 The vectors come from randomised subspace iteration (Halko, Martinsson and Tropp 2011) on a sample
 of cells, evenly spaced, that fits in memory; one more pass over all labels gives all cells their
-coordinates. Nothing of size cells x cells or cells x peaks is made, x is never dense, and workers
+coordinates. No array of cells x cells or cells x peaks is allocated, x is never dense, and workers
 exchange (peaks, E) and (E, E) sums only.
 """
 
@@ -74,7 +75,7 @@ def start_from_svd(
     Parameters
     ----------
     peaks
-        Training peaks, rising; the others' labels stay unseen.
+        Training peaks, ascending; the others' labels stay unseen.
     n_cells, n_positives
         Of the whole atlas: they decide the sample.
     on_event

@@ -1,9 +1,9 @@
-"""What an epoch reports: auROC on a fixed sample of training peaks and of validation peaks.
+"""Metrics of an epoch: auROC on a fixed sample of training peaks and of validation peaks.
 
 A sample is at most `n_auroc_peaks` peaks of the split (seeded) and at most `n_auroc_cells` cells
 (evenly spaced); on it ranks are exact, ties counted half. Atlases within those sizes are measured
-whole; beyond them the cost does not grow, so that it stays a few parts in a hundred of an epoch.
-`evaluate` measures everything. The trunk is evaluated as it would be used (running statistics, no
+whole; beyond them the cost does not grow and remains a few percent of an epoch. `evaluate`
+uses all cells and peaks. The trunk is evaluated in inference mode (running statistics, no
 augmentation, no dropout).
 """
 
@@ -47,7 +47,7 @@ class _Sample(NamedTuple):
     """Peaks of a split and their labels in this worker's sampled cells."""
 
     peaks: NDArray[np.int64]
-    """Rising."""
+    """Ascending."""
     labels: NDArray[np.bool_]
     """(peaks, cells)."""
 

@@ -1,8 +1,8 @@
 """Groups of cells, and the mean embedding of each.
 
 Everything on the linear scale is linear in a cell's embedding, so the mean of a score over the
-cells of a group is the score of the group's mean embedding: one product of 32 numbers, whatever
-the number of cells.
+cells of a group is the score of the group's mean embedding: one product of 32 numbers, regardless
+of the number of cells.
 """
 
 from __future__ import annotations

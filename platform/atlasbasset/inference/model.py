@@ -7,7 +7,7 @@ in evaluation mode (running statistics, no dropout, no augmentation).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from atlasbasset.engine.config import TrainConfig
 from atlasbasset.inference.selection import selected_rows
 from atlasbasset.inference.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError
-from atlasstore.models.model_store import ModelStore
+from atlasstore.models.model_store import Checkpoint, ModelStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCALES",
+    "Embedder",
+    "LoadedTrunk",
     "Model",
     "Scale",
+    "as_model",
     "check_compute",
     "check_scale",
     "load_model",
-    "opened",
+    "load_trunk",
     "trunk_config",
 ]
 
@@ -51,7 +54,7 @@ _BATCH = 256
 class Model:
     """A trained model; made by `load_model`.
 
-    The cells' table is small (132 bytes a cell) and held whole.
+    The cells' table is small (132 bytes per cell) and held whole.
     """
 
     store: ModelStore
@@ -76,7 +79,7 @@ class Model:
 
     @property
     def url(self) -> str:
-        """Where the model's store lies."""
+        """Where the model's store is."""
         return self.store.url
 
     @property
@@ -151,10 +154,10 @@ class Model:
         cells
             Names, a boolean mask (N,), or indices; all by default.
         scale
-            "linear": ``h . W``, without the intercept, so sequencing depth is left out (method,
-            "Denoising"). "sigmoid": the sigmoid of that. "probability": sigmoid(``h . W + b``),
-            with batch correction also the cell's batch terms: the chance of a fragment in that
-            cell at its depth and in its batch.
+            "linear": ``h . W``, without the intercept, so sequencing depth is left out
+            (docs/method.md, "Denoising"). "sigmoid": the sigmoid of that. "probability":
+            sigmoid(``h . W + b``), with batch correction also the cell's batch terms: the chance of
+            a fragment in that cell at its depth and in its batch.
 
         Returns
         -------
@@ -239,24 +242,61 @@ def load_model(
     CorruptStoreError
         Its bytes are not what was written.
     """
-    check_compute(compute)
     store = ModelStore.open(url)
     checkpoint = store.newest()
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    trunk = Trunk(trunk_config(store))
-    trunk.load_state_dict(trunk_from(checkpoint))
-    trunk.eval().requires_grad_(requires_grad=False).to(place)
+    loaded = _trunk_of(store, checkpoint, compute, device)
     cells = cells_from(checkpoint, store.n_cells)
     return Model(
         store=store,
-        trunk=trunk,
+        trunk=loaded.trunk,
         cell_embedding=cells["embedding"],
         intercept=cells["intercept"],
         batch=store.obs["scbasset_batch"].to_numpy(np.int64) if store.batches else None,
         batch_embedding=cells.get("batch_embedding"),
         batch_intercept=cells.get("batch_intercept"),
-        compute_dtype=compute_dtype_for(compute, place),
+        compute_dtype=loaded.compute_dtype,
     )
+
+
+class LoadedTrunk(NamedTuple):
+    """A model's trunk without its cells."""
+
+    trunk: Trunk
+    compute_dtype: torch.dtype
+    """Arithmetic of the convolutions."""
+
+
+class Embedder(Protocol):
+    """What embeds sequences: a `Model`, or its trunk alone."""
+
+    @property
+    def trunk(self) -> Trunk:
+        """The network."""
+        ...
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Arithmetic of the convolutions."""
+        ...
+
+
+def load_trunk(
+    url: str | Path, *, compute: Compute = "fp32", device: str | torch.device | None = None
+) -> LoadedTrunk:
+    """Load the trunk of a model store's newest checkpoint; see `load_model`."""
+    store = ModelStore.open(url)
+    return _trunk_of(store, store.newest(), compute, device)
+
+
+def _trunk_of(
+    store: ModelStore, checkpoint: Checkpoint, compute: str, device: str | torch.device | None
+) -> LoadedTrunk:
+    check_compute(compute)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    trunk = Trunk(trunk_config(store))
+    trunk.load_state_dict(trunk_from(checkpoint))
+    trunk.eval().requires_grad_(requires_grad=False).to(place)
+    return LoadedTrunk(trunk, compute_dtype_for(compute, place))
 
 
 def trunk_config(store: ModelStore) -> TrunkConfig:
@@ -266,6 +306,6 @@ def trunk_config(store: ModelStore) -> TrunkConfig:
     return trunk if beside is None else replace(trunk, stem_pool_lead=int(beside))
 
 
-def opened(model: str | Path | Model, *, compute: Compute = "fp32") -> Model:
+def as_model(model: str | Path | Model, *, compute: Compute = "fp32") -> Model:
     """Return `model`, loaded when a URL is given."""
     return model if isinstance(model, Model) else load_model(model, compute=compute)

@@ -1,4 +1,4 @@
-"""Which rows of a table a person means: names, a boolean mask, or indices."""
+"""Which rows of a table a user means: names, a boolean mask, or indices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences as people hold them (text, codes, one-hot) to the model's input, batch by batch."""
+"""Conversion of sequences (text, codes, one-hot) to the model's input, batch by batch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Exact Euclidean nearest neighbours, for all cells or for a sample of query cells.
 
-Scikit-learn's brute-force search is used: it streams over tiles, works on every core, and trees do
-not pay in 32 dimensions. Equal distances are broken arbitrarily.
+Scikit-learn's brute-force search is used: it streams over tiles, uses every core, and trees bring
+no gain in 32 dimensions. Ties are broken arbitrarily.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether clusters of the embedding match known labels.
 
-Source: paper, Methods, "Clustering-based metrics" and "Cell type average silhouette width".
+Source: docs/method.md, "Measures".
 Letters: N cells, E numbers per cell.
 
 Leiden optimises modularity (igraph, an optional extra) on the neighbour graph of `_graph`, scanpy's
@@ -25,7 +25,7 @@ from sklearn.metrics import (
     silhouette_samples,
 )
 
-from atlasstore.errors import MissingExtraError, UserInputError
+from atlasstore.errors import MissingExtraError, UserInputError, extra_packages
 
 from ._cells import LabelledCells, checked_embedding, labelled_cells, sample_rows
 from ._graph import umap_graph
@@ -233,7 +233,8 @@ def _igraph() -> Any:
         return importlib.import_module("igraph")
     except ImportError as error:
         raise MissingExtraError(
-            "Clustering needs igraph, which is not installed; run: pip install atlasbasset[eval]"
+            "Clustering needs igraph, which is not installed; run: "
+            f"pip install {extra_packages('eval')}"
         ) from error
 
 

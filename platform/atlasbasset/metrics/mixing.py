@@ -1,7 +1,7 @@
 """How well batches mix in the embedding: iLISI and kBET acceptance.
 
 Sources: LISI, Korsunsky et al., Nature Methods 2019; kBET, Buettner et al., Nature Methods 2019;
-the paper uses both (Methods, "Batch correction"). They assume that every batch could occur in every
+the paper uses both (docs/method.md, "Measures"). They assume that every batch could occur in every
 neighbourhood: compare only batches of like composition.
 
 iLISI: a cell's neighbours are weighted by exp(-beta * distance), beta chosen so that the weights'
@@ -64,7 +64,7 @@ class Ilisi:
 
 @dataclass(frozen=True, slots=True)
 class Kbet:
-    """Share of neighbourhoods whose batch composition is not told apart from that of all cells."""
+    """Share of neighbourhoods whose batch composition does not differ from that of all cells."""
 
     acceptance: float
     """0 (unmixed) to about 1 - alpha (perfectly mixed)."""

@@ -1,6 +1,6 @@
 """Whether a cell's neighbours share its label, or are its neighbours in another embedding.
 
-Source: paper, Methods, "Label score" and "Neighbor score" (k = 10, 50, 100).
+Source: docs/method.md, "Measures" (the paper's k = 10, 50, 100).
 Letters: N cells, E numbers per cell. Neighbours are exact. Up to 50,000 cells every cell is asked
 for its neighbours; above, a seeded sample of 10,000 is, always against all cells.
 """

@@ -6,7 +6,7 @@ One sort serves both measures. A float32 score is mapped to the int32 of the sam
 left by one bit, and its label becomes the lowest bit: sorting these int64 keys sorts by score and,
 inside a tie, puts negatives before positives. Numpy sorts plain int64 rows with vector
 instructions, several times faster than an argsort. Afterwards only the positives are visited: the
-place of each distinct positive key says how many negatives lie below and how many are tied.
+place of each distinct positive key says how many negatives are below and how many are tied.
 
 * auROC is the Mann-Whitney statistic with midranks: (negatives below + half of those tied), summed
   over positives, over (positives x negatives).
@@ -176,7 +176,7 @@ class _Steps(NamedTuple):
     row: NDArray[np.intp]
     """The row it belongs to."""
     place: NDArray[np.intp]
-    """Where in all keys its first positive lies."""
+    """Where in all keys its first positive is."""
     before: NDArray[np.intp]
     """Positives of smaller score in its row."""
     weight: NDArray[np.intp]

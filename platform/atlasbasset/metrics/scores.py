@@ -107,7 +107,7 @@ class PredictionQuality:
     """auROC and auPR of every cell (over peaks) and every peak (over cells), float64.
 
     A cell or peak whose labels are all one class has NaN, and is left out of the means and counted.
-    auPR is scikit-learn's average precision. Source: paper, "Performance evaluation" and Fig. 1b.
+    auPR is scikit-learn's average precision. Source: docs/method.md, "Measures".
     """
 
     auroc_per_cell: NDArray[np.float64]
@@ -181,7 +181,7 @@ def evaluate_scores(
     workers
         Threads for the ranking; by default the CPU cores this process may use.
     on_event
-        Hears `Progress` after every tile.
+        Called with `Progress` after every tile.
 
     Raises
     ------

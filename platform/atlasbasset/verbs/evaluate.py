@@ -130,7 +130,7 @@ class EvaluatePlan(Plan[Evaluation]):
         return [
             ("cells", count(self.model.n_cells)),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
-            ("predictions", f"{n_predictions}, made and dropped in tiles"),
+            ("predictions", f"{n_predictions}, computed in tiles"),
         ]
 
     def values(self) -> dict[str, Any]:

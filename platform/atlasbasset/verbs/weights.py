@@ -13,7 +13,7 @@ import pandas as pd
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.state import RunState
-from atlasbasset.inference.model import Model, opened
+from atlasbasset.inference.model import Model, as_model
 from atlasbasset.weights import PublishedWeights, read_keras, read_scvi, write_keras
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
@@ -260,7 +260,7 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
     """
     target = urls.local_path(path)
     refuse_existing(target)
-    loaded = opened(model)
+    loaded = as_model(model)
     _check_exportable(loaded)
     weights = PublishedWeights(
         trunk={name: t.cpu().numpy() for name, t in loaded.trunk.state_dict().items()},

@@ -45,7 +45,7 @@ class Archive(NamedTuple):
     tensors: dict[str, NDArray[Any]]
     """State-dict names -> values."""
     rest: dict[str, Any]
-    """What is saved beside the state dict, as a tree of values, `Call` and `Name`."""
+    """What is saved next to the state dict, as a tree of values, `Call` and `Name`."""
 
 
 def read_archive(path: str | Path) -> Archive:
@@ -138,7 +138,7 @@ class _TensorReader:
 def _check_extent(
     available: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> None:
-    """Raise ValueError unless every element lies in the storage."""
+    """Raise ValueError unless every element is in the storage."""
     numbers = (offset, *shape, *strides)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     if any(not isinstance(n, int) or n < 0 for n in numbers) or (all(shape) and last >= available):

@@ -1,4 +1,4 @@
-"""Reading a whole atlas to see whether it is what was written."""
+"""Verification of a whole atlas: reads and checks everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An atlas in use: read by rows and blocks, as AnnData, verified."""
+"""`Atlas`: reading by rows and blocks, as AnnData, and verification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open cells of peaks as CSR rows, and rows of several parts of a block put together."""
+"""Open cells of peaks as CSR rows, and the combination of the parts of a block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LabelRows(NamedTuple):
     indptr: NDArray[np.int64]
     """int64, shape (n_peaks + 1,), starting at 0."""
     indices: NDArray[np.uint16]
-    """uint16, shape (indptr[-1],): cells counted from the block's start, rising in each row."""
+    """uint16, shape (indptr[-1],): cells counted from the block's start, ascending in each row."""
 
 
 def merged(parts: Sequence[LabelRows]) -> LabelRows:

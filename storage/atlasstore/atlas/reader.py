@@ -1,4 +1,4 @@
-"""Reading an atlas: cells, peaks, sequences by runs of peaks, labels by cell block and peak range.
+"""Reading an atlas: cells, peaks, sequences by range of peaks, labels by cell block and range.
 
 Nothing is read before it is asked for, and no more than is asked for. The layout is described in
 ``docs/atlas-store.md``.
@@ -37,7 +37,7 @@ class AtlasReader:
     Attributes
     ----------
     url
-        Where it lies.
+        Where it is stored.
     n_peaks, n_cells
         Rows of `var` and of `obs`.
     window_bp, flank_bp
@@ -47,7 +47,7 @@ class AtlasReader:
     block_positives
         Number of positives (open peak in a cell) of each block.
     parts
-        The runs of cells whose labels lie in arrays of their own: the blocks, or, where cells
+        The ranges of cells whose labels are in arrays of their own: the blocks, or, where cells
         were added later, parts of blocks.
     part_positives
         Number of positives of each part.
@@ -190,7 +190,7 @@ class AtlasReader:
             self._found_whole.add(name)
 
     def peak_rows(self, split: str) -> NDArray[np.int64]:
-        """Return the rows of the peaks in one split ("train", "valid" or "test"), rising, int64."""
+        """Return the rows of the peaks in a split ("train", "valid", "test"), ascending, int64."""
         if split not in SPLITS:
             raise UserInputError(f"There is no split {split!r}; use one of {', '.join(SPLITS)}.")
         return np.flatnonzero(self.var["split"].to_numpy() == split).astype(np.int64)
@@ -211,4 +211,4 @@ class AtlasReader:
 
 def _check_rows(start: int, stop: int, n_rows: int, unit: str) -> None:
     if not 0 <= start <= stop <= n_rows:
-        raise IndexError(f"{unit} [{start}, {stop}) do not lie in [0, {n_rows})")
+        raise IndexError(f"{unit} [{start}, {stop}) are not within [0, {n_rows})")

@@ -1,8 +1,8 @@
 """Regions of a genome as a model's windows: from a BED file, or an atlas's peaks by name.
 
-A region's window is centred on it, as a peak's is (`sequences.window_starts`), and reaches past a
-chromosome's end where it must: bases out there are unknown. The region itself must lie on its
-chromosome. Sequences are read when asked for, run by run.
+A region's window is centred on it, as a peak's is (`sequences.window_starts`), and may extend
+past a chromosome's end, where bases are unknown. The region itself must be inside its chromosome.
+Sequences are read on demand, by range.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PeakRegions:
     table: pd.DataFrame
     """As in `BedRegions`; named as the atlas names its peaks."""
     atlas: Atlas
-    """Where the sequences lie."""
+    """Where the sequences are."""
     rows: NDArray[np.int64]
     """The peaks' rows in the atlas."""
 
@@ -99,7 +99,7 @@ def bed_regions(bed: str | Path, genome: str | Path, *, window_bp: int) -> BedRe
     Raises
     ------
     PeaksError
-        The file is missing, malformed or lists an interval twice, or an interval lies outside its
+        The file is missing, malformed or lists an interval twice, or an interval is outside its
         chromosome.
     GenomeError
         The genome cannot be read, or lacks a chromosome that the file names.
@@ -108,7 +108,7 @@ def bed_regions(bed: str | Path, genome: str | Path, *, window_bp: int) -> BedRe
     twice = find_duplicates(table)
     if twice.size:
         raise PeaksError(
-            f"{twice.size} of {len(table)} intervals in {bed} stand there twice (first: "
+            f"{twice.size} of {len(table)} intervals in {bed} are listed twice (first: "
             f"{table.index[twice[0]]}); list each once."
         )
     with Genome.open(genome) as opened:

@@ -1,4 +1,4 @@
-"""Which peaks train the model and which judge it.
+"""The split of the peaks into training, validation and test peaks.
 
 By default a seeded random 90/5/5 split of the peaks. With `holdout` the peaks of whole chromosomes
 are the test peaks, and the others are split into train and validation in the ratio of their two
@@ -89,7 +89,7 @@ def _held_out(
     unknown = [name for name in holdout if name not in existing]
     if unknown:
         raise UserInputError(
-            f"No peak lies on the held-out chromosome {', '.join(unknown)}; peaks lie on "
+            f"No peak is on the held-out chromosome {', '.join(unknown)}; peaks are on "
             f"{', '.join(existing)}."
         )
     held: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.isin(names, list(holdout))

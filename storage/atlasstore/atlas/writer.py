@@ -1,8 +1,8 @@
-"""Writing an atlas: tables and empty arrays first, then rows in shard-aligned runs, the stamp last.
+"""Writing an atlas: tables and empty arrays first, then shard-aligned rows, the attributes last.
 
 The layout is described in ``docs/atlas-store.md``. The functions here write one part each into an
-open group, and may be called by different processes: no two parts share a file. `write_atlas` is
-all of them in one process, for an atlas that is at hand.
+open group, and may be called by different processes: no two parts share a file. `write_atlas`
+calls all of them in one process, for an atlas in memory.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class AtlasShape:
         return self.window_bp + 2 * self.flank_bp
 
     def sequence_runs(self) -> list[tuple[int, int]]:
-        """Return the (start, stop) runs of peaks in which sequences must be written."""
+        """Return the (start, stop) ranges of peaks in which sequences must be written."""
         return list(blocks.runs(self.n_peaks, sequence_rows(self.n_peaks, self.stored_bp)[1]))
 
 
@@ -101,7 +101,7 @@ def begin_atlas(place: str, shape: AtlasShape, *, obs: pd.DataFrame, var: pd.Dat
 
 
 def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> None:
-    """Write the windows of one run of peaks, codes uint8, shape (n, window + 2 flank)."""
+    """Write the windows of one range of peaks, codes uint8, shape (n, window + 2 flank)."""
     arrays.writable(group["sequence"])[start : start + len(codes)] = codes_to_onehot(codes)
 
 
@@ -212,7 +212,7 @@ def write_atlas(
     Parameters
     ----------
     url
-        Where; nothing may lie there.
+        Where; nothing may exist there.
     obs
         One row per cell, in the order of the blocks.
     var
@@ -227,7 +227,7 @@ def write_atlas(
     Raises
     ------
     StoreExistsError
-        When anything lies at `url`. On any exception nothing is left there.
+        When something exists at `url`. On any exception nothing is left there.
     """
     shape = AtlasShape(
         n_cells=cell_blocks[-1].stop,
@@ -256,11 +256,11 @@ class AtlasWriter:
         self._positives: dict[int, int] = {}
 
     def sequence_runs(self) -> list[tuple[int, int]]:
-        """Return the (start, stop) runs of peaks in which sequences must be written."""
+        """Return the (start, stop) ranges of peaks in which sequences must be written."""
         return self._shape.sequence_runs()
 
     def write_sequences(self, start: int, codes: NDArray[np.uint8]) -> None:
-        """Write the windows of one run of peaks, codes uint8, shape (n, window + 2 flank)."""
+        """Write the windows of one range of peaks, codes uint8, shape (n, window + 2 flank)."""
         run = (start, start + len(codes))
         if run not in self._runs_left:
             raise ValueError(f"peaks {run} are no run that is still to be written")

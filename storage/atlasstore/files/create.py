@@ -1,4 +1,4 @@
-"""Creating a file only where there is none: of two writers, one creates it."""
+"""Creating a file only if it does not exist: of two writers, one succeeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One writer at a time: a claim on a store that no killed process can leave behind.
+"""One writer at a time: a lock on a store that is released when its process ends.
 
 On a local path the claim is the operating system's lock on the file ``.claim``, which the kernel
 takes back however its holder ends. Elsewhere, and on file systems without locks, it is a record
@@ -8,8 +8,8 @@ holder is dead and the record is replaced. Only the watcher's own clock counts: 
 agree.
 
 Not covered: a holder that stands still for longer than that (a suspended machine) and then goes on
-finds its record replaced, and can only say so. Two claims made within the same second are told
-apart by reading back after a pause: the one written last holds.
+finds its record replaced, and can only say so. Two claims made within the same second are
+distinguished by reading back after a pause: the one written last holds.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ class _Record:
         """Return when the record has been left alone; refuse when it is renewed."""
         self._on_event(
             Notice(
-                f"Waiting {_STALE_S:.0f} s to see whether {_holder(found)}, which was at work "
-                f"here, still is."
+                f"Waiting {_STALE_S:.0f} s to see whether {_holder(found)}, which was "
+                f"working here, still is."
             )
         )
         until = time.monotonic() + _STALE_S
@@ -185,6 +185,6 @@ def _holder(record: str | None) -> str:
 
 def _refusal(place: str, holder: str) -> UserInputError:
     return UserInputError(
-        f"{holder} is at work on {place.rpartition('/')[0]}; wait until it ends or stop it, "
+        f"{holder} is working on {place.rpartition('/')[0]}; wait until it ends or stop it, "
         "or give another output."
     )

@@ -1,11 +1,11 @@
-"""Object stores fail for a while: how often requests are repeated, how a lasting fault is told.
+"""Transient faults of object stores: retries, and how a persistent fault is reported.
 
-The backends repeat a request that was throttled, failed on the server's side or lost its
-connection, and wait longer every time. For S3 we ask for 7 attempts in place of 5: 30 s of waiting
+The backends repeat a request that was throttled, failed on the server or lost its connection,
+with increasing waits. For S3 we ask for 7 attempts in place of 5: 30 s of waiting
 on average before a request is given up. botocore's older retry mode is kept, since the "standard"
-one shares a budget between requests: with dozens under way a short outage uses it up in a second.
-An answer that breaks off is fetched again by s3fs, up to 5 times. Whoever sets
-``AWS_MAX_ATTEMPTS`` or ``AWS_RETRY_MODE``, or ``config_kwargs`` in fsspec's configuration, decides.
+one shares a budget between requests: with dozens in progress a short outage uses it up in a second.
+An interrupted response is fetched again by s3fs, up to 5 times. ``AWS_MAX_ATTEMPTS``,
+``AWS_RETRY_MODE`` and ``config_kwargs`` in fsspec's configuration take precedence.
 
 A fault that outlasts this is an AtlasError of one sentence, never "the store is damaged".
 """
@@ -46,7 +46,7 @@ _PASSING = frozenset(
 
 
 def s3_options() -> dict[str, Any]:
-    """Return what s3fs is told beside its own configuration.
+    """Return what s3fs is given in addition to its own configuration.
 
     It asks for a file's size before it reads a whole one, so as to read it in several parts at
     once. Our pieces are a few MB and many are under way together: one request each is enough.
@@ -198,7 +198,7 @@ class RemoteStore(WrapperStore):  # type: ignore[misc]
             await self._store.delete_dir(prefix)
 
     async def is_empty(self, prefix: str) -> bool:
-        """Whether nothing lies below `prefix`."""
+        """Whether nothing is below `prefix`."""
         with told(self._url):
             return bool(await self._store.is_empty(prefix))
 

@@ -1,6 +1,6 @@
-"""A store appears whole or not at all.
+"""Atomic output: a store appears whole or not at all.
 
-A local store is written to a hidden folder beside its final place and renamed at the end, which is
+A local store is written to a hidden folder next to its final place and renamed at the end, which is
 atomic. An object store has no rename: there the store is written in place, its finishing
 attributes last (see `formats`), and deleted when the work fails.
 """
@@ -22,7 +22,7 @@ __all__ = ["refuse_existing", "staged"]
 
 
 def refuse_existing(url: str | Path) -> None:
-    """Raise StoreExistsError when anything lies at `url`."""
+    """Raise StoreExistsError when something exists at `url`."""
     if urls.exists(url):
         raise StoreExistsError(
             f"{url} exists already and nothing is overwritten; choose another output, or delete it "
@@ -39,7 +39,7 @@ def staged(url: str | Path) -> Iterator[str]:
     Raises
     ------
     StoreExistsError
-        When anything lies at `url`, before or after the work.
+        When something exists at `url`, before or after the work.
     """
     refuse_existing(url)
     target = _partial(urls.local_path(url)) if urls.is_local(url) else None

@@ -14,7 +14,7 @@ import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
-from atlasstore.errors import MissingExtraError, NotAStoreError
+from atlasstore.errors import MissingExtraError, NotAStoreError, extra_packages
 from atlasstore.files import remote
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
         extra = _EXTRA_BY_SCHEME.get(scheme, "s3")
         raise MissingExtraError(
             f"{scheme}:// URLs need an optional package; install it with: "
-            f"pip install 'atlasbasset[{extra}]'."
+            f"pip install {extra_packages(extra)}."
         ) from error
     return fs, str(path)
 
@@ -111,7 +111,7 @@ def list_names(url: str | Path) -> list[str]:
 
 
 def delete(url: str | Path) -> None:
-    """Remove what lies at `url` and below; nothing there is no error."""
+    """Remove what is at `url` and below; nothing there is no error."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
     with remote.told(url):
@@ -170,7 +170,7 @@ def zarr_store(url: str | Path, *, read_only: bool) -> Store:
 
 
 def _options(url: str | Path) -> dict[str, Any]:
-    """Return what a backend is told beside its own configuration."""
+    """Return what a backend is given in addition to its own configuration."""
     return remote.s3_options() if str(url).startswith(("s3:", "s3a:")) else {}
 
 

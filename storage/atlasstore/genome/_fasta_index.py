@@ -1,4 +1,4 @@
-"""Where a FASTA's index lies: beside it when current, else in the user's cache folder."""
+"""Finding a FASTA's index: next to it if current, else in the user's cache folder."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The genome: bases of any interval as codes, from a plain or bgzip FASTA through pyfaidx.
 
-An index beside the FASTA (``.fai``, and ``.gzi`` for bgzip) is used when it is not older than the
-FASTA. Otherwise one is built once in the user's cache folder: nothing is written beside a genome,
-which often lies on a shared, read-only disk. The last line may lack its newline. A FASTA cut off at
-the end of a line cannot be told from a whole one unless an index beside it says so; a cut bgzip
-file can, and is refused.
+An index next to the FASTA (``.fai``, and ``.gzi`` for bgzip) is used when it is not older than the
+FASTA. Otherwise one is built once in the user's cache folder: nothing is written next to a genome,
+which is often on a shared, read-only disk. The last line may lack its newline. A FASTA truncated at
+the end of a line is detected only if there is an index next to it; a truncated bgzip file is always
+detected, and refused.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Genome:
     ) -> NDArray[np.uint8]:
         """Return windows [start, start + length) as codes uint8, shape (n, length).
 
-        The file is read in its own order, whatever the order of the windows.
+        The file is read in its own order, regardless of the order of the windows.
         """
         codes = np.empty((len(starts), length), np.uint8)
         names = np.asarray(chrom, dtype=object).astype(str)
@@ -178,7 +178,7 @@ def _check_file(fasta: Path) -> None:
     if is_gz and not named_gz:
         raise GenomeError(f"{fasta} is gzip-compressed; rename it to end in .gz.")
     if named_gz and not is_gz:
-        raise GenomeError(f"{fasta} is not gzip-compressed, whatever its name says; rename it.")
+        raise GenomeError(f"{fasta} is not gzip-compressed, although its name says so; rename it.")
     if is_gz and not (head[3] & 4 and head[12:14] == b"BC"):
         raise GenomeError(
             f"{fasta} is compressed with gzip, which allows no random access; recompress it with "
@@ -197,7 +197,7 @@ def _check_whole(fasta: Path, faidx: pyfaidx.Faidx) -> None:
     if short:
         raise GenomeError(
             f"{fasta} is cut off: its index names bases of {short[0]} past the file's end; copy "
-            "the FASTA again, or delete the .fai beside it if that is of another genome."
+            "the FASTA again, or delete the .fai next to it if that is of another genome."
         )
 
 
@@ -210,14 +210,14 @@ def _end(record: pyfaidx.IndexRecord) -> int:
 
 
 def check_peaks(peaks: pd.DataFrame, genome: Genome) -> None:
-    """Raise unless every peak lies on a chromosome of the genome.
+    """Raise unless every peak is on a chromosome of the genome.
 
     Parameters
     ----------
     peaks
         Columns chrom, start, end (0-based half-open).
     genome
-        The genome to lie on.
+        The genome to be on.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def check_peaks(peaks: pd.DataFrame, genome: Genome) -> None:
     if outside.size:
         peak, length = peaks.iloc[outside[0]], lengths[outside[0]]
         raise PeaksError(
-            f"{outside.size} of {len(peaks)} peaks lie outside their chromosome; the first is "
+            f"{outside.size} of {len(peaks)} peaks are outside their chromosome; the first is "
             f"{peak['chrom']}:{peak['start']}-{peak['end']}, and {peak['chrom']} has {length} bp "
             f"in {genome.path}; use the genome assembly that the peaks were called on."
         )

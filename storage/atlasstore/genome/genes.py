@@ -1,4 +1,4 @@
-"""Genes of a GTF or GFF3 file: where each starts, and which peaks lie at that start.
+"""Genes of a GTF or GFF3 file: where each starts, and which peaks are at that start.
 
 The start of a gene (TSS) is the 5' end of the gene: its first base on the + strand, its last on the
 - strand; of several transcripts that is the one that starts furthest upstream. It is read from the
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["REACH_BP", "gene_factors", "gene_peaks", "genes_with_peaks", "read_genes"]
 
 REACH_BP = 2000
-"""How far from its TSS a gene's peaks lie (method, "Gene accessibility")."""
+"""How far from its TSS a gene's peaks are (docs/method.md, "Gene accessibility")."""
 
 _N_FIELDS = 9
 _GTF = re.compile(r'(\S+)\s+(?:"([^"]*)"|([^;]*))\s*(?:;|$)')
@@ -166,13 +166,13 @@ def gene_peaks(
     Raises
     ------
     UserInputError
-        When no gene lies on a chromosome with peaks.
+        When no gene is on a chromosome with peaks.
     """
     of_gene, of_peak = _rows_by_chrom(genes), _rows_by_chrom(peaks)
     shared = [chrom for chrom in of_gene if chrom in of_peak]
     if not shared:
         raise UserInputError(
-            f"no gene lies on a chromosome with peaks: the genes' are called "
+            f"no gene is on a chromosome with peaks: the genes' are called "
             f"{', '.join(list(of_gene)[:3])}, the peaks' {', '.join(list(of_peak)[:3])}; "
             "give the genes of the same assembly, its chromosomes named as in the atlas."
         )
@@ -196,7 +196,7 @@ def _pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (gene, peak) rows that overlap on one chromosome.
 
-    Of the peaks by start, a gene's lie among those that start before its reach ends and no more
+    Of the peaks by start, a gene's are among those that start before its reach ends and no more
     than the longest peak's length before it begins.
     """
     order = at_peaks[np.argsort(peaks["start"].to_numpy()[at_peaks], kind="stable")]

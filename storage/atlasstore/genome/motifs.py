@@ -2,8 +2,8 @@
 
 The format is the minimal MEME motif format, as the JASPAR, CIS-BP and HOCOMOCO collections write
 it: tabs or spaces, any or no ``w=`` and ``nsites=``, URL lines, ``MOTIF id [alternative name]``.
-Only letter-probability matrices over A, C, G, T are read. A row may miss a sum of 1 by
-`SUM_TOLERANCE` (what rounding to two decimals can do) and is renormalised; more is an error.
+Only letter-probability matrices over A, C, G, T are read. The sum of a row may differ from 1
+by `SUM_TOLERANCE` (rounding to two decimals) and is renormalised; more is an error.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ __all__ = ["overlapping_rows"]
 def overlapping_rows(
     peaks: pd.DataFrame, intervals: pd.DataFrame, *, name: str
 ) -> NDArray[np.int64]:
-    """Return the rows of `peaks` that share a base with any interval, rising, int64.
+    """Return the rows of `peaks` that share a base with any interval, ascending, int64.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def _overlaps(peaks: _Bounds, intervals: _Bounds) -> tuple[NDArray[np.bool_], ND
     """Return which intervals overlap a peak, and which peaks overlap an interval.
 
     One side overlaps the other where it starts before some other's end and that one has not ended
-    before: of the others that start below its end, the furthest end lies past its start.
+    before: of the others that start below its end, the furthest end is past its start.
     """
     return _overlaps_any(intervals, peaks), _overlaps_any(peaks, intervals)
 

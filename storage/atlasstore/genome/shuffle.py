@@ -7,11 +7,13 @@ are left, and an order gives a walk if and only if the last edges left, of all b
 form a tree towards the end. So: draw that tree uniformly, put each base's remaining edges in a
 uniform order, walk. The tree is drawn by loop-erased random walks (Wilson's algorithm; Propp and
 Wilson 1998, J Algorithms 27:170), as uShuffle does (Jiang et al. 2008, BMC Bioinformatics 9:192),
-which the published backgrounds were made with; nothing is drawn twice. Every sequence with these
-dinucleotides and these ends is equally likely, because each stands for equally many labelled walks.
+which produced the published backgrounds; nothing is drawn twice. Every sequence with these
+dinucleotides and these ends is equally likely, because each corresponds to equally many labelled
+walks.
 
-Unknown bases stay where they are: each run of known bases between them is shuffled by itself. So
-dinucleotides with an unknown base are kept as well, and the first and last base of each run.
+Unknown bases keep their positions: each stretch of known bases between them is shuffled
+separately. So dinucleotides with an unknown base are also kept, and the first and last base of each
+stretch.
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ def _below(n: int, rng: np.random.Generator) -> int:
 
 @numba.njit(cache=True)
 def _next(left: NDArray[np.int64], base: int) -> int:
-    """Return where the next edge out of `base` lies, and count it as left."""
+    """Return where the next edge out of `base` is, and count it as left."""
     at = left[base]
     left[base] += 1
     return int(at)

@@ -1,8 +1,8 @@
 """Variants as a job holds them: pieces of `PIECE` in the VCF's order, each a small JSON file.
 
-A VCF is read once, by one process, whatever its size; workers then take the pieces they need. Only
-the table of all variants (`variants_table`) is made whole, since a result's `obs` is one: 0.7 KB a
-variant while it is written.
+A VCF is read once, by one process, regardless of its size; workers then take the pieces they need.
+Only the table of all variants (`variants_table`) is made whole, since a result's `obs` is one: 0.7
+KB a variant while it is written.
 """
 
 from __future__ import annotations

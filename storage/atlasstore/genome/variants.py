@@ -1,12 +1,12 @@
 """Variants from VCF files, and whether each can be evaluated on a genome.
 
-A VCF is text whose first five columns say what a variant is; they are read line by line through
+The first five columns of a VCF define a variant; they are read line by line through
 `textfiles`, from any URL, plain, gzip or bgzip, in any order of records. `pysam`, the usual reader,
 takes neither gzip text nor most URLs and names no line where a file is wrong; ours is tested
 against it. BCF is not read.
 
 Positions are 1-based in `Variant`, as in the file; `Change` is 0-based half-open, like everything
-else here. A variant that cannot be evaluated is no error: it gets a status.
+else here. A variant that cannot be evaluated is not an error: it gets a status.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def variant_statuses(
     """
     found = [_status_of_text(variant, genome) for variant in variants]
     at = [row for row, status in enumerate(found) if status == "ok"]
-    # in the genome's order, whatever the file's
+    # in the genome's order, regardless of the file's
     for row in sorted(at, key=lambda row: variants[row][:2]):
         found[row] = _status_of_bases(variants[row], genome, max_allele_bp)
     return found

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from atlasstore.errors import CountsError, MissingExtraError
+from atlasstore.errors import CountsError, MissingExtraError, extra_packages
 from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.genome.peaks import read_bed
@@ -88,7 +88,8 @@ def _pysam() -> Any:
         return importlib.import_module("pysam")
     except ImportError as error:
         raise MissingExtraError(
-            "BAM inputs need an optional package; install it with: pip install 'atlasbasset[bam]'."
+            "BAM inputs need an optional package; install it with: "
+            f"pip install {extra_packages('bam')}."
         ) from error
 
 

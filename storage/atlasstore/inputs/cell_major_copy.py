@@ -1,22 +1,19 @@
 """Inputs that are not stored by cells become cell-major copies: zarr with X (CSR) and obs.
 
-Every piece of every input is one task, and putting an input's pieces together is one more; tasks
-are small, pickle, and find all they need by themselves, so any number of processes may share them.
-A task that is done leaves a mark, written last; done again, it finds the mark and does nothing.
+Every piece of every input is one unit of the task engine, and joining an input's pieces is one
+more.
 
 ::
 
-    FOLDER/pieces/0-9/{runs/0, runs/1, ..., facts.json}   facts.json: the mark of piece [0, 9)
-    FOLDER/counts.zarr                                    the copy
-    FOLDER/copy.json                                      its mark; pieces/ is deleted then
+    FOLDER/pieces/0-9/{runs/0, runs/1, ..., facts.json}   what counting piece [0, 9) found
+    FOLDER/counts.zarr                                    the copy; pieces/ is deleted then
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import repeat
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -25,26 +22,29 @@ import numpy as np
 
 from atlasstore import memory
 from atlasstore.errors import UserInputError
-from atlasstore.events import Notice, Progress, Subscriber, ignore
+from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.inputs.bam import BamPieces
 from atlasstore.inputs.csc_columns import ColumnPieces
 from atlasstore.inputs.external_sort import Run, RunWriter, merge_runs
 from atlasstore.inputs.fragments import FragmentPieces
 from atlasstore.inputs.tenx_folder import FolderPieces
+from atlasstore.resume.executors import ThreadExecutor
+from atlasstore.resume.receipts import Receipts
+from atlasstore.resume.units import Receipt, Stage, Unit, run_units
 from atlasstore.zarrio import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     import numpy.typing as npt
     import pandas as pd
 
     from atlasstore.inputs.source import Cells, Piece, Pieces
     from atlasstore.inputs.spec import SourceSpec
+    from atlasstore.resume.units import Executor
 
     Ints = npt.NDArray[np.int64]
-    RunTasks = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 __all__ = ["Conversion", "Copy", "convert"]
 
@@ -58,7 +58,7 @@ _PIECES: dict[str, Callable[[SourceSpec], Pieces]] = {
 
 
 _ONE_TABLE = Lock()
-"""Tasks may be threads, and anndata's writer has settings that all of them share."""
+"""Units may be threads, and anndata's writer has settings that all of them share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """An input and its pieces; none when its copy is there."""
+    """An input and its pieces."""
 
     conversion: Conversion
     pieces: tuple[Piece, ...]
@@ -95,16 +95,20 @@ class _Plan:
         start, stop = piece
         return urls.join(self.conversion.folder, "pieces", f"{start}-{stop}")
 
+    def facts(self, piece: Piece) -> str:
+        return urls.join(self.folder(piece), "facts.json")
+
     @property
-    def mark(self) -> str:
-        return urls.join(self.conversion.folder, "copy.json")
+    def store(self) -> str:
+        return urls.join(self.conversion.folder, "counts.zarr")
 
 
 def convert(
     conversions: Sequence[Conversion],
     *,
+    scratch: str,
     memory_bytes: int,
-    run: RunTasks | None = None,
+    executor: Executor | None = None,
     n_workers: int = 1,
     on_event: Subscriber = ignore,
 ) -> list[Copy | UserInputError]:
@@ -114,97 +118,135 @@ def convert(
     ----------
     conversions
         The inputs.
+    scratch
+        URL of a folder for the receipts of these conversions alone.
     memory_bytes
-        What one task may take for its data, in bytes.
-    run
-        Maps a function over tasks, in order, as `map` does; in this process when absent.
+        What one unit may take for its data, in bytes.
+    executor
+        Who counts and joins; this process, one unit at a time, by default.
     n_workers
-        How many tasks `run` has under way at once.
+        Units at a time in a process.
     on_event
-        Hears progress and notices.
+        Called with progress and notices.
     """
     memory.give_back_from_now_on()
-    plans = [_failing(_plan, (c, n_workers, memory_bytes)) for c in conversions]
-    tasks = [(plan, piece) for plan in plans if isinstance(plan, _Plan) for piece in plan.pieces]
-    errors = iter(_counted(tasks, run, on_event))
-    counted = [_first_error(plan, errors) for plan in plans]
-    finished = iter(
-        list((run or map)(partial(_failing, _finish), [p for p in counted if isinstance(p, _Plan)]))
+    runner = executor or ThreadExecutor(cores=1)
+    found: list[_Plan | UserInputError] = [
+        _plan(conversion, n_workers, memory_bytes) for conversion in conversions
+    ]
+    plans = [plan if isinstance(plan, _Plan) else None for plan in found]
+    join_units = [{"input": i, "start": 0, "stop": 1} for i in range(len(plans))]
+    joined = Receipts(urls.join(scratch, "join"), join_units)
+    failed = _count_all(plans, joined, scratch, runner, n_workers, on_event)
+    joined.mark(np.flatnonzero([plan is None or i in failed for i, plan in enumerate(plans)]))
+    failed |= run_units(
+        join_units,
+        _Join(tuple(plans)),
+        receipts=joined,
+        executor=runner,
+        stage=Stage("joining counts", "inputs"),
+        on_event=on_event,
+        at_once=n_workers,
+        keep_going=True,
     )
-    copies = [next(finished) if isinstance(plan, _Plan) else plan for plan in counted]
-    for copy in copies:
-        for sentence in getattr(copy, "notices", ()):
-            on_event(Notice(sentence))
-    return copies
+    notices = {index: receipt["notices"] for index, receipt in joined}
+    for sentence in (s for index in sorted(notices) for s in notices[index]):
+        on_event(Notice(sentence))
+    return [
+        _copy(plan, notices[i])
+        if isinstance(plan, _Plan) and i not in failed
+        else _why(plan, failed.get(i))
+        for i, plan in enumerate(found)
+    ]
 
 
-def _failing(function: Callable[[Any], Any], argument: Any) -> Any:
-    """Return what the function returns, or the `UserInputError` it raises."""
+def _why(plan: _Plan | UserInputError, error: UserInputError | None) -> UserInputError:
+    why = error if isinstance(plan, _Plan) else plan
+    assert why is not None
+    return why
+
+
+def _copy(plan: _Plan, notices: Sequence[str]) -> Copy:
+    obs = tables.read_table(urls.open_group(plan.store), "obs", url=plan.store)
+    return Copy(plan.conversion.spec.copied_to(plan.store), obs, tuple(notices))
+
+
+def _plan(conversion: Conversion, n_workers: int, memory_bytes: int) -> _Plan | UserInputError:
     try:
-        return function(argument)
+        pieces = tuple(_pieces(conversion.spec).plan(n_workers))
     except UserInputError as error:
         return error
-
-
-def _plan(what: tuple[Conversion, int, int]) -> _Plan:
-    conversion, n_workers, memory_bytes = what
-    plan = _Plan(conversion, (), memory_bytes)
-    if urls.exists(plan.mark):
-        return plan
-    return replace(plan, pieces=tuple(_pieces(conversion.spec).plan(n_workers)))
+    return _Plan(conversion, pieces, memory_bytes)
 
 
 def _pieces(spec: SourceSpec) -> Pieces:
     return _PIECES[spec.kind](spec)
 
 
-def _counted(
-    tasks: Sequence[tuple[_Plan, Piece]], run: RunTasks | None, on_event: Subscriber
-) -> Iterator[UserInputError | None]:
-    """Yield for each piece why it cannot be counted, None when it is."""
-    if run is None:
-        yield from (_failing(partial(_count, on_event=on_event), task) for task in tasks)
-        return
-    for done, error in enumerate(run(partial(_failing, _count), tasks), 1):
-        on_event(Progress("counting inputs", done, len(tasks), "pieces"))
-        yield error
+def _count_all(
+    plans: Sequence[_Plan | None],
+    joined: Receipts,
+    scratch: str,
+    executor: Executor,
+    n_workers: int,
+    on_event: Subscriber,
+) -> dict[int, UserInputError]:
+    """Count the pieces of all inputs that are not joined; return input -> its first error."""
+    units = [
+        {"input": i, "first": first, "last": last, "start": 0, "stop": 1}
+        for i, plan in enumerate(plans)
+        for first, last in (plan.pieces if plan else ())
+    ]
+    receipts = Receipts(urls.join(scratch, "count"), units)
+    receipts.mark(np.flatnonzero([joined.done[unit["input"]] for unit in units]))
+    alone = on_event if len(units) == 1 and isinstance(executor, ThreadExecutor) else ignore
+    failed = run_units(
+        units,
+        _Count(tuple(plans), alone),
+        receipts=receipts,
+        executor=executor,
+        stage=Stage("counting inputs", "pieces"),
+        on_event=on_event,
+        at_once=n_workers,
+        keep_going=True,
+    )
+    return {units[at]["input"]: failed[at] for at in sorted(failed, reverse=True)}
 
 
-def _count(task: tuple[_Plan, Piece], *, on_event: Subscriber = ignore) -> None:
-    plan, piece = task
-    folder = plan.folder(piece)
-    mark = urls.join(folder, "facts.json")
-    if urls.exists(mark):
-        return
-    pieces, half = _pieces(plan.conversion.spec), plan.memory_bytes // 2
-    runs = urls.join(folder, "runs")
-    writer = RunWriter(runs, n_peaks=len(pieces.peaks), memory_bytes=half)
-    facts = pieces.count(piece, writer.add, memory_bytes=half, on_event=on_event)
-    facts["n_runs"] = writer.close()
-    urls.write_bytes(mark, json.dumps(facts).encode())
-    memory.give_back()
+@dataclass(frozen=True, eq=False, slots=True)
+class _Count:
+    """Work: count one piece of one input into sorted runs."""
+
+    plans: tuple[_Plan | None, ...]
+    on_event: Subscriber
+    """Called with the progress inside a piece that is the only one."""
+
+    def __call__(self, unit: Unit) -> Receipt:
+        plan = self.plans[unit["input"]]
+        assert plan is not None
+        piece, half = (unit["first"], unit["last"]), plan.memory_bytes // 2
+        pieces = _pieces(plan.conversion.spec)
+        runs = urls.join(plan.folder(piece), "runs")
+        writer = RunWriter(runs, n_peaks=len(pieces.peaks), memory_bytes=half)
+        facts = pieces.count(piece, writer.add, memory_bytes=half, on_event=self.on_event)
+        facts["n_runs"] = writer.close()
+        urls.write_bytes(plan.facts(piece), json.dumps(facts).encode())
+        memory.give_back()
+        return {}
 
 
-def _first_error(
-    plan: _Plan | UserInputError, errors: Iterator[UserInputError | None]
-) -> _Plan | UserInputError:
-    """Take the outcome of each of the plan's pieces; return the first error or the plan."""
-    if not isinstance(plan, _Plan):
-        return plan
-    found = [next(errors) for _ in plan.pieces]
-    return next((error for error in found if error is not None), plan)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Join:
+    """Work: put one input's pieces together; return what the person should know."""
 
+    plans: tuple[_Plan | None, ...]
 
-def _finish(plan: _Plan) -> Copy:
-    """Put an input's pieces together."""
-    store = urls.join(plan.conversion.folder, "counts.zarr")
-    if not urls.exists(plan.mark):
-        notices = _write_copy(plan, store)
-        urls.write_bytes(plan.mark, json.dumps({"notices": notices}).encode())
-    urls.delete(urls.join(plan.conversion.folder, "pieces"))
-    obs = tables.read_table(urls.open_group(store), "obs", url=store)
-    notices = json.loads(urls.read_bytes(plan.mark))["notices"]
-    return Copy(plan.conversion.spec.copied_to(store), obs, tuple(notices))
+    def __call__(self, unit: Unit) -> Receipt:
+        plan = self.plans[unit["input"]]
+        assert plan is not None
+        notices = _write_copy(plan, plan.store)
+        urls.delete(urls.join(plan.conversion.folder, "pieces"))
+        return {"notices": notices}
 
 
 def _write_copy(plan: _Plan, store: str) -> list[str]:
@@ -233,8 +275,7 @@ class _Facts(Sequence[dict[str, Any]]):
         return len(self._plan.pieces)
 
     def __getitem__(self, at: Any) -> Any:
-        mark = urls.join(self._plan.folder(self._plan.pieces[at]), "facts.json")
-        return json.loads(urls.read_bytes(mark))
+        return json.loads(urls.read_bytes(self._plan.facts(self._plan.pieces[at])))
 
 
 def _runs(plan: _Plan, facts: Sequence[dict[str, Any]], cells: Cells) -> list[Run]:

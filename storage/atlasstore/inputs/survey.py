@@ -8,6 +8,7 @@ into a scratch folder first (see `atlasstore.inputs.cell_major_copy`).
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from atlasstore.inputs.cell_major_copy import Copy, RunTasks
+    from atlasstore.inputs.cell_major_copy import Copy
     from atlasstore.inputs.samples import Sample
+    from atlasstore.resume.units import Executor
 
     Ints = npt.NDArray[np.int64]
 
@@ -93,7 +95,7 @@ def survey(
     scratch: str,
     peaks: str | None = None,
     memory_bytes: int = MEMORY_BYTES,
-    run: RunTasks | None = None,
+    executor: Executor | None = None,
     n_workers: int = 1,
     min_mapq: int = MIN_MAPQ,
     skip_bad: bool = False,
@@ -112,11 +114,10 @@ def survey(
         BED or narrowPeak file; needed by fragments and BAM, which are counted on it.
     memory_bytes
         What one task may take for its data.
-    run
-        Maps a function over tasks, in order, as `map` does: ``run(function, tasks)``. Functions,
-        tasks and results pickle. In this process when absent.
+    executor
+        Who counts the inputs that are not stored by cells; this process by default.
     n_workers
-        How many tasks `run` has under way at once.
+        Inputs that are looked at, and units of counting in a process, at a time.
     min_mapq
         Least mapping quality of reads; for BAM.
     skip_bad
@@ -134,10 +135,11 @@ def survey(
         raise CountsError(f"no input was given; give at least one: {ALLOWED}.")
     bed = None if peaks is None else _bed(peaks)
     look = partial(_look, bed=bed, min_mapq=min_mapq)
-    looked = _told(list((run or map)(look, samples)), on_event)
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="survey") as pool:
+        looked = _told(list(pool.map(look, samples)), on_event)
     _check_bed(bed, looked)
     whole, left_out = _whole(samples, looked, skip_bad=skip_bad, on_event=on_event)
-    copied = _copied(whole, scratch, memory_bytes, run, n_workers, on_event)
+    copied = _copied(whole, scratch, memory_bytes, executor, n_workers, on_event)
     kept = [one.sample for one in whole]
     whole, more = _whole(kept, copied, skip_bad=skip_bad, on_event=on_event)
     return _aligned(whole, (*left_out, *more))
@@ -242,7 +244,7 @@ def _copied(
     inputs: Sequence[_Input],
     scratch: str,
     memory_bytes: int,
-    run: RunTasks | None,
+    executor: Executor | None,
     n_workers: int,
     on_event: Subscriber,
 ) -> list[_Outcome]:
@@ -250,8 +252,9 @@ def _copied(
     waiting = [one for one in inputs if one.counts is None]
     made = convert(
         [Conversion(one.spec, urls.join(scratch, _folder(one.spec))) for one in waiting],
+        scratch=urls.join(scratch, "receipts"),
         memory_bytes=memory_bytes,
-        run=run,
+        executor=executor,
         n_workers=n_workers,
         on_event=on_event,
     )

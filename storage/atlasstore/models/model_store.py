@@ -11,7 +11,7 @@
         cells/embedding (N, E), cells/intercept (N,), ... one zarr chunk per cell block
 
 Any number of workers writes the cell tables (each its own blocks) and any other number reads them.
-Nothing is pickled. A checkpoint without its manifest does not exist for a reader.
+Nothing is pickled. Readers ignore a checkpoint without a manifest.
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.numpy
+import zarr
 from safetensors import SafetensorError
 
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.blocks import CellBlock, cut_cells
+from atlasstore.zarrio.overlay import WrittenOver
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-    import zarr
     from numpy.typing import NDArray
 
-__all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors"]
+__all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors", "model_attrs"]
 
 Tensors = Mapping[str, "NDArray[Any]"]
 _POINTER_READS = 3
@@ -103,35 +105,42 @@ class Checkpoint:
 class CheckpointWriter:
     """Writes one checkpoint: one process begins and commits, all write their own blocks."""
 
-    def __init__(self, store: ModelStore, step: int) -> None:
-        self._store = store
+    def __init__(self, model: str, step: int, *, n_cells: int, block_cells: int) -> None:
+        self._model, self._n_cells, self._block_cells = model, n_cells, block_cells
         self.name = f"{step:010d}"
-        self.url = urls.join(store.url, "checkpoints", self.name)
+        self.url = urls.join(model, "checkpoints", self.name)
         self._checksums: dict[str, str] = {}
 
     @cached_property
     def _group(self) -> zarr.Group:
         return urls.open_group(self.url, mode="r+")
 
-    def begin(self, tables: Mapping[str, tuple[int, ...]]) -> None:
-        """Create the empty cell tables (name -> shape of a row), float32; one process only."""
-        urls.delete(self.url)  # what a killed writer left
-        group = urls.create_group(self.url)
+    def begin(self, tables: Mapping[str, tuple[int, ...]], *, over: bool = False) -> None:
+        """Create the empty cell tables (name -> shape of a row), float32; one process only.
+
+        What a killed writer left is deleted, or with `over` written over.
+        """
+        if over:
+            store = WrittenOver(urls.zarr_store(self.url, read_only=False))
+            group = zarr.create_group(store, zarr_format=3)
+        else:
+            urls.delete(self.url)
+            group = urls.create_group(self.url)
         for name, row_shape in tables.items():
             axes = ("cell", *(f"dim{i}" for i in range(len(row_shape))))
             arrays.create_array(
                 group,
                 name,
-                shape=(self._store.n_cells, *row_shape),
+                shape=(self._n_cells, *row_shape),
                 dtype=np.float32,
-                chunk_rows=self._store.block_cells,
+                chunk_rows=self._block_cells,
                 fill_value=float("nan"),  # what a lost piece reads as, and no table holds
                 axes=axes,
             )
 
     def write_rows(self, name: str, start: int, values: NDArray[Any]) -> None:
         """Write consecutive rows of a cell table; `start` must be a block's first cell."""
-        if start % self._store.block_cells:
+        if start % self._block_cells:
             raise ValueError(f"rows must start at a block's first cell, got {start}")
         self._group[name][start : start + len(values)] = values
 
@@ -150,10 +159,10 @@ class CheckpointWriter:
         """
         manifest = {"state": dict(state), "checksums": self._checksums}
         urls.write_bytes(urls.join(self.url, "manifest.json"), _json_bytes(manifest))
-        before = self._store.latest_name()
+        before = _latest_name(self._model)
         latest = {"checkpoint": self.name}
-        urls.write_bytes(urls.join(self._store.url, "latest.json"), _json_bytes(latest))
-        self._store.delete_checkpoints_except({before, self.name})
+        urls.write_bytes(urls.join(self._model, "latest.json"), _json_bytes(latest))
+        _delete_checkpoints_except(self._model, {before, self.name})
 
 
 class ModelStore:
@@ -162,7 +171,7 @@ class ModelStore:
     Attributes
     ----------
     url
-        Where it lies.
+        Where it is stored.
     config
         The resolved configuration, JSON values.
     n_cells
@@ -206,20 +215,14 @@ class ModelStore:
         Raises
         ------
         StoreExistsError
-            When anything lies at `url`.
+            When something exists at `url`.
         """
         with staged(url) as place:
             group = urls.create_group(place)
             formats.begin(group, formats.MODEL)
             table_io.write_table(group, "obs", obs)
-            group.attrs.update(
-                {
-                    "config": dict(config),
-                    "n_cells": len(obs),
-                    "block_cells": block_cells,
-                    "batches": list(batches),
-                }
-            )
+            attrs = model_attrs(len(obs), config, block_cells=block_cells, batches=batches)
+            group.attrs.update(attrs)
             table_io.finish(group.store, formats.MODEL, provenance)
         return cls.open(url)
 
@@ -234,7 +237,7 @@ class ModelStore:
         FormatVersionError
             It was written by a newer atlasbasset.
         """
-        group = urls.open_group(url)
+        group = open_finished(url)
         info = formats.check(group, formats.MODEL, url=str(url))
         return cls(str(url), dict(group.attrs), info)
 
@@ -264,8 +267,7 @@ class ModelStore:
 
     def latest_name(self) -> str | None:
         """Return the name of the newest whole checkpoint; None before the first."""
-        pointer = urls.join(self.url, "latest.json")
-        return str(_json(pointer)["checkpoint"]) if urls.exists(pointer) else None
+        return _latest_name(self.url)
 
     def newest(self) -> Checkpoint:
         """Return the newest whole checkpoint.
@@ -279,25 +281,47 @@ class ModelStore:
         if found is None:
             raise NotAStoreError(
                 f"{self.url} holds no checkpoint yet: its training has not finished an epoch; "
-                "run the same train command to go on."
+                "run the same train command to resume it."
             )
         return found
 
     def write_checkpoint(self, step: int) -> CheckpointWriter:
         """Return a writer of checkpoint `step`."""
-        return CheckpointWriter(self, step)
+        return CheckpointWriter(self.url, step, n_cells=self.n_cells, block_cells=self.block_cells)
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Replace ``metrics.jsonl`` by one line per epoch."""
         lines = [json.dumps(dict(record), allow_nan=False) + "\n" for record in history]
         urls.write_bytes(urls.join(self.url, "metrics.jsonl"), "".join(lines).encode())
 
-    def delete_checkpoints_except(self, kept: Collection[str | None]) -> None:
-        """Delete every checkpoint, whole or not, whose name is not in `kept`."""
-        folder = urls.join(self.url, "checkpoints")
-        for name in urls.list_names(folder):
-            if name not in kept:
-                urls.delete(urls.join(folder, name))
+
+def model_attrs(
+    n_cells: int,
+    config: Mapping[str, Any],
+    *,
+    block_cells: int,
+    batches: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the root attributes of a model store."""
+    return {
+        "config": dict(config),
+        "n_cells": n_cells,
+        "block_cells": block_cells,
+        "batches": list(batches),
+    }
+
+
+def _latest_name(model: str) -> str | None:
+    pointer = urls.join(model, "latest.json")
+    return str(_json(pointer)["checkpoint"]) if urls.exists(pointer) else None
+
+
+def _delete_checkpoints_except(model: str, kept: Collection[str | None]) -> None:
+    """Delete every checkpoint, whole or not, whose name is not in `kept`."""
+    folder = urls.join(model, "checkpoints")
+    for name in urls.list_names(folder):
+        if name not in kept:
+            urls.delete(urls.join(folder, name))
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:

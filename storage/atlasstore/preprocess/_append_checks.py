@@ -1,4 +1,4 @@
-"""Whether new cells fit an atlas: its peaks, other names."""
+"""Checks that new cells fit an atlas: the same peaks, other names."""
 
 from __future__ import annotations
 

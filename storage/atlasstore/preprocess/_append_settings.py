@@ -1,4 +1,4 @@
-"""What appending is called with and what it reports."""
+"""Settings and report of `append`."""
 
 from __future__ import annotations
 

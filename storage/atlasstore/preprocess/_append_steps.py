@@ -1,4 +1,4 @@
-"""The work of `append`, step by step: survey, read, choose cells, write beside, switch."""
+"""The work of `append`, step by step: survey, read, choose cells, write, publish."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from atlasstore.preprocess._inputs import Inputs
     from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
-    from atlasstore.transpose.executors import Workers
+    from atlasstore.resume.units import Executor
     from atlasstore.transpose.memory_plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan
 
-__all__ = ["AppendWork"]
+__all__ = ["AppendSteps"]
 
 _SMALL_BLOCKS = 256
 """From this many blocks on, blocks of less than full size are worth a word."""
 
 
-class AppendWork:
+class AppendSteps:
     """One call of `append`, its arguments checked.
 
     Parameters
@@ -55,10 +55,10 @@ class AppendWork:
         The resolved arguments.
     spec
         The filter among them.
-    workers
+    executor
         Who reads and writes.
     on_event
-        Hears notices and progress.
+        Called with each `Progress` and `Notice`.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class AppendWork:
         atlas: Atlas,
         settings: AppendSettings,
         spec: FilterSpec,
-        workers: Workers,
+        executor: Executor,
         on_event: Subscriber,
     ) -> None:
         self._atlas, self._settings, self._spec = atlas, settings, spec
-        self._workers, self._tell = workers, on_event
+        self._executor, self._tell = executor, on_event
         self._lots: list[int] = list(atlas.group.attrs.get("lots", [0, atlas.n_cells]))
 
     def plan(self, scratch: str) -> AppendReport:
         """Read and plan; what is in `scratch` afterwards is of no use."""
         inputs = self._survey(scratch)
-        reading = plan_reads(self._workers.machine(), len(inputs.peaks))
+        reading = plan_reads(self._executor.machine(), len(inputs.peaks))
         found = filter_counts(
             inputs.sources,
             self._spec,
@@ -94,7 +94,7 @@ class AppendWork:
         """Write the new cells and switch the atlas over to them."""
         if (done := self._begun(ledger)) is not None:
             return done
-        stages = Stages(ledger, self._workers, self._tell)
+        stages = Stages(ledger, self._executor, self._tell)
         inputs = self._survey(ledger.scratch)
         files = [name for source in inputs.sources for name in files_of(source.spec)]
         inputs, read = read_inputs(
@@ -147,7 +147,7 @@ class AppendWork:
         inputs = look_at_inputs(
             self._settings.samples,
             urls.join(scratch, "inputs"),
-            self._workers,
+            self._executor,
             self._tell,
             peaks=peaks,
             min_mapq=self._settings.min_mapq,
@@ -190,7 +190,7 @@ class AppendWork:
             self._tell(
                 Notice(
                     f"The atlas will have {n_blocks:,} blocks of {size:,} cells, as many as when "
-                    "it was small; one made anew from all samples would be read faster."
+                    "it was small; one preprocessed again from all samples would be read faster."
                 )
             )
         parts = blocks.plan_parts([*self._lots, n_old + n_added], size)
@@ -218,7 +218,7 @@ class AppendWork:
     ) -> LabelPlan:
         starts = [part.start - parts[0].start for part in parts]
         return label_plan(
-            self._workers.machine(),
+            self._executor.machine(),
             np.add.reduceat(found.depth, starts).tolist(),
             n_peaks_in=n_peaks_in,
             n_peaks=self._atlas.n_peaks,

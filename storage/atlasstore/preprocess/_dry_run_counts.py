@@ -1,4 +1,4 @@
-"""Counts as a stream of runs of cells, for what needs them once and keeps nothing: dry runs."""
+"""Counts as a stream of ranges of cells for dry runs, which keep nothing."""
 
 from __future__ import annotations
 

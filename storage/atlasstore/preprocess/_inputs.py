@@ -1,4 +1,4 @@
-"""The inputs of an atlas: looked at, then read into pieces; those that are bad are left out."""
+"""The inputs of an atlas: described, then read into scratch files; bad ones are left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from atlasstore.inputs import left_out_notice, survey
 from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.samples import join_obs
 from atlasstore.transpose.memory_plan import plan_survey
-from atlasstore.transpose.stages import plan_spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from atlasstore.events import Subscriber
     from atlasstore.inputs import LazySource
     from atlasstore.inputs.samples import Sample
-    from atlasstore.transpose.executors import Workers
+    from atlasstore.resume.units import Executor
     from atlasstore.transpose.stages import ReadSpan, Stages
 
 __all__ = ["Inputs", "look_at_inputs", "read_inputs"]
@@ -66,7 +65,7 @@ class Inputs:
 def look_at_inputs(
     samples: Sequence[Sample],
     scratch: str,
-    workers: Workers,
+    executor: Executor,
     on_event: Subscriber,
     *,
     peaks: str | None,
@@ -81,13 +80,13 @@ def look_at_inputs(
         As `atlasstore.inputs.survey`.
     """
     bed_peaks = 0 if peaks is None else sum(1 for _ in numbered_lines(peaks, error=PeaksError))
-    n_workers, share = plan_survey(workers.machine(), bed_peaks=bed_peaks)
+    n_workers, share = plan_survey(executor.machine(), bed_peaks=bed_peaks)
     found = survey(
         samples,
         scratch=scratch,
         peaks=peaks,
         memory_bytes=share,
-        run=partial(workers.map, n_workers=n_workers),
+        executor=executor,
         n_workers=n_workers,
         min_mapq=min_mapq,
         skip_bad=skip_bad,
@@ -113,13 +112,14 @@ def read_inputs(
     CountsError
         When one cannot be read; with `skip_bad` when none can.
     """
-    spans = plan_spans(
-        (partial(open_counts, source.spec), len(source.obs)) for source in inputs.sources
-    )
     read = stages.read_inputs(
-        spans, n_peaks=len(inputs.peaks), least=least, files=files, skip_bad=skip_bad
+        [(partial(open_counts, source.spec), len(source.obs)) for source in inputs.sources],
+        n_peaks=len(inputs.peaks),
+        least=least,
+        files=files,
+        skip_bad=skip_bad,
     )
-    bad = {span.input: span.error for span in read if span.error is not None}
+    bad = {span.input: str(span.error) for span in read if span.error is not None}
     for index, why in bad.items():
         on_event(left_out_notice(inputs.samples[index].name, why))
     if len(bad) == len(inputs.samples):

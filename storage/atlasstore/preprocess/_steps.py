@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from atlasstore.atlas.writer import (
     begin_atlas,
     finish_atlas,
     sequence_rows,
-    write_sequences,
 )
 from atlasstore.events import Notice
 from atlasstore.files import urls
@@ -24,19 +22,20 @@ from atlasstore.genome.sequences import window_starts
 from atlasstore.inputs.kinds import files_of
 from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
+from atlasstore.preprocess._sequences import WriteSequences
 from atlasstore.preprocess.filters import choose, filter_counts
 from atlasstore.preprocess.report import PreprocessReport, WorkPlan
+from atlasstore.resume.executors import ThreadExecutor
+from atlasstore.resume.units import Ranges, Stage, run_units
 from atlasstore.transpose.block_writer import plan_blocks
-from atlasstore.transpose.executors import LocalWorkers
 from atlasstore.transpose.memory_plan import expected_passes, plan_reads, plan_sequences
-from atlasstore.transpose.stages import Stages, label_plan, run_units
+from atlasstore.transpose.stages import Stages, label_plan
 from atlasstore.zarrio import blocks, formats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    import zarr
     from numpy.typing import NDArray
 
     from atlasstore.events import Subscriber
@@ -44,11 +43,11 @@ if TYPE_CHECKING:
     from atlasstore.preprocess._settings import Settings
     from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
-    from atlasstore.transpose.executors import Workers
+    from atlasstore.resume.units import Executor
     from atlasstore.transpose.memory_plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan
 
-__all__ = ["Work", "label_rows"]
+__all__ = ["PreprocessSteps", "label_rows"]
 
 _SEQUENCE_COMPRESSION = 16
 _INDEX_COMPRESSION = 1.4
@@ -72,7 +71,7 @@ class _Atlas:
     filtered: FilterResult
 
 
-class Work:
+class PreprocessSteps:
     """One call of `preprocess`, its arguments checked.
 
     Parameters
@@ -83,10 +82,10 @@ class Work:
         The filters among them.
     genome
         The open FASTA.
-    workers
+    executor
         Who reads and writes.
     on_event
-        Hears notices and progress.
+        Called with each `Progress` and `Notice`.
     """
 
     def __init__(
@@ -94,17 +93,17 @@ class Work:
         settings: Settings,
         spec: FilterSpec,
         genome: Genome,
-        workers: Workers,
+        executor: Executor,
         on_event: Subscriber,
     ) -> None:
         self._settings, self._spec, self._genome = settings, spec, genome
-        self._workers, self._tell = workers, on_event
+        self._executor, self._tell = executor, on_event
 
     def plan(self, out: str, scratch: str) -> PreprocessReport:
         """Read and plan; what is in `scratch` afterwards is of no use."""
         inputs = self._survey(scratch)
         n_peaks = len(inputs.peaks)
-        reading = plan_reads(self._workers.machine(), n_peaks)
+        reading = plan_reads(self._executor.machine(), n_peaks)
         filtered = filter_counts(
             inputs.sources,
             self._spec,
@@ -121,7 +120,7 @@ class Work:
         done = ledger.receipt("report")
         if done is not None:  # all that is missing is to publish it
             return PreprocessReport.from_json(done)
-        stages = Stages(ledger, self._workers, self._tell)
+        stages = Stages(ledger, self._executor, self._tell)
         inputs = self._survey(urls.join(ledger.scratch, "inputs"))
         peak = self._check_memory(len(inputs.peaks))
         inputs, read = read_inputs(
@@ -151,7 +150,7 @@ class Work:
 
     def _check_memory(self, n_peaks: int) -> int:
         """Refuse too little memory before the work; return the peak of reading."""
-        machine = self._workers.machine()
+        machine = self._executor.machine()
         reading = plan_reads(machine, n_peaks)
         label_plan(
             machine,
@@ -168,7 +167,7 @@ class Work:
         inputs = look_at_inputs(
             self._settings.samples,
             scratch,
-            self._workers,
+            self._executor,
             self._tell,
             peaks=self._settings.peaks,
             min_mapq=self._settings.min_mapq,
@@ -204,30 +203,27 @@ class Work:
             ledger.record("begin", {})
 
     def _write_sequences(self, ledger: Ledger, atlas: _Atlas) -> None:
-        """Write them from this process, which has the genome, whoever writes the labels."""
-        workers = self._workers if self._workers.is_local else LocalWorkers()
-        runs, shape = atlas.shape.sequence_runs(), atlas.shape
-        n_workers, _ = plan_sequences(
-            workers.machine(), run_peaks=runs[0][1], stored_bp=shape.stored_bp
-        )
-        write = partial(
-            _write_run,
-            group=urls.open_group(ledger.store, mode="r+"),
-            genome=self._genome,
-            lock=Lock(),
+        shape, machine = atlas.shape, self._executor.machine()
+        run_peaks = shape.sequence_runs()[0][1]
+        at_once, _ = plan_sequences(machine, run_peaks=run_peaks, stored_bp=shape.stored_bp)
+        units = Ranges(shape.n_peaks, run_peaks)
+        work = WriteSequences(
+            store=ledger.store,
+            genome=self._genome
+            if isinstance(self._executor, ThreadExecutor)
+            else self._settings.genome,
             chrom=atlas.var["chrom"].astype(str).to_numpy(),
             starts=_starts(atlas),
             length=shape.stored_bp,
         )
         run_units(
-            {f"sequence-{run[0]}": partial(write, run) for run in runs},
-            ledger,
-            workers,
-            stage="writing sequences",
-            sizes={f"sequence-{start}": stop - start for start, stop in runs},
-            unit="peaks",
-            n_workers=n_workers,
+            units,
+            work,
+            receipts=ledger.receipts("sequences", units),
+            executor=self._executor,
+            stage=Stage("writing sequences", "peaks"),
             on_event=self._tell,
+            at_once=at_once,
         )
 
     def _write_labels(
@@ -248,7 +244,7 @@ class Work:
 
     def _label_plan(self, atlas: _Atlas, n_peaks_in: int, piece_positives: int) -> LabelPlan:
         return label_plan(
-            self._workers.machine(),
+            self._executor.machine(),
             atlas.positives,
             n_peaks_in=n_peaks_in,
             n_peaks=atlas.shape.n_peaks,
@@ -270,7 +266,7 @@ class Work:
     def _work(
         self, inputs: Inputs, atlas: _Atlas, labels: LabelPlan, reading_peak: int
     ) -> WorkPlan:
-        machine, shape = self._workers.machine(), atlas.shape
+        machine, shape = self._executor.machine(), atlas.shape
         run_peaks = shape.sequence_runs()[0][1]
         _, sequences = plan_sequences(machine, run_peaks=run_peaks, stored_bp=shape.stored_bp)
         files = _files(inputs, self._settings)
@@ -337,23 +333,6 @@ def _starts(atlas: _Atlas) -> NDArray[np.int64]:
         window_bp=atlas.shape.window_bp,
         flank_bp=atlas.shape.flank_bp,
     )
-
-
-def _write_run(
-    run: tuple[int, int],
-    *,
-    group: zarr.Group,
-    genome: Genome,
-    lock: Lock,
-    chrom: NDArray[Any],
-    starts: NDArray[np.int64],
-    length: int,
-) -> dict[str, Any]:
-    start, stop = run
-    with lock:  # the FASTA is one open file
-        codes = genome.windows(chrom[start:stop].tolist(), starts[start:stop], length)
-    write_sequences(group, start, codes)
-    return {"unit": f"sequence-{start}"}
 
 
 def _estimated_bytes(atlas: _Atlas) -> int:

@@ -1,11 +1,11 @@
-"""New samples into an atlas that exists: new arrays beside the old ones, then one write.
+"""Appending samples to an atlas: new arrays next to the existing ones, then one write.
 
 Cells are counted on the atlas's own peaks, found by chrom, start and end; no peak filter is
-applied again. They go on where the atlas ends: the last block is filled up by a further part of
-it, then come whole blocks, so all blocks but the last are full and models keep their layout.
-The table of cells is written anew under another name. Until the group's own metadata, one small
-file, is replaced, a reader sees the old atlas; afterwards the new one. Nothing old is rewritten,
-so a reader that is at work stays right.
+applied again. They follow the atlas's last cell: the last block is filled up by a further part,
+then come whole blocks, so all blocks except the last are full and models keep their layout.
+The table of cells is written under a new name. Until the group's own metadata, one small file, is
+replaced, a reader sees the old atlas; afterwards the new one. Existing data is not rewritten, so
+active readers are not affected.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from atlasstore.preprocess._settings import as_texts
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.preprocess.plan import check_reach
 from atlasstore.progress import shown
+from atlasstore.resume.executors import open_executor
 from atlasstore.resume.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from atlasstore.events import Subscriber
+    from atlasstore.resume.units import Executor
+
 
 __all__ = ["AppendReport", "append"]
 
@@ -49,12 +52,13 @@ def append(
     skip_bad: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
+    executor: Executor | None = None,
     dry_run: bool = False,
     on_event: Subscriber | None = None,
 ) -> AppendReport:
     """Add samples to an atlas, at once: a reader sees the atlas as it was or with all of them.
 
-    Killed at any moment and called again with the same arguments, it goes on.
+    Killed at any moment and called again with the same arguments, it resumes.
 
     Parameters
     ----------
@@ -66,7 +70,7 @@ def append(
     peaks
         BED that fragments and BAM are counted on, with every peak of the atlas; the atlas's own
         peaks by default.
-    barcodes, samples, min_mapq, skip_bad, memory, dask, dry_run, on_event
+    barcodes, samples, min_mapq, skip_bad, memory, dask, executor, dry_run, on_event
         As for `preprocess`.
     min_peaks_per_cell
         A cell is added when at least this many of its input's peaks are open in it, and one of
@@ -87,8 +91,7 @@ def append(
         When an input is wrong, lacks peaks of the atlas (`PeaksError`), a sample or a cell of the
         same name is in it already, or no cell is left. The atlas is as it was then.
     """
-    from atlasstore.preprocess._append_steps import AppendWork  # here: compiled code, every reader
-    from atlasstore.transpose.executors import open_workers
+    from atlasstore.preprocess._append_steps import AppendSteps  # here: compiled code, every reader
 
     spec = FilterSpec(min_cell_fraction=0.0, min_peaks_per_cell=min_peaks_per_cell)
     bound = None if memory is None else memory_sizes.parse_size(memory)
@@ -97,7 +100,7 @@ def append(
         subscriber = stack.enter_context(shown(on_event))
         given = input_urls(inputs)
         stack.callback(release, given)
-        check_reach(given, dask)
+        check_reach(given, dask, executor)
         settings = AppendSettings(
             samples=plan_samples(
                 given, names=as_texts(samples) or None, barcodes=as_texts(barcodes) or None
@@ -107,16 +110,18 @@ def append(
             min_mapq=min_mapq,
             skip_bad=skip_bad,
         )
-        workers = stack.enter_context(open_workers(dask, bound))
-        work = AppendWork(opened, settings, spec, workers, subscriber)
+        runner = executor or stack.enter_context(open_executor(dask, bound))
+        work = AppendSteps(opened, settings, spec, runner, subscriber)
         if dry_run:
             return work.plan(stack.enter_context(tempfile.TemporaryDirectory()))
         config = {"append": settings.as_config()}
         ledger = stack.enter_context(
             Ledger.open(opened.url, config=config, inputs=settings.files, adds=True)
         )
-        if ledger.n_done:
-            subscriber(Notice(f"Going on with {ledger.url}: {ledger.n_done:,} units are done."))
+        if ledger.has_begun:
+            subscriber(
+                Notice(f"Resuming {ledger.url}: what has a receipt there is not done again.")
+            )
         report = work.make(ledger)
         ledger.publish()
     return report

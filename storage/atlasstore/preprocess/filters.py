@@ -1,11 +1,10 @@
 """Which cells and peaks an atlas keeps.
 
-The order: first cells with too few open peaks go (all peaks counting), then peaks open in too small
-a share of the cells that are left, then cells that have no open peak left. Both thresholds are
-taken once; nothing is repeated until it settles. That takes one pass over the counts, in which each
-cell's open peaks and each peak's cells are counted, and, only when a peak goes, a second one for
-the cells' open peaks among those kept. `preprocess` makes the second over its own pieces; a dry
-run, which keeps nothing, reads the inputs again.
+First cells with too few open peaks are removed (counting all peaks), then peaks that are open in
+too small a share of the remaining cells, then cells without an open peak. Each threshold is applied
+once. This takes one pass over the counts, in which each cell's open peaks and each peak's cells are
+counted, and, only if a peak is removed, a second one for the cells' open peaks among those kept.
+`preprocess` makes the second pass over its scratch files; a dry run reads the inputs again.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class FilterSpec:
     def __post_init__(self) -> None:
         if not 0 <= self.min_cell_fraction <= 1:
             raise UserInputError(
-                f"The minimal share of cells is {self.min_cell_fraction}, but it must lie in 0..1; "
+                f"The minimal share of cells is {self.min_cell_fraction}, but it must be in 0..1; "
                 "0.01 keeps peaks that are open in 1 % of the cells."
             )
         if self.min_peaks_per_cell < 0:

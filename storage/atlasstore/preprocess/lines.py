@@ -55,7 +55,7 @@ def _plan(report: PreprocessReport) -> Lines:
     ranges = work.passes - 1
     return [
         ("reading", f"{size(work.input_bytes)} of inputs and genome, once"),
-        ("scratch", f"about {size(work.scratch_bytes)} beside the atlas while it is made"),
+        ("scratch", f"about {size(work.scratch_bytes)} next to the atlas while it is written"),
         (
             "passes",
             f"{work.passes} over each block on scratch at most: to count, then "

@@ -22,6 +22,7 @@ from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.preprocess.lines import preprocess_lines
 from atlasstore.preprocess.report import PreprocessReport
 from atlasstore.progress import shown
+from atlasstore.resume.executors import open_executor
 from atlasstore.resume.ledger import Ledger, refuse_taken
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
-    from atlasstore.preprocess._steps import Work
+    from atlasstore.preprocess._steps import PreprocessSteps
+    from atlasstore.resume.units import Executor
 
 __all__ = ["PreprocessPlan", "check_reach", "plan_preprocess"]
 
@@ -50,6 +52,8 @@ class PreprocessPlan(Plan[PreprocessReport]):
     memory_bytes: int | None
     """Bound on memory; None for half of what is free."""
     dask: str | None
+    executor: Executor | None
+    """Who reads and writes, in place of `dask`."""
 
     @property
     def title(self) -> str:
@@ -89,16 +93,17 @@ class PreprocessPlan(Plan[PreprocessReport]):
             self._steps(on_event) as steps,
             Ledger.open(self.out, config=config, inputs=files) as ledger,
         ):
-            if ledger.n_done:
-                on_event(Notice(f"Going on with {ledger.url}: {ledger.n_done:,} units are done."))
+            if ledger.has_begun:
+                on_event(
+                    Notice(f"Resuming {ledger.url}: what has a receipt there is not done again.")
+                )
             report = steps.make(ledger)
             ledger.publish()
         return report
 
     @contextmanager
-    def _steps(self, on_event: Subscriber) -> Iterator[Work]:
-        from atlasstore.preprocess._steps import Work  # here: compiled code, every reader
-        from atlasstore.transpose.executors import open_workers
+    def _steps(self, on_event: Subscriber) -> Iterator[PreprocessSteps]:
+        from atlasstore.preprocess._steps import PreprocessSteps  # here: compiled code, readers
 
         spec = FilterSpec(
             min_cell_fraction=self.settings.min_cell_fraction,
@@ -106,8 +111,10 @@ class PreprocessPlan(Plan[PreprocessReport]):
         )
         with ExitStack() as stack:
             fasta = stack.enter_context(Genome.open(self.settings.genome))
-            workers = stack.enter_context(open_workers(self.dask, self.memory_bytes))
-            yield Work(self.settings, spec, fasta, workers, on_event)
+            runner = self.executor or stack.enter_context(
+                open_executor(self.dask, self.memory_bytes)
+            )
+            yield PreprocessSteps(self.settings, spec, fasta, runner, on_event)
 
 
 def plan_preprocess(
@@ -129,6 +136,7 @@ def plan_preprocess(
     skip_bad: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
+    executor: Executor | None = None,
 ) -> PreprocessPlan:
     """Plan `preprocess`: check its arguments; nothing is written.
 
@@ -149,7 +157,7 @@ def plan_preprocess(
     with ExitStack() as undo:
         given = input_urls(inputs)
         undo.callback(release, given)
-        check_reach(given, dask)
+        check_reach(given, dask, executor)
         settings = Settings(
             samples=plan_samples(
                 given, names=as_texts(samples) or None, barcodes=as_texts(barcodes) or None
@@ -166,15 +174,16 @@ def plan_preprocess(
             min_mapq=min_mapq,
             skip_bad=skip_bad,
         )
-        plan = PreprocessPlan(str(out), settings, bound, dask)
+        plan = PreprocessPlan(str(out), settings, bound, dask, executor)
         weakref.finalize(plan, undo.pop_all().close)
     return plan
 
 
-def check_reach(inputs: Sequence[str], dask: str | None) -> None:
-    """Raise UserInputError when Dask's workers would have to read this process's memory."""
-    if dask is not None and any(map(is_in_memory, inputs)):
+def check_reach(inputs: Sequence[str], dask: str | None, executor: Executor | None) -> None:
+    """Raise UserInputError when workers elsewhere would have to read this process's memory."""
+    is_elsewhere = dask is not None or executor is not None
+    if is_elsewhere and any(map(is_in_memory, inputs)):
         raise UserInputError(
-            "the AnnData is in the memory of this process, where Dask's workers cannot reach it; "
-            "write it to a .zarr that they can open, or leave dask out."
+            "the AnnData is in the memory of this process, where workers cannot reach it; write "
+            "it to a .zarr that they can open, or let this process work alone."
         )

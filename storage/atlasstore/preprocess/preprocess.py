@@ -1,9 +1,10 @@
 """Counts and a genome in, an atlas out.
 
-The inputs are surveyed, then read once into pieces beside the atlas, from which everything else is
-made: which cells and peaks stay (`filters`), and block by block the peak-major labels
-(`transpose`). In memory are a few pieces, a range of a block's labels and a run of sequences, never
-a matrix. What is done is remembered (`ledger`), so that the same call goes on after a crash.
+The inputs are surveyed, then read once into scratch files next to the atlas, from which everything
+else is computed: the cells and peaks to keep (`filters`), and block by block the peak-major labels
+(`transpose`). A few scratch files, a range of a block's labels and a range of sequences are in
+memory, never a matrix. Finished units are recorded (`ledger`), so that the same call resumes after
+a crash.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from atlasstore.events import Subscriber
+    from atlasstore.resume.units import Executor
 
 __all__ = ["PreprocessPlan", "PreprocessReport", "plan_preprocess", "preprocess"]
 
@@ -43,12 +45,13 @@ def preprocess(
     skip_bad: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
+    executor: Executor | None = None,
     dry_run: bool = False,
     on_event: Subscriber | None = None,
 ) -> PreprocessReport:
     """Make an atlas from counts and a genome.
 
-    Killed at any moment and called again with the same arguments, it goes on with what is done in
+    Killed at any moment and called again with the same arguments, it resumes with what is done in
     the folder ``OUT.partial`` and makes the same atlas, byte for byte. `memory` and `dask` may
     change on the way.
 
@@ -62,7 +65,7 @@ def preprocess(
     genome
         FASTA on this machine, plain or compressed with bgzip.
     out
-        Path or URL of the atlas; nothing may lie there.
+        Path or URL of the atlas; nothing may exist there.
     peaks
         BED or narrowPeak file, for inputs that are fragments or BAM.
     barcodes
@@ -94,6 +97,8 @@ def preprocess(
     dask
         Address of a running Dask scheduler whose workers read and write; this process's threads
         by default.
+    executor
+        Who reads and writes, in place of `dask`; `atlasbasset.preprocess` gives one of Ray.
     dry_run
         Read and plan, but write nothing; see also `plan_preprocess`.
     on_event
@@ -115,7 +120,7 @@ def preprocess(
     UserInputError
         When an input is wrong (`CountsError`, `PeaksError`, `GenomeError`), nothing is left after
         filtering, an argument is out of bounds, the memory is too little, `out` exists
-        (`StoreExistsError`) or an unfinished run with other arguments lies in its place. Nothing
+        (`StoreExistsError`) or an unfinished run with other arguments is in its place. Nothing
         new is left then.
     """
     plan = plan_preprocess(
@@ -136,5 +141,6 @@ def preprocess(
         skip_bad=skip_bad,
         memory=memory,
         dask=dask,
+        executor=executor,
     )
     return (plan.read if dry_run else plan.run)(on_event=on_event)

@@ -14,12 +14,12 @@ __all__ = ["PreprocessReport", "WorkPlan"]
 
 @dataclass(frozen=True, slots=True)
 class WorkPlan:
-    """How the work is cut, reckoned before it is done."""
+    """How the work is cut, estimated before it is done."""
 
     input_bytes: int
     """Size of the inputs; each is read once."""
     scratch_bytes: int
-    """About what lies beside the atlas while it is made: the open peaks, 1.6 bytes each."""
+    """About what is next to the atlas while it is made: the open peaks, 1.6 bytes each."""
     workers: int
     """Blocks that are written at a time."""
     passes: int

@@ -1,8 +1,8 @@
 """Reading the tables of a result so that damage is an error that names the shard, never a number.
 
-A damaged chunk fails its crc32c. What that cannot tell are a lost shard, which reads as the fill
-value (NaN, or 0 for integers), and a sound shard that belongs elsewhere, which `check_result` finds
-by the checksums that were recorded when the shards were written.
+A damaged chunk fails its crc32c. A missing shard, which reads as the fill value (NaN, or 0 for
+integers), and an intact shard in the wrong place are found by `check_result` from the checksums
+that were recorded when the shards were written.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def check_result(
     url
         The result's.
     on_event
-        Hears `Progress`.
+        Called with each `Progress`.
 
     Raises
     ------

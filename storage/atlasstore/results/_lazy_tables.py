@@ -1,7 +1,7 @@
 """What dask cuts blocks from: a stored table, or one that is predicted from factors when read.
 
-Such a table travels between processes as the URL of its result and what to read there, never with
-an open file or a credential: each process opens the result itself, once.
+Such a table is pickled as the URL of its result and the range to read, never with an open file or a
+credential: each process opens the result itself, once.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Table(ABC):
 
 @dataclass(frozen=True, eq=False)
 class StoredTable(Table):
-    """An array of a result, read by runs of rows."""
+    """An array of a result, read by ranges of rows."""
 
     name: str
     piece_rows: int

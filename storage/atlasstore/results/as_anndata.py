@@ -1,9 +1,9 @@
 """A result as AnnData whose large tables are read or computed block by block, when asked for.
 
 A factored result stores no X: a block of it is one small product of cells' and peaks' factors
-(method, "Denoising"). A run of cells or peaks is cut out of the factors first, so that only what is
-asked for is multiplied. Dask has no such shortcut to scattered cells or peaks, and computes each
-block that holds one of them: there `predicted` is the way.
+(docs/method.md, "Denoising"). A range of cells or peaks is cut out of the factors first, so that
+only what is asked for is multiplied. Dask has no such shortcut to scattered cells or peaks, and
+computes each block that holds one of them: there `predicted` is the way.
 """
 
 from __future__ import annotations

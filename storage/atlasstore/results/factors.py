@@ -2,7 +2,7 @@
 
 X = left @ right.T, then the scale. In most kinds of result rows are cells and columns are
 sequences (peaks, genes); in mutagenesis and variants it is the other way round. Batch terms of a
-batch-corrected model are never part of it (method, "Denoising").
+batch-corrected model are never part of it (docs/method.md, "Denoising").
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class IsmResult:
 
     @property
     def url(self) -> str:
-        """Where it lies."""
+        """Where it is stored."""
         return self.result.url
 
     @property

@@ -4,13 +4,13 @@
 
     RESULT/                        zarr v3 group: anndata's encoding and our format stamp
       obs/, var/                   rows and columns: cells and peaks, cells and motifs, ...
-      X, obsm/..., layers/...      the big tables, where asked for; sharded by runs of rows
+      X, obsm/..., layers/...      the big tables, where asked for; sharded by ranges of rows
       obsm/X_scbasset              } the factored form, always there: predictions are linear in
       varm/scbasset_sequence       } the embedding of a sequence
       uns/scbasset                 kind, provenance (JSON text), checksums of the shards, and
                                    what else the writer says
 
-The root's metadata is written last: a result appears whole or not at all. One shard is written at a
+The root's metadata is written last: the output is atomic. One shard is written at a
 time, so memory does not grow with the number of rows.
 """
 
@@ -54,7 +54,7 @@ class ResultReader:
     Attributes
     ----------
     url
-        Where it lies.
+        Where it is stored.
     provenance
         Inputs with checksums, configuration, package versions, seed, time.
     """

@@ -1,4 +1,4 @@
-"""A result in use: read by rows, as AnnData, verified."""
+"""`Result`: reading by rows, as AnnData, and verification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Result(ResultReader):
         Parameters
         ----------
         lazy
-            X and what lies in layers, obsm and varm are dask arrays, read or computed block by
+            X and what is in layers, obsm and varm are dask arrays, read or computed block by
             block when asked for; otherwise all is in memory.
 
         Raises

@@ -1,7 +1,7 @@
 """Writing result stores from many places; see `results` for the layout and the reading side.
 
 The driver creates everything but the rows of the big tables, workers write those shard by shard in
-any order, and the driver finishes. Every step may be done twice, and by two equal jobs at once.
+any order, and the driver finishes. Every step may run twice, also in two equal jobs at once.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore.errors import NotAStoreError, StoreExistsError
+from atlasstore.errors import NotAStoreError
 from atlasstore.files import urls
-from atlasstore.files.create import create_bytes
 from atlasstore.files.staging import staged
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio import tables as table_io
-from atlasstore.zarrio.overlay import ROOT, FirstStays, HeldRoot, WrittenOver
+from atlasstore.zarrio.overlay import FirstStays
+from atlasstore.zarrio.publish import publish_root, refuse_published, rootless
 from atlasstore.zarrio.table_plan import plan_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import anndata
@@ -82,19 +82,17 @@ def create_result(
     about
         Goes to ``uns["scbasset"]``: text, numbers, arrays, mappings of them.
     """
-    over = _over(place)
-    root = zarr.create_group(HeldRoot(over), zarr_format=3)
-    for name, table in (("obs", obs), ("var", var)):
-        table_io.write_table(root, name, table)
-    for name in _GROUPS:
-        table_io.write_element(root, name, {})
-    for group, given in (("obsm", obsm), ("varm", varm)):
-        for name, values in given.items():
-            _write_whole(root, f"{group}/{name}", values)
-    table_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
-    for plan in tables:
-        _create_table(root, plan)
-    over.flush()
+    with rootless(place) as root:
+        for name, table in (("obs", obs), ("var", var)):
+            table_io.write_table(root, name, table)
+        for name in _GROUPS:
+            table_io.write_element(root, name, {})
+        for group, given in (("obsm", obsm), ("varm", varm)):
+            for name, values in given.items():
+                _write_whole(root, f"{group}/{name}", values)
+        table_io.write_element(root, "uns", {"scbasset": {"kind": kind, **(about or {})}})
+        for plan in tables:
+            _create_table(root, plan)
 
 
 def _write_whole(root: zarr.Group, name: str, values: NDArray[Any]) -> None:
@@ -190,7 +188,7 @@ def finish_result(
     place: str | Path,
     provenance: Mapping[str, Any],
     *,
-    shards: Sequence[Mapping[str, Any]] = (),
+    shards: Iterable[Mapping[str, Any]] = (),
 ) -> None:
     """Publish a result: its root metadata is written last, where there is none yet.
 
@@ -210,44 +208,24 @@ def finish_result(
     CorruptStoreError
         A shard was not written.
     """
-    taken = StoreExistsError(f"{place} was published meanwhile; nothing is overwritten.")
-    root_url = urls.join(place, ROOT)
-    if not urls.is_local(place) and urls.exists(root_url):
-        raise taken
+    refuse_published(place)
     _finish_about(place, provenance, shards)
-    store = HeldRoot(urls.zarr_store(place, read_only=False))
-    root = zarr.create_group(store, zarr_format=3, attributes=_ANNDATA)
-    arrays.check_group(root, url=str(place))
-    table_io.finish(store, formats.RESULT, provenance)
-    if store.root is None:
-        raise RuntimeError("the root metadata was not written")
-    if urls.is_local(place):  # in its job's own folder, which is renamed
-        urls.write_bytes(root_url, store.root.to_bytes())
-    elif not create_bytes(root_url, store.root.to_bytes()):
-        raise taken
-
-
-def _over(place: str | Path) -> WrittenOver:
-    """Return the store at `place`, to be written over what lies there."""
-    return WrittenOver(urls.zarr_store(place, read_only=False), holds_metadata=True)
+    publish_root(place, formats.RESULT, provenance, _ANNDATA)
 
 
 def _finish_about(
-    place: str | Path, provenance: Mapping[str, Any], shards: Sequence[Mapping[str, Any]]
+    place: str | Path, provenance: Mapping[str, Any], shards: Iterable[Mapping[str, Any]]
 ) -> None:
     """Add provenance and checksums to what `create_result` wrote."""
-    over = _over(place)
-    group = zarr.create_group(HeldRoot(over), zarr_format=3)
-    for name in ABOUT.split("/"):  # the same metadata as before, written again
-        group = group.create_group(name, attributes=_MAPPING)
-    table_io.write_element(group, "provenance", json.dumps(dict(provenance)))
-    found = _checksums(shards)
-    if found:
-        table_io.write_element(group, "shards", found)
-    over.flush()
+    with rootless(place) as group:
+        for name in ABOUT.split("/"):  # the same metadata as before, written again
+            group = group.create_group(name, attributes=_MAPPING)
+        table_io.write_element(group, "provenance", json.dumps(dict(provenance)))
+        if found := _checksums(shards):
+            table_io.write_element(group, "shards", found)
 
 
-def _checksums(shards: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.uint32]]:
+def _checksums(shards: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.uint32]]:
     """Return table name, its slashes as dots -> CRC-32 of each shard, in order."""
     by_table: dict[str, dict[int, int]] = {}
     for shard in shards:
@@ -264,11 +242,11 @@ def write_anndata(adata: anndata.AnnData, url: str | Path) -> None:
     Raises
     ------
     StoreExistsError
-        When anything lies at `url`.
+        When something exists at `url`.
     """
-    import anndata
-
     with staged(url) as place, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        with anndata.settings.override(zarr_write_format=3, auto_shard_zarr_v3=False):
-            adata.write_zarr(urls.zarr_store(place, read_only=False))
+        group = zarr.create_group(urls.zarr_store(place, read_only=False), zarr_format=3)
+        adata.strings_to_categoricals()  # as write_zarr does, which in anndata 0.12 writes v2
+        table_io.write_element(group, "/", adata)
+        zarr.consolidate_metadata(group.store)

@@ -4,15 +4,16 @@
 
     OUT.partial/
         run.json          format, an id, when the first run began, configuration, inputs' stamps
-        ledger/<unit>     one JSON receipt per finished unit, written after what it speaks of
+        ledger/<id>/      one JSON receipt for each small step done by the driver, and a folder
+                          for each stage with receipts of its units (`resume.receipts`)
         scratch/<id>/     what only this job reads
         store/            the store itself, where folders can be renamed (local)
         joined            that another process went on with it (on an object store)
 
 Killed at any moment, the same job goes on with the units that have no receipt. A unit that was
 begun is done again from its start, over what is left of it. A job with another configuration, or
-whose inputs have changed, is refused; receipts carry the id of their job, so none is taken that an
-earlier one has left. Publishing is one rename, or on an object store, where the
+whose inputs have changed, is refused; receipts are kept under the id of their job, so none is taken
+that an earlier one has left. Publishing is one rename, or on an object store, where the
 store is written in place, its last write. On a local disk a lock, which dies with its process,
 keeps a second job out.
 """
@@ -38,6 +39,7 @@ from atlasstore.files.create import create_bytes
 from atlasstore.files.locks import file_lock
 from atlasstore.files.staging import refuse_existing
 from atlasstore.resume.identity import changed_input, difference, job_identity
+from atlasstore.resume.receipts import Receipts
 from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import zarr
+
+    from atlasstore.resume.units import Unit
 
 __all__ = [
     "Ledger",
@@ -120,7 +124,8 @@ class Ledger:
         is_moved = urls.is_local(out) and not adds
         self.store = urls.join(url, "store") if is_moved else out
         self.scratch = urls.join(url, "scratch", self._id)
-        self._receipts = _read_receipts(urls.join(url, "ledger"), self._id)
+        self._ledger = urls.join(url, "ledger", self._id)
+        self._steps = _read_steps(self._ledger)
         self._is_kept = False
         if is_new and is_moved and urls.exists(self.store):
             urls.delete(self.store)  # of an earlier job, whose deletion stopped half-way
@@ -186,29 +191,32 @@ class Ledger:
             _unlock(self._lock)
 
     def _is_of_use(self, error: UserInputError) -> bool:
-        if self._is_kept or (self.n_done and isinstance(error, _NOT_THE_INPUT)):
+        if self._is_kept or (self.has_begun and isinstance(error, _NOT_THE_INPUT)):
             return True
         return urls.exists(urls.join(self.url, _JOINED))  # by an equal job, perhaps at work
 
     @property
-    def n_done(self) -> int:
-        """Units that are finished."""
-        return len(self._receipts)
+    def has_begun(self) -> bool:
+        """Whether any step or unit is finished."""
+        return bool(urls.list_names(self._ledger))
 
     def keep(self) -> None:
         """Say that work worth keeping is done: a wrong input does not delete it any more."""
         self._is_kept = True
 
-    def receipt(self, unit: str) -> dict[str, Any] | None:
-        """Return the receipt of a finished unit, None while it is not."""
-        return self._receipts.get(unit)
+    def receipts(self, stage: str, units: Sequence[Unit]) -> Receipts:
+        """Return the receipts of a stage's units: those that earlier runs have done are marked."""
+        return Receipts(urls.join(self._ledger, stage), units)
 
-    def record(self, unit: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
-        """Note that a unit is finished: all that it wrote is written. Return the receipt."""
-        content = _json_bytes({"job": self._id, "receipt": dict(receipt)})
-        urls.write_bytes(urls.join(self.url, "ledger", f"{unit}.json"), content)
-        self._receipts[unit] = dict(receipt)
-        return self._receipts[unit]
+    def receipt(self, step: str) -> dict[str, Any] | None:
+        """Return the receipt of a finished step, None while it is not."""
+        return self._steps.get(step)
+
+    def record(self, step: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
+        """Note that a step is finished: all that it wrote is written. Return the receipt."""
+        urls.write_bytes(urls.join(self._ledger, f"{step}.json"), _json_bytes(receipt))
+        self._steps[step] = dict(receipt)
+        return self._steps[step]
 
     def publish(self) -> None:
         """Put a finished store in its place, and delete the folder.
@@ -291,8 +299,8 @@ def _read_run(where: str) -> dict[str, Any] | None:
     return run
 
 
-def _read_receipts(where: str, job: str) -> dict[str, dict[str, Any]]:
-    """Return unit -> receipt, of those that the job with this id has written."""
+def _read_steps(where: str) -> dict[str, dict[str, Any]]:
+    """Return step -> receipt."""
     names = [
         name
         for name in urls.list_names(where)
@@ -301,11 +309,9 @@ def _read_receipts(where: str, job: str) -> dict[str, dict[str, Any]]:
     fs, folder = urls.filesystem(where)
     with remote.told(where):
         contents = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
-    found = {path.rpartition("/")[2]: json.loads(text) for path, text in contents.items()}
     return {
-        name.removesuffix(".json"): made["receipt"]
-        for name, made in sorted(found.items())
-        if made.get("job") == job
+        path.rpartition("/")[2].removesuffix(".json"): json.loads(contents[path])
+        for path in sorted(contents)
     }
 
 

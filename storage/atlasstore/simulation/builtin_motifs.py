@@ -1,4 +1,4 @@
-"""Motifs to plant: 24 textbook consensus words, or a choice from a person's MEME file.
+"""Motifs to plant: 24 textbook consensus words, or a choice from a user's MEME file.
 
 A word in IUPAC letters becomes a probability matrix by one rule: the bases that a letter allows
 share 0.92 of the probability, and the other 0.08 is spread over all four. A fully determined
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_WIDTH", "MIN_BITS", "builtin_motifs", "choose_motifs", "motif_from_consensus"]
 
 MAX_WIDTH = 40
-"""Widest motif planted, bp: the sites must fit beside each other in the middle of a peak."""
+"""Widest motif planted, bp: the sites must fit next to each other in the middle of a peak."""
 MIN_BITS = 8.0
 """Motifs with less information are not planted: chance would write them into every peak."""
 

@@ -1,4 +1,4 @@
-"""What a person chooses about a simulated atlas, and the random streams that follow from the seed.
+"""What a user chooses about a simulated atlas, and the random streams that follow from the seed.
 
 Every part of a simulation draws from a stream of its own, named by what it is for and by an
 index. So a block of cells is the same whatever was made before it, and any part can be made alone.

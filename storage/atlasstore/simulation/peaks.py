@@ -1,4 +1,4 @@
-"""Where the peaks lie, and which motif sites stand in them.
+"""Where the peaks are, and which motif sites stand in them.
 
 Widths are log-normal around 500 bp (sd of the logarithm 0.35), clipped to 300..1500 bp. The gap
 before a peak is 200 bp plus an exponential of mean 1,800 bp, so peaks never overlap, and 1,000 bp

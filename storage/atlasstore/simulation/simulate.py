@@ -1,6 +1,6 @@
 """The verb `simulate`: an atlas with known answers in one folder.
 
-The folder is built under a partial name beside the target and renamed when it is whole.
+The folder is built under a partial name next to the target and renamed when it is whole.
 """
 
 from __future__ import annotations

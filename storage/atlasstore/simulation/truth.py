@@ -187,7 +187,7 @@ class Truth:
         Returns
         -------
         numpy.ndarray
-            float64, shape (n_cells, n_peaks wanted). Dense: ask for runs of cells when there are
+            float64, shape (n_cells, n_peaks wanted). Dense: ask for ranges of cells when there are
             many.
         """
         columns = slice(None) if peaks is None else _codes(peaks, self.peaks, "peak")

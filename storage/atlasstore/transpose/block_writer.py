@@ -48,11 +48,6 @@ class BlockTask:
     first_of_pieces: int
     """The first cell of ``pieces[0]``, counted over all inputs."""
 
-    @property
-    def unit(self) -> str:
-        """Its name in the ledger."""
-        return f"labels-{self.part.index}"
-
 
 def plan_blocks(
     parts: Sequence[CellPart],
@@ -109,7 +104,7 @@ def write_block(
     for first, last in peak_ranges(edges, positives_per_range):
         writer.append(_cells(task, scratch, edges[first : last + 1], first))
     writer.close()
-    return {"unit": task.unit, "n_positives": int(edges[-1])}
+    return {"n_positives": int(edges[-1])}
 
 
 def _edges(task: BlockTask, scratch: str) -> NDArray[np.int64]:

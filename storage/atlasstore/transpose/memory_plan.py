@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlasstore.errors import TooLittleMemoryError
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from atlasstore.resume.machine import Machine
+
     Edges = Sequence[int] | NDArray[np.int64]
 
 __all__ = [
     "LabelPlan",
-    "Machine",
     "ReadPlan",
     "expected_passes",
     "next_read",
@@ -34,7 +34,6 @@ __all__ = [
     "spans",
 ]
 
-SLACK_BYTES = 80 << 20
 READ_BYTES = 48
 """Of one positive while it is read: the input's value and column, the checked copy, the piece."""
 PIECE_BYTES = 12
@@ -56,43 +55,6 @@ _CAUTION_NUM, _CAUTION_DEN = 5, 4
 _FIRST_SHARE = 10
 """Before the first read a cell is taken to be open in a tenth of the peaks."""
 _GROWTH = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a stage may use."""
-
-    memory_bytes: int
-    """The bound on the whole process."""
-    held_bytes: int
-    """What the process holds already."""
-    cores: int
-    """Workers at most."""
-
-    @property
-    def free_bytes(self) -> int:
-        """What is left for workers."""
-        return self.memory_bytes - self.held_bytes - SLACK_BYTES
-
-    def workers(self, share_bytes: int, *, stage: str) -> int:
-        """Return how many workers fit, each with `share_bytes`.
-
-        Raises
-        ------
-        TooLittleMemoryError
-            When not even one does.
-        """
-        if share_bytes > self.free_bytes:
-            least = -(-(self.held_bytes + SLACK_BYTES + share_bytes) // 10**6)
-            raise TooLittleMemoryError(
-                f"{self.memory_bytes / 1e6:,.0f} MB of memory are too few for {stage}; give at "
-                f"least {least:,} MB (--memory {least}MB)."
-            )
-        return max(1, min(self.cores, self.free_bytes // max(1, share_bytes)))
-
-    def peak_bytes(self, workers: int, share_bytes: int) -> int:
-        """Return the memory expected at most."""
-        return self.held_bytes + SLACK_BYTES + workers * share_bytes
 
 
 @dataclass(frozen=True, slots=True)

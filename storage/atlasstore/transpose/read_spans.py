@@ -53,18 +53,13 @@ OpenCounts = Callable[[], Counts]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One task of reading: the cells [start, stop) of one input."""
+    """Some cells of one input, read by one unit."""
 
-    input: int
-    """The input's number."""
+    name: str
+    """On scratch."""
     open_counts: OpenCounts
     start: int
     stop: int
-
-    @property
-    def unit(self) -> str:
-        """Its name in the ledger and on scratch."""
-        return f"span-{self.input}-{self.start}"
 
 
 def reads(
@@ -119,21 +114,21 @@ def read_span(
     size = {"n_peaks": n_peaks, "positives_per_read": positives_per_read}
     with closing(span.open_counts()) as counts:
         for run in reads(counts, span.start, span.stop, **size):
-            piece = Piece(f"{span.unit}/{len(pieces)}", len(run.n_open), len(run.peaks))
+            piece = Piece(f"{span.name}/{len(pieces)}", len(run.n_open), len(run.peaks))
             add_cells_with_peak(run.peaks, run.n_open, least, cells_with_peak)
             write_piece(scratch, piece.name, run)
             pieces.append(piece)
-    write_numbers(scratch, f"{span.unit}/cells_with_peak", cells_with_peak.astype(np.uint32))
-    return {"unit": span.unit, "pieces": [asdict(piece) for piece in pieces]}
+    write_numbers(scratch, f"{span.name}/cells_with_peak", cells_with_peak.astype(np.uint32))
+    return {"pieces": [asdict(piece) for piece in pieces]}
 
 
 def span_totals(
-    unit: str, pieces: Iterable[Piece], *, scratch: str
+    name: str, pieces: Iterable[Piece], *, scratch: str
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Return each cell's open peaks, and in how many cells with enough of them each is open."""
     # copies: a view would keep the whole of its piece in memory
     n_open = [read_piece(scratch, piece).n_open.copy() for piece in pieces]
-    return np.concatenate(n_open), read_numbers(scratch, f"{unit}/cells_with_peak")
+    return np.concatenate(n_open), read_numbers(scratch, f"{name}/cells_with_peak")
 
 
 def span_depth(

@@ -1,8 +1,9 @@
 """How the arrays of every store are made and read.
 
 Codecs are those of the zarr v3 specification; every chain ends in crc32c, so a flipped byte is an
-error and never a number. All chunks are written, empty ones too, so that a missing file is told
-apart from zeros. Shard indices lie at the start, because some object stores cannot read suffixes.
+error and never a number. All chunks are written, empty ones too, so that a missing file is
+distinguished from zeros. Shard indices are at the start, because some object stores cannot read
+suffixes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who owns which rows: cell blocks, ranks' shares of them, row runs of shards. Integers only.
 
-A cell block is a run of cells whose labels lie in one pair of arrays. It is the unit of parallel
+A cell block is a range of cells whose labels are in one pair of arrays. It is the unit of parallel
 writing and of ownership in training; a cell's index inside its block fits a uint16.
 """
 
@@ -46,7 +46,7 @@ class CellBlock:
 
 @dataclass(frozen=True, slots=True)
 class CellPart:
-    """Cells [start, stop) of one block whose labels lie in arrays of their own.
+    """Cells [start, stop) of one block whose labels are in arrays of their own.
 
     A block is one part, or several where cells were added later: what was written stays.
     """
@@ -114,7 +114,7 @@ def plan_parts(edges: Sequence[int], block_cells: int) -> tuple[CellPart, ...]:
     Parameters
     ----------
     edges
-        0, then the number of cells after making and after each appending, rising.
+        0, then the number of cells after making and after each appending, ascending.
     block_cells
         Cells in a block.
 

@@ -2,7 +2,7 @@
 
 A store carries ``format`` and ``complete: false`` from its first moment; `stamp` writes the
 finishing attributes, ``complete: true`` among them, and is called last. A store whose writer died
-is therefore told apart from one that was never ours, and neither is ever read as finished.
+is therefore distinguished from one that was never ours, and neither is ever read as finished.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
     if found > newest:
         raise FormatVersionError(
             f"{url} is {_article(name)} in format version {found}, but this atlasbasset reads "
-            f"versions up to {newest}; upgrade with: pip install --upgrade atlasbasset."
+            f"versions up to {newest}; update your checkout of atlasbasset and run there: "
+            "pip install ."
         )
 
 

@@ -90,7 +90,7 @@ class HeldRoot(WrapperStore):  # type: ignore[misc]
 
 
 class WrittenOver(WrapperStore):  # type: ignore[misc]
-    """A store that sees only what is written through it, over what lies there.
+    """A store that sees only what is written through it, over what is stored there.
 
     zarr and anndata take it for an empty one; neither reads or deletes what others have written.
     Wrapped in `HeldRoot`, nobody can open the store before its root is written.
@@ -98,7 +98,7 @@ class WrittenOver(WrapperStore):  # type: ignore[misc]
     Parameters
     ----------
     store
-        What lies there.
+        What is stored there.
     holds_metadata
         Whether metadata stays in memory until `flush`. That of an array or group is written first
         bare, then with its attributes; an equal job must never meet the bare one.
@@ -131,7 +131,7 @@ class WrittenOver(WrapperStore):  # type: ignore[misc]
         return key in self._own
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Write a value, whatever lies there."""
+        """Write a value, replacing what is stored there."""
         if self._holds_metadata and key.endswith(ROOT):
             self._metadata[key] = value
         else:

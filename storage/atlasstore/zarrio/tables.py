@@ -31,7 +31,7 @@ def write_element(group: zarr.Group, name: str, value: object) -> None:
 
     with (
         anndata.settings.override(auto_shard_zarr_v3=False),
-        zarr.config.set({"array.write_empty_chunks": True}),  # anndata opens arrays anew
+        zarr.config.set({"array.write_empty_chunks": True}),  # anndata opens arrays again
     ):
         options = {"compressors": arrays.compressors()}
         anndata.io.write_elem(group, name, value, dataset_kwargs=options)
@@ -72,19 +72,27 @@ def check_table(group: zarr.Group, name: str, *, url: str) -> None:
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """Return `table` with text index and object columns turned into typed ones.
 
-    Text becomes a category; booleans and integers with missing values become pandas' nullable
-    types; a column of mixed kinds becomes its text.
+    Text, also pandas' strings, becomes a category; booleans and integers with missing values
+    become pandas' nullable types; a column of mixed kinds becomes its text.
     """
     typed = table.copy(deep=False)
     typed.index = pd.Index(table.index.astype(str), dtype=object, name=table.index.name)
     for name in typed.columns:
-        if typed[name].dtype == object:
-            typed[name] = _typed(typed[name])
+        typed[name] = _typed(typed[name])
     typed.columns = typed.columns.astype(str)
     return typed
 
 
 def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype == "string":
+        return column.cat.rename_categories(list(dtype.categories))
+    if isinstance(dtype, pd.StringDtype):  # anndata's readers and writers differ by version
+        return column.astype(object).astype("category")
+    return _from_objects(column) if pd.api.types.is_object_dtype(dtype) else column
+
+
+def _from_objects(column: pd.Series[Any]) -> pd.Series[Any]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in ("boolean", "integer", "floating"):
         return column.convert_dtypes()

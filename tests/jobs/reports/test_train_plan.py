@@ -131,7 +131,7 @@ def test_a_plan_says_where_a_model_goes_on(trained: Path, atlasbasset: Atlasbass
         "--dry-run",
         *TINY_TRAINING,
     )
-    assert "goes on after epoch 1" in done.out
+    assert "resumes after epoch 1" in done.out
 
 
 def test_a_dry_run_refuses_what_the_training_would_refuse(

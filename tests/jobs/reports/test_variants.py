@@ -48,7 +48,7 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
     assert rows["columns"] == "6 cells"
     assert rows["windows"] == "4 of 384 bp at most"
     assert rows["tables"] == "220 bytes in 2 shards"
-    assert rows["memory"].endswith("per worker beside the program")
+    assert rows["memory"].endswith("per worker plus the program")
     assert rows["table of variants"] == "about 3.50 kB of memory, in this process"
     assert sorted(tmp_path.rglob("*")) == before
 

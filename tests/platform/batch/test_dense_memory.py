@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.inference import embedding_bytes
 from atlasbasset.verbs.denoise.genes import averaging_bytes
@@ -27,14 +27,14 @@ N_PEAKS, WIDTH = 100_000, 32
 )
 def test_memory_of_writing_is_what_was_measured(dtype, at_once, measured_mb):
     plan = plan_table("X", (2_000, N_PEAKS), dtype)
-    workers = Workers(0 if at_once == 2 else 1)
+    workers = WorkerPool(0 if at_once == 2 else 1)
     found = writing_bytes(plan, N_PEAKS, WIDTH, workers=workers) / 1e6
     assert measured_mb <= found < 1.3 * measured_mb + 13  # the embeddings twice for a moment
 
 
 def test_one_shard_is_never_two():
     plan = plan_table("X", (10, N_PEAKS), "uint8")
-    here, there = (writing_bytes(plan, N_PEAKS, WIDTH, workers=Workers(n)) for n in (0, 1))
+    here, there = (writing_bytes(plan, N_PEAKS, WIDTH, workers=WorkerPool(n)) for n in (0, 1))
     assert here == there == 2 * 4 * N_PEAKS * WIDTH + 7 * 10 * N_PEAKS
 
 

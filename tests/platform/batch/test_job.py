@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Stage, Workers
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import JobIdentity, run_job
 from atlasstore.errors import (
     AtlasError,
     CorruptStoreError,
@@ -25,6 +25,7 @@ from atlasstore.files import urls
 from atlasstore.results.result import Result
 from atlasstore.results.writer import create_result, write_rows
 from atlasstore.resume.ledger import partial_url
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.table_plan import TablePlan
 
@@ -74,19 +75,22 @@ class Flow:
         self.stop_at, self.error, self.on_step = stop_at, error, on_step
         self.steps, self.events = [], []
 
+    @property
+    def identity(self):
+        return JobIdentity("test", self.config, self.inputs)
+
     def run(self):
-        same = {"verb": "test", "config": self.config, "inputs": self.inputs}
-        if finished(self.out, **same, on_event=self.events.append):
-            return self
-        hear = self.events.append
-        with running_job(self.out, **same, workers=Workers(), on_event=hear) as job:
-            units = Stage("first", "rows"), Stage("second", "rows")
-            job.run("first", UNITS, self._counted("first", Prepare(job.scratch)), stage=units[0])
-            job.once("create", lambda: self._create(job.place))
-            job.run("second", UNITS, self._counted("second", Write(job)), stage=units[1])
-            self._step("publish")
-            job.publish(formats.provenance([], self.config, None, created=job.started))
+        heard = self.events.append
+        run_job(self.out, self.make, identity=self.identity, pool=WorkerPool(), on_event=heard)
         return self
+
+    def make(self, job):
+        units = Stage("first", "rows"), Stage("second", "rows")
+        job.run("first", UNITS, self._counted("first", Prepare(job.scratch)), stage=units[0])
+        job.once("create", lambda: self._create(job.place))
+        job.run("second", UNITS, self._counted("second", Write(job)), stage=units[1])
+        self._step("publish")
+        job.publish(self.config, {})
 
     def _create(self, place):
         self._step("create")
@@ -173,9 +177,7 @@ def test_a_step_killed_after_it_was_done_is_done_again_over_it(out):
     """Between the last write and its receipt."""
     with pytest.raises(Killed):
         Flow(out, stop_at="second 8").run()
-    receipts = [n for n in urls.list_names(f"{partial_url(out)}/ledger") if n != "first.0000000"]
-    for name in receipts:
-        urls.delete(f"{partial_url(out)}/ledger/{name}")
+    urls.delete(f"{partial_url(out)}/ledger")
     assert Flow(out).run().steps == EVERY
     Result.open(out).verify()
 
@@ -295,7 +297,7 @@ def test_a_lost_shard_is_not_published(out):
 def test_on_a_local_disk_one_process_at_a_time(tmp_path):
     def other(step):
         if step == "second 4":
-            with pytest.raises(UserInputError, match="is at work on"):
+            with pytest.raises(UserInputError, match="is working on"):
                 Flow(tmp_path / "r").run()
 
     assert Flow(tmp_path / "r", on_step=other).run().steps == EVERY
@@ -357,7 +359,7 @@ def test_published_and_tidied_up_between_looking_and_beginning(tmp_path, monkeyp
     out = f"memory://test_job/{tmp_path.name}"
     Flow(out).run()
     before = stored(out)
-    monkeypatch.setitem(globals(), "finished", lambda *_args, **_options: False)
+    monkeypatch.setattr("atlasbasset.batch.job._is_finished", lambda *_args: False)
     late = Flow(out).run()
     assert late.steps == []
     assert [type(event) for event in late.events] == [Notice]
@@ -368,21 +370,17 @@ def test_published_and_tidied_up_between_looking_and_beginning(tmp_path, monkeyp
 
 def test_workers_that_cannot_be_had_delete_nothing_of_others(tmp_path, monkeypatch):
     out = f"memory://test_job/{tmp_path.name}"
-    same = {"verb": "test", "config": CONFIG, "inputs": []}
 
-    def no_ray(_workers, _on_event):
-        monkeypatch.setattr(Workers, "session", real)
+    def no_ray(_pool, _on_event):
+        monkeypatch.setattr(WorkerPool, "session", real)
         with pytest.raises(Killed):
             Flow(out, stop_at="second 4").run()
         raise UserInputError("the workers need 8 CPUs")
 
-    real = Workers.session
-    monkeypatch.setattr(Workers, "session", no_ray)
-    with (
-        pytest.raises(UserInputError, match="8 CPUs"),
-        running_job(out, **same, workers=Workers(), on_event=ignore),
-    ):
-        raise AssertionError
+    real = WorkerPool.session
+    monkeypatch.setattr(WorkerPool, "session", no_ray)
+    with pytest.raises(UserInputError, match="8 CPUs"):
+        Flow(out).run()
     assert Flow(out).run().steps == ["second 4", "second 8", "publish"]
 
 
@@ -391,7 +389,7 @@ def test_receipts_are_kept_as_units_finish(tmp_path):
 
     def look(step):
         folder = tmp_path / "r.partial" / "ledger"
-        seen.append(len(list(folder.glob("*.json"))) if folder.exists() else 0)
+        seen.append(len(list(folder.rglob("*.json"))) if folder.exists() else 0)
 
     Flow(tmp_path / "r", on_step=look).run()
     assert seen == list(range(len(EVERY)))
@@ -406,21 +404,22 @@ def test_the_job_is_in_the_provenance(out):
 
 
 def test_workers_that_cannot_reach_the_place_are_refused():
-    same = {"verb": "test", "config": {}, "inputs": [], "workers": Workers(2), "on_event": ignore}
-    with (
-        pytest.raises(UserInputError, match="workers cannot reach"),
-        running_job("memory://test_job/far", **same),
-    ):
-        raise AssertionError
-    assert not urls.exists(partial_url("memory://test_job/far"))
+    far = "memory://test_job/far"
+    identity = JobIdentity("test", {}, [])
+    with pytest.raises(UserInputError, match="workers cannot reach"):
+        run_job(far, pytest.fail, identity=identity, pool=WorkerPool(2), on_event=ignore)
+    assert not urls.exists(partial_url(far))
 
 
 def test_the_page_shows_a_verb_that_works(out):
     page = (Path(__file__).resolve().parents[3] / "docs" / "jobs.md").read_text()
-    shown = {}
+    shown, events = {}, []
     exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], shown)
-    events = []
-    for _ in range(2):
+    ends = [
         shown["my_verb"](out, CONFIG, [], OBS, VAR, lambda a, b: VALUES[a:b], events.append)
+        for _ in range(2)
+    ]
+    assert ends == [False, True]
     np.testing.assert_array_equal(Result.open(out).rows("X"), VALUES)
-    assert [type(event) for event in events] == [Progress, Progress, Notice]
+    assert isinstance(events[0], Progress)
+    assert isinstance(events[-1], Notice)

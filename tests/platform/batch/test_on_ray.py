@@ -7,17 +7,22 @@ import signal
 import sys
 from dataclasses import dataclass
 
+import anndata
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
+from scipy import sparse
 
 import atlasbasset
-from atlasbasset.batch.run import Stage, Workers, run_units
+from atlasbasset.batch.executor import WorkerPool
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Progress
 from atlasstore.models.model_store import ModelStore
+from atlasstore.resume.receipts import Receipts
+from atlasstore.resume.units import Stage, run_units
 from atlasstore.zarrio import table_plan
-from small_atlas import make_atlas, random_labels
+from small_atlas import make_atlas, make_peaks, random_chromosomes, random_labels, write_fasta
 from small_model import TINY, random_weights, write_model
 
 pytestmark = pytest.mark.ray
@@ -60,7 +65,7 @@ def test_two_workers_of_which_one_is_killed_map_to_the_same_bits(cluster, stores
 
     def hear(event):
         if isinstance(event, Progress):
-            done[event.stage].append(event.done)
+            done.setdefault(event.stage, []).append(event.done)
             if event.stage == "solving cells" and event.done and not killed:
                 killed.append(kill_a_worker())
 
@@ -123,11 +128,14 @@ class TornUnit:
         return {"infinity": float("inf")}
 
 
-def test_an_error_keeps_its_class_and_sentence(cluster):
+def test_an_error_keeps_its_class_and_sentence(cluster, tmp_path):
     units = [{"start": i, "stop": i + 1} for i in range(4)]
     stage, done = Stage("trying", "units"), []
+    receipts = Receipts(str(tmp_path), units)
+    options = {"stage": stage, "on_event": done.append, "executor": WorkerPool(1, 0.5).executor}
     with pytest.raises(CorruptStoreError, match="unit 2 is torn") as found:
-        run_units(units, TornUnit(2), workers=Workers(1, 0.5), stage=stage, on_event=done.append)
+        run_units(units, TornUnit(2), receipts=receipts, **options)
+    assert Receipts(str(tmp_path), units).done[2] is np.False_
     assert str(found.value) == "unit 2 is torn"
     assert done == [Progress("trying", n, 4, "units") for n in (0, 1, 2)]
 
@@ -135,3 +143,20 @@ def test_an_error_keeps_its_class_and_sentence(cluster):
 def test_what_workers_cannot_reach_is_refused_before_anything_starts(stores, tmp_path):
     with pytest.raises(UserInputError, match="workers cannot reach"):
         atlasbasset.map_cells(*stores, out="memory://test_on_ray/model", workers=2)
+
+
+def test_preprocessing_by_two_workers_is_the_same_byte_for_byte(cluster, tmp_path, rng):
+    counts = rng.poisson(0.3, (90, 40)).astype(np.float32)
+    cells = pd.DataFrame(index=[f"c{i}" for i in range(90)])
+    table = anndata.AnnData(sparse.csc_matrix(counts), obs=cells, var=make_peaks(40))
+    table.write_h5ad(tmp_path / "counts.h5ad")  # by column: counted into a cell-major copy first
+    lengths = {"chrI": 10_500, "chrII": 10_500}
+    genome = write_fasta(tmp_path / "g.fa", random_chromosomes(rng, lengths))
+    options = {"genome": genome, "window_bp": 192, "min_cell_fraction": 0.1}
+    for name, workers in (("one", 0), ("two", 2)):
+        atlasbasset.preprocess(
+            tmp_path / "counts.h5ad", out=tmp_path / name, workers=workers, **options
+        )
+    one, two = (stored(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    assert len(one) > 20

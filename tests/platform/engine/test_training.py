@@ -305,7 +305,7 @@ def test_another_atlas_does_not_go_on_with_a_model(atlas_url, tmp_path):
     model = tmp_path / "m"
     atlasbasset.train(atlas_url, out=model, config=config(epochs=1))
     other = atlas(tmp_path / "other.zarr", seed=3)
-    with pytest.raises(UserInputError, match="was not begun on"):
+    with pytest.raises(UserInputError, match="was not started on"):
         atlasbasset.train(other, out=model, config=config())
 
 

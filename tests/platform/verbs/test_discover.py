@@ -88,7 +88,7 @@ def test_refused(few, tmp_path):
 def test_without_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "modiscolite", None)
     monkeypatch.setitem(sys.modules, "modiscolite.tfmodisco", None)
-    with pytest.raises(MissingExtraError, match=r"modiscolite.*pip install 'atlasbasset\[interp"):
+    with pytest.raises(MissingExtraError, match=r"modiscolite.*pip install .*'modisco-lite>="):
         discover(tmp_path / "none", group="T", out=tmp_path / "found")
 
 

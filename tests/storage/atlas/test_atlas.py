@@ -101,9 +101,9 @@ def test_peak_ranges_of_labels(original, labels):
 @pytest.mark.parametrize("rows", [(-1, 3), (3, 2), (0, N_PEAKS + 1)])
 def test_rows_outside_are_refused(original, labels, rows):
     atlas = Atlas.open(original)
-    with pytest.raises(IndexError, match="do not lie in"):
+    with pytest.raises(IndexError, match="are not within"):
         atlas.sequence_codes(*rows)
-    with pytest.raises(IndexError, match="do not lie in"):
+    with pytest.raises(IndexError, match="are not within"):
         atlas.labels(0, *rows)
 
 

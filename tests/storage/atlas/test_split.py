@@ -32,7 +32,7 @@ def test_held_out_chromosomes_are_the_test_peaks():
 
 
 def test_unknown_holdout_names_those_that_exist():
-    with pytest.raises(UserInputError, match="chromosome 4, chrY; peaks lie on chrI, chrII"):
+    with pytest.raises(UserInputError, match="chromosome 4, chrY; peaks are on chrI, chrII"):
         split_peaks(["chrI", "chrII"], holdout=("4", "chrI", "chrY"), seed=0)
 
 

@@ -39,7 +39,7 @@ def url(request, tmp_path, monkeypatch):
 def test_one_at_a_time_and_again_afterwards(url):
     with claimed(url):
         time.sleep(0.1)  # renewed meanwhile
-        with pytest.raises(UserInputError, match=f"process .* is at work on {url};"), claimed(url):
+        with pytest.raises(UserInputError, match=f"process .* is working on {url};"), claimed(url):
             pytest.fail("the block must not run")
     for _ in range(2):
         with claimed(url):

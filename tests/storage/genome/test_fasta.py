@@ -194,7 +194,7 @@ def test_names_that_lie_about_compression(tmp_path, chromosomes):
     with pytest.raises(GenomeError, match=r"is gzip-compressed; rename it to end in \.gz"):
         Genome.open(tmp_path / "a.fa")
     write_fasta(tmp_path / "b.fa", chromosomes).rename(tmp_path / "b.fa.gz")
-    with pytest.raises(GenomeError, match="is not gzip-compressed, whatever its name says"):
+    with pytest.raises(GenomeError, match="is not gzip-compressed, although its name says so"):
         Genome.open(tmp_path / "b.fa.gz")
 
 

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from scipy.io import mmwrite
 from scipy.sparse import coo_array, csc_matrix, csr_matrix
 
@@ -51,12 +52,10 @@ class Sample:
 
     def zarr(self, layout: str, version: int) -> Path:
         path = self.folder / f"{layout}-v{version}.zarr"
-        with (
-            anndata.settings.override(zarr_write_format=version, auto_shard_zarr_v3=False),
-            warnings.catch_warnings(),
-        ):
+        group = zarr.create_group(path, zarr_format=version)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # anndata announces its next default formats
-            self.adata(layout).write_zarr(path)
+            anndata.io.write_elem(group, "/", self.adata(layout))
         return path
 
     def tenx_h5(self, *, genes: int = 0, group: str = "matrix", interval: bool = False) -> Path:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import anndata
 import fsspec
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from scipy.sparse import csr_matrix
 
 from atlasstore.errors import CountsError, PeaksError
@@ -43,6 +46,27 @@ def test_h5ad_reads_every_layout(sample, layout, dtype) -> None:
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_reads_every_layout(sample, layout, version) -> None:
     check(open_source(sample.zarr(layout, version)), sample)
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_nullable_strings_read_as_other_text_does(sample, tmp_path, suffix) -> None:
+    """Names and columns as anndata writes them where pandas holds text as strings."""
+    adata, path = sample.adata("csr"), tmp_path / f"strings.{suffix}"
+    given = [None, *["a", "b"] * len(adata)][: len(adata)]
+    adata.obs["batch"] = pd.array(given, dtype="string")
+    adata.obs.index, adata.var.index = (
+        pd.Index(names, dtype="string") for names in (sample.barcodes, sample.peak_names)
+    )
+    settings = {"allow_write_nullable_strings": True, "auto_shard_zarr_v3": False}
+    with anndata.settings.override(**settings), ExitStack() as stack:
+        h5ad = suffix == "h5ad"
+        file = stack.enter_context(h5py.File(path, "w")) if h5ad else zarr.create_group(path)
+        anndata.io.write_elem(file, "/", adata)
+    source = open_source(path)
+    read = source.obs["batch"]
+    assert list(read.isna()) == [value is None for value in given]
+    assert list(read.dropna().astype(object)) == given[1:]
+    check(source, sample)
 
 
 def test_zarr_reads_from_a_url(sample) -> None:

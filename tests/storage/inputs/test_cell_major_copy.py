@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import multiprocessing
 import tracemalloc
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +14,14 @@ from Bio import bgzf
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress
 from atlasstore.files import urls
-from atlasstore.inputs import cell_major_copy as convert_module
 from atlasstore.inputs import csc_columns, fragments, text_ranges
 from atlasstore.inputs.cell_major_copy import Conversion, Copy, convert
 from atlasstore.inputs.fragments import FragmentPieces
 from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.spec import SourceSpec
+from executors import DyingExecutor, Killed, PickledExecutor, ProcessExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 MEMORY = 1 << 16
@@ -67,27 +63,21 @@ def counts(copy: Any) -> np.ndarray:
     return found
 
 
-def pickled(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
-    """Map as another process would: everything travels."""
-    for item in items:
-        there, sent = travelled((function, item))
-        yield travelled(there(sent))
-
-
-def travelled(what: Any) -> Any:
-    return ForkingPickler.loads(ForkingPickler.dumps(what))
+def copies(conversions: list[Conversion], **options: Any) -> list[Any]:
+    scratch = urls.join(conversions[-1].folder, "receipts")
+    return convert(conversions, scratch=scratch, **({"memory_bytes": MEMORY} | options))
 
 
 @pytest.mark.parametrize("kind", ["fragments", "h5ad", "zarr", "10x-folder"])
-@pytest.mark.parametrize("run", [None, pickled])
+@pytest.mark.parametrize("executor", [None, PickledExecutor()])
 @pytest.mark.usefixtures("many_pieces")
-def test_copies_hold_the_counts_whoever_makes_them(sample, kind, run) -> None:
+def test_copies_hold_the_counts_whoever_makes_them(sample, kind, executor) -> None:
     what = conversion(sample, kind)
-    (copy,) = convert([what], memory_bytes=MEMORY, run=run, n_workers=3)
+    (copy,) = copies([what], executor=executor, n_workers=3)
     np.testing.assert_array_equal(counts(copy), sample.counts)
     assert list(copy.obs.index) == sample.barcodes
     assert copy.spec.name == what.spec.url
-    assert urls.list_names(what.folder) == ["copy.json", "counts.zarr"]
+    assert urls.list_names(what.folder) == ["counts.zarr", "receipts"]
 
 
 @pytest.mark.parametrize("n_workers", [1, 2, 5])
@@ -103,71 +93,49 @@ def test_cells_come_by_first_appearance_however_the_file_is_cut(sample, n_worker
     path = sample.text("shuffled.tsv", "".join(lines))
     order = list(dict.fromkeys(line.split("\t")[3] for line in lines))
     spec = SourceSpec(str(path), str(path), "fragments", str(sample.bed()))
-    (copy,) = convert(
-        [Conversion(spec, str(sample.folder / "copy"))], memory_bytes=MEMORY, n_workers=n_workers
-    )
+    (copy,) = copies([Conversion(spec, str(sample.folder / "copy"))], n_workers=n_workers)
     assert list(copy.obs.index) == order
     rows = [sample.barcodes.index(barcode) for barcode in order]
     np.testing.assert_array_equal(counts(copy), sample.counts[rows])
     np.testing.assert_array_equal(copy.obs["n_fragments"], sample.counts[rows].sum(1))
 
 
-class Killed(BaseException):
-    """As a killed process: nothing catches it."""
-
-
-def files(folder: str) -> dict[str, bytes]:
-    fs, root = urls.filesystem(folder)
+def store_files(folder: str) -> dict[str, bytes]:
+    fs, root = urls.filesystem(urls.join(folder, "counts.zarr"))
     return {name.removeprefix(root): fs.cat_file(name) for name in sorted(fs.find(root))}
 
 
 @pytest.mark.usefixtures("many_pieces")
 def test_killed_anywhere_and_started_again_it_makes_the_same_copy(sample, monkeypatch) -> None:
-    """Killed at the 1st, 2nd, ... file it marks, until it is through."""
+    """Killed after the 1st, 2nd, ... unit, until it is through."""
     what = conversion(sample, "fragments")
     whole = Conversion(what.spec, str(sample.folder / "undisturbed"))
-    convert([whole], memory_bytes=MEMORY, n_workers=2)
+    copies([whole], n_workers=2)
     counted: list[object] = []
-    count, write = FragmentPieces.count, urls.write_bytes
+    count = FragmentPieces.count
     monkeypatch.setattr(
         FragmentPieces,
         "count",
         lambda self, piece, *a, **k: (counted.append(piece), count(self, piece, *a, **k))[1],
     )
-
-    def killed_after(url: str, content: bytes) -> None:
-        write(url, content)
-        raise Killed
-
-    monkeypatch.setattr(convert_module.urls, "write_bytes", killed_after)
     kills, made = 0, []
     while not made:
         try:
-            made = convert([what], memory_bytes=MEMORY, n_workers=2)
+            made = copies([what], executor=DyingExecutor(1), n_workers=2)
         except Killed:
             kills += 1
-    assert kills == len(counted) + 1 > 4  # one more for the copy's own mark
+    assert kills > 2
     assert len(set(counted)) == len(counted)  # nothing was counted twice
-    assert files(what.folder) == files(whole.folder)
+    assert store_files(what.folder) == store_files(whole.folder)
     np.testing.assert_array_equal(counts(made[0]), sample.counts)
 
 
 @pytest.mark.usefixtures("many_pieces")
-def test_started_again_with_other_workers_it_is_cut_anew(sample, monkeypatch) -> None:
+def test_started_again_with_other_workers_it_is_cut_anew(sample) -> None:
     what = conversion(sample, "fragments")
-    done = 0
-
-    def two_only(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
-        nonlocal done
-        for item in items:
-            if done == 2:
-                raise Killed
-            done += 1
-            yield function(item)
-
     with pytest.raises(Killed):
-        convert([what], memory_bytes=MEMORY, run=two_only, n_workers=2)
-    (copy,) = convert([what], memory_bytes=MEMORY, n_workers=5)
+        copies([what], executor=DyingExecutor(2), n_workers=2)
+    (copy,) = copies([what], n_workers=5)
     np.testing.assert_array_equal(counts(copy), sample.counts)
 
 
@@ -175,7 +143,7 @@ def test_started_again_with_other_workers_it_is_cut_anew(sample, monkeypatch) ->
 def test_columns_in_small_ranges_give_the_same(sample, monkeypatch, entries) -> None:
     monkeypatch.setattr(csc_columns, "_ENTRIES_PER_PIECE", 2 * entries)
     memory = 2 * csc_columns._BYTES_PER_ENTRY * entries
-    (copy,) = convert([conversion(sample, "h5ad", listed=False)], memory_bytes=memory)
+    (copy,) = copies([conversion(sample, "h5ad", listed=False)], memory_bytes=memory)
     np.testing.assert_array_equal(counts(copy), sample.counts)
 
 
@@ -184,23 +152,17 @@ def test_a_bad_input_is_returned_and_the_others_are_made(sample) -> None:
     bad = sample.text("bad.tsv", "chr1_alt\t5\t2\tA\n")
     spec = SourceSpec(str(bad), str(bad), "fragments", str(sample.bed()))
     events: list[object] = []
-    made = convert(
-        [Conversion(spec, str(sample.folder / "bad")), good],
-        memory_bytes=MEMORY,
-        run=map,
-        on_event=events.append,
-    )
+    made = copies([Conversion(spec, str(sample.folder / "bad")), good], on_event=events.append)
     assert isinstance(made[0], CountsError)
     assert "bad.tsv line 1 is" in str(made[0])
     np.testing.assert_array_equal(counts(made[1]), sample.counts)
-    assert events == [Progress("counting inputs", n, 2, "pieces") for n in (1, 2)]
+    counting = [e for e in events if isinstance(e, Progress) and e.stage == "counting inputs"]
+    assert counting == [Progress("counting inputs", n, 2, "pieces") for n in (0, 1, 2)]
 
 
 def test_processes_make_copies(sample) -> None:
     what = conversion(sample, "10x-folder")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        (copy,) = convert([what], memory_bytes=MEMORY, run=pool.map, n_workers=2)
+    (copy,) = copies([what], executor=ProcessExecutor(), n_workers=2)
     np.testing.assert_array_equal(counts(copy), sample.counts)
 
 
@@ -218,7 +180,7 @@ def peak_of_conversion(folder: Path, n_fragments: int, memory_bytes: int) -> int
     spec = SourceSpec(url, url, "fragments", str(folder / "peaks.bed"))
     tracemalloc.start()
     try:
-        (copy,) = convert([Conversion(spec, str(folder / "copy"))], memory_bytes=memory_bytes)
+        (copy,) = copies([Conversion(spec, str(folder / "copy"))], memory_bytes=memory_bytes)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

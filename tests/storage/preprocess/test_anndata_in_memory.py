@@ -86,7 +86,7 @@ def test_what_cannot_be_used(adata: anndata.AnnData, genome: Path, tmp_path: Pat
     empty = anndata.AnnData(obs=adata.obs, var=adata.var)
     for source, more, error, said in (
         (empty, {}, CountsError, "has no X; put raw counts"),
-        (adata, {"dask": "tcp://nowhere:1"}, UserInputError, "Dask's workers cannot reach it"),
+        (adata, {"dask": "tcp://nowhere:1"}, UserInputError, "workers cannot reach it"),
     ):
         with pytest.raises(error, match=said):
             atlasstore.preprocess(source, genome=genome, out=tmp_path / "a", **HOW, **more)

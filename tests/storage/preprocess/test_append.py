@@ -164,7 +164,7 @@ def test_failure_leaves_the_old_atlas_and_is_gone_on_with(atlas, files, monkeypa
         append(files["c"], atlas=atlas)
     events: list[object] = []
     append(files["b"], atlas=atlas, on_event=events.append)
-    assert any(isinstance(e, Notice) and "Going on with" in e.message for e in events)
+    assert any(isinstance(e, Notice) and "Resuming" in e.message for e in events)
     assert Atlas.open(atlas).n_cells == 97
     assert not urls.exists(f"{atlas}.append.partial")
 

@@ -109,7 +109,7 @@ def test_empty_result_says_what_each_filter_removed():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"min_cell_fraction": 1.5}, r"share of cells is 1\.5, but it must lie in 0\.\.1"),
+        ({"min_cell_fraction": 1.5}, r"share of cells is 1\.5, but it must be in 0\.\.1"),
         ({"min_cell_fraction": float("nan")}, "share of cells is nan"),
         ({"min_peaks_per_cell": -1}, "is -1, but it must be 0 or more"),
     ],

@@ -288,18 +288,18 @@ WRONG_FILES = {
         "genome",
         lambda d, c: write_fasta(d / "s.fa", {"chrI": "ACGT" * 99, "chrII": "ACGT" * 99}),
         PeaksError,
-        "lie outside their chromosome",
+        "are outside their chromosome",
     ),
     "no genome": ("genome", lambda d, c: d / "absent.fa", GenomeError, "is not a file"),
     "no FASTA": ("genome", lambda d, c: d / "worm.h5ad", GenomeError, "is not a FASTA"),
 }
 WRONG_VALUES = {
     "empty": ({"min_cell_fraction": 1.0}, "Nothing is left"),
-    "share": ({"min_cell_fraction": 2.0}, "must lie in"),
+    "share": ({"min_cell_fraction": 2.0}, "must be in"),
     "window": ({"window_bp": 1000}, "multiple of 192"),
     "flank": ({"flank_bp": -3}, "flank"),
     "split": ({"split_fractions": (0.5, 0.5)}, "must be three numbers"),
-    "holdout": ({"holdout": ("chrIV",)}, "peaks lie on chrI, chrII"),
+    "holdout": ({"holdout": ("chrIV",)}, "peaks are on chrI, chrII"),
     "samples": ({"samples": ("a", "b")}, "one name for each"),
 }
 
@@ -344,7 +344,7 @@ def test_failure_while_writing_keeps_what_is_done(tmp_path, h5ad, genome, monkey
     preprocess(h5ad, genome=genome, out=out, on_event=events.append, **SMALL)
     stages = {event.stage for event in events if isinstance(event, Progress)}
     assert not stages & {"reading counts", "writing sequences", "writing labels"}  # all was done
-    assert any(isinstance(event, Notice) and "Going on with" in event.message for event in events)
+    assert any(isinstance(event, Notice) and "Resuming" in event.message for event in events)
     assert not any("partial" in p.name for p in tmp_path.iterdir())
     Atlas.open(out).verify()
 

@@ -247,9 +247,9 @@ def test_a_lost_shard_is_named(tmp_path, damage, dtype):
     found = Result.open(tmp_path / "r")
     with pytest.raises(CorruptStoreError, match="array X has 3 of its 4"):
         found.verify()
-    with pytest.raises(CorruptStoreError, match=r"shard X/c\.1\.0 .* is absent"):
+    with pytest.raises(CorruptStoreError, match=r"shard X/c\.1\.0 .* (is absent|is too short)"):
         found.rows("X")
-    if dtype == "float32":  # anndata alone shows no number
+    if dtype == "float32" and damage is Path.unlink:  # anndata alone shows no number
         assert np.isnan(anndata.read_zarr(tmp_path / "r").X[16:32]).all()
 
 
@@ -280,9 +280,12 @@ def test_tables_of_nothing_are_whole(tmp_path):
 
 
 def test_write_anndata(tmp_path):
-    table = anndata.AnnData(obs=OBS, obsm={"X_scbasset": CELLS})
+    obs = OBS.assign(text=pd.array(["x", "y"] * N, dtype="string")[:N])
+    table = anndata.AnnData(obs=obs, obsm={"X_scbasset": CELLS})
     write_anndata(table, tmp_path / "cells.zarr")
     found = anndata.read_zarr(tmp_path / "cells.zarr")
+    assert found.obs["text"].dtype == "category"
+    assert list(found.obs["text"]) == list(obs["text"])
     np.testing.assert_array_equal(found.obsm["X_scbasset"], CELLS)
     assert zarr.open_group(tmp_path / "cells.zarr").metadata.zarr_format == 3
     with pytest.raises(StoreExistsError):

@@ -17,10 +17,10 @@ from scipy import sparse
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 N_PEAKS, OPEN = 4_000, 400
-BOUND_MB = 520
+BOUND_MB = 290  # beside the libraries, which take 230 MB on Python 3.11 and 310 MB on 3.13
 N_CHROMS, CHROM_PEAKS, PEAK_BP, SPACING_BP = 10, 5_000, 300, 400
 N_CELLS, CHROM_FRAGMENTS = 5_000, 500_000
-FRAGMENTS_BOUND_MB = 560
+FRAGMENTS_BOUND_MB = 330
 
 SCRIPT = """
 import json, sys
@@ -37,6 +37,14 @@ print(json.dumps({"peak": peak * 1024, "work": report.as_json()["work"]}))
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc"
 )
+
+
+@pytest.fixture(scope="module")
+def libraries_mb():
+    """What a process holds before it reads anything."""
+    script = "import anndata, atlasstore, numba, psutil; print(psutil.Process().memory_info().rss)"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return int(told.stdout) // 10**6
 
 
 def write_counts(path, n_cells, rng):
@@ -82,7 +90,8 @@ def run(counts, genome, out, memory, *peaks):
     return made.returncode, made.stdout, made.stderr
 
 
-def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng):
+def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng, libraries_mb):
+    bound_mb = libraries_mb + BOUND_MB
     length = 500 * N_PEAKS // 2 + 10_000
     genome = write_fasta(
         tmp_path / "g.fa", random_chromosomes(rng, {"chrI": length, "chrII": length})
@@ -90,26 +99,25 @@ def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng):
     peaks = []
     for n_cells in (20_000, 60_000):  # 8 and 24 million positives, 64 and 192 MB as CSR
         counts = write_counts(tmp_path / f"{n_cells}.h5ad", n_cells, rng)
-        code, out, errors = run(counts, genome, tmp_path / f"{n_cells}.zarr", f"{BOUND_MB}MB")
+        code, out, errors = run(counts, genome, tmp_path / f"{n_cells}.zarr", f"{bound_mb}MB")
         assert code == 0, errors
         found = json.loads(out)
-        assert found["peak"] < BOUND_MB * 10**6
-        assert found["peak"] < found["work"]["peak_memory_bytes"] <= BOUND_MB * 10**6
+        assert found["peak"] < bound_mb * 10**6
+        assert found["peak"] < found["work"]["peak_memory_bytes"] <= bound_mb * 10**6
         peaks.append(found["peak"])
     assert peaks[1] - peaks[0] < 80e6
 
 
-def test_the_bound_is_kept_while_fragments_are_counted(tmp_path, rng):
-    # 5 million; with an allocator that keeps what is freed this takes 610 MB
+def test_the_bound_is_kept_while_fragments_are_counted(tmp_path, rng, libraries_mb):
+    # 5 million; with an allocator that keeps what is freed this takes 380 MB beside the libraries
+    bound_mb = libraries_mb + FRAGMENTS_BOUND_MB
     fragments, genome = write_fragments(tmp_path, rng)
     listed = tmp_path / "peaks.bed", tmp_path / "cells.txt"
-    code, out, errors = run(
-        fragments, genome, tmp_path / "a.zarr", f"{FRAGMENTS_BOUND_MB}MB", *listed
-    )
+    code, out, errors = run(fragments, genome, tmp_path / "a.zarr", f"{bound_mb}MB", *listed)
     assert code == 0, errors
     found = json.loads(out)
-    assert found["peak"] < FRAGMENTS_BOUND_MB * 10**6
-    assert found["work"]["peak_memory_bytes"] <= FRAGMENTS_BOUND_MB * 10**6
+    assert found["peak"] < bound_mb * 10**6
+    assert found["work"]["peak_memory_bytes"] <= bound_mb * 10**6
 
 
 def test_too_little_memory_is_one_sentence_and_leaves_nothing(tmp_path, rng):

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlasstore.errors import TooLittleMemoryError
+from atlasstore.resume.machine import Machine
 from atlasstore.transpose.memory_plan import (
     PEAK_BYTES,
-    Machine,
     expected_passes,
     next_read,
     peak_ranges,
@@ -24,7 +24,6 @@ from atlasstore.transpose.memory_plan import (
 
 MB = 10**6
 machines = st.builds(
-    Machine,
     memory_bytes=st.integers(50 * MB, 64_000 * MB),
     held_bytes=st.integers(0, 2_000 * MB),
     cores=st.integers(1, 128),

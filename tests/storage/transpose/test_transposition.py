@@ -31,18 +31,21 @@ class Opener:
     def __init__(self, counts):
         self.counts = counts
 
-    def open(self):
+    def __call__(self):
         return MemorySource(self.counts, make_peaks(self.counts.shape[1]))
 
 
 def read_all(counts, scratch, *, span_cells, size, least=1):
     spans = [
-        Span(0, Opener(counts), start, min(start + span_cells, len(counts)))
+        Span(f"span-{start}", Opener(counts), start, min(start + span_cells, len(counts)))
         for start in range(0, len(counts), span_cells)
     ]
     options = {"n_peaks": counts.shape[1], "least": least, "positives_per_read": size}
     receipts = [read_span(span, scratch=scratch, **options) for span in spans]
-    return [(r["unit"], [Piece(**piece) for piece in r["pieces"]]) for r in receipts]
+    return [
+        (span.name, [Piece(**piece) for piece in receipt["pieces"]])
+        for span, receipt in zip(spans, receipts, strict=True)
+    ]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_other_format_than_expected():
 
 
 def test_newer_version_is_refused_with_the_way_out():
-    with pytest.raises(FormatVersionError, match=r"version 99.*up to 2.*pip install --upgrade"):
+    with pytest.raises(FormatVersionError, match=r"version 99.*up to 2.*pip install \."):
         formats.check(finished(99))
 
 

@@ -23,6 +23,8 @@ def table():
             "whole": np.array([1, None, 3], object),
             "real": [0.5, np.nan, 2.0],
             "mixed": [1, "two", None],
+            "string": pd.array(["x", None, "y"], dtype="string"),
+            "category of strings": pd.Categorical(pd.array(["x", None, "y"], dtype="string")),
             "count": np.array([1, 2, 3], np.int64),
             "nothing": np.array([None, None, None], object),
         },
@@ -48,6 +50,22 @@ def test_anndata_alone_reads_it(tmp_path, table):
     tables.write_table(group, "obs", table)
     elem = anndata.io.read_elem(zarr.open_group(tmp_path / "s.zarr", mode="r")["obs"])
     assert list(elem["category"]) == ["a", "b", "a"]
+
+
+def test_text_is_stored_alike_whatever_pandas_held_it_in(tmp_path):
+    """Read by anndata 0.12 and 0.13, a column of text has another type: object or string."""
+    group = urls.create_group(tmp_path / "s.zarr")
+    text = ["x", None, "y"]
+    for name, dtype in (("objects", object), ("strings", "string")):
+        index = pd.Index(["p", "q", "r"], dtype=dtype)
+        table = pd.DataFrame({"t": pd.array(text, dtype), "c": pd.Categorical(text)}, index=index)
+        table["c"] = table["c"].cat.rename_categories(table["c"].cat.categories.astype(dtype))
+        tables.write_table(group, name, table)
+    objects, strings = (tmp_path / "s.zarr" / name for name in ("objects", "strings"))
+    files = [path.relative_to(objects) for path in objects.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for file in files:
+        assert (strings / file).read_bytes() == (objects / file).read_bytes(), file
 
 
 def test_tidy_leaves_the_table_alone(table):

@@ -1,7 +1,7 @@
 """A batch's open pairs in the cells' order: a counting sort, compiled, free of Python's lock.
 
-Labels lie by peak, the loss takes them by cell. At a million cells a batch has some three million
-pairs, sorted while the step before computes: what this costs, the step pays in a core's time.
+Labels are stored by peak; the loss needs them by cell. At a million cells a batch has some three
+million pairs, sorted while the step before computes: its cost is processor time of one core.
 """
 # numba compiles these loops
 
@@ -33,12 +33,12 @@ def pairs_by_cell(
     rows
         (B,) rows of the batch.
     place
-        (cells of the block,) where each cell goes, rising; -1 for cells that are left out.
+        (cells of the block,) where each cell goes, ascending; -1 for cells that are left out.
 
     Returns
     -------
     cell, row
-        int64 (pairs,): places, rising, and rows of the batch, rising within a cell.
+        int64 (pairs,): places, ascending, and rows of the batch, ascending within a cell.
     """
     starts = np.zeros(len(place) + 1, np.int64)
     _count(indptr, indices, rows, place, starts[1:])

@@ -1,12 +1,12 @@
-"""Labels that lie on the device: a step's positives are put together there, by torch alone.
+"""Labels that are on the device: a step's positives are assembled there, with torch only.
 
 The same interface as `data.LabelShard`. Cell indices keep their two bytes: torch indexes no uint16,
-so they lie as the same bits in int16 and are widened after they are picked. The host keeps the row
-starts, and so knows every size without asking the device: nothing here waits for it (`matrix`, for
-the passes outside the steps, does).
+so they are stored as the same bits in int16 and widened after selection. The host keeps the row
+starts, and so knows every size without asking the device: nothing here synchronises, except
+`matrix`, for the passes outside the steps.
 
-With tiles the number of pairs that are met is known to the device only. On a GPU positives then
-keep the length they have without tiles: pairs that are not met stand at the end, with a cell just
+With tiles the number of sampled pairs is known to the device only. On a GPU positives then
+keep the length they have without tiles: pairs that are not sampled are at the end, with a cell just
 past the table, which the GPU's loss never reaches.
 """
 
@@ -48,7 +48,7 @@ class DeviceLabels:
     n_positives
         Of all blocks together.
     device
-        Where they are to lie.
+        Where they are to be.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class DeviceLabels:
         cell, row = (part.cpu().numpy() for part in self._pairs(peaks))
         lengths = np.diff(self._row_starts)[:, peaks].sum(axis=0)
         indptr = np.concatenate([[0], np.cumsum(lengths)])
-        indices = cell[np.argsort(row, kind="stable")]  # blocks in order: rising within a row
+        indices = cell[np.argsort(row, kind="stable")]  # blocks in order: ascending within a row
         ones = np.ones(len(indices), bool)
         return sparse.csr_array((ones, indices, indptr), shape=(len(peaks), self.n_cells))
 
@@ -161,7 +161,7 @@ class DeviceCachedLabels:
     blocks
         The worker's cell blocks, a contiguous run.
     device
-        Where they are to lie.
+        Where they are to be.
     """
 
     def __init__(self, atlas: Atlas, blocks: Sequence[CellBlock], device: torch.device) -> None:

@@ -1,8 +1,8 @@
 """A worker's part of an atlas: all sequences as codes, labels of its own cell blocks.
 
-Codes take 1,350 bytes a peak (118k peaks: 159 MB) and stay in memory. Labels take 2 bytes an open
+Codes take 1,350 bytes per peak (118k peaks: 159 MB) and stay in memory. Labels take 2 bytes an open
 pair: all of them stay in memory (`CachedLabels`) or they are read for a group of peaks at a time
-(`StreamedLabels`); what uses them sees no difference.
+(`StreamedLabels`); both have the same interface.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LabelShard:
     labels
         Each block's CSR rows, one per peak held.
     peaks
-        Which peaks are held, rising; None for all of the atlas.
+        Which peaks are held, ascending; None for all of the atlas.
     """
 
     def __init__(
@@ -139,12 +139,12 @@ class LoadedLabels(Protocol):
 
 
 class Labels(Protocol):
-    """The labels of a worker's cells, wherever they lie."""
+    """The labels of a worker's cells, wherever they are stored."""
 
     blocks: Sequence[CellBlock]
 
     def load(self, peaks: NDArray[np.int64]) -> LoadedLabels:
-        """Return labels that hold at least `peaks` (rising), in memory."""
+        """Return labels that hold at least `peaks` (ascending), in memory."""
         ...
 
 
@@ -207,9 +207,9 @@ class WorkerData:
     block_indices
         This worker's cell blocks, a contiguous run.
     labels
-        Where labels lie: read once into memory or onto the device, or read when needed.
+        Where labels are: read once into memory or onto the device, or read when needed.
     codes
-        Where sequences lie.
+        Where sequences are.
     device
         Where the worker computes.
     on_event

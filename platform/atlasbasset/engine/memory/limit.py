@@ -1,4 +1,4 @@
-"""What a run may take: bytes that are given, or most of what this machine has free."""
+"""The memory limit of a run: the given bytes, or most of this machine's free memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training's memory plan as lines for people and as JSON values."""
+"""A training's memory plan as lines for a user and as JSON values."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["memory_lines", "memory_values"]
 
 
 def memory_lines(plan: MemoryPlan) -> Lines:
-    """Return what the fullest worker holds, part by part, then what each phase needs besides."""
+    """Return what the fullest worker holds, part by part, then each phase's additional needs."""
     held = [(part.name, _amount(part) + _where(plan, part.name)) for part in plan.held]
-    besides = [(phase.name, f"{_amount(phase)} besides") for phase in plan.phases]
+    besides = [(phase.name, f"{_amount(phase)} in addition") for phase in plan.phases]
     return [*held, *besides, ("memory", _peak(plan)), *_gpu_row(plan)]
 
 

@@ -1,9 +1,9 @@
 """What a training worker holds, part by part and phase by phase, in bytes: integers alone.
 
-Tables are reckoned from their shapes. What shapes do not give (the process itself, activations) was
-measured; docs/memory.md has the figures and how to take them again. Sums over some of the peaks
-are taken to be at most half more than the mean gives: peaks differ many times over in how many
-cells they are open in, but 128 of them together by less than a fifth (one standard deviation).
+Tables are estimated from their shapes. What shapes do not give (the process itself, activations)
+was measured; docs/memory.md has the figures and how to take them again. Sums over a set of peaks
+are taken as one and a half times the mean: single peaks differ manifold in their number of open
+cells, but sums of 128 of them by less than a fifth (one standard deviation).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _EMBED_ELEMENT = {"fused": {2: 2, 4: 4}, "plain": {2: 5, 4: 6}}
 
 
 class Part(NamedTuple):
-    """A part of what a worker holds, or what a phase needs besides."""
+    """A part of what a worker holds, or what a phase needs in addition."""
 
     name: str
     ram_bytes: int
@@ -60,7 +60,7 @@ class Part(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where labels and sequences lie."""
+    """Where labels and sequences are."""
 
     labels: LabelPlace
     codes: CodePlace
@@ -112,7 +112,7 @@ class TrainingSizes:
     ) -> TrainingSizes:
         """Return the sizes of training on `atlas`.
 
-        `config.group_peaks` 0 is left to be chosen, unless the run was begun with it.
+        `config.group_peaks` 0 is left to be chosen, unless the run was started with it.
         """
         n_parameters, n_convolved = _trunk_sizes(config.trunk, compute_dtype)
         sampled = min(config.n_auroc_peaks, atlas.n_peaks) * min(
@@ -224,7 +224,7 @@ def _labels(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
 
 
 def phases(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -> list[Part]:
-    """Return what each phase needs besides; no two come together."""
+    """Return what each phase needs in addition; no two come together."""
     found = [
         _loading(sizes, share, layout),
         _step(sizes, share, layout, gpu=gpu),
@@ -238,7 +238,7 @@ def phases(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -> 
 
 
 def _loading(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
-    """Reckon sequences, which arrive one-hot, and labels that stay, block by block."""
+    """Estimate sequences, which arrive one-hot, and labels that stay, block by block."""
     codes = 8 * READ_PEAKS * sizes.stored_bp
     if layout.codes == "device":
         codes += sizes.n_peaks * sizes.stored_bp
@@ -247,7 +247,7 @@ def _loading(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
 
 
 def _step(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -> Part:
-    """Reckon activations, gradients of the cells met, this batch's positives and the next's."""
+    """Estimate activations, gradients of cells, positives of this batch and the next."""
     rows, width = _ceil(sizes.batch_size, sizes.workers), sizes.table_width
     n_met = _cells_met(sizes, share)
     sampled = n_met < share.n_cells
@@ -265,28 +265,28 @@ def _step(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -> P
 
 
 def _cells_met(sizes: TrainingSizes, share: Share) -> int:
-    """Return the cells of a worker that a step meets at most: a tile of every stratum."""
+    """Return a worker's cells in a step at most: a tile of every stratum."""
     sampling = CellSampling.plan(sizes.n_cells, sizes.cells_per_step, seed=0)
     tile = _ceil(sizes.n_cells, sampling.n_strata * sampling.one_in)
     return min(share.n_cells, _ceil(share.n_cells, sampling.one_in) + 2 * tile)
 
 
 def _loss_working(sizes: TrainingSizes, n_met: int, *, gpu: bool) -> int:
-    """Reckon the loss's tiles on the CPU, every cell's bounds and the rows' buffers on a GPU."""
+    """Estimate the loss's tiles on the CPU, every cell's bounds and the rows' buffers on a GPU."""
     if not gpu:
         return 4 * _FLOAT * sizes.batch_size * 2048
     return 16 * n_met + 1024 * _FLOAT * sizes.batch_size * sizes.embedding_dim
 
 
 def _measuring(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -> Part:
-    """Reckon embedding and ranking on the sample for auROC."""
+    """Estimate embedding and ranking on the sample for auROC."""
     pairs = sizes.auroc_pairs
     ranking = Part("measuring", (_SORT_PAIR + 2) * pairs, 2 * _FLOAT * pairs if gpu else 0)
     return _sum("measuring", ranking, _embedding(sizes, gpu=gpu), _tile(sizes, share, layout))
 
 
 def _svd(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
-    """Reckon a sample of cells while its factors are sought, then all cells' coordinates."""
+    """Estimate a sample of cells while its factors are sought, then all cells' coordinates."""
     total = max(1, sum(sizes.block_positives))
     stride = max(1, _ceil(total, SAMPLE_POSITIVES))
     dim = sizes.embedding_dim + OVERSAMPLING
@@ -298,7 +298,7 @@ def _svd(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
 
 
 def _solving(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -> Part:
-    """Reckon embedding all training peaks, summing over labels, solving a run of cells."""
+    """Estimate embedding all training peaks, summing over labels, solving a range of cells."""
     sums = 2 * _DOUBLE * sizes.table_width * share.n_cells
     features = _DOUBLE * (sizes.table_width + sizes.embedding_dim) * sizes.n_peaks
     codes = _ceil(sizes.n_train_peaks, sizes.workers) * sizes.stored_bp
@@ -319,7 +319,7 @@ def _embedding(sizes: TrainingSizes, *, gpu: bool) -> Part:
 
 
 def _tile(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
-    """Reckon a tile of labels as a matrix."""
+    """Estimate a tile of labels as a matrix."""
     pairs = min(share.positives_of(READ_PEAKS, sizes), TILE_POSITIVES * 3 // 2)
     made = _MAKING_PAIR * pairs if layout.labels == "device" else 0
     return Part("labels of a tile of peaks", _MATRIX_PAIR * pairs, made)

@@ -1,9 +1,9 @@
-"""Where a training keeps labels and sequences, decided from sizes before it starts.
+"""Where training keeps labels and sequences, planned from sizes before it starts.
 
 The choice is the best layout that fits, in one fixed order: labels on the device, in memory,
 streamed in groups of peaks as large as fit; of each the one with the sequences on the device first.
-A layout that fits still fits with more memory, so more memory never makes a worse choice. Where
-none fits the run is refused with single changes that would make it fit, each tried, not guessed.
+A layout that fits still fits with more memory, so more memory never leads to a worse layout. If
+none fits, the run is refused with single changes that would make it fit, each checked.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _SHARES_OF_CELLS = (2, 3, 4, 6, 8, 12, 16, 32, 64)
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Where everything of a run lies, and what that comes to for the worker that has most."""
+    """Where the data of a run is held, and the memory of the largest worker."""
 
     layout: Layout
     held: tuple[Part, ...]
     """From beginning to end."""
     phases: tuple[Part, ...]
-    """Besides, never two of them at a time."""
+    """In addition, never two of them at a time."""
     sizes: TrainingSizes
     limit: MemoryLimit
 
@@ -196,7 +196,7 @@ def _code_places(limit: MemoryLimit) -> tuple[CodePlace, ...]:
 
 
 def _group_sizes(sizes: TrainingSizes) -> Sequence[int]:
-    """Return the groups to stream in, rising; none where all labels are to be in memory."""
+    """Return the groups to stream in, ascending; none where all labels are to be in memory."""
     if sizes.group_peaks is not None:
         return [sizes.group_peaks] if sizes.group_peaks else []
     return range(MIN_GROUP, max(MIN_GROUP, sizes.n_train_peaks) + 1, GROUP_STEP)

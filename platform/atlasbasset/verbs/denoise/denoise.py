@@ -61,8 +61,8 @@ def denoise(
         2 kb of its TSS; genes without one are left out.
     scale
         "linear" (``h . W``, sequencing depth left out), "sigmoid" of that, or "probability":
-        sigmoid(``h . W + b``). Batch terms are left out on every scale (method, "Denoising");
-        `Model.predict` has them.
+        sigmoid(``h . W + b``). Batch terms are left out on every scale (docs/method.md,
+        "Denoising"); `Model.predict` has them.
     dtype
         Of the dense table: "float32"; "float16" (a value within 1 part in 2,048); "uint8", in 256
         steps. A step of a sigmoid or probability is 1/255, the value ``X / 255``, within 1/510. On

@@ -1,29 +1,29 @@
 """Gene accessibility: the mean denoised accessibility of the peaks around each gene's TSS.
 
-Method, "Gene accessibility". It is `denoise` with genes for columns. On the linear scale a mean of
-predictions is the prediction of a mean embedding, so a gene has factors as a peak has, and every
-cell's value is one small product. On the other scales the peaks of a shard's cells are predicted,
-then averaged; such a result has no factors of genes.
+The columns of `denoise` are genes here (docs/method.md, "Gene accessibility"). On the linear scale
+a mean of predictions is the prediction of a mean embedding, so a gene has factors as a peak has,
+and every cell's value is one small product. On the other scales the peaks of a shard's cells are
+predicted, then averaged; such a result has no factors of genes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from atlasbasset.batch.model_source import digest_of
-from atlasbasset.batch.run import Stage
-from atlasbasset.verbs.denoise.stages import DenoiseJob
+from atlasbasset.verbs.denoise.stages import DenoiseStages
 from atlasbasset.verbs.denoise.work import WriteDense, dense_units
 from atlasbasset.verbs.shared.embed_peaks_work import read_embedded
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.genome.genes import REACH_BP, gene_factors
 from atlasstore.results.writer import create_result
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio.blocks import runs
 from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-    from atlasbasset.batch.job import Job
+    from atlasbasset.batch.job import JobIdentity, ResumableJob
     from atlasstore.zarrio.table_plan import TablePlan
 
-__all__ = ["GeneJob", "WriteGenes", "averaging_bytes", "check_gene_table"]
+__all__ = ["GeneStages", "WriteGenes", "averaging_bytes", "check_gene_table"]
 
 _TILE_CELLS = 256
 _FLOAT_BYTES = 4
@@ -63,7 +63,7 @@ def averaging_bytes(plan: TablePlan, n_peaks: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class GeneJob(DenoiseJob):
+class GeneStages(DenoiseStages):
     """A job whose input has been checked; `peaks` are those near a TSS."""
 
     genes: pd.DataFrame = field(kw_only=True)
@@ -77,14 +77,14 @@ class GeneJob(DenoiseJob):
         return self.table_of(len(self.cells), len(self.genes), self.dtype)
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JobIdentity:
         """What makes another run the same job."""
-        found = dict(super().identity)
+        found = super().identity
         columns = [*self.genes.index, *self.genes.drop(columns="n_peaks").to_csv().splitlines()]
         digest = digest_of(columns, self.means.indptr, self.means.indices)
-        return found | {"config": {**found["config"], "genes": digest}}
+        return replace(found, config={**found.config, "genes": digest})
 
-    def run(self, job: Job) -> None:
+    def run(self, job: ResumableJob) -> None:
         """Do every stage and publish."""
         peaks_url = urls.join(job.scratch, "peaks")
         self._embed(job, peaks_url)
@@ -101,7 +101,7 @@ class GeneJob(DenoiseJob):
             )
             stage = Stage("writing gene accessibility", "cells")
             job.run("shards", dense_units(plan), work, stage=stage)
-        job.publish(self._provenance(job.started))
+        self._publish(job)
 
     def _create_genes(self, place: str, h: NDArray[np.float32]) -> None:
         is_linear = self.scale == "linear"
@@ -134,7 +134,7 @@ class WriteGenes(WriteDense):
     def _values(self, rows: NDArray[np.int64]) -> Tensor:
         """Return gene accessibility, float32 (cells, genes)."""
         if self.scale == "linear":
-            return torch.from_numpy(self.model.opened.cell_embedding[rows]) @ self._factors
+            return torch.from_numpy(self.model.whole.cell_embedding[rows]) @ self._factors
         tiles = [
             super(WriteGenes, self)._values(rows[i:j]) for i, j in runs(len(rows), _TILE_CELLS)
         ]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
 from atlasbasset.core.inference import embedding_bytes
 from atlasbasset.inference.model import check_scale
 from atlasbasset.inference.selection import named_rows
-from atlasbasset.verbs.denoise.genes import GeneJob, averaging_bytes, check_gene_table
+from atlasbasset.verbs.denoise.genes import GeneStages, averaging_bytes, check_gene_table
 from atlasbasset.verbs.denoise.report import DenoiseReport
-from atlasbasset.verbs.denoise.stages import DenoiseJob
+from atlasbasset.verbs.denoise.stages import DenoiseStages
 from atlasbasset.verbs.denoise.work import DTYPES, spanning_bytes, writing_bytes
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.plan import (
@@ -79,7 +79,7 @@ class DenoisePlan(Plan[DenoiseReport]):
     scale: Scale
     dtype: DenseType | None
     """Of the dense table; None without one."""
-    workers: Workers
+    workers: WorkerPool
 
     @property
     def title(self) -> str:
@@ -87,7 +87,7 @@ class DenoisePlan(Plan[DenoiseReport]):
         return f"Would denoise into {self.out}"
 
     @cached_property
-    def _job(self) -> DenoiseJob:
+    def _stages(self) -> DenoiseStages:
         given: dict[str, Any] = {
             "model": self.model.loaded,
             "atlas": self.atlas,
@@ -98,13 +98,13 @@ class DenoisePlan(Plan[DenoiseReport]):
             "workers": self.workers,
         }
         if self.genes is None:
-            return DenoiseJob(**given)
-        return GeneJob(**given, genes=self.genes.table, means=self.genes.means)
+            return DenoiseStages(**given)
+        return GeneStages(**given, genes=self.genes.table, means=self.genes.means)
 
     @cached_property
     def is_finished(self) -> bool:
         """Whether the very same job has made the result already."""
-        return is_finished(self.out, lambda: self._job.identity)
+        return is_finished(self.out, lambda: self._stages.identity)
 
     @property
     def n_columns(self) -> int:
@@ -114,7 +114,7 @@ class DenoisePlan(Plan[DenoiseReport]):
     @cached_property
     def table(self) -> TablePlan | None:
         """How the dense table is cut; None without one."""
-        return DenoiseJob.table_of(len(self.cells), self.n_columns, self.dtype)
+        return DenoiseStages.table_of(len(self.cells), self.n_columns, self.dtype)
 
     @property
     def factored_bytes(self) -> int:
@@ -123,7 +123,7 @@ class DenoisePlan(Plan[DenoiseReport]):
 
     @property
     def memory_bytes(self) -> int:
-        """Of a worker beside the program: the model's cells and the largest stage."""
+        """Of a worker in addition to the program: the model's cells and the largest stage."""
         n_peaks = len(self.peaks)
         embedding = embedding_bytes(self.model.trunk, n_peaks)
         factors = self._factor_bytes * (len(self.cells) + n_peaks)
@@ -197,13 +197,10 @@ class DenoisePlan(Plan[DenoiseReport]):
 
     def _run(self, on_event: Subscriber) -> DenoiseReport:
         self._tell(on_event)
-        work = self._job
-        was_finished = finished(self.out, **work.identity, on_event=on_event)
-        if not was_finished:
-            with running_job(
-                self.out, **work.identity, workers=self.workers, on_event=on_event
-            ) as job:
-                work.run(job)
+        work = self._stages
+        was_finished = run_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
         return self._report(was_finished=was_finished)
 
     def _tell(self, on_event: Subscriber) -> None:
@@ -254,13 +251,13 @@ def plan_denoise(
     >>> print(plan)  # doctest: +SKIP
     >>> plan.run()  # doctest: +SKIP
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     kept = _check_table(scale, dtype, dense=dense, is_of_genes=genes is not None)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     planned = PlannedModel.of(model, compute=compute)
     check_window(planned.store, source)
     for url in (planned.url, source.url, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     rows, columns = _columns(source, _chosen_peaks(source, peaks), genes)
     plan = DenoisePlan(
         model=planned,

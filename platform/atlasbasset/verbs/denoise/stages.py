@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
-from atlasbasset.batch.run import Stage
+from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.model_source import ModelSource, digest_of
 from atlasbasset.verbs.denoise.work import (
     SpanPeaks,
     WriteDense,
@@ -24,7 +24,7 @@ from atlasbasset.verbs.shared.embed_peaks_work import (
 )
 from atlasstore.files import urls
 from atlasstore.results.writer import create_result
-from atlasstore.zarrio import formats
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
 from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.job import Job
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import ResumableJob
     from atlasbasset.inference.model import Model, Scale
     from atlasbasset.verbs.denoise.work import PeakSpans
     from atlasstore.atlas.atlas import Atlas
 
-__all__ = ["DenoiseJob"]
+__all__ = ["DenoiseStages"]
 
 _BYTE_ERROR = 0.5 / 255
 
 
 @dataclass(frozen=True, eq=False)
-class DenoiseJob:
+class DenoiseStages:
     """A job whose input has been checked."""
 
     model: Model
@@ -57,7 +57,7 @@ class DenoiseJob:
     scale: Scale
     dtype: str | None
     """Of the dense table; None without one."""
-    workers: Workers
+    workers: WorkerPool
 
     @property
     def plan(self) -> TablePlan | None:
@@ -70,22 +70,22 @@ class DenoiseJob:
         return None if dtype is None else plan_table("X", (n_cells, n_columns), dtype)
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JobIdentity:
         """What makes another run the same job."""
         config = {
-            "model": model_identity(self.model),
+            "model": self._source.identity,
             "peaks": digest_of(self.peaks),
             "cells": digest_of(self.cells),
             "scale": self.scale,
             "dtype": self.dtype,
         }
-        return {"verb": "denoise", "config": config, "inputs": peak_inputs(self.atlas)}
+        return JobIdentity("denoise", config, peak_inputs(self.atlas))
 
     @cached_property
     def _source(self) -> ModelSource:
         return ModelSource.of(self.model, self.workers)
 
-    def run(self, job: Job) -> None:
+    def run(self, job: ResumableJob) -> None:
         """Do every stage and publish."""
         peaks_url = urls.join(job.scratch, "peaks")
         self._embed(job, peaks_url)
@@ -97,25 +97,25 @@ class DenoiseJob:
             )
             stage = Stage("writing predictions", "cells")
             job.run("shards", dense_units(plan), work, stage=stage)
-        job.publish(self._provenance(job.started))
+        self._publish(job)
 
     @property
     def _has_spans(self) -> bool:
         return self.dtype == "uint8" and self.scale == "linear"
 
-    def _embed(self, job: Job, url: str) -> None:
+    def _embed(self, job: ResumableJob, url: str) -> None:
         n_peaks, width = len(self.peaks), self.model.trunk.config.embedding_dim
         is_elsewhere = self.workers.count > 0
         work = EmbedPeaks(
             model=self._source,
-            atlas=self.workers.reachable(self.atlas.url) if is_elsewhere else self.atlas,
+            atlas=self.workers.worker_url(self.atlas.url) if is_elsewhere else self.atlas,
             rows=self.peaks,
             url=url,
         )
         job.once("peaks", lambda: create_embedded(url, n_peaks, width))
         job.run("embed", peak_units(n_peaks), work, stage=Stage("embedding sequences", "peaks"))
 
-    def _span(self, job: Job, peaks_url: str) -> PeakSpans:
+    def _span(self, job: ResumableJob, peaks_url: str) -> PeakSpans:
         url, units = urls.join(job.scratch, "spans"), peak_units(len(self.peaks))
         work = SpanPeaks(self._source, self.cells, peaks_url, url)
         job.once("spans", lambda: create_spans(url, len(self.peaks), units[0]["stop"]))
@@ -147,14 +147,9 @@ class DenoiseJob:
             "largest_error": spans.largest_error,
         }
 
-    def _provenance(self, started: str) -> dict[str, Any]:
+    def _publish(self, job: ResumableJob) -> None:
         config = {"model": self.model.url, "atlas": self.atlas.url, "scale": self.scale}
-        made = formats.provenance([], config, None, created=started)
-        return {
-            **made,
-            "model": dict(self.model.store.provenance),
-            "atlas": dict(self.atlas.provenance),
-        }
+        job.publish(config, {"model": self.model.store, "atlas": self.atlas})
 
 
 def _with_spans(var: pd.DataFrame, spans: PeakSpans | None) -> pd.DataFrame:

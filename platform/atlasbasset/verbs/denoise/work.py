@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.batch.model_source import ModelSource
-    from atlasbasset.batch.run import Row, Unit, Workers
     from atlasbasset.inference.model import Scale
+    from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = [
@@ -63,7 +64,7 @@ def dense_units(plan: TablePlan) -> list[Unit]:
 
 
 def writing_bytes(
-    plan: TablePlan, n_peaks: int, width: int, *, workers: Workers, beside: int = 0
+    plan: TablePlan, n_peaks: int, width: int, *, workers: WorkerPool, beside: int = 0
 ) -> int:
     """Return what `WriteDense` holds at most beside the model, bytes.
 
@@ -149,9 +150,9 @@ class SpanPeaks:
 
     @cached_property
     def _w(self) -> Tensor:
-        return torch.from_numpy(self.model.opened.cell_embedding[self.cells])
+        return torch.from_numpy(self.model.whole.cell_embedding[self.cells])
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Find and write the spans of peaks [start, stop)."""
         start, stop = unit["start"], unit["stop"]
         columns = self._h[start:stop].T
@@ -188,21 +189,21 @@ class WriteDense:
 
     def load(self) -> None:
         """Load what the threads share: two of them would load it twice."""
-        _ = self.model.opened, self._h_transposed, self.spans and self.spans.scale
+        _ = self.model.whole, self._h_transposed, self.spans and self.spans.scale
 
     @cached_property
     def _h_transposed(self) -> Tensor:
         return torch.from_numpy(read_embedded(self.peaks_url)).T.contiguous()
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Compute and write cells [start, stop)."""
         start, stop = unit["start"], unit["stop"]
         values = self._encoded(self._values(self.cells[start:stop]))
         return write_rows(self.place, self.plan, start, values.numpy())
 
     def _values(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return predictions, float32 (cells, peaks); never with batch terms (method)."""
-        model = self.model.opened
+        """Return predictions, float32 (cells, peaks); never with batch terms."""
+        model = self.model.whole
         embedding = torch.from_numpy(model.cell_embedding[rows])
         if self.scale != "probability":
             logits = embedding @ self._h_transposed

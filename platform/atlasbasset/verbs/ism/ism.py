@@ -1,4 +1,4 @@
-"""`ism`: in-silico saturation mutagenesis of regions (paper, Methods, "In silico ... mutagenesis").
+"""`ism`: in-silico saturation mutagenesis of regions (docs/method.md, "ISM").
 
 Every base at every position of a region is tried, and what it does to the region's embedding kept:
 accessibility is linear in it, so this compact form gives the scores of any cell, and those of

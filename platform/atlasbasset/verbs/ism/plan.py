@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
 from atlasbasset.inference.groups import cell_groups
 from atlasbasset.verbs.ism.checked_input import IsmInput, check_ism
 from atlasbasset.verbs.ism.report import IsmReport
-from atlasbasset.verbs.ism.stages import MutationJob
+from atlasbasset.verbs.ism.stages import MutationStages
 from atlasbasset.verbs.ism.work import mutation_bytes, region_units
 from atlasbasset.verbs.shared.plan import (
     PlannedModel,
@@ -42,7 +42,7 @@ class IsmPlan(Plan[IsmReport]):
     model: PlannedModel
     out: str
     given: IsmInput
-    workers: Workers
+    workers: WorkerPool
 
     @property
     def title(self) -> str:
@@ -50,14 +50,14 @@ class IsmPlan(Plan[IsmReport]):
         return f"Would mutate regions into {self.out}"
 
     @cached_property
-    def _job(self) -> MutationJob:
+    def _stages(self) -> MutationStages:
         groups = cell_groups(self.model.loaded, self.given.group_by)
-        return MutationJob(self.model.loaded, self.given, groups, self.workers)
+        return MutationStages(self.model.loaded, self.given, groups, self.workers)
 
     @cached_property
     def is_finished(self) -> bool:
         """Whether the very same job has made the result already."""
-        return is_finished(self.out, lambda: self._job.identity)
+        return is_finished(self.out, lambda: self._stages.identity)
 
     @property
     def n_units(self) -> int:
@@ -66,7 +66,7 @@ class IsmPlan(Plan[IsmReport]):
 
     @property
     def memory_bytes(self) -> int:
-        """Of a worker beside the program."""
+        """Of a worker in addition to the program."""
         return self.model.table_bytes + mutation_bytes(self.model.trunk, self.given.tables)
 
     def lines(self) -> Lines:
@@ -78,7 +78,7 @@ class IsmPlan(Plan[IsmReport]):
             ("mutated", f"{count(span)} bp of each, {count(3 * span)} substitutions"),
             ("columns", f"{count(given.n_groups)} {columns if given.group_by else 'cells'}"),
             ("tables", f"{size(given.n_bytes)} before compression"),
-            ("memory", f"about {size(self.memory_bytes)} per worker beside the program"),
+            ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
             ("workers", worker_count(self.workers)),
             *finished_line(is_finished=self.is_finished),
         ]
@@ -98,14 +98,10 @@ class IsmPlan(Plan[IsmReport]):
         }
 
     def _run(self, on_event: Subscriber) -> IsmReport:
-        work = self._job
-        was_finished = finished(self.out, **work.identity, on_event=on_event)
-        if not was_finished:
-            work.tell(on_event)
-            with running_job(
-                self.out, **work.identity, workers=self.workers, on_event=on_event
-            ) as job:
-                work.run(job)
+        work = self._stages
+        was_finished = run_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
         return IsmReport(
             result=self.out,
             n_regions=self.given.n_regions,
@@ -143,7 +139,7 @@ def plan_ism(
     ... )  # doctest: +SKIP
     >>> print(plan)  # doctest: +SKIP
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     planned = PlannedModel.of(model, compute=compute)
     given = check_ism(
         planned.store,
@@ -155,7 +151,7 @@ def plan_ism(
         group_by=group_by,
     )
     for url in (planned.url, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     plan = IsmPlan(planned, str(out), given, pool)
     _ = plan.is_finished  # refuses an output that is taken
     return plan

@@ -7,49 +7,48 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from atlasbasset.batch.job import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
-from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.ism.work import MutateRegions, region_units, write_windows
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.results.writer import create_result
-from atlasstore.zarrio import formats
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio.names import EMBEDDING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from atlasbasset.batch.job import Job
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import ResumableJob
     from atlasbasset.inference.groups import CellGroups
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.ism.checked_input import IsmInput
     from atlasstore.events import Subscriber
 
-__all__ = ["MutationJob"]
+__all__ = ["MutationStages"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class MutationJob:
+class MutationStages:
     """A mutagenesis whose input has been checked."""
 
     model: Model
     plan: IsmInput
     groups: CellGroups
-    workers: Workers
+    workers: WorkerPool
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JobIdentity:
         """What makes another run the same job."""
         config = {
             **self.plan.config(),
             "model": model_identity(self.model),
             "groups": digest_of(self.groups.names, self.groups.embedding),
         }
-        return {"verb": "ism", "config": config, "inputs": self.plan.inputs}
+        return JobIdentity("ism", config, self.plan.inputs)
 
-    def run(self, job: Job) -> None:
-        """Mutate the regions and publish."""
+    def run(self, job: ResumableJob) -> None:
+        """Mutate every region and publish."""
+        self._tell(job.on_event)
         windows = urls.join(job.scratch, "windows")
         job.once("windows", lambda: write_windows(windows, self.plan.regions))
         job.once("create", lambda: self._create(job.place))
@@ -63,7 +62,7 @@ class MutationJob:
         )
         stage = Stage("mutating regions", "regions")
         job.run("regions", region_units(self.plan.tables), work, stage=stage)
-        job.publish(self._provenance(job.started))
+        self._publish(job)
 
     def _create(self, place: str) -> None:
         about: dict[str, Any] = {"scale": "linear", "span_bp": self.plan.span_bp}
@@ -80,20 +79,17 @@ class MutationJob:
             about=about,
         )
 
-    def _provenance(self, started: str) -> Mapping[str, Any]:
-        compute = "bf16" if self.model.compute_dtype == torch.bfloat16 else "fp32"
+    def _publish(self, job: ResumableJob) -> None:
         config = {
             "model": self.model.url,
             "regions": self.plan.inputs,
             "span": self.plan.span_bp,
             "group_by": self.plan.group_by,
-            "compute": compute,
+            "compute": "bf16" if self.model.compute_dtype == torch.bfloat16 else "fp32",
         }
-        made = formats.provenance([], config, None, created=started)
-        return {**made, "model": dict(self.model.store.provenance)}
+        job.publish(config, {"model": self.model.store})
 
-    def tell(self, on_event: Subscriber) -> None:
-        """Say how many regions are longer than what is mutated."""
+    def _tell(self, on_event: Subscriber) -> None:
         table, span = self.plan.regions.table, self.plan.span_bp
         longer = int((table["end"] - table["start"] > span).sum())
         if longer:

@@ -2,8 +2,8 @@
 
 A unit is a run of regions. It writes one shard of each table of an ISM result (`ism_tables`), so
 that the tables are cut alike. Per region and position: what putting each base there does to the
-embedding, less the mean over the four bases (method, "ISM"; the window's own base has 0 before),
-and, where cells are grouped, the products with the groups' mean embeddings.
+embedding, less the mean over the four bases (docs/method.md, "ISM"; the window's own base has 0
+before), and, where cells are grouped, the products with the groups' mean embeddings.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atlasbasset.batch.model_source import ModelSource
-    from atlasbasset.batch.run import Row, Unit
     from atlasbasset.core.config import TrunkConfig
     from atlasstore.atlas.regions import Regions
+    from atlasstore.resume.units import Receipt, Unit
 
 __all__ = ["MutateRegions", "ism_tables", "mutation_bytes", "region_units", "write_windows"]
 
@@ -110,7 +110,7 @@ def region_units(tables: dict[str, TablePlan]) -> list[Unit]:
     return [{"start": start, "stop": stop} for start, stop in tables["obsm/ism"].shards()]
 
 
-def write_windows(url: str, regions: Regions) -> Row:
+def write_windows(url: str, regions: Regions) -> Receipt:
     """Write the regions' windows as codes, uint8 (R, L), where `MutateRegions` reads them.
 
     Over what an earlier run of the same job has left there.
@@ -147,10 +147,10 @@ class MutateRegions:
 
     @cached_property
     def _engine(self) -> Incremental:
-        model = self.model.opened
+        model = self.model.embedder
         return Incremental(model.trunk, compute_dtype=model.compute_dtype)
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Mutate regions [start, stop)."""
         start, stop = unit["start"], unit["stop"]
         stored = urls.open_group(self.windows)[_WINDOWS]

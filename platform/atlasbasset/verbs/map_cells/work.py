@@ -1,4 +1,4 @@
-"""Solving an atlas's cells on embedded peaks, block by block, into a model's checkpoint."""
+"""Solving an atlas's cells on embedded peaks, and putting them into a model's checkpoint."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.newton import solve_cells, working_bytes
 from atlasbasset.verbs.shared.embed_peaks_work import read_embedded
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.models.model_store import ModelStore
+from atlasstore.files import urls
+from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -22,18 +24,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from atlasbasset.batch.run import Row, Unit
-    from atlasbasset.core.newton import SolvedCells
+    from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.blocks import CellBlock
 
-__all__ = ["SOLVED_STEP", "SolveBlocks", "block_units", "solved_tables", "solving_bytes"]
+__all__ = [
+    "SOLVED_STEP",
+    "AssembleBlocks",
+    "SolveCells",
+    "block_units",
+    "cell_units",
+    "create_solved",
+    "solved_tables",
+    "solving_bytes",
+]
 
 SOLVED_STEP = 0
 """Of the checkpoint that is written: training took no steps."""
 
 _READ_PEAKS = 4096
+_UNIT_CELLS = 4096
 _POSITIVE_BYTES = 2 + 4 + 8  # stored index, wider index, one
 _REPORTED = ("iterations", "gradient_norm", "objective", "converged", "one_class")
+
+
+def cell_units(blocks: Sequence[CellBlock]) -> list[Unit]:
+    """Cut the cells into units, each within a block: small enough for hundreds of workers."""
+    return [
+        {"block": block.index, "start": block.start + start, "stop": block.start + stop}
+        for block in blocks
+        for start, stop in runs(block.n_cells, _UNIT_CELLS)
+    ]
 
 
 def block_units(blocks: Sequence[CellBlock]) -> list[Unit]:
@@ -47,19 +67,39 @@ def solved_tables(width: int) -> Mapping[str, tuple[int, ...]]:
     return {"cells/embedding": (width,), "cells/intercept": (), **reported}
 
 
+def create_solved(url: str, n_cells: int, width: int) -> None:
+    """Create the arrays that `SolveCells` fills, over what an earlier run has left there."""
+    group = scratch_group(url)
+    for name, row_shape in solved_tables(width).items():
+        arrays.create_array(
+            group,
+            _scratch_name(name),
+            shape=(n_cells, *row_shape),
+            dtype=np.float32,
+            chunk_rows=_UNIT_CELLS,
+            fill_value=float("nan"),
+            axes=("cell", *(f"dim{i}" for i in range(len(row_shape)))),
+        )
+
+
+def _scratch_name(table: str) -> str:
+    return table.replace("/", "_")
+
+
 def solving_bytes(atlas: Atlas, n_fitted: int, width: int) -> int:
-    """Return what a `SolveBlocks` holds at most beside the program itself, bytes."""
-    solver = working_bytes(n_fitted, atlas.blocks[0].n_cells, width)
+    """Return what a `SolveCells` holds at most beside the program itself, bytes."""
+    solver = working_bytes(n_fitted, min(_UNIT_CELLS, atlas.blocks[0].n_cells), width)
     features = (8 * atlas.n_peaks + 4 * n_fitted) * (width + 1)
     positives = max(atlas.block_positives) * min(1.0, _READ_PEAKS / atlas.n_peaks)
     return solver + features + round(_POSITIVE_BYTES * positives)
 
 
 @dataclass(frozen=True, eq=False)
-class SolveBlocks:
-    """Work: solve one block's cells exactly and write their rows of the checkpoint.
+class SolveCells:
+    """Work: solve some cells of a block exactly.
 
-    Holds the peaks' embeddings and one block's sums and solution at a time.
+    Holds the peaks' embeddings and the cells' sums and solution at a time. A unit reads all labels
+    of its block, a few percent of the time that solving takes.
     """
 
     atlas: Atlas | str
@@ -68,12 +108,12 @@ class SolveBlocks:
     """The fitted peaks' rows in the atlas."""
     peaks_url: str
     """Of their embeddings (`create_embedded`)."""
-    model_url: str
-    """Of the model store whose checkpoint `SOLVED_STEP` has been begun."""
+    url: str
+    """Of the arrays that are filled (`create_solved`)."""
     l2: float
     """As for `solve_cells`."""
-    device: str | torch.device | None = None
-    """Where to compute; a GPU where there is one, by default."""
+    device: str
+    """Where to compute."""
 
     @cached_property
     def _atlas(self) -> Atlas:
@@ -85,28 +125,45 @@ class SolveBlocks:
 
     @cached_property
     def _h_on_device(self) -> Tensor:
-        found = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.from_numpy(self._h).to(found)
+        return torch.from_numpy(self._h).to(self.device)
 
     @cached_property
     def _features(self) -> NDArray[np.float64]:
         return _open_features(self._h, self.rows, self._atlas.n_peaks)
 
-    def __call__(self, unit: Unit) -> Row:
-        """Solve and write a block; return the sum of its cells' objectives."""
+    def __call__(self, unit: Unit) -> Receipt:
+        """Solve and write cells [start, stop); return the sum of their objectives."""
         block = self._atlas.blocks[unit["block"]]
-        sums = torch.from_numpy(_open_sums(self._atlas, block, self._features))
+        cells = range(unit["start"] - block.start, unit["stop"] - block.start)
+        sums = torch.from_numpy(_open_sums(self._atlas, block, cells, self._features))
         solved = solve_cells(self._h_on_device, sums, l2=self.l2)
-        self._write(block, solved)
-        return {"objective": float(solved.objective.sum())}
-
-    def _write(self, block: CellBlock, solved: SolvedCells) -> None:
-        # opened anew: when the run has failed meanwhile, nothing is written into a place that is
-        # gone
-        writer = ModelStore.open(self.model_url).write_checkpoint(SOLVED_STEP)
+        group = urls.open_group(self.url, mode="r+")
         for table in solved_tables(0):
             values = getattr(solved, table.rsplit("/", maxsplit=1)[-1])
-            writer.write_rows(table, block.start, values.cpu().numpy())
+            group[_scratch_name(table)][unit["start"] : unit["stop"]] = values.cpu().numpy()
+        return {"objective": float(solved.objective.sum())}
+
+
+@dataclass(frozen=True, eq=False)
+class AssembleBlocks:
+    """Work: copy one block's solved cells into the checkpoint, whose chunks are blocks."""
+
+    solved_url: str
+    """What `SolveCells` filled."""
+    checkpoint_url: str
+
+    def __call__(self, unit: Unit) -> Receipt:
+        """Copy cells [start, stop), which are a block."""
+        start, stop = unit["start"], unit["stop"]
+        solved = urls.open_group(self.solved_url)
+        written = urls.open_group(self.checkpoint_url, mode="r+")
+        for table in solved_tables(0):
+            stored = solved[_scratch_name(table)]
+            rows = arrays.read_array(stored, start, stop, url=self.solved_url)
+            if np.isnan(rows).any():
+                arrays.check_chunks(stored, url=self.solved_url)
+            written[table][start:stop] = rows
+        return {}
 
 
 def _open_features(
@@ -119,16 +176,17 @@ def _open_features(
 
 
 def _open_sums(
-    atlas: Atlas, block: CellBlock, features: NDArray[np.float64]
+    atlas: Atlas, block: CellBlock, cells: range, features: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Sum the open peaks' features for each cell of a block, float64 (n_cells, E + 1)."""
-    sums = np.zeros((block.n_cells, features.shape[1]))
+    """Sum the open peaks' features for some cells of a block, float64 (len(cells), E + 1)."""
+    sums = np.zeros((len(cells), features.shape[1]))
     for start, stop in runs(atlas.n_peaks, _READ_PEAKS):
         labels = atlas.labels(block.index, start, stop)
-        ones = np.ones(len(labels.indices))
         by_peak = sparse.csr_array(
-            (ones, labels.indices.astype(np.int32), labels.indptr),
+            (np.ones(len(labels.indices)), labels.indices.astype(np.int32), labels.indptr),
             shape=(stop - start, block.n_cells),
         )
+        if len(cells) < block.n_cells:
+            by_peak = by_peak[:, cells.start : cells.stop]
         sums += by_peak.T @ features[start:stop]
     return sums

@@ -1,4 +1,4 @@
-"""PWM-ISM: how well the scores at a motif's site follow the motif (paper, Methods, "ISM").
+"""PWM-ISM: how well the scores at a motif's site follow the motif (docs/method.md, "PWM-ISM").
 
 A site's score is the Pearson correlation, or the dot product, of the motif's probabilities with the
 scores of all four bases at the site, in the orientation of the motif. Scores sum to zero over the

@@ -1,4 +1,6 @@
-"""Motifs written over the centre of shuffled peaks, embedded unit by unit (method, "TF activity").
+"""Motifs written over the centre of shuffled peaks, embedded unit by unit.
+
+Source: docs/method.md, "TF activity".
 
 A unit is a run of backgrounds with all motifs: a background's reference pass, which costs as much
 as about ten insertions, is then made once in the whole job and not once per group of motifs. What
@@ -36,11 +38,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.batch.model_source import ModelSource
-    from atlasbasset.batch.run import Row, Unit
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.core.incremental import Reference
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.genome.motifs import Motif
+    from atlasstore.resume.units import Receipt, Unit
 
 __all__ = [
     "InsertMotifs",
@@ -216,7 +218,7 @@ class InsertMotifs:
 
     @cached_property
     def _engine(self) -> Incremental:
-        model = self.model.opened
+        model = self.model.embedder
         return Incremental(model.trunk, compute_dtype=model.compute_dtype)
 
     @cached_property
@@ -233,7 +235,7 @@ class InsertMotifs:
         start = insertion_start(self.backgrounds.shape[1], width)
         return _Alike(np.array(numbers), start, np.stack(words, axis=1))
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Embed and write backgrounds [start, stop)."""
         start, stop = unit["start"], unit["stop"]
         reference = self._engine.reference(torch.from_numpy(self.backgrounds[start:stop]))

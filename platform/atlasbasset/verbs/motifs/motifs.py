@@ -1,4 +1,4 @@
-"""`motifs`: what every TF's motif does to accessibility in every cell (paper, "Motif insertion").
+"""`motifs`: what every TF's motif does to accessibility in every cell.
 
 Shuffled peaks with and without a sequence drawn from a motif are embedded; the mean difference of
 the embeddings is the motif's effect, and its product with a cell's embedding the TF's activity in
@@ -46,7 +46,7 @@ def motif_activity(
     """Score what each motif does to accessibility in each cell, by inserting it into sequences.
 
     ``activity[c, m] = mean over backgrounds of (h_motif - h_background) . W[c]``, then z-scored
-    over the cells (paper, "Motif insertion"; method, "TF activity").
+    over the cells (docs/method.md, "TF activity").
 
     Parameters
     ----------

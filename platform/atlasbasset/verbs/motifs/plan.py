@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
 from atlasbasset.core.cost import change_flops, pass_flops
 from atlasbasset.verbs.motifs.insertion import (
     check_widths,
@@ -17,7 +17,7 @@ from atlasbasset.verbs.motifs.insertion import (
     insertion_units,
 )
 from atlasbasset.verbs.motifs.report import MotifReport
-from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifJob
+from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifStages
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.plan import (
     FLOAT_BYTES,
@@ -63,15 +63,15 @@ class MotifsPlan(Plan[MotifReport]):
     motifs: Sequence[Motif]
     motif_file: str | None
     options: InsertionOptions
-    workers: Workers
+    workers: WorkerPool
 
     @property
     def title(self) -> str:
         """What would be done."""
         return f"Would score motifs into {self.out}"
 
-    def _job(self, on_event: Subscriber) -> MotifJob:
-        return MotifJob(
+    def _stages(self, on_event: Subscriber) -> MotifStages:
+        return MotifStages(
             self.model.loaded,
             self.atlas,
             self.motifs,
@@ -84,12 +84,12 @@ class MotifsPlan(Plan[MotifReport]):
     @cached_property
     def is_finished(self) -> bool:
         """Whether the very same job has made the result already."""
-        return is_finished(self.out, lambda: self._job(ignore).identity)
+        return is_finished(self.out, lambda: self._stages(ignore).identity)
 
     @property
     def table(self) -> TablePlan:
         """How the z-scores are cut."""
-        return MotifJob.table_of(self.model.n_cells, len(self.motifs))
+        return MotifStages.table_of(self.model.n_cells, len(self.motifs))
 
     @property
     def n_sequences(self) -> int:
@@ -104,7 +104,7 @@ class MotifsPlan(Plan[MotifReport]):
 
     @property
     def memory_bytes(self) -> int:
-        """Of a worker beside the program."""
+        """Of a worker in addition to the program."""
         widths = [motif.width for motif in self.motifs]
         inserting = insertion_bytes(self.model.trunk, widths, self.options.n_backgrounds)
         return inserting + self.model.table_bytes
@@ -141,7 +141,7 @@ class MotifsPlan(Plan[MotifReport]):
             *(sigmoids if options.scale == "sigmoid" else []),
             ("z-scores", f"{size(self.table.n_bytes)} in {count(self.table.n_shards)} shards"),
             ("scratch", size(self.scratch_bytes)),
-            ("memory", f"about {size(self.memory_bytes)} per worker beside the program"),
+            ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
             ("workers", worker_count(self.workers)),
             *finished_line(is_finished=self.is_finished),
         ]
@@ -166,13 +166,10 @@ class MotifsPlan(Plan[MotifReport]):
         }
 
     def _run(self, on_event: Subscriber) -> MotifReport:
-        work = self._job(on_event)
-        was_finished = finished(self.out, **work.identity, on_event=on_event)
-        if not was_finished:
-            with running_job(
-                self.out, **work.identity, workers=self.workers, on_event=on_event
-            ) as job:
-                work.run(job)
+        work = self._stages(on_event)
+        was_finished = run_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
         return self._report(was_finished=was_finished)
 
     def _report(self, *, was_finished: bool) -> MotifReport:
@@ -215,14 +212,14 @@ def plan_motifs(
     ... )  # doctest: +SKIP
     >>> plan.as_json()["gflop"]  # doctest: +SKIP
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     chosen = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
     planned = PlannedModel.of(model, compute=compute)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     options = InsertionOptions(n_backgrounds, split, seed, scale)
     _check(chosen, source, options, model=planned.store)
     for url in (planned.url, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     file = str(motifs) if isinstance(motifs, str | Path) else None
     plan = MotifsPlan(planned, source, str(out), chosen, file, options, pool)
     _ = plan.is_finished  # refuses an output that is taken

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.batch.model_source import ModelSource
-    from atlasbasset.batch.run import Row, Unit
+    from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = [
@@ -136,12 +136,12 @@ class LinearScores:
 
     @cached_property
     def _centre(self) -> NDArray[np.float64]:
-        return _mean(self.model.opened.cell_embedding)
+        return _mean(self.model.whole.cell_embedding)
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Write cells [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        centred = self.model.opened.cell_embedding[start:stop] - self._centre
+        centred = self.model.whole.cell_embedding[start:stop] - self._centre
         scores = centred @ (self.effects * self.moments.weight[:, None]).T
         return write_rows(self.place, self.plan, start, scores.astype(np.float32))
 
@@ -178,13 +178,13 @@ class SigmoidActivity:
     def _inserted(self) -> torch.Tensor:
         """Return h of all sequences, (1 + n_motifs, E, n_backgrounds)."""
         h = np.concatenate(list(read_inserted(self.inserted_url)))
-        device = self.model.opened.trunk.bottleneck.weight.device
+        device = self.model.whole.trunk.bottleneck.weight.device
         return torch.from_numpy(h).permute(1, 2, 0).contiguous().to(device)
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Write cells [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        embedding = self.model.opened.cell_embedding[start:stop]
+        embedding = self.model.whole.cell_embedding[start:stop]
         raw = np.empty((stop - start, len(self._inserted) - 1), np.float32)
         for first, last in runs(stop - start, _TILE_CELLS):
             tile = torch.from_numpy(embedding[first:last]).to(self._inserted.device)
@@ -208,7 +208,7 @@ class SigmoidScores:
     place: str
     plan: TablePlan
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Write cells [start, stop)."""
         start, stop = unit["start"], unit["stop"]
         raw = arrays.read_array(urls.open_group(self.url)[_RAW], start, stop, url=self.url)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from atlasbasset.batch.job import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of
-from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.motifs.insertion import (
     InsertMotifs,
     create_inserted,
@@ -33,7 +33,7 @@ from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.motifs import information_content
 from atlasstore.results.writer import create_result
-from atlasstore.zarrio import formats
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
 from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
@@ -42,14 +42,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.job import Job
-    from atlasbasset.batch.run import Work, Workers
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import ResumableJob
     from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
+    from atlasstore.resume.units import Work
 
-__all__ = ["InsertionOptions", "MotifJob"]
+__all__ = ["InsertionOptions", "MotifStages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class InsertionOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class MotifJob:
+class MotifStages:
     """A job whose input has been checked."""
 
     model: Model
@@ -71,7 +72,7 @@ class MotifJob:
     motifs: Sequence[Motif]
     motif_file: str | None
     options: InsertionOptions
-    workers: Workers
+    workers: WorkerPool
     on_event: Subscriber
 
     @property
@@ -85,20 +86,20 @@ class MotifJob:
         return plan_table("X", (n_cells, n_motifs), "float32")
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JobIdentity:
         """What makes another run the same job."""
         config = {
             "model": self._source.identity,
             "motifs": _digest(self.motifs),
             **asdict(self.options),
         }
-        return {"verb": "motifs", "config": config, "inputs": peak_inputs(self.atlas)}
+        return JobIdentity("motifs", config, peak_inputs(self.atlas))
 
     @cached_property
     def _source(self) -> ModelSource:
         return ModelSource.of(self.model, self.workers)
 
-    def run(self, job: Job) -> None:
+    def run(self, job: ResumableJob) -> None:
         """Insert the motifs, score the cells, publish."""
         inserted = urls.join(job.scratch, "inserted")
         self._insert(job, inserted)
@@ -112,9 +113,9 @@ class MotifJob:
             work = SigmoidScores(raw, moments, job.place, self.plan)
         job.once("create", lambda: self._create(job.place, effects, moments))
         job.run("scores", self._units(), work, stage=Stage("scoring cells", "cells"))
-        job.publish(self._provenance(job.started))
+        self._publish(job)
 
-    def _insert(self, job: Job, url: str) -> None:
+    def _insert(self, job: ResumableJob, url: str) -> None:
         n_backgrounds, n_motifs = self.options.n_backgrounds, len(self.motifs)
         width = self.model.trunk.config.embedding_dim
         rows = split_rows(self.atlas, self.options.split)
@@ -133,7 +134,7 @@ class MotifJob:
         units = insertion_units(n_backgrounds, n_motifs)
         job.run("insertion", units, work, stage=Stage("inserting motifs", "backgrounds"))
 
-    def _activities_after_sigmoid(self, job: Job, inserted: str, url: str) -> Moments:
+    def _activities_after_sigmoid(self, job: ResumableJob, inserted: str, url: str) -> Moments:
         job.once("raw", lambda: create_raw(url, self.plan))
         work = SigmoidActivity(self._source, inserted, url)
         stage = Stage("averaging after the sigmoid", "cells")
@@ -155,12 +156,13 @@ class MotifJob:
             about=asdict(self.options),
         )
 
-    def _provenance(self, started: str) -> dict[str, Any]:
-        files = [self.motif_file] if self.motif_file else []
-        config = {"model": self.model.url, "atlas": self.atlas.url, **asdict(self.options)}
-        made = formats.provenance(files, config, self.options.seed, created=started)
-        inputs = {"model": dict(self.model.store.provenance), "atlas": dict(self.atlas.provenance)}
-        return {**made, **inputs}
+    def _publish(self, job: ResumableJob) -> None:
+        job.publish(
+            {"model": self.model.url, "atlas": self.atlas.url, **asdict(self.options)},
+            {"model": self.model.store, "atlas": self.atlas},
+            files=[self.motif_file] if self.motif_file else [],
+            seed=self.options.seed,
+        )
 
 
 def _motif_table(motifs: Sequence[Motif], moments: Moments) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from atlasstore.zarrio.blocks import runs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from atlasbasset.inference.model import Model
+    from atlasbasset.inference.model import Embedder
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.models.model_store import ModelStore
@@ -45,7 +45,7 @@ def peak_inputs(atlas: Atlas) -> list[str]:
 
 
 def embed_peaks(
-    model: Model, atlas: Atlas, rows: NDArray[np.int64], *, on_event: Subscriber
+    model: Embedder, atlas: Atlas, rows: NDArray[np.int64], *, on_event: Subscriber
 ) -> NDArray[np.float32]:
     """Embed peaks of an atlas, float32 (len(rows), E), in the order of `rows`."""
     h = np.empty((len(rows), model.trunk.config.embedding_dim), np.float32)

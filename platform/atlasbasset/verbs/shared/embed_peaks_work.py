@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasbasset.batch.model_source import ModelSource
 from atlasbasset.batch.scratch import scratch_group
-from atlasbasset.inference.model import Model, load_model
 from atlasbasset.verbs.shared.atlas_peaks import embed_peaks
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
@@ -21,8 +19,8 @@ from atlasstore.zarrio.blocks import runs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.run import Row, Unit
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.batch.model_source import ModelSource
+    from atlasstore.resume.units import Receipt, Unit
 
 __all__ = ["EmbedPeaks", "create_embedded", "peak_units", "read_embedded"]
 
@@ -70,34 +68,22 @@ def read_embedded(url: str) -> NDArray[np.float32]:
 class EmbedPeaks:
     """Work: embed a run of the chosen peaks and write it."""
 
-    model: Model | str | ModelSource
-    """A model in memory, the URL to load it from, or either with what it must be."""
+    model: ModelSource
+    """The model, of which the trunk is loaded."""
     atlas: Atlas | str
     """An open atlas, or its URL."""
     rows: NDArray[np.int64]
     """The chosen peaks' rows in the atlas; a unit is a run of positions in it."""
     url: str
     """Where `create_embedded` made the array."""
-    compute: Compute = "fp32"
-    """Arithmetic of a model given by its URL, as for `load_model`."""
-    device: str | None = None
-    """Where a model given by its URL computes, as for `load_model`."""
-
-    @cached_property
-    def _model(self) -> Model:
-        if isinstance(self.model, ModelSource):
-            return self.model.opened
-        if isinstance(self.model, Model):
-            return self.model
-        return load_model(self.model, compute=self.compute, device=self.device)
 
     @cached_property
     def _atlas(self) -> Atlas:
         return self.atlas if isinstance(self.atlas, Atlas) else Atlas.open(self.atlas)
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Embed and write positions [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        h = embed_peaks(self._model, self._atlas, self.rows[start:stop], on_event=ignore)
+        h = embed_peaks(self.model.embedder, self._atlas, self.rows[start:stop], on_event=ignore)
         urls.open_group(self.url, mode="r+")[_ARRAY][start:stop] = h
         return {}

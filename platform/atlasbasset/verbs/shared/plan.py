@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from atlasbasset.batch.job import finished
-from atlasbasset.inference.model import Model, check_compute, opened, trunk_config
+from atlasbasset.batch.job import is_published
+from atlasbasset.inference.model import Model, as_model, check_compute, trunk_config
 from atlasstore.errors import StoreExistsError
-from atlasstore.events import ignore
 from atlasstore.models.model_store import ModelStore
 from atlasstore.resume.ledger import refuse_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import JobIdentity
     from atlasbasset.core.compute import Compute
     from atlasbasset.core.config import TrunkConfig
     from atlasstore.plans import Lines
@@ -88,10 +88,10 @@ class PlannedModel:
     @cached_property
     def loaded(self) -> Model:
         """The model with its weights; loaded once."""
-        return opened(self.given, compute=self.compute)
+        return as_model(self.given, compute=self.compute)
 
 
-def is_finished(out: str | Path, identity: Callable[[], Mapping[str, Any]]) -> bool:
+def is_finished(out: str | Path, identity: Callable[[], JobIdentity]) -> bool:
     """Whether the very same job has published its result at `out`.
 
     Parameters
@@ -99,8 +99,7 @@ def is_finished(out: str | Path, identity: Callable[[], Mapping[str, Any]]) -> b
     out
         URL of the result.
     identity
-        Called only when something is stored there: what makes two runs the same job, as for
-        `running_job`.
+        Called only when something is stored there: what makes two runs the same job.
 
     Raises
     ------
@@ -110,7 +109,7 @@ def is_finished(out: str | Path, identity: Callable[[], Mapping[str, Any]]) -> b
     try:
         refuse_taken(out)
     except StoreExistsError:
-        if not finished(out, **identity(), on_event=ignore):
+        if not is_published(out, identity()):
             raise
         return True
     return False
@@ -121,12 +120,12 @@ def finished_line(*, is_finished: bool) -> Lines:
     return [("result", "finished by the same job: nothing to do")] if is_finished else []
 
 
-def worker_count(workers: Workers) -> str:
+def worker_count(workers: WorkerPool) -> str:
     """Return who computes, in words."""
     return f"{workers.count} Ray actors" if workers.count else "this process"
 
 
-def workers_in_full(workers: Workers) -> str:
+def workers_in_full(workers: WorkerPool) -> str:
     """Return who computes and what each of them reserves."""
     if not workers.count:
         return worker_count(workers)

@@ -110,7 +110,7 @@ class TrainPlan(Plan[TrainReport]):
             return f"{self.out}, new"
         checkpoint = ModelStore.open(self.out).latest()
         done = 0 if checkpoint is None else len(checkpoint.state["history"])
-        return f"{self.out}, goes on after epoch {done}"
+        return f"{self.out}, resumes after epoch {done}"
 
     def values(self) -> dict[str, Any]:
         """Return JSON values."""

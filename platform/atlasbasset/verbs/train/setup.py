@@ -140,8 +140,8 @@ def still_to_do(config: TrainConfig, store: ModelStore) -> TrainConfig:
 def _check_same_run(store: ModelStore, atlas: Atlas, config: TrainConfig) -> None:
     if store.config.get("atlas") != _fingerprint(atlas):
         raise UserInputError(
-            f"{store.url} was not begun on {atlas.url} (sizes or making differ); give the atlas it "
-            "was begun on to go on with it, or another --out."
+            f"{store.url} was not started on {atlas.url} (sizes or provenance differ); give the "
+            "atlas it was started on to resume it, or another --out."
         )
     config.check_continues(_settings_of(store), store.url)
 

@@ -57,15 +57,15 @@ class StartTrunk:
             raise UserInputError(
                 f"{self.model} reads windows of {self.config.window_bp} bp, but {atlas.url} has "
                 f"{atlas.window_bp} bp; preprocess with --window-bp {self.config.window_bp}, or "
-                "begin without --init-from."
+                "start without --init-from."
             )
 
     def check_same(self, recorded: dict[str, Any], out: str) -> None:
-        """Raise UserInputError unless these are the weights that `out` was begun to start with."""
+        """Raise UserInputError unless these are the weights that `out` was started with."""
         if self.sha256 != recorded["sha256"]:
             raise UserInputError(
-                f"{self.model} was trained on since {out} was begun with its trunk, and {out} has "
-                "no checkpoint yet; delete it and start again, or give another --out."
+                f"{self.model} was trained on since {out} was started with its trunk, and {out} "
+                "has no checkpoint yet; delete it and start again, or give another --out."
             )
 
     def as_json(self) -> dict[str, str]:

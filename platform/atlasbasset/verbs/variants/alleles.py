@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.core.config import TrunkConfig
-    from atlasbasset.inference.model import Model
+    from atlasbasset.inference.model import Embedder
     from atlasstore.genome.fasta import Genome
     from atlasstore.genome.variants import Variant
 
@@ -102,11 +102,11 @@ class VariantEngine:
         Whether an effect is the mean of those on the window and on its reverse complement.
     """
 
-    def __init__(self, model: Model, *, both_strands: bool = False) -> None:
+    def __init__(self, model: Embedder, *, both_strands: bool = False) -> None:
         self._trunk, self._dtype = model.trunk, model.compute_dtype
         self._incremental = Incremental(model.trunk, compute_dtype=model.compute_dtype)
         self._both_strands = both_strands
-        self.window_bp = model.window_bp
+        self.window_bp = model.trunk.config.window_bp
         self.width = model.trunk.config.embedding_dim
 
     def effects(self, alleles: Sequence[Allele], genome: Genome) -> Floats:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.job import finished, running_job
-from atlasbasset.batch.run import Workers
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
 from atlasbasset.inference.groups import cell_groups, group_codes
 from atlasbasset.verbs.shared.plan import (
     FLOAT_BYTES,
@@ -18,7 +18,7 @@ from atlasbasset.verbs.shared.plan import (
 )
 from atlasbasset.verbs.variants.alleles import variant_bytes
 from atlasbasset.verbs.variants.report import VariantsReport
-from atlasbasset.verbs.variants.stages import VariantsJob, effect_tables
+from atlasbasset.verbs.variants.stages import VariantsStages, effect_tables
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.genome.fasta import Genome
@@ -66,15 +66,15 @@ class VariantsPlan(Plan[VariantsReport]):
     both_strands: bool
     dense: bool
     max_allele_bp: int
-    workers: Workers
+    workers: WorkerPool
 
     @property
     def title(self) -> str:
         """What would be done."""
         return f"Would evaluate the variants of {self.vcf} into {self.out}"
 
-    def _job(self, on_event: Subscriber) -> VariantsJob:
-        return VariantsJob(
+    def _stages(self, on_event: Subscriber) -> VariantsStages:
+        return VariantsStages(
             self.model.loaded,
             self.vcf,
             self.genome,
@@ -89,7 +89,7 @@ class VariantsPlan(Plan[VariantsReport]):
     @cached_property
     def is_finished(self) -> bool:
         """Whether the very same job has made the result already."""
-        return is_finished(self.out, lambda: self._job(ignore).identity)
+        return is_finished(self.out, lambda: self._stages(ignore).identity)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -121,7 +121,7 @@ class VariantsPlan(Plan[VariantsReport]):
 
     @property
     def memory_bytes(self) -> int:
-        """What a worker holds at most beside the program."""
+        """What a worker holds at most in addition to the program."""
         shard = max(
             table.n_bytes * min(table.shape[0], table.shard_rows) // table.shape[0]
             for table in self.tables(self.n_variants).values()
@@ -142,7 +142,7 @@ class VariantsPlan(Plan[VariantsReport]):
             ("windows", f"{count(n_windows)} of {count(window_bp)} bp at most"),
             ("tables", f"{size(self.table_bytes(n))} in {count(n_shards)} shards"),
             ("scratch", f"about {size(n * _SCRATCH_BYTES)}"),
-            ("memory", f"about {size(self.memory_bytes)} per worker beside the program"),
+            ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
             ("table of variants", f"about {size(n * _ROW_BYTES)} of memory, in this process"),
             ("workers", worker_count(self.workers)),
             *finished_line(is_finished=self.is_finished),
@@ -161,13 +161,10 @@ class VariantsPlan(Plan[VariantsReport]):
         }
 
     def _run(self, on_event: Subscriber) -> VariantsReport:
-        work = self._job(on_event)
-        was_finished = finished(self.out, **work.identity, on_event=on_event)
-        if not was_finished:
-            with running_job(
-                self.out, **work.identity, workers=self.workers, on_event=on_event
-            ) as running:
-                work.run(running)
+        work = self._stages(on_event)
+        was_finished = run_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
         counts = _in_order(Result.open(self.out).about["counts"])
         return VariantsReport(
             result=self.out,
@@ -207,11 +204,11 @@ def plan_variants(
     >>> plan.counts  # doctest: +SKIP
     {'ok': 8112, 'symbolic': 3}
     """
-    pool = Workers(workers, cpus_per_worker, gpus_per_worker)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     planned = PlannedModel.of(model, compute=compute)
     _check(vcf, genome, window_bp=planned.trunk.window_bp, max_allele_bp=max_allele_bp)
     for url in (planned.url, genome, out):
-        pool.reachable(url)
+        pool.worker_url(url)
     plan = VariantsPlan(
         model=planned,
         vcf=str(vcf),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from atlasbasset.batch.job import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
-from atlasbasset.batch.run import Stage
 from atlasbasset.verbs.variants.work import (
     EmbedVariants,
     WriteEffects,
@@ -24,21 +24,21 @@ from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variant_batches import variants_table, write_pieces
 from atlasstore.genome.variants import STATUSES, check_some_ok, read_vcf
 from atlasstore.results.writer import create_result
-from atlasstore.zarrio import formats
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
 from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlasbasset.batch.job import Job
-    from atlasbasset.batch.run import Workers
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import ResumableJob
     from atlasbasset.core.compute import Compute
     from atlasbasset.inference.groups import CellGroups
     from atlasbasset.inference.model import Model
     from atlasstore.events import Subscriber
 
-__all__ = ["VariantsJob", "effect_tables"]
+__all__ = ["VariantsStages", "effect_tables"]
 
 
 def effect_tables(
@@ -50,7 +50,7 @@ def effect_tables(
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class VariantsJob:
+class VariantsStages:
     """A job whose options have been checked."""
 
     model: Model
@@ -60,7 +60,7 @@ class VariantsJob:
     both_strands: bool
     dense: bool
     max_allele_bp: int
-    workers: Workers
+    workers: WorkerPool
     on_event: Subscriber
 
     @property
@@ -85,9 +85,9 @@ class VariantsJob:
         return {"model": model_identity(self.model), "groups": groups, **self.options}
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """The same with the verb and its inputs, as for `running_job`."""
-        return {"verb": "variants", "config": self.config, "inputs": self.inputs}
+    def identity(self) -> JobIdentity:
+        """The same with the verb and its inputs."""
+        return JobIdentity("variants", self.config, self.inputs)
 
     @property
     def _compute(self) -> Compute:
@@ -99,7 +99,7 @@ class VariantsJob:
         n_groups = len(self.groups)
         return effect_tables(n_variants, width=width, n_groups=n_groups, dense=self.dense)
 
-    def run(self, job: Job) -> None:
+    def run(self, job: ResumableJob) -> None:
         """Read, embed, write, publish."""
         pieces, effects = urls.join(job.scratch, "pieces"), urls.join(job.scratch, "effects")
         found = job.once("read", lambda: self._read(pieces))
@@ -110,7 +110,7 @@ class VariantsJob:
         job.once("effects", lambda: create_effects(effects, n_variants, self.groups.embedding))
         work = EmbedVariants(
             model=ModelSource.of(self.model, self.workers),
-            genome=self.workers.reachable(self.genome),
+            genome=self.workers.worker_url(self.genome),
             pieces=pieces,
             url=effects,
             both_strands=self.both_strands,
@@ -121,7 +121,8 @@ class VariantsJob:
             units = [{"start": start, "stop": stop} for start, stop in table.shards()]
             write = WriteEffects(effects, job.place, table, is_by_cell=name == "X")
             job.run(f"write-{name.rpartition('/')[2]}", units, write, stage=_writing(name))
-        job.publish(self._provenance(job.started))
+        config = {"model": self.model.url, "compute": self._compute, **self.options}
+        job.publish(config, {"model": self.model.store}, files=self.inputs)
 
     def _read(self, pieces: str) -> dict[str, Any]:
         with Genome.open(self.genome) as genome:
@@ -146,11 +147,6 @@ class VariantsJob:
             tables=list(tables.values()),
             about=about,
         )
-
-    def _provenance(self, started: str) -> dict[str, Any]:
-        config = {"model": self.model.url, "compute": self._compute, **self.options}
-        made = formats.provenance(self.inputs, config, None, created=started)
-        return {**made, "model": dict(self.model.store.provenance)}
 
     def _tell(self, n_variants: int, counts: Mapping[str, int]) -> None:
         """Say how many variants have no effect, and why."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.batch.model_source import ModelSource
-    from atlasbasset.batch.run import Row, Unit
     from atlasstore.genome.variants import Variant
+    from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.table_plan import TablePlan
 
     Floats = NDArray[np.float32]
@@ -90,13 +90,13 @@ class EmbedVariants:
 
     @cached_property
     def _engine(self) -> VariantEngine:
-        return VariantEngine(self.model.opened, both_strands=self.both_strands)
+        return VariantEngine(self.model.embedder, both_strands=self.both_strands)
 
     @cached_property
     def _genome(self) -> Genome:
         return Genome.open(self.genome)
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Embed and write variants [start, stop), which are one piece."""
         start, stop = unit["start"], unit["stop"]
         piece = read_piece(self.pieces, start // PIECE)
@@ -131,7 +131,7 @@ class WriteEffects:
         found: Floats = arrays.read_array(stored, 0, stored.shape[0], url=self.url)
         return found
 
-    def __call__(self, unit: Unit) -> Row:
+    def __call__(self, unit: Unit) -> Receipt:
         """Write variants [start, stop), which are one shard."""
         start, stop = unit["start"], unit["stop"]
         stored = urls.open_group(self.url)[_EFFECTS]

@@ -11,8 +11,9 @@ from sklearn.linear_model import LogisticRegression
 import atlasbasset
 from atlasbasset.engine.config import TrainConfig
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.errors import StoreExistsError, UserInputError
+from atlasstore.errors import NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
+from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
 from small_atlas import make_atlas
 from small_model import TINY, random_weights, write_model
@@ -123,7 +124,7 @@ def test_map_is_the_verb(model):
 
 def test_training_does_not_go_on_with_it(mapped, atlas):
     config = TrainConfig.from_json(dict(ModelStore.open(mapped[0]).config["train"]))
-    with pytest.raises(UserInputError, match="was not begun on"):
+    with pytest.raises(UserInputError, match="was not started on"):
         atlasbasset.train(atlas.url, out=mapped[0], config=config)
 
 
@@ -153,17 +154,37 @@ def test_bad_options_get_one_sentence(model, atlas, tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_overwritten_and_a_failure_leaves_nothing(model, atlas, mapped, tmp_path):
-    with pytest.raises(StoreExistsError, match="exists already"):
-        atlasbasset.map_cells(model, atlas, out=mapped[0])
+def test_the_same_job_again_does_nothing_and_another_is_refused(model, atlas, mapped):
+    events = []
+    again = atlasbasset.map_cells(model, atlas, out=mapped[0], on_event=events.append)
+    assert again.was_finished
+    assert "the same job made it before" in events[0].message
+    with pytest.raises(StoreExistsError, match=r"made by another job \(l2 10.0, now 3.0\)"):
+        atlasbasset.map_cells(model, atlas, out=mapped[0], l2=3.0)
 
-    def fail(event: object) -> None:
-        if isinstance(event, Progress) and event.stage == "solving cells":
+
+def cells(url):
+    return atlasbasset.load_model(url).table()
+
+
+@pytest.mark.parametrize("stage", ["embedding sequences", "solving cells", "writing cells"])
+@pytest.mark.parametrize("place", ["local", "memory"])
+def test_killed_it_is_resumed_to_the_same_bits(model, atlas, mapped, tmp_path, stage, place):
+    out = str(tmp_path / "out") if place == "local" else f"memory://{tmp_path.name}/out"
+
+    def killed(event: object) -> None:
+        if isinstance(event, Progress) and event.stage == stage and event.done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        atlasbasset.map_cells(model, atlas, out=tmp_path / "out", on_event=fail)
-    assert list(tmp_path.iterdir()) == []
+        atlasbasset.map_cells(model, atlas, out=out, on_event=killed)
+    with pytest.raises(NotAStoreError, match="incomplete"):
+        atlasbasset.load_model(out)
+    report = atlasbasset.map_cells(model, atlas, out=out)
+    assert not report.was_finished
+    for found, expected in zip(cells(out), cells(mapped[0]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert not urls.exists(f"{out}.partial")
 
 
 def test_into_memory_urls(model, atlas):

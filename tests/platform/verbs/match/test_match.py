@@ -188,7 +188,7 @@ def test_too_wide_motifs_are_left_out_with_a_word(result, tmp_path):
         ({"out": "t.xlsx"}, "ends in none of .parquet"),
         ({"method": "r"}, "method must be one of pearson, dot"),
         ({"max_p": 0}, "max_p must be above 0"),
-        ({"hit_p": 1}, "hit_p must lie between 0 and 1"),
+        ({"hit_p": 1}, "hit_p must be between 0 and 1"),
         ({"shuffles": 0}, "shuffles must be 1 or more"),
         ({"groups": ["NK"]}, "no group 'NK'; its groups: B, T"),
         ({"groups": []}, "no groups were named"),
@@ -223,5 +223,5 @@ def test_many_cells_must_be_named(result, tmp_path, monkeypatch):
 
 def test_without_the_extra(result, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "memelite", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'atlasbasset\[interpret\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*'memelite>="):
         match(result, MOTIFS, out=tmp_path / "t.csv")

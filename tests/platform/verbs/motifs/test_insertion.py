@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from atlasbasset import load_model
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.model_source import ModelSource
-from atlasbasset.batch.run import Workers
 from atlasbasset.verbs.motifs.insertion import (
     InsertMotifs,
     check_widths,
@@ -111,7 +111,7 @@ def test_units_cover_every_background_once(n_backgrounds, n_motifs):
 
 
 def source(model):
-    return ModelSource.of(model, Workers())
+    return ModelSource.of(model, WorkerPool())
 
 
 def insert(model, backgrounds, motifs, url, sizes):

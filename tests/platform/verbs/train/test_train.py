@@ -127,7 +127,7 @@ def test_another_trunk_before_the_first_checkpoint_is_noticed(atlas_url, tmp_pat
         )
     urls.delete(source)
     write_model(source, random_weights(rng, 6, config=TRUNK), config=TRUNK)
-    with pytest.raises(UserInputError, match=r"was trained on since .* was begun"):
+    with pytest.raises(UserInputError, match=r"was trained on since .* was started"):
         atlasbasset.train(atlas_url, out=tmp_path / "m", config=transfer(source))
 
 
@@ -175,7 +175,7 @@ def test_a_second_run_at_the_same_time_is_refused(atlas_url, tmp_path):
 
     def second(event):
         if isinstance(event, TrainingStart):
-            with pytest.raises(UserInputError, match=r"is at work on .*/m;") as refused:
+            with pytest.raises(UserInputError, match=r"is working on .*/m;") as refused:
                 atlasbasset.train(atlas_url, out=tmp_path / "m", config=config(epochs=1))
             told.append(str(refused.value))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from functools import partial
 
 import anndata
 import numpy as np
@@ -15,50 +14,37 @@ from scipy import sparse
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CountsError, UserInputError
 from atlasstore.preprocess.preprocess import preprocess
-from atlasstore.transpose.executors import LocalWorkers, open_workers
+from atlasstore.resume.executors import ThreadExecutor, open_executor
+from atlasstore.resume.units import Ranges
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 
-def square(number):
-    return number * number
+def square(unit):
+    return {"found": unit["start"] ** 2}
 
 
-def fail(number):
-    raise CountsError(f"number {number} is wrong")
+def fail(unit):
+    raise CountsError(f"number {unit['start']} is wrong")
 
 
-def test_every_task_is_done_once_and_told_in_this_thread():
-    done, threads = [], set()
-
-    def on_done(result):
-        threads.add(threading.current_thread())
-        done.append(result)
-
-    LocalWorkers(10**9, cores=3).run(
-        [partial(square, n) for n in range(20)], n_workers=3, on_done=on_done
-    )
-    assert sorted(done) == [n * n for n in range(20)]
-    assert threads == {threading.current_thread()}
+def test_every_unit_is_done_once_and_comes_to_this_thread():
+    found = ThreadExecutor(10**9, cores=3).run(square, Ranges(20, 1))
+    assert sorted((i, row["found"]) for i, row in found) == [(n, n * n) for n in range(20)]
 
 
 def test_first_error_is_raised_and_nothing_runs_on():
     running = threading.active_count()
-    workers = LocalWorkers(10**9, cores=2)
     with pytest.raises(CountsError, match="is wrong"):
-        workers.run([partial(fail, n) for n in range(4)], n_workers=2, on_done=print)
+        list(ThreadExecutor(10**9, cores=2).run(fail, Ranges(4, 1), at_once=2))
     assert threading.active_count() <= running + 1  # zarr's loop may have begun
-
-
-def test_map_keeps_the_order():
-    assert list(LocalWorkers(10**9).map(square, range(9), n_workers=2)) == [n * n for n in range(9)]
 
 
 def test_no_scheduler_is_one_sentence(monkeypatch):
     pytest.importorskip("distributed", reason="distributed is not installed")
-    monkeypatch.setattr("atlasstore.transpose.executors._CONNECT_S", 0.5)
+    monkeypatch.setattr("atlasstore.resume.executors._CONNECT_S", 0.5)
     with (
         pytest.raises(UserInputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-        open_workers("tcp://127.0.0.1:9", None),
+        open_executor("tcp://127.0.0.1:9", None),
     ):
         pytest.fail("there is none")
 

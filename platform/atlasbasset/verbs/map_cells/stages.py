@@ -1,0 +1,176 @@
+"""The stages of `map`: embed the fitted peaks, solve the cells, put them into a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.model_source import ModelSource, digest_of
+from atlasbasset.engine.state import RunState
+from atlasbasset.verbs.map_cells.work import (
+    SOLVED_STEP,
+    AssembleBlocks,
+    SolveCells,
+    block_units,
+    cell_units,
+    create_solved,
+    solved_tables,
+)
+from atlasbasset.verbs.shared.embed_peaks_work import EmbedPeaks, create_embedded, peak_units
+from atlasstore.files import urls
+from atlasstore.models.model_store import CheckpointWriter, model_attrs
+from atlasstore.resume.units import Stage
+from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio.publish import publish_root, rootless
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import ResumableJob
+    from atlasbasset.inference.model import Model
+    from atlasstore.atlas.atlas import Atlas
+
+__all__ = ["MapStages"]
+
+
+@dataclass(frozen=True, eq=False)
+class MapStages:
+    """A mapping whose input has been checked."""
+
+    model: Model
+    atlas: Atlas
+    rows: NDArray[np.int64]
+    """The fitted peaks' rows in the atlas."""
+    l2: float
+    split: str
+    pool: WorkerPool
+
+    @cached_property
+    def identity(self) -> JobIdentity:
+        """What makes another run the same job."""
+        source = self._source.identity
+        model = {part: source[part] for part in ("trunk", "compute")}
+        config = {"model": model, "peaks": digest_of(self.rows), "l2": self.l2}
+        return JobIdentity("map", config, [self.atlas.url])
+
+    @cached_property
+    def _source(self) -> ModelSource:
+        return ModelSource.of(self.model, self.pool)
+
+    @property
+    def _atlas_for_workers(self) -> Atlas | str:
+        return self.pool.worker_url(self.atlas.url) if self.pool.count else self.atlas
+
+    @property
+    def _width(self) -> int:
+        return self.model.trunk.config.embedding_dim
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "model": self.model.url,
+            "atlas": self.atlas.url,
+            "l2": self.l2,
+            "split": self.split,
+        }
+
+    def run(self, job: ResumableJob) -> None:
+        """Do every stage and publish."""
+        began = time.monotonic()
+        peaks_url = urls.join(job.scratch, "peaks")
+        self._embed(job, peaks_url)
+        embedded = time.monotonic()
+        solved_url = urls.join(job.scratch, "solved")
+        objective = self._solve(job, peaks_url, solved_url)
+        seconds = (embedded - began, time.monotonic() - embedded)
+        self._assemble(job, solved_url)
+        self._commit(job, objective, seconds)
+
+    def _embed(self, job: ResumableJob, url: str) -> None:
+        job.once("peaks", lambda: create_embedded(url, len(self.rows), self._width))
+        work = EmbedPeaks(self._source, self._atlas_for_workers, self.rows, url)
+        stage = Stage("embedding sequences", "peaks")
+        job.run("embed", peak_units(len(self.rows)), work, stage=stage)
+
+    def _solve(self, job: ResumableJob, peaks_url: str, url: str) -> float:
+        """Solve every cell; return the sum of all cells' objectives."""
+        job.once("solved", lambda: create_solved(url, self.atlas.n_cells, self._width))
+        work = SolveCells(
+            atlas=self._atlas_for_workers,
+            rows=self.rows,
+            peaks_url=peaks_url,
+            url=url,
+            l2=self.l2,
+            device=self.pool.device or str(self.model.trunk.bottleneck.weight.device),
+        )
+        units = cell_units(self.atlas.blocks)
+        receipts = job.run("solve", units, work, stage=Stage("solving cells", "cells"))
+        return _total(receipt["objective"] for receipt in receipts.load())
+
+    def _assemble(self, job: ResumableJob, solved_url: str) -> None:
+        job.once("create", lambda: self._create(job.place))
+        units = block_units(self.atlas.blocks)
+        work = AssembleBlocks(solved_url, self._writer(job).url)
+        job.run("assemble", units, work, stage=Stage("writing cells", "cells"))
+
+    def _create(self, place: str) -> None:
+        """Write the new model's cells, and its empty checkpoint."""
+        with rootless(place) as root:
+            tables.write_table(root, "obs", self.atlas.obs)
+        self._writer_at(place).begin(solved_tables(self._width), over=True)
+
+    def _writer(self, job: ResumableJob) -> CheckpointWriter:
+        return self._writer_at(job.place)
+
+    def _writer_at(self, place: str) -> CheckpointWriter:
+        block_cells = self.atlas.blocks[0].n_cells
+        return CheckpointWriter(
+            place, SOLVED_STEP, n_cells=self.atlas.n_cells, block_cells=block_cells
+        )
+
+    def _commit(self, job: ResumableJob, objective: float, seconds: tuple[float, float]) -> None:
+        writer = self._writer(job)
+        trunk = {name: t.cpu().numpy() for name, t in self.model.trunk.state_dict().items()}
+        writer.write_tensors("trunk", trunk)
+        mapped = {
+            "n_peaks": len(self.rows),
+            "l2": self.l2,
+            "loss": objective / self.atlas.n_cells / len(self.rows),
+            "seconds_embedding": seconds[0],
+            "seconds_solving": seconds[1],
+        }
+        writer.commit({**RunState().as_json(), "mapped": mapped})
+        attrs = model_attrs(
+            self.atlas.n_cells,
+            # "atlas" names what training may resume on: nothing, no optimiser's state is here
+            {**self.model.config, "atlas": None, "mapped": self._settings},
+            block_cells=self.atlas.blocks[0].n_cells,
+        )
+        job.publish(
+            self._settings,
+            {"model": self.model.store, "atlas": self.atlas},
+            finish=partial(_finish, attributes=attrs),
+        )
+
+
+def _finish(
+    place: str,
+    provenance: Mapping[str, Any],
+    *,
+    shards: Iterable[Mapping[str, Any]],
+    attributes: Mapping[str, Any],
+) -> None:
+    del shards  # the cell tables are checked by their chunks
+    publish_root(place, formats.MODEL, provenance, attributes)
+
+
+def _total(values: Iterable[float]) -> float:
+    return float(np.sum(np.fromiter(values, np.float64)))
