@@ -194,7 +194,8 @@ def test_preprocess_has_the_python_functions_names_and_defaults() -> None:
     signature = inspect.signature(atlasstore.preprocess).parameters
     found = {n: p.default for n, p in parameters("preprocess").items() if n not in OWN}
     assert found.pop("append") is False  # `atlasstore.append` in Python
-    assert set(found) == set(signature) - {"on_event", "dry_run"}
+    assert found.pop("workers") == 0  # `atlasbasset.preprocess`; storage takes an executor
+    assert set(found) == set(signature) - {"on_event", "dry_run", "executor"}
     for name, value in found.items():
         default = signature[name].default
         empty = default is inspect.Parameter.empty or default == ()
