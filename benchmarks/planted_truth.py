@@ -8,6 +8,10 @@ be last, which counts among the planted motifs only.
 
     atlasbasset demo --out demo0
     python benchmarks/planted_truth.py demo0 [demo1 ...] [--backgrounds 1000] [--threads 2]
+        [--scale linear sigmoid] [--both-strands]
+
+With both scales the two are compared: what differs is whether the mean over backgrounds is taken
+before or after the sigmoid.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +51,7 @@ class Scores:
     """Mean activity of each motif over all cells."""
 
 
-def scores(demo: Path, n_backgrounds: int) -> Scores:
+def scores(demo: Path, n_backgrounds: int, scale: str, *, both_strands: bool) -> Scores:
     with tempfile.TemporaryDirectory() as folder:
         motif_activity(
             demo / "model.zarr",
@@ -54,6 +59,8 @@ def scores(demo: Path, n_backgrounds: int) -> Scores:
             motifs=builtin_motifs(),
             out=Path(folder) / "activity.zarr",
             n_backgrounds=n_backgrounds,
+            scale=scale,
+            both_strands=both_strands,
         )
         found = anndata.read_zarr(Path(folder) / "activity.zarr")
     types = found.obs["cell_type"].astype(str).to_numpy()
@@ -113,14 +120,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("demos", type=Path, nargs="+", metavar="DEMO")
     parser.add_argument("--backgrounds", type=int, default=1000)
+    parser.add_argument("--scale", nargs="+", default=["linear"], choices=["linear", "sigmoid"])
+    parser.add_argument("--both-strands", action="store_true")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
-    for demo in args.demos:
-        found = scores(demo, args.backgrounds)
+    for demo, scale in product(args.demos, args.scale):
+        found = scores(demo, args.backgrounds, scale, both_strands=args.both_strands)
         table = pd.DataFrame(ranks(found))
-        print(f"{demo}\n{table.round(2).to_string(index=False)}\n")
+        print(f"{demo}, {scale}\n{table.round(2).to_string(index=False)}\n")
         seed = Truth.load(demo / "simulated").config.seed
         own = table[table["of"].isin(found.truth.index)]
         rows += [
@@ -134,6 +143,8 @@ def main() -> None:
                 backgrounds=args.backgrounds,
                 ranks=own[column].tolist(),
                 demo=demo.name,
+                scale=scale,
+                both_strands=args.both_strands,
             )
             for column in ("rank, raw", "rank, z")
         ]

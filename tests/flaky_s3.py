@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Fault = Literal["500", "503", "reset", "cut", "lost"]
-"""InternalError; SlowDown; the connection reset before an answer; an answer cut in its body; a
+Fault = Literal["500", "503", "403", "expired", "reset", "cut", "lost"]
+"""InternalError; SlowDown; AccessDenied; ExpiredToken; the connection reset before an answer; an
+answer cut in its body; a
 request that is done, but the connection is reset in place of the answer."""
 
 _ANSWERS = {
     "500": (b"InternalError", b"We encountered an internal error. Please try again."),
     "503": (b"SlowDown", b"Please reduce your request rate."),
+    "403": (b"AccessDenied", b"Access Denied"),
+    "expired": (b"ExpiredToken", b"The provided token has expired."),
 }
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
@@ -106,7 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault in _ANSWERS:
             code, text = _ANSWERS[fault]
             error = b"<Error><Code>%s</Code><Message>%s</Message></Error>" % (code, text)
-            self._answer(int(fault), [("Content-Type", "application/xml")], error)
+            status = 400 if fault == "expired" else int(fault)
+            self._answer(status, [("Content-Type", "application/xml")], error)
         else:
             answer = self._passed_on(body)
             if fault == "lost":

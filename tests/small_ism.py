@@ -26,6 +26,7 @@ def make_ism(
     groups: Sequence[str],
     *,
     is_grouped: bool = True,
+    strand: str | None = None,
 ) -> str:
     """Write an ISM result of codes (R, L) and scores (R, L, 4, G), a group per embedding axis."""
     n_regions, span = codes.shape
@@ -34,6 +35,8 @@ def make_ism(
         {"chrom": "chr1", "start": start, "end": start + span, "window_start": start - 8}
     ).assign(span_start=start)
     regions.index = pd.Index([f"chr1:{s}-{s + span}" for s in start], dtype=object)
+    if strand is not None:
+        regions["strand"] = list(strand)
     n_groups = len(groups)
     tables = ism_tables(n_regions, span, width=n_groups, n_groups=None)
     values = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atlasjobs.commands.annotate import annotate
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
 from atlasjobs.commands.discover import discover
@@ -51,6 +52,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "train": train,
     "map": map_cells,
     "embed": embed,
+    "annotate": annotate,
     "evaluate": evaluate,
     "denoise": denoise,
     "motifs": motifs,

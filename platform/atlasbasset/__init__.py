@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from atlasbasset.engine.config import TrainConfig as TrainConfig
     from atlasbasset.inference.model import Model as Model
     from atlasbasset.inference.model import load_model as load_model
+    from atlasbasset.verbs.annotate import annotate as annotate
+    from atlasbasset.verbs.annotate import plan_annotate as plan_annotate
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
     from atlasbasset.verbs.denoise.plan import plan_denoise as plan_denoise
     from atlasbasset.verbs.discover import discover as discover
@@ -50,6 +52,7 @@ _HOMES = {
     "MapReport": "atlasbasset.verbs.map_cells.report",
     "Model": "atlasbasset.inference.model",
     "TrainConfig": "atlasbasset.engine.config",
+    "annotate": "atlasbasset.verbs.annotate",
     "append": "atlasbasset.verbs.preprocess",
     "denoise": "atlasbasset.verbs.denoise.denoise",
     "discover": "atlasbasset.verbs.discover",
@@ -62,6 +65,7 @@ _HOMES = {
     "map_cells": "atlasbasset.verbs.map_cells.map_cells",
     "match": "atlasbasset.verbs.match.match",
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
+    "plan_annotate": "atlasbasset.verbs.annotate",
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
     "plan_discover": "atlasbasset.verbs.discover",
     "plan_embed": "atlasbasset.verbs.embed",

@@ -13,6 +13,7 @@
     │   ├── FormatVersionError                 written by a newer atlasbasset
     │   ├── MissingExtraError (ImportError)    an optional dependency is not installed
     │   └── TooLittleMemoryError               the bound on memory is below what the work needs
+    ├── AccessDeniedError                      permission or credentials are lacking
     └── CorruptStoreError                      stored bytes are not what was written
 
 Every message says what was got, what is allowed and what to do next. All of them take one
@@ -27,6 +28,7 @@ from importlib.metadata import requires
 from packaging.requirements import Requirement
 
 __all__ = [
+    "AccessDeniedError",
     "AtlasError",
     "CorruptStoreError",
     "CountsError",
@@ -107,6 +109,12 @@ class TooLittleMemoryError(UserInputError):
     """The bound on memory is below what the work needs; the message says what is enough."""
 
     kind = "memory"
+
+
+class AccessDeniedError(AtlasError):
+    """Permission or credentials are lacking; nothing is said of what lies there."""
+
+    kind = "denied"
 
 
 class CorruptStoreError(AtlasError):

@@ -103,6 +103,8 @@ def _model_sizes(model: ModelStore) -> Mapping[str, Any]:
 def _verify_model(model: ModelStore, on_event: Subscriber) -> None:
     _check_rows(len(model.obs), model.n_cells, f"{model.url}: obs")
     tables.check_table(urls.open_group(model.url), "obs", url=model.url)
+    if (labels := model.labels_url()) is not None:
+        tables.check_table(urls.open_group(labels), "obs", url=labels)
     checkpoint = model.newest()
     for file in checkpoint.checksums:
         checkpoint.tensors(file.removesuffix(".safetensors"))

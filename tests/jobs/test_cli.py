@@ -32,6 +32,7 @@ VERBS = [
     "train",
     "map",
     "embed",
+    "annotate",
     "evaluate",
     "denoise",
     "motifs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,19 @@ import typer
 from typer.testing import CliRunner
 
 from atlasbasset.verbs.ism.work import ism_tables, mutation_bytes
+from atlasjobs.commands.annotate import annotate
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.ism import ism
 from atlasjobs.commands.match import match
 from atlasjobs.program import Program, Verb
 from atlasstore.genome.motifs import Motif, write_meme
+from atlasstore.results.ism_result import IsmResult
 from command import Run, snapshot
 from small_atlas import random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model
 
 app = typer.Typer(cls=Program)
-for verb in (ism, match, discover):
+for verb in (annotate, ism, match, discover):
     app.command(verb.__name__, cls=Verb)(verb)
 
 
@@ -109,7 +112,7 @@ def test_match(folder, made, tmp_path):
     options = ("--motifs", folder / "m.meme", "--hit-p", 0.3, "--max-p", 1)
     planned = run("match", made, *options, "--out", tmp_path / "t.csv", "--dry-run")
     assert planned.code == 0, planned.err
-    assert "100 shuffles" in planned.out
+    assert "10,000 chance sites" in planned.out
     done = run("match", made, *options, "--out", tmp_path / "t.csv", "--group", "T")
     assert done.code == 0, done.err
     found = pd.read_csv(tmp_path / "t.csv")
@@ -141,3 +144,28 @@ def test_wrong_input_is_one_sentence(folder, tmp_path, options, message):
     assert message in done.err
     assert "Traceback" not in done.err
     assert not list(tmp_path.iterdir())
+
+
+def test_annotate_then_group_by(folder, tmp_path):
+    cells = tmp_path / "cells.csv"
+    cells.write_text("cell,leiden\ncell0,2\ncell1,10\ncell2,2\n")
+    before = snapshot(folder)
+    planned = run("annotate", folder / "model", cells, "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "3 of " in planned.out
+    assert snapshot(folder) == before
+    shutil.copytree(folder / "model", tmp_path / "model")
+    done = run("annotate", tmp_path / "model", cells, "--json", "-")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["columns"] == {"leiden": 3}
+    again = run("annotate", tmp_path / "model", cells)
+    assert again.code == 2
+    assert "has all columns of the table already" in again.err
+    options = ("--genome", folder / "genome.fa", "--regions", folder / "regions.bed", "--span", 4)
+    for name, how in (("a", ()), ("b", ("--obs", cells))):
+        model = tmp_path / "model" if name == "a" else folder / "model"
+        made = run("ism", model, *options, "--group-by", "leiden", *how, "--out", tmp_path / name)
+        assert made.code == 0, made.err
+        assert "cells have no label in 'leiden'" in made.out + made.err
+    found, other = (pd.DataFrame(IsmResult.open(tmp_path / n).groups) for n in "ab")
+    assert found.index.tolist() == other.index.tolist() == ["2", "10"]

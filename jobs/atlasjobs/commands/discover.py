@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json, Obs, ObsGroupBy
 
 __all__ = ["discover"]
 
@@ -30,6 +30,8 @@ def discover(
     *,
     group: Group,
     out: Out,
+    group_by: ObsGroupBy = None,
+    obs: Obs = None,
     motifs: Meme = None,
     max_seqlets: MaxSeqlets = 20_000,
     dry_run: DryRun = False,
@@ -43,6 +45,14 @@ def discover(
     from atlasjobs.reports.discover import discover_facts
 
     output = Output(json)
-    plan = plan_discover(result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets)
+    plan = plan_discover(
+        result,
+        group=group,
+        out=out,
+        group_by=group_by,
+        obs=obs,
+        motifs=motifs,
+        max_seqlets=max_seqlets,
+    )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         output.report(f"Patterns in {out}", discover_facts(report), report)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl, Obs
 
 __all__ = ["evaluate"]
 
@@ -30,6 +30,7 @@ def evaluate(
     split: Split = "test",
     label_key: LabelKey = None,
     batch_key: BatchKey = None,
+    obs: Obs = None,
     ks: Ks = [10, 50, 100],  # noqa: B006 - read only; the library shows it as the default
     cluster: Cluster = False,
     dry_run: DryRun = False,
@@ -49,6 +50,7 @@ def evaluate(
         split=split,
         label_key=label_key,
         batch_key=batch_key,
+        obs=obs,
         ks=ks,
         cluster=cluster,
     )

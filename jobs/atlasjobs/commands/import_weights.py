@@ -20,7 +20,19 @@ ObsNames = Annotated[
     typer.Option(metavar="FILE", help="Cell names in the weights' order, one per line."),
 ]
 Batches = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Each cell's batch, one per line.")
+    str | None,
+    typer.Option(metavar="FILE", help="Each cell's batch, one a line; or a table (--batch-key)."),
+]
+BatchKey = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Of --batches, a CSV, TSV or AnnData with a row a cell."),
+]
+BatchOrder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="The batches in the model's order [their categories', else natural order].",
+    ),
 ]
 Format = Annotated[
     Literal["auto", "tensorflow", "scvi"], typer.Option("--format", help="Of the weights.")
@@ -33,6 +45,8 @@ def import_weights(
     out: Out,
     obs_names: ObsNames = None,
     batches: Batches = None,
+    batch_key: BatchKey = None,
+    batch_order: BatchOrder = None,
     format: Format = "auto",
     json: Json = None,
     config: Config = None,
@@ -42,11 +56,26 @@ def import_weights(
     from atlasbasset import import_weights as work
     from atlasjobs.output.console import Output
 
-    report = work(path, out=out, obs_names=obs_names, batches=batches, format=format)
+    report = work(
+        path,
+        out=out,
+        obs_names=obs_names,
+        batches=batches,
+        batch_key=batch_key,
+        batch_order=None if batch_order is None else batch_order.split(","),
+        format=format,
+    )
     output = Output(json)
     rows = [
         ("format", report.format),
         ("cells", f"{report.n_cells:,}, names: {report.named_by}"),
-        ("batches", ", ".join(report.batches) or "none"),
+        ("batches", _batches(report.batches, report.ordered_by)),
     ]
     output.report(f"Imported {path} as {out}", rows, report)
+
+
+def _batches(names: tuple[str, ...], ordered_by: str | None) -> str:
+    if ordered_by is None:
+        return "none"
+    how = {"given": "as given", "categories": "by category", "file": "as in the file"}
+    return f"{', '.join(names)} ({how.get(ordered_by, f'in {ordered_by}')})"

@@ -13,6 +13,7 @@ from atlasjobs.options.common import (
     GpusPerWorker,
     Json,
     ModelUrl,
+    Obs,
     Workers,
 )
 
@@ -65,6 +66,7 @@ def ism(
     peaks: Peaks = None,
     span: Span = None,
     group_by: GroupBy = None,
+    obs: Obs = None,
     plot: Plot = None,
     compute: Compute = "fp32",
     workers: Workers = 0,
@@ -94,6 +96,7 @@ def ism(
         peaks=None if peaks is None else [name for name in peaks.split(",") if name],
         span=span,
         group_by=group_by,
+        obs=obs,
         compute=compute,
         workers=workers,
         gpus_per_worker=gpus_per_worker,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json, Obs, ObsGroupBy
 
 __all__ = ["match"]
 
@@ -28,10 +28,10 @@ HitP = Annotated[float, typer.Option("--hit-p", help="FIMO's p-value of a site i
 MaxP = Annotated[
     float, typer.Option("--max-p", help="Leave out rows with a larger p-value; 1 keeps all.")
 ]
-Shuffles = Annotated[
-    int, typer.Option("--shuffles", help="Shuffles of each region that p-values are from.")
+NNull = Annotated[
+    int, typer.Option("--n-null", help="Chance sites of each motif that p-values are from.")
 ]
-Seed = Annotated[int, typer.Option(help="Of the shuffles.")]
+Seed = Annotated[int, typer.Option(help="Of the chance sites.")]
 
 
 def match(
@@ -40,10 +40,12 @@ def match(
     motifs: Meme,
     out: Out,
     groups: Groups = None,
+    group_by: ObsGroupBy = None,
+    obs: Obs = None,
     method: MethodOption = "pearson",
     hit_p: HitP = 1e-3,
     max_p: MaxP = 0.05,
-    shuffles: Shuffles = 100,
+    n_null: NNull = 10_000,
     seed: Seed = 0,
     dry_run: DryRun = False,
     json: Json = None,
@@ -61,10 +63,12 @@ def match(
         motifs,
         out=out,
         groups=groups,
+        group_by=group_by,
+        obs=obs,
         method=method,
         hit_p=hit_p,
         max_p=max_p,
-        shuffles=shuffles,
+        n_null=n_null,
         seed=seed,
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from atlasjobs.options.common import (
+    BothStrands,
     Compute,
     Config,
     CpusPerWorker,
@@ -13,6 +14,7 @@ from atlasjobs.options.common import (
     GpusPerWorker,
     Json,
     ModelUrl,
+    Obs,
     Workers,
 )
 
@@ -49,10 +51,12 @@ def motifs(
     *,
     motifs: Meme,
     out: Out,
+    obs: Obs = None,
     n_backgrounds: Backgrounds = 1000,
     split: Split = "all",
     seed: Seed = 0,
     scale: Scale = "linear",
+    both_strands: BothStrands = False,
     compute: Compute = "fp32",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
@@ -73,10 +77,12 @@ def motifs(
         atlas,
         motifs=motifs,
         out=out,
+        obs=obs,
         n_backgrounds=n_backgrounds,
         split=split,
         seed=seed,
         scale=scale,
+        both_strands=both_strands,
         compute=compute,
         workers=workers,
         gpus_per_worker=gpus_per_worker,

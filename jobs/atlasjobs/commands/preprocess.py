@@ -12,8 +12,8 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT...",
-        help="AnnData .h5ad or .zarr, 10x .h5, 10x matrix folder, fragments.tsv.gz or a folder of "
-        "BAM; several (also as a pattern, or a sample sheet .csv) are several samples.",
+        help="AnnData .h5ad or .zarr, MuData .h5mu, 10x .h5, 10x matrix folder, fragments.tsv.gz "
+        "or a folder of BAM; several (also a pattern, or a sample sheet .csv) are several samples.",
         show_default=False,
     ),
 ]
@@ -56,6 +56,20 @@ Dask = Annotated[
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say which.")
+]
+Layer = Annotated[
+    str | None,
+    typer.Option(
+        "--layer", metavar="NAME", help="Counts are in this layer of AnnData inputs, not in X."
+    ),
+]
+UseRaw = Annotated[bool, typer.Option("--use-raw", help="Counts are in raw of AnnData inputs.")]
+DropUnplaced = Annotated[
+    bool,
+    typer.Option(
+        "--drop-unplaced-peaks",
+        help="Leave out peaks on chromosomes the genome lacks or past their ends, and say which.",
+    ),
 ]
 MinMapq = Annotated[int, typer.Option("--min-mapq", help="Least mapping quality, for BAM.")]
 Peaks = Annotated[
@@ -115,6 +129,9 @@ def preprocess(
     samples: Samples = None,
     min_mapq: MinMapq = 30,
     skip_bad: SkipBad = False,
+    layer: Layer = None,
+    use_raw: UseRaw = False,
+    drop_unplaced_peaks: DropUnplaced = False,
     memory: Memory = None,
     dask: Dask = None,
     workers: Workers = 0,
@@ -137,6 +154,8 @@ def preprocess(
         "samples": samples or None,
         "min_mapq": min_mapq,
         "skip_bad": skip_bad,
+        "layer": layer,
+        "use_raw": use_raw,
         "memory": memory,
         "dask": dask,
         "workers": workers,
@@ -157,6 +176,7 @@ def preprocess(
                 split_fractions=split_fractions,
                 holdout=tuple(holdout or ()),
                 seed=seed,
+                drop_unplaced_peaks=drop_unplaced_peaks,
                 dry_run=dry_run,
                 on_event=on_event,
                 **common,
@@ -209,5 +229,6 @@ _OF_NEW_ATLASES = (
     "split_fractions",
     "holdout",
     "seed",
+    "drop_unplaced_peaks",
 )
 """Parameters that say how an atlas is made."""

@@ -1,10 +1,11 @@
 """``atlasbasset variants``: what the variants of a VCF do to accessibility."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from atlasjobs.options.common import (
+    BothStrands,
     Compute,
     Config,
     CpusPerWorker,
@@ -13,6 +14,7 @@ from atlasjobs.options.common import (
     GpusPerWorker,
     Json,
     ModelUrl,
+    Obs,
     Workers,
 )
 
@@ -36,11 +38,9 @@ GroupBy = Annotated[
         "--group-by", metavar="OBS_KEY", help="Mean effects of these groups of cells [every cell]."
     ),
 ]
-BothStrands = Annotated[
-    bool,
-    typer.Option(
-        "--both-strands", help="Mean effects of either strand's window, at twice the cost."
-    ),
+Scale = Annotated[
+    Literal["linear", "sigmoid", "probability"],
+    typer.Option(help="Of the effects: linear, its sigmoid, or that at each cell's depth."),
 ]
 Dense = Annotated[
     bool,
@@ -62,7 +62,9 @@ def variants(
     genome: Genome,
     out: Out,
     group_by: GroupBy = None,
+    obs: Obs = None,
     both_strands: BothStrands = False,
+    scale: Scale = "linear",
     dense: Dense = True,
     max_allele_bp: MaxAllele = 50,
     compute: Compute = "fp32",
@@ -86,7 +88,9 @@ def variants(
         genome=genome,
         out=out,
         group_by=group_by,
+        obs=obs,
         both_strands=both_strands,
+        scale=scale,
         dense=dense,
         max_allele_bp=max_allele_bp,
         compute=compute,

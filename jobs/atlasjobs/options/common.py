@@ -9,6 +9,7 @@ import typer
 from atlasjobs.options.config_file import apply_config
 
 __all__ = [
+    "BothStrands",
     "Compute",
     "Config",
     "CpusPerWorker",
@@ -17,6 +18,8 @@ __all__ = [
     "GpusPerWorker",
     "Json",
     "ModelUrl",
+    "Obs",
+    "ObsGroupBy",
     "Workers",
 ]
 
@@ -65,6 +68,28 @@ Debug = Annotated[
     ),
 ]
 ModelUrl = Annotated[str, typer.Argument(metavar="MODEL", help="Path or URL of a model.")]
+Obs = Annotated[
+    str | None,
+    typer.Option(
+        "--obs",
+        metavar="FILE",
+        help="CSV, TSV or AnnData with labels of the cells, matched by name [the model's].",
+    ),
+]
+ObsGroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="COLUMN",
+        help="Of --obs: groups of the cells, in the place of a result's cells.",
+    ),
+]
+BothStrands = Annotated[
+    bool,
+    typer.Option(
+        "--both-strands", help="Mean effects of either strand's window, at twice the cost."
+    ),
+]
 Compute = Annotated[
     Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
 ]

@@ -18,6 +18,7 @@ from atlasbasset.extras import needed
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress, ignore
 from atlasstore.files import urls
+from atlasstore.genome.sequences import reverse_complement_codes
 from atlasstore.results.ism_result import IsmResult, importance
 from atlasstore.zarrio.blocks import runs
 
@@ -94,7 +95,10 @@ def save_logos(
         matters = importance(result.scores(start, stop, columns), codes)
         for row in range(stop - start):
             region = result.regions.iloc[start + row]
-            figure = _figure(region, codes[row], matters[row], names)
+            drawn = codes[row], matters[row]
+            if region.get("strand") == "-":  # logos run along the chromosome
+                drawn = reverse_complement_codes(codes[row]), matters[row][::-1]
+            figure = _figure(region, *drawn, names)
             made.append(urls.join(folder, f"{_file_name(str(region.name))}.png"))
             _save(figure, made[-1])
             on_event(Progress(_STAGE, len(made), result.n_regions, "regions"))

@@ -2,18 +2,19 @@
 
 Everything on the linear scale is linear in a cell's embedding, so the mean of a score over the
 cells of a group is the score of the group's mean embedding: one product of 32 numbers, regardless
-of the number of cells.
+of the number of cells. Cells without a label are in no group, and are counted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from atlasbasset.inference.cell_labels import CellLabels, Obs, cell_labels
 from atlasbasset.inference.selection import selected_rows
 from atlasstore.errors import UserInputError
 
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from atlasbasset.inference.model import Model
+    from atlasstore.results.ism_result import IsmResult
 
-__all__ = ["MAX_GROUPS", "CellGroups", "cell_groups", "group_codes"]
+__all__ = [
+    "MAX_GROUPS",
+    "CellGroups",
+    "cell_groups",
+    "group_labels",
+    "mean_embeddings",
+    "regrouped",
+]
 
 MAX_GROUPS = 1000
 """More are taken for a mistake: a number of each cell, say, in the place of a label."""
-
-_LISTED = 8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,13 +44,17 @@ class CellGroups:
     """Groups of cells; or every cell by itself."""
 
     key: str | None
-    """The obs column that makes the groups; None where every cell stands by itself."""
+    """The column that makes the groups; None where every cell stands by itself."""
     names: tuple[str, ...]
-    """The groups', in the order of the categories, else sorted; or the cells'."""
+    """The groups', in the order of `CellLabels.names`; or the cells'."""
     n_cells: NDArray[np.int64]
     """int64 (G,): cells in each."""
     embedding: NDArray[np.float32]
     """float32 (G, E): mean embedding of each group's cells."""
+    members: NDArray[np.int64]
+    """int64 (K,): rows of the model's cells, group after group."""
+    told: str | None = None
+    """A sentence on cells that are in no group, if any."""
 
     @property
     def is_grouped(self) -> bool:
@@ -60,7 +71,11 @@ class CellGroups:
 
 
 def cell_groups(
-    model: Model, group_by: str | None, cells: ArrayLike | Sequence[str] | None = None
+    model: Model,
+    group_by: str | None,
+    cells: ArrayLike | Sequence[str] | None = None,
+    *,
+    obs: Obs | None = None,
 ) -> CellGroups:
     """Return the mean embeddings of groups of a model's cells.
 
@@ -70,70 +85,102 @@ def cell_groups(
         The model with the cells; of a batch-corrected one, the cells' own embeddings are taken
         and batch terms left out.
     group_by
-        Column of ``model.obs``; None makes every cell its own group.
+        Column of `obs` or ``model.obs``; None makes every cell its own group. Cells without a
+        label are in no group.
     cells
         Names, a boolean mask (N,), or indices of the cells that count; all by default.
+    obs
+        Table of cells with the column; by default, or where it has none, the model's obs.
 
     Raises
     ------
     UserInputError
-        The column is unknown, lacks values for chosen cells, or makes more than `MAX_GROUPS`
-        groups; or cells are unknown or none.
+        The column is unknown, empty, or makes more than `MAX_GROUPS` groups; `obs` cannot be read,
+        has none of the cells, or comes without `group_by`; or cells are unknown or none.
     """
     rows = selected_rows(model.obs_names, cells, unit="cells")
     if not rows.size:
         raise UserInputError("no cells are chosen; leave the choice out to take all of them.")
-    if group_by is None:
+    labels = group_labels(model.obs.iloc[rows], group_by, obs=obs, what=model.url)
+    if labels is None:
         names = tuple(str(name) for name in model.obs_names[rows])
         ones = np.ones(len(rows), np.int64)
-        return CellGroups(None, names, ones, model.cell_embedding[rows])
-    found, codes = group_codes(model.obs.iloc[rows], group_by, what=model.url)
-    counts = np.bincount(codes, minlength=len(found))
-    return CellGroups(group_by, found, counts, _means(model.cell_embedding[rows], codes, counts))
+        return CellGroups(None, names, ones, model.cell_embedding[rows], rows)
+    means = mean_embeddings(model.cell_embedding[rows], labels)
+    order = np.argsort(labels.codes, kind="stable")[labels.n_unlabelled :]
+    return CellGroups(group_by, labels.names, labels.counts, means, rows[order], labels.told())
 
 
-def _means(
-    embedding: NDArray[np.float32], codes: NDArray[np.int64], counts: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Average the rows of each code, summing in float64."""
-    at = (codes, np.arange(len(codes)))
-    members = sparse.csr_array((np.ones(len(codes)), at), shape=(len(counts), len(codes)))
-    return np.asarray((members @ embedding) / counts[:, None], dtype=np.float32)
+def mean_embeddings(embedding: NDArray[np.float32], labels: CellLabels) -> NDArray[np.float32]:
+    """Return the mean of each label's rows, float32 (G, E), summed in float64."""
+    rows = np.flatnonzero(labels.codes >= 0)
+    at = (labels.codes[rows], rows)
+    shape = (len(labels.names), len(embedding))
+    members = sparse.csr_array((np.ones(len(rows)), at), shape=shape)
+    return np.asarray((members @ embedding) / labels.counts[:, None], dtype=np.float32)
 
 
-def group_codes(
-    obs: pd.DataFrame, key: str, *, what: str
-) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the groups' names, and each row's group, int64; groups without rows are left out.
+def group_labels(
+    cells: pd.DataFrame, group_by: str | None, *, obs: Obs | None = None, what: str
+) -> CellLabels | None:
+    """Return `cell_labels` that make groups; None where every cell stands by itself.
 
     Raises
     ------
     UserInputError
-        As `cell_groups`; `what` names the table.
+        As `cell_groups`; `what` names the table `cells`.
     """
-    values = _column(obs, key, what)
-    missing = int(values.isna().sum())
-    if missing:
-        raise UserInputError(
-            f"obs[{key!r}] of {what} lacks a value for {missing:,} of {len(values):,} cells; fill "
-            "them in, or group by another column."
-        )
-    labels = values.astype("category").cat.remove_unused_categories()
-    names = tuple(str(name) for name in labels.cat.categories)
+    if group_by is None:
+        if obs is not None:
+            raise UserInputError(
+                "a table of cells (obs) is there for its labels; name the column to group by "
+                "(group_by)."
+            )
+        return None
+    labels = cell_labels(cells, group_by, obs=obs, what=what)
+    names = labels.names
     if len(names) > MAX_GROUPS:
         raise UserInputError(
-            f"obs[{key!r}] of {what} has {len(names):,} different values ({names[0]}, {names[1]}, "
-            f"...), too many for groups of cells (at most {MAX_GROUPS:,}); give a column of labels."
+            f"obs[{group_by!r}] of {what} has {len(names):,} different values ({names[0]}, "
+            f"{names[1]}, ...), too many for groups of cells (at most {MAX_GROUPS:,}); give a "
+            "column of labels."
         )
-    return names, np.asarray(labels.cat.codes, dtype=np.int64)
+    return labels
 
 
-def _column(obs: pd.DataFrame, key: str, what: str) -> pd.Series[Any]:
-    if key in obs.columns:
-        return obs[key]
-    columns = [str(name) for name in obs.columns]
-    more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
-    listed = ", ".join(columns[:_LISTED]) or "none"
-    raise UserInputError(
-        f"obs of {what} has no column {key!r} to group its cells by; its columns: {listed}{more}."
-    )
+def regrouped(
+    result: IsmResult, group_by: str | None, *, obs: Obs | None
+) -> tuple[IsmResult, str | None]:
+    """Return an ISM result of cells with its scores in groups, and a sentence on cells left out.
+
+    Parameters
+    ----------
+    result
+        Returned as it is where neither of the other two is given.
+    group_by
+        Column of `obs`.
+    obs
+        Table of cells.
+
+    Raises
+    ------
+    UserInputError
+        The result has groups already, or one of the two is missing; or as `cell_groups`.
+    """
+    if group_by is None and obs is None:
+        return result, None
+    if group_by is None or obs is None:
+        raise UserInputError(
+            f"cells of {result.url} are grouped by a column (group_by) of a table of cells (obs); "
+            "give both."
+        )
+    if result.is_grouped:
+        raise UserInputError(
+            f"{result.url} is of groups of cells already; give one of cells (made without "
+            "--group-by), or leave the table of cells out."
+        )
+    labels = group_labels(result.groups, group_by, obs=obs, what=result.url)
+    if labels is None:
+        raise AssertionError("a column was named")
+    table = pd.DataFrame({"n_cells": labels.counts}, index=pd.Index(labels.names, dtype=object))
+    return result.grouped(table, mean_embeddings(result.embedding, labels)), labels.told()

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasbasset.extras import needed
+from atlasbasset.inference.groups import regrouped
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
-from atlasstore.genome.motifs import read_meme, write_meme
+from atlasstore.genome.motifs import read_motifs, write_meme
 from atlasstore.plans import Plan
 from atlasstore.results.ism_result import IsmResult
 from atlasstore.text_units import count
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.inference.cell_labels import Obs
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
     from atlasstore.plans import Lines
@@ -74,9 +76,11 @@ class DiscoverPlan(Plan[DiscoverReport]):
     column: NDArray[np.int64]
     """The group's, in the result."""
     out: str
-    motifs: list[Motif] | None
-    """Known ones."""
+    motifs: list[Motif]
+    """Known ones, for the report."""
     max_seqlets: int
+    told: tuple[str, ...]
+    """What is to be said of the input."""
 
     @property
     def title(self) -> str:
@@ -90,7 +94,8 @@ class DiscoverPlan(Plan[DiscoverReport]):
             ("regions", f"{count(result.n_regions)} of {count(result.span_bp)} bp"),
             ("group", self.group),
             ("seqlets", f"at most {count(self.max_seqlets)} of each sign"),
-            *([] if known is None else [("known motifs", count(len(known)))]),
+            *(("note", told) for told in self.told),
+            *([("known motifs", count(len(known)))] if known else []),
         ]
 
     def values(self) -> dict[str, Any]:
@@ -105,6 +110,8 @@ class DiscoverPlan(Plan[DiscoverReport]):
     def _run(self, on_event: Subscriber) -> DiscoverReport:
         result, out = self.result, self.out
         refuse_existing(out)
+        for told in self.told:
+            on_event(Notice(told))
         onehot, scores = _read(result, self.column, on_event)
         positive, negative = _patterns(onehot, scores, self.max_seqlets, result, on_event)
         with tempfile.TemporaryDirectory() as made, staged(out) as place:
@@ -122,6 +129,8 @@ def discover(
     *,
     group: str,
     out: str | Path,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     motifs: str | Path | None = None,
     max_seqlets: int = 20_000,
     on_event: Subscriber | None = None,
@@ -137,6 +146,9 @@ def discover(
     out
         Path or URL of the folder to make: ``patterns.h5`` as modisco-lite writes it,
         ``patterns.meme`` with the patterns' base frequencies, and ``report/motifs.html``.
+    group_by, obs
+        Of a result of cells: a column of a table of cells (CSV, TSV or AnnData at a path or URL, or
+        a pandas table) whose groups then stand in the place of the cells.
     motifs
         Path or URL of a MEME file; the report then shows the three closest to each pattern.
     max_seqlets
@@ -162,7 +174,15 @@ def discover(
     StoreExistsError
         When anything lies at `out`.
     """
-    plan = plan_discover(result, group=group, out=out, motifs=motifs, max_seqlets=max_seqlets)
+    plan = plan_discover(
+        result,
+        group=group,
+        out=out,
+        group_by=group_by,
+        obs=obs,
+        motifs=motifs,
+        max_seqlets=max_seqlets,
+    )
     return plan.run(on_event=on_event)
 
 
@@ -171,6 +191,8 @@ def plan_discover(
     *,
     group: str,
     out: str | Path,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     motifs: str | Path | None = None,
     max_seqlets: int = 20_000,
 ) -> DiscoverPlan:
@@ -185,6 +207,7 @@ def plan_discover(
     refuse_existing(out)
     _modisco("tfmodisco")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
+    opened, left_out = regrouped(opened, group_by, obs=obs)
     column = opened.columns([group])
     if max_seqlets <= _MIN_SEQLETS:
         raise UserInputError(f"max_seqlets must be above {_MIN_SEQLETS}, got {max_seqlets}.")
@@ -195,8 +218,9 @@ def plan_discover(
             f"{room} seqlets of {_CORE_BP} bp; more than {_MIN_SEQLETS} are needed: make a result "
             "of more regions or a wider --span."
         )
-    known = None if motifs is None else read_meme(motifs)
-    return DiscoverPlan(opened, group, column, str(out), known, max_seqlets)
+    known, renamed = ([], None) if motifs is None else read_motifs(motifs)
+    told = tuple(told for told in (renamed, left_out) if told)
+    return DiscoverPlan(opened, group, column, str(out), known, max_seqlets, told)
 
 
 def _read(
@@ -269,7 +293,7 @@ def _write(
     positive: list[Any],
     negative: list[Any],
     span_bp: int,
-    motifs: Sequence[Motif] | None,
+    motifs: Sequence[Motif],
     on_event: Subscriber,
 ) -> dict[str, int]:
     """Write everything into an empty local folder; return pattern -> seqlets."""
@@ -278,7 +302,7 @@ def _write(
     frequencies = _modisco("util").MemeDataType.PFM
     meme = str(folder / "patterns.meme")
     _modisco("io").write_meme_from_h5(str(stored), frequencies, meme, is_quiet=True)
-    if motifs is not None:
+    if motifs:
         database = folder / "known.meme"
         write_meme(database, motifs)
     _report(stored, folder / "report", database, on_event)

@@ -16,6 +16,7 @@ from atlasstore.plans import Plan
 from atlasstore.results.writer import write_anndata
 from atlasstore.text_units import count, size
 from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio.tidy import set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from atlasstore.plans import Lines
 
 __all__ = ["EmbedPlan", "embed", "plan_embed"]
+
+_INTERCEPT = "scbasset_intercept"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,7 +117,8 @@ def _annotated(model: Model) -> anndata.AnnData:
     about: dict[str, Any] = {"provenance": json.dumps(_provenance(model))}
     if (correlation := model_depth_correlation(model)) is not None:
         about["depth_correlation"] = correlation
-    obs = tables.tidy(model.obs).assign(scbasset_intercept=model.intercept)
+    own = set_aside(tables.tidy(model.obs).named, _INTERCEPT)
+    obs = own.assign(**{_INTERCEPT: model.intercept})
     obsm = {"X_scbasset": model.cell_embedding}
     return anndata.AnnData(obs=obs, obsm=obsm, uns={"scbasset": about})
 
@@ -135,8 +139,11 @@ def _checked_out(out: str | Path) -> str:
 
 
 def _write(cells: anndata.AnnData, out: str | Path, suffix: str) -> None:
+    import anndata
+
     if suffix == ".zarr":
-        write_anndata(cells, out)
+        obs = tables.tidy(cells.obs).table  # anndata writes names as they are
+        write_anndata(anndata.AnnData(obs=obs, obsm=dict(cells.obsm), uns=cells.uns), out)
         return
     target = urls.local_path(out)
     target.parent.mkdir(parents=True, exist_ok=True)

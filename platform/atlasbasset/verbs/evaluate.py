@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from atlasbasset.inference.cell_labels import cell_labels, check_batches, opened_table
 from atlasbasset.metrics import (
     CellTypeAsw,
     ClusterAgreement,
@@ -29,6 +30,7 @@ from atlasbasset.verbs.shared.plan import PlannedModel
 from atlasbasset.verbs.shared.split import Split, split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
 from atlasstore.plans import Plan
 from atlasstore.text_units import count
 
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasstore.events import Subscriber
     from atlasstore.models.model_store import ModelStore
@@ -112,12 +114,14 @@ class EvaluatePlan(Plan[Evaluation]):
     split: Split
     rows: NDArray[np.int64]
     """The split's peaks."""
-    label: NDArray[Any] | None
+    label: NDArray[np.object_] | None
     """Of each cell, where the label score is asked for."""
-    batch: NDArray[Any] | None
+    batch: NDArray[np.object_] | None
     """Of each cell, where batch mixing is asked for."""
     ks: tuple[int, ...]
     cluster: bool
+    told: tuple[str, ...]
+    """What is to be said of labels and batches."""
 
     @property
     def title(self) -> str:
@@ -131,6 +135,7 @@ class EvaluatePlan(Plan[Evaluation]):
             ("cells", count(self.model.n_cells)),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
             ("predictions", f"{n_predictions}, computed in tiles"),
+            *(("labels", sentence) for sentence in self.told),
         ]
 
     def values(self) -> dict[str, Any]:
@@ -139,6 +144,8 @@ class EvaluatePlan(Plan[Evaluation]):
 
     def _run(self, on_event: Subscriber) -> Evaluation:
         model, label, batch = self.model.loaded, self.label, self.batch
+        for sentence in self.told:
+            on_event(Notice(sentence))
         embedding = model.cell_embedding
         grouped = label if self.cluster else None
         return Evaluation(
@@ -162,6 +169,7 @@ def evaluate(
     split: Split = "test",
     label_key: str | None = None,
     batch_key: str | None = None,
+    obs: Obs | None = None,
     ks: Sequence[int] = (10, 50, 100),
     cluster: bool = False,
     on_event: Subscriber | None = None,
@@ -182,13 +190,18 @@ def evaluate(
     label_key
         Column of obs with each cell's label (cell type): adds the label score.
     batch_key
-        Column of obs with each cell's batch: adds kBET and iLISI.
+        Column of obs with each cell's batch: adds kBET and iLISI. Cells without a label or batch
+        (missing, empty text or "nan") are left out of the measures that need it.
+    obs
+        Table of cells with these columns, made after the model: a CSV, TSV or AnnData at a path or
+        URL, or a pandas table; matched by the cells' names. By default the atlas's obs.
     ks
         Neighbours of the label score.
     cluster
         With `label_key`: also cluster the cells and compare, and compute the silhouette.
     on_event
-        Called with `Progress`; by default a bar is shown on a terminal or in a notebook.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
 
     Examples
     --------
@@ -198,7 +211,8 @@ def evaluate(
     Raises
     ------
     UserInputError
-        When model and atlas do not fit together, the split has no peaks, or obs lacks a column.
+        When model and atlas do not fit together, the split has no peaks, obs lacks a column, or
+        the batches are none: one alone, or as many as cells.
     MissingExtraError
         When `cluster` is asked for and igraph is not installed.
     """
@@ -208,6 +222,7 @@ def evaluate(
         split=split,
         label_key=label_key,
         batch_key=batch_key,
+        obs=obs,
         ks=ks,
         cluster=cluster,
     )
@@ -221,6 +236,7 @@ def plan_evaluate(
     split: Split = "test",
     label_key: str | None = None,
     batch_key: str | None = None,
+    obs: Obs | None = None,
     ks: Sequence[int] = (10, 50, 100),
     cluster: bool = False,
 ) -> EvaluatePlan:
@@ -236,9 +252,11 @@ def plan_evaluate(
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     check_window(planned.store, cells)
     _check_same_cells(planned.store, cells)
-    label, batch = (None if k is None else _column(cells.obs, k) for k in (label_key, batch_key))
     rows = split_rows(cells, split)
-    return EvaluatePlan(planned, cells, split, rows, label, batch, tuple(ks), cluster)
+    keys = _checked_keys(cells, label_key, batch_key, obs)
+    return EvaluatePlan(
+        planned, cells, split, rows, keys.label, keys.batch, tuple(ks), cluster, keys.told
+    )
 
 
 def _prediction(
@@ -266,9 +284,27 @@ def _check_same_cells(model: ModelStore, atlas: Atlas) -> None:
         )
 
 
-def _column(obs: pd.DataFrame, key: str) -> NDArray[Any]:
-    if key not in obs:
-        listed = ", ".join(map(str, obs.columns)) or "none"
-        raise UserInputError(f"obs has no column {key!r}; its columns are {listed}.")
-    known = obs[key].astype(object)
-    return np.asarray(known.where(known.notna(), None), dtype=object)
+def _checked_keys(
+    atlas: Atlas, label_key: str | None, batch_key: str | None, obs: Obs | None
+) -> _Keys:
+    """Return each cell's label and batch, or raise what `evaluate` raises of them."""
+    if obs is not None and label_key is None and batch_key is None:
+        raise UserInputError(
+            "a table of cells (obs) is there for its labels; name the column (label_key, "
+            "batch_key)."
+        )
+    table = None if obs is None else opened_table(obs)
+    found, told = [], []
+    for key, least in ((label_key, 0), (batch_key, 2)):
+        labels = None if key is None else cell_labels(atlas.obs, key, obs=table, what=atlas.url)
+        if labels is not None:
+            warning = check_batches(labels, atlas.url, least=least) if least else None
+            told += [sentence for sentence in (labels.told(), warning) if sentence]
+        found.append(None if labels is None else labels.values())
+    return _Keys(found[0], found[1], tuple(told))
+
+
+class _Keys(NamedTuple):
+    label: NDArray[np.object_] | None
+    batch: NDArray[np.object_] | None
+    told: tuple[str, ...]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from atlasbasset.core.config import TrunkConfig
@@ -15,18 +14,18 @@ from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.state import RunState
 from atlasbasset.inference.model import Model, as_model
 from atlasbasset.weights import PublishedWeights, read_keras, read_scvi, write_keras
+from atlasbasset.weights.batch_order import Batches, number_batches
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.files.text import numbered_lines
+from atlasstore.inputs.cell_table import read_cell_table
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 __all__ = ["ImportReport", "WeightFormat", "export_weights", "import_weights"]
 
@@ -47,6 +46,9 @@ class ImportReport:
     """Names of the batches; empty without batch correction."""
     named_by: str
     """Where the cells' names come from: given, file, or numbered."""
+    ordered_by: str | None
+    """Where the batches' order comes from: given, categories, natural order, or file; None without
+    batch correction."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -56,6 +58,7 @@ class ImportReport:
             "n_cells": self.n_cells,
             "batches": list(self.batches),
             "named_by": self.named_by,
+            "ordered_by": self.ordered_by,
         }
 
 
@@ -64,7 +67,9 @@ def import_weights(
     *,
     out: str | Path,
     obs_names: str | Path | Sequence[str] | None = None,
-    batches: str | Path | Sequence[str] | None = None,
+    batches: str | Path | Sequence[str] | pd.Series[str] | pd.Categorical | None = None,
+    batch_key: str | None = None,
+    batch_order: Sequence[str] | None = None,
     format: WeightFormat = "auto",
 ) -> ImportReport:
     """Make a model store of published weights.
@@ -81,7 +86,13 @@ def import_weights(
         in the file (scvi-tools keeps them), else ``cell_0``, ``cell_1``, ...
     batches
         Each cell's batch, likewise, for a batch-corrected model whose file does not tell
-        (TensorFlow). Batches are numbered in sorted order, as the released code does.
+        (TensorFlow). As the released code does, batches are numbered in the order of the
+        categories where these are categories, else in natural order (donor2 before donor10).
+    batch_key
+        `batches` is then a table of cells (CSV, TSV, AnnData) that has this column; its rows are
+        matched by name where the model's cells have names, else in the model's order.
+    batch_order
+        Names of the batches in the model's order, where it is another.
     format
         "tensorflow", "scvi", or auto: by the file's first bytes.
 
@@ -101,13 +112,18 @@ def import_weights(
     weights = read_keras(path) if kind == "tensorflow" else read_scvi(path)
     n_cells = len(weights.intercept)
     names, named_by = _cell_names(weights, obs_names, n_cells)
-    batch, batch_names = _batches(weights, batches, n_cells)
+    if batch_key is not None:
+        named = names if named_by != "numbered" else None
+        batches = _column(batches, batch_key, named)
+    found = _batches(weights, batches, batch_order, n_cells)
+    batch_names = [] if found is None else list(found.names)
     obs = pd.DataFrame(index=pd.Index(names, dtype=object, name="cell"))
-    if batch is not None:
-        obs["batch"] = pd.Categorical.from_codes(batch, categories=pd.Index(batch_names))
-        obs["scbasset_batch"] = batch
+    if found is not None:
+        obs["batch"] = pd.Categorical.from_codes(found.codes, categories=pd.Index(batch_names))
+        obs["scbasset_batch"] = found.codes
     _write_model(str(out), weights, obs, batch_names, source={"path": str(path), "format": kind})
-    return ImportReport(str(out), kind, n_cells, tuple(batch_names), named_by)
+    ordered_by = None if found is None else found.ordered_by
+    return ImportReport(str(out), kind, n_cells, tuple(batch_names), named_by, ordered_by)
 
 
 def _format_of(path: str | Path, given: str) -> Literal["tensorflow", "scvi"]:
@@ -148,37 +164,63 @@ def _cell_names(
     return list(found), named_by
 
 
+def _column(
+    table: str | Path | Sequence[str] | pd.Series[str] | pd.Categorical | None,
+    key: str,
+    names: list[str] | None,
+) -> pd.Series[str]:
+    """Return a column of a table of cells, in the order of `names` where there are some."""
+    if not isinstance(table, str | Path):
+        raise UserInputError("batch_key names a column of a table; give the table as batches.")
+    found = read_cell_table(table)
+    if key not in found:
+        listed = ", ".join(map(str, found.columns))
+        raise UserInputError(f"{table} has no column {key!r}; its columns: {listed}.")
+    if names is None:
+        return found[key]
+    missing = [name for name in names if name not in found.index]
+    if missing:
+        raise UserInputError(
+            f"{table} lacks {len(missing)} of the model's {len(names)} cells ({missing[0]}, ...); "
+            "give a table of all of them."
+        )
+    return found[key].loc[names]
+
+
 def _batches(
-    weights: PublishedWeights, given: str | Path | Sequence[str] | None, n_cells: int
-) -> tuple[NDArray[np.int64] | None, list[str]]:
-    """Return each cell's batch code and the batches' names; (None, []) without correction."""
+    weights: PublishedWeights,
+    given: str | Path | Sequence[str] | pd.Series[str] | pd.Categorical | None,
+    order: Sequence[str] | None,
+    n_cells: int,
+) -> Batches | None:
+    """Return the cells' batches; None without correction."""
     if weights.batch_embedding is None:
-        if given is not None:
+        if given is not None or order is not None:
             raise UserInputError("the model has no batch layer; import it without batches.")
-        return None, []
+        return None
     n_batches = len(weights.batch_embedding)
     if given is None:
-        if weights.batch is None:
-            raise UserInputError(
-                f"the model corrects for {n_batches} batches, but its file does not say which cell "
-                "is of which; give each cell's batch (--batches)."
-            )
-        names = weights.batches or tuple(map(str, range(n_batches)))
-        return weights.batch, list(names)
-    return _coded(_lines(given), n_cells, n_batches)
+        return _stored_batches(weights, order, n_batches)
+    labels = _lines(given) if isinstance(given, str | Path) else given
+    return number_batches(labels, order, n_cells=n_cells, n_batches=n_batches)
 
 
-def _coded(labels: list[str], n_cells: int, n_batches: int) -> tuple[NDArray[np.int64], list[str]]:
-    """Give batches numbers in sorted order: sorted as numbers where all are whole, else as text."""
-    whole = all(label.isdecimal() for label in labels)
-    names = sorted(set(labels), key=int if whole else str)
-    if len(labels) != n_cells or len(names) != n_batches:
+def _stored_batches(
+    weights: PublishedWeights, order: Sequence[str] | None, n_batches: int
+) -> Batches:
+    """Return the batches that the file tells; an order names them."""
+    if weights.batch is None:
         raise UserInputError(
-            f"the model has {n_cells} cells in {n_batches} batches, but {len(labels)} labels of "
-            f"{len(names)} batches were given; give one per cell, in the model's order."
+            f"the model corrects for {n_batches} batches, but its file does not say which cell "
+            "is of which; give each cell's batch (--batches)."
         )
-    codes = {name: code for code, name in enumerate(names)}
-    return np.array([codes[label] for label in labels], np.int64), names
+    names = tuple(order or weights.batches or map(str, range(n_batches)))
+    if len(set(names)) != n_batches:
+        raise UserInputError(
+            f"the model has {n_batches} batches, but the order names {len(set(names))}; name each "
+            "once."
+        )
+    return Batches(weights.batch, names, "given" if order else "file")
 
 
 def _write_model(

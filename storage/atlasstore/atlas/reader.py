@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AtlasReader"]
 
+_SIZES = ("n_peaks", "n_cells", "window_bp", "flank_bp", "block_cells")
+
 
 class AtlasReader:
     """A finished atlas store, read by rows and blocks; made by `open`.
@@ -59,6 +61,7 @@ class AtlasReader:
 
     def __init__(self, url: str, group: zarr.Group, info: formats.StoreInfo) -> None:
         attrs: Mapping[str, Any] = dict(group.attrs)
+        _check_sizes(attrs, url)
         self.url = url
         self.n_peaks = int(attrs["n_peaks"])
         self.n_cells = int(attrs["n_cells"])
@@ -206,6 +209,31 @@ class AtlasReader:
         return CorruptStoreError(
             f"{self.url}: array {array}, {part}: {what}; the store is damaged: make it again or "
             "copy it again."
+        )
+
+
+def _check_sizes(attrs: Mapping[str, Any], url: str) -> None:
+    """Raise CorruptStoreError unless the sizes fit each other.
+
+    A block is listed for every `block_cells` cells, so that no number alone can ask for more blocks
+    than the store has.
+    """
+    try:
+        sizes = {name: int(attrs[name]) for name in _SIZES}
+        n_blocks, lots = len(attrs["block_positives"]), attrs.get("lots", [0, sizes["n_cells"]])
+        is_whole = sorted(lots) == list(lots) and (lots[0], lots[-1]) == (0, sizes["n_cells"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CorruptStoreError(
+            f"{url} does not say its sizes ({error!r}); the store is damaged: make it again or "
+            "copy it again."
+        ) from error
+    block_cells = sizes["block_cells"]
+    fits = 0 < block_cells <= MAX_BLOCK_CELLS and -(-sizes["n_cells"] // block_cells) == n_blocks
+    if not (fits and is_whole and min(sizes["n_peaks"], sizes["window_bp"]) > 0):
+        raise CorruptStoreError(
+            f"{url} says that it has {sizes['n_cells']:,} cells and {sizes['n_peaks']:,} peaks in "
+            f"{n_blocks:,} blocks of {block_cells:,} cells, which does not fit; the store is "
+            "damaged: make it again or copy it again."
         )
 
 

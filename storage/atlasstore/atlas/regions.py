@@ -16,7 +16,7 @@ import pandas as pd
 from atlasstore.errors import PeaksError
 from atlasstore.genome.fasta import Genome, check_peaks
 from atlasstore.genome.peaks import find_duplicates, read_bed
-from atlasstore.genome.sequences import window_starts
+from atlasstore.genome.sequences import reverse_complement_codes, window_starts
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from atlasstore.atlas.atlas import Atlas
 
-__all__ = ["BedRegions", "PeakRegions", "Regions", "bed_regions", "peak_regions"]
+__all__ = ["BedRegions", "PeakRegions", "Regions", "bed_regions", "is_reverse", "peak_regions"]
 
 _READ_ROWS = 1024
 
@@ -37,19 +37,26 @@ class BedRegions:
     """Regions of a BED file on a genome; made by `bed_regions`."""
 
     table: pd.DataFrame
-    """One row per region, named ``chrom:start-end``: chrom, start, end and window_start, the
-    first base of its window (may be negative); 0-based half-open."""
+    """One row per region, named ``chrom:start-end``: chrom, start, end, window_start, the first
+    base of its window on the genome (may be negative), and strand, where the file has one; 0-based
+    half-open."""
     window_bp: int
     """Length of a window."""
     genome: Path
     """The FASTA."""
 
     def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Return the windows of regions [start, stop), uint8 (stop - start, window_bp), 0..4."""
+        """Return the windows of regions [start, stop), uint8 (stop - start, window_bp), 0..4.
+
+        Those of regions on the - strand are turned round.
+        """
         part = self.table.iloc[start:stop]
         first = part["window_start"].to_numpy(np.int64)
         with Genome.open(self.genome) as genome:
-            return genome.windows(part["chrom"].tolist(), first, self.window_bp)
+            codes = genome.windows(part["chrom"].tolist(), first, self.window_bp)
+        turned = is_reverse(part)
+        codes[turned] = reverse_complement_codes(codes[turned])
+        return codes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,7 +97,8 @@ def bed_regions(bed: str | Path, genome: str | Path, *, window_bp: int) -> BedRe
     Parameters
     ----------
     bed
-        Path or URL of the BED file, plain or gzip; 0-based half-open.
+        Path or URL of the BED file, plain or gzip; 0-based half-open. Where its sixth column has
+        strands, regions on - are read as their reverse complement.
     genome
         Path of the FASTA, plain or bgzip.
     window_bp
@@ -104,7 +112,9 @@ def bed_regions(bed: str | Path, genome: str | Path, *, window_bp: int) -> BedRe
     GenomeError
         The genome cannot be read, or lacks a chromosome that the file names.
     """
-    table = read_bed(bed)
+    table = read_bed(bed, with_strand=True)
+    if (table["strand"] == ".").all():
+        table = table.drop(columns="strand")
     twice = find_duplicates(table)
     if twice.size:
         raise PeaksError(
@@ -113,7 +123,9 @@ def bed_regions(bed: str | Path, genome: str | Path, *, window_bp: int) -> BedRe
         )
     with Genome.open(genome) as opened:
         check_peaks(table, opened)
-        return BedRegions(_with_windows(table, window_bp), window_bp, opened.path)
+        return BedRegions(
+            _with_windows(table, window_bp, stranded="strand" in table), window_bp, opened.path
+        )
 
 
 def peak_regions(atlas: Atlas, names: Sequence[str]) -> PeakRegions:
@@ -141,7 +153,15 @@ def peak_regions(atlas: Atlas, names: Sequence[str]) -> PeakRegions:
     return PeakRegions(_with_windows(atlas.var.iloc[rows], atlas.window_bp), atlas, rows)
 
 
-def _with_windows(peaks: pd.DataFrame, window_bp: int) -> pd.DataFrame:
+def _with_windows(peaks: pd.DataFrame, window_bp: int, *, stranded: bool = False) -> pd.DataFrame:
     start, end = (peaks[name].to_numpy(np.int64) for name in ("start", "end"))
     first = window_starts(start, end, window_bp=window_bp, flank_bp=0)
-    return peaks[["chrom", "start", "end"]].assign(window_start=first)
+    strand = ["strand"] if stranded else []
+    return peaks[["chrom", "start", "end", *strand]].assign(window_start=first)
+
+
+def is_reverse(regions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which regions are read from the - strand; none where the table has no strand."""
+    if "strand" not in regions:
+        return np.zeros(len(regions), bool)
+    return np.asarray(regions["strand"].astype(str) == "-")

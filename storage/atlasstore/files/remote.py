@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 from fsspec.config import conf
 from zarr.storage import WrapperStore
 
-from atlasstore.errors import AtlasError
+from atlasstore.errors import AccessDeniedError, AtlasError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
@@ -30,13 +30,30 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
     from zarr.core.buffer import Buffer, BufferPrototype
 
-__all__ = ["RemoteFile", "RemoteStore", "is_remote", "s3_options", "told"]
+__all__ = ["RemoteFile", "RemoteStore", "denied", "is_denial", "is_remote", "s3_options", "told"]
 
 _ATTEMPTS = 7
 _OWN_SETTINGS = ("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
 
 _CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3")
 """Packages whose errors mean that a request did not succeed."""
+_DENIALS = frozenset(
+    {
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "NoAuthTokenError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+        "SSOTokenLoadError",
+        "ProfileNotFound",
+        "DefaultCredentialsError",
+        "RefreshError",
+        "ClientAuthenticationError",
+        "CredentialUnavailableError",
+    }
+)
+"""What botocore, google-auth and azure raise of credentials that are absent or refused."""
 _PASSING = frozenset(
     getattr(errno, name)
     for name in ("EBUSY", "EIO", "EREMOTEIO", "ETIMEDOUT", "ECONNRESET", "ECONNREFUSED", "EPIPE")
@@ -65,11 +82,20 @@ def s3_options() -> dict[str, Any]:
 def told(url: str | Path) -> Iterator[None]:
     """Turn what a backend raises of a fault that lasts into an AtlasError of one sentence.
 
-    Files that are absent or there already, and denied permissions, stay what they are.
+    Files that are absent or there already stay what they are.
+
+    Raises
+    ------
+    AccessDeniedError
+        When permission or credentials are lacking.
+    AtlasError
+        When requests fail for another reason.
     """
     try:
         yield
     except Exception as error:
+        if is_denial(error):
+            raise denied(url, error) from error
         if not (is_remote(url) and _is_outage(error)):
             raise
         raise AtlasError(
@@ -77,6 +103,36 @@ def told(url: str | Path) -> Iterator[None]:
             "while; see whether the store is up and endpoint and credentials are right, then run "
             "the same again."
         ) from error
+
+
+def is_denial(error: BaseException) -> bool:
+    """Whether an error means that permission or credentials are lacking."""
+    if isinstance(error, AtlasError):
+        return False
+    codes = {getattr(error, name, None) for name in ("status", "status_code", "code")}
+    answer = getattr(error.__cause__ or error, "response", None)
+    if isinstance(answer, dict):  # botocore's; an answer to HEAD has no words, only its status
+        codes.add(answer.get("Error", {}).get("Code"))
+        codes = {403 if code == "400" else code for code in codes}
+    return (
+        isinstance(error, PermissionError)
+        or type(error).__name__ in _DENIALS
+        or bool(codes & {401, 403, "401", "403"})
+    )
+
+
+def denied(url: str | Path, error: BaseException) -> AccessDeniedError:
+    """Return what is said when `url` may not be read or written."""
+    if not is_remote(url):
+        return AccessDeniedError(
+            f"{url} may not be read or written by this user ({_reason(error)}); change its "
+            "permissions, or run as a user who may."
+        )
+    return AccessDeniedError(
+        f"Access to {url} was denied ({_reason(error)}): the credentials are absent, expired or "
+        "have no permission for it; sign in or renew them (for S3 AWS_PROFILE, AWS_ACCESS_KEY_ID "
+        "or `aws sso login`), see that they may list and read it, then run the same again."
+    )
 
 
 def is_remote(url: str | Path) -> bool:
@@ -93,7 +149,7 @@ def _is_outage(error: Exception) -> bool:
     return isinstance(error, ConnectionError | TimeoutError) or package in _CLIENTS
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(said.split()).rstrip(".") or type(error).__name__
 

@@ -7,12 +7,14 @@ gzip file and would otherwise lose rows without an error.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
 from typing import IO, TYPE_CHECKING, Literal, cast
 
 from atlasstore.files import remote, urls
+from atlasstore.files.bounded import GzipText, PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,7 @@ __all__ = [
     "TextStream",
     "bgzf_block_bytes",
     "check_bgzip_end",
+    "mark_bytes",
     "numbered_lines",
     "open_raw",
     "open_text",
@@ -35,15 +38,18 @@ __all__ = [
 DAMAGED = (EOFError, OSError, zlib.error)
 """What reading a cut or damaged gzip stream raises."""
 
-TextStream = io.BufferedReader | gzip.GzipFile
+TextStream = PlainText | GzipText | io.BufferedReader
 """Both can `peek`, `readline` and be iterated by lines."""
 
 BGZF_HEADER_BYTES = 18
 """A bgzip block begins with a gzip header of this length, its size in the last two bytes."""
 
+_HEAD_BYTES = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
 _BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _BGZF_EXTRA = b"\x06\x00BC\x02\x00"
+_MARK = "\ufeff"
+"""Byte order mark."""
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
@@ -78,12 +84,36 @@ def open_text(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> Text
         Of the class `error`, when a bgzip file lacks its end marker: it was cut.
     """
     kind = text_kind(raw)
-    if kind == "plain":
-        return io.BufferedReader(cast("io.RawIOBase", raw), 1 << 20)
     if kind == "bgzip":
         check_bgzip_end(raw, name=name, error=error)
+    n_mark = mark_bytes(raw, name=name, error=error)
     # not buffered once more: a buffer around a broken stream loses the lines before the break
-    return gzip.GzipFile(fileobj=raw)
+    text = (PlainText if kind == "plain" else GzipText)(raw, name=name, error=error)
+    text.read(n_mark)
+    return text
+
+
+def mark_bytes(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> int:
+    """Return the bytes of the byte order mark of UTF-8 at the top of an open file's text.
+
+    The file stands at its start then.
+
+    Raises
+    ------
+    UserInputError
+        Of the class `error`, when the mark is that of another encoding.
+    """
+    raw.seek(0)
+    head = raw.read(_HEAD_BYTES)
+    raw.seek(0)
+    if head.startswith(_GZIP_MAGIC):
+        try:
+            head = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, 3)
+        except zlib.error:
+            return 0  # what reads it says where it breaks
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise error(f"{name} is text in UTF-16; save it as UTF-8.")
+    return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
 
 
 def text_kind(raw: IO[bytes]) -> Literal["plain", "gzip", "bgzip"]:
@@ -140,8 +170,21 @@ def _last_whole_line(raw: IO[bytes]) -> int:
     return number
 
 
-def numbered_lines(url: str | Path, *, error: type[UserInputError]) -> Iterator[tuple[int, str]]:
+def numbered_lines(
+    url: str | Path, *, error: type[UserInputError], fallback: str | None = None
+) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, text without its line end) for every line of a text file.
+
+    A byte order mark before the first line is no part of it.
+
+    Parameters
+    ----------
+    url
+        Path or URL, plain, gzip or bgzip.
+    error
+        What is raised of an input that cannot be read.
+    fallback
+        Encoding of the lines that are not UTF-8 ("latin-1"); by default they are refused.
 
     Raises
     ------
@@ -153,9 +196,9 @@ def numbered_lines(url: str | Path, *, error: type[UserInputError]) -> Iterator[
     with open_raw(url, error=error) as raw, open_text(raw, name=str(url), error=error) as text:
         try:
             for line in text:
-                decoded = line.decode().rstrip("\r\n")
+                decoded = _decoded(line, fallback).rstrip("\r\n")
                 number += 1
-                yield number, decoded
+                yield number, decoded.removeprefix(_MARK) if number == 1 else decoded
         except UnicodeDecodeError as cause:
             raise error(f"{url} is not text at line {number + 1}; give a text file.") from cause
         except DAMAGED as cause:
@@ -163,3 +206,13 @@ def numbered_lines(url: str | Path, *, error: type[UserInputError]) -> Iterator[
                 f"{url} is truncated or damaged: {number:,} lines can be read, then its gzip "
                 f"stream breaks ({cause}); copy or download it again."
             ) from cause
+
+
+def _decoded(line: bytes, fallback: str | None) -> str:
+    """Return a line's text; a binary file has zero bytes sooner or later, and text has none."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        if fallback is None or b"\0" in line:
+            raise
+        return line.decode(fallback)

@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 import zarr
+from fsspec.implementations.local import LocalFileSystem
 from zarr.storage import FsspecStore, LocalStore
 
-from atlasstore.errors import MissingExtraError, NotAStoreError, extra_packages
+from atlasstore.errors import (
+    CorruptStoreError,
+    MissingExtraError,
+    NotAStoreError,
+    extra_packages,
+)
 from atlasstore.files import remote
 
 if TYPE_CHECKING:
@@ -69,6 +75,9 @@ def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
     MissingExtraError
         When the backend of the URL's scheme is not installed.
     """
+    if is_local(url):  # as it is: to fsspec, :: stands between two URLs
+        local = LocalFileSystem()
+        return local, str(local._strip_protocol(str(url)))
     try:
         fs, path = fsspec.core.url_to_fs(str(url), **_options(url))
     except ImportError as error:
@@ -185,13 +194,23 @@ def open_group(
     ------
     NotAStoreError
         When there is no zarr group.
+    CorruptStoreError
+        When its metadata is no JSON, or not that of a group.
     """
     store = zarr_store(url, read_only=mode == "r")
     try:
-        return zarr.open_group(store, mode=mode, zarr_format=3, use_consolidated=use_consolidated)
+        with remote.told(url):
+            return zarr.open_group(
+                store, mode=mode, zarr_format=3, use_consolidated=use_consolidated
+            )
     except FileNotFoundError as error:
         raise NotAStoreError(
             f"{url} is not a zarr store; give the URL of an atlas, model or result."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptStoreError(
+            f"{url} has metadata that cannot be read ({type(error).__name__}: {error}); the store "
+            "is damaged: make it again or copy it again."
         ) from error
 
 

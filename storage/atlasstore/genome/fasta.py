@@ -1,23 +1,24 @@
-"""The genome: bases of any interval as codes, from a plain or bgzip FASTA through pyfaidx.
+"""The genome: bases of any interval as codes, from a plain or bgzip FASTA.
 
-An index next to the FASTA (``.fai``, and ``.gzi`` for bgzip) is used when it is not older than the
-FASTA. Otherwise one is built once in the user's cache folder: nothing is written next to a genome,
-which is often on a shared, read-only disk. The last line may lack its newline. A FASTA truncated at
-the end of a line is detected only if there is an index next to it; a truncated bgzip file is always
-detected, and refused.
+An index beside the FASTA (``.fai``) is used when it agrees with the FASTA. Otherwise one is built
+once in the user's cache folder: nothing is written beside a genome, which often lies on a shared,
+read-only disk. The last line may lack its newline, and empty lines may follow a sequence. A FASTA
+cut off at the end of a line cannot be told from a whole one unless an index beside it says so; a
+cut bgzip file can, and is refused.
 """
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pyfaidx
 
 from atlasstore.errors import GenomeError, PeaksError
-from atlasstore.files import urls
-from atlasstore.genome._fasta_index import index_files
+from atlasstore.files import remote, urls
+from atlasstore.genome._fasta_bytes import is_bgzip, open_fasta_text
+from atlasstore.genome._fasta_index import fasta_index
 from atlasstore.genome.sequences import UNKNOWN
 
 if TYPE_CHECKING:
@@ -28,18 +29,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Genome", "check_peaks"]
+    from atlasstore.genome._fasta_bytes import Text
+    from atlasstore.genome._fasta_index import Record
 
-_UNREADABLE = (
-    ValueError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    zlib.error,
-    pyfaidx.FastaIndexingError,
-    pyfaidx.FetchError,
-    pyfaidx.UnsupportedCompressionFormat,
-)
+__all__ = ["Genome", "check_peaks", "lies_on", "unplaced_sentence"]
+
+_OPTION = "--drop-unplaced-peaks"
+
+_UNREADABLE = (ValueError, OSError, EOFError, zlib.error)
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
@@ -64,11 +61,12 @@ class Genome:
         Chromosome name (first word of the header) -> length in bp, in the file's order.
     """
 
-    def __init__(self, path: Path, faidx: pyfaidx.Faidx) -> None:
+    def __init__(self, path: Path, text: Text, index: Mapping[str, Record]) -> None:
         self.path = path
-        self._faidx = faidx
+        self._text, self._index = text, index
+        self._close = weakref.finalize(self, text.close)  # also where nobody closes it
         self.chrom_lengths: Mapping[str, int] = {
-            str(name): int(record.rlen) for name, record in faidx.index.items()
+            name: record.length for name, record in index.items()
         }
 
     @classmethod
@@ -86,19 +84,21 @@ class Genome:
                 "and give its path."
             )
         fasta = urls.local_path(path)
-        _check_file(fasta)
+        with remote.told(fasta):
+            _check_file(fasta)
+        text = None
         try:
-            index = index_files(fasta)
-            faidx = pyfaidx.Faidx(
-                str(fasta), indexname=str(index.fai), gzi_indexname=str(index.gzi), as_raw=True
-            )
-        except _UNREADABLE as error:
+            text = open_fasta_text(fasta)
+            return cls(fasta, text, fasta_index(fasta, text))
+        except BaseException as error:
+            if text is not None:
+                text.close()
+            if isinstance(error, GenomeError) or not isinstance(error, _UNREADABLE):
+                raise
             raise GenomeError(
                 f"{fasta} is not a FASTA that can be read ({error}); give a genome in FASTA "
                 "format, plain or compressed with bgzip."
             ) from error
-        _check_whole(fasta, faidx)
-        return cls(fasta, faidx)
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +113,7 @@ class Genome:
 
     def close(self) -> None:
         """Release the file."""
-        self._faidx.close()
+        self._close()
 
     def codes(self, chrom: str, start: int, stop: int) -> NDArray[np.uint8]:
         """Return the bases of [start, stop), 0-based half-open, as codes.
@@ -153,12 +153,14 @@ class Genome:
 
     def _fetch(self, chrom: str, first: int, last: int) -> bytes:
         try:
-            letters = bytes(self._faidx.fetch(chrom, first + 1, last).encode("ascii"))
+            record = self._index[chrom]
+            stored = self._text.read(record.place(first), record.place(last - 1) + 1)
         except _UNREADABLE as error:
             raise GenomeError(
                 f"{self.path} cannot be read at {chrom}:{first}-{last} ({error}); the file is "
                 "damaged: copy it again."
             ) from error
+        letters = stored.translate(None, b"\r\n")
         if len(letters) != last - first:
             raise GenomeError(
                 f"{self.path} gives {len(letters)} of the {last - first} bases of "
@@ -174,7 +176,7 @@ def _check_file(fasta: Path) -> None:
         head = file.read(18)
         file.seek(max(0, fasta.stat().st_size - len(_BGZF_END)))
         tail = file.read()
-    named_gz, is_gz = fasta.suffix.lower() in (".gz", ".bgz"), head[:2] == b"\x1f\x8b"
+    named_gz, is_gz = is_bgzip(fasta), head[:2] == b"\x1f\x8b"
     if is_gz and not named_gz:
         raise GenomeError(f"{fasta} is gzip-compressed; rename it to end in .gz.")
     if named_gz and not is_gz:
@@ -186,27 +188,6 @@ def _check_file(fasta: Path) -> None:
         )
     if is_gz and tail != _BGZF_END:
         raise GenomeError(f"{fasta} is cut off (bgzip's end mark is missing); copy it again.")
-
-
-def _check_whole(fasta: Path, faidx: pyfaidx.Faidx) -> None:
-    """Refuse a plain FASTA that ends before the last base its index names."""
-    if fasta.suffix.lower() in (".gz", ".bgz"):
-        return
-    size = fasta.stat().st_size
-    short = [str(name) for name, record in faidx.index.items() if _end(record) > size]
-    if short:
-        raise GenomeError(
-            f"{fasta} is cut off: its index names bases of {short[0]} past the file's end; copy "
-            "the FASTA again, or delete the .fai next to it if that is of another genome."
-        )
-
-
-def _end(record: pyfaidx.IndexRecord) -> int:
-    """Return the byte after a chromosome's last base; a last line needs no newline."""
-    if record.rlen == 0:
-        return int(record.offset)
-    lines, rest = divmod(record.rlen - 1, record.lenc)
-    return int(record.offset + lines * record.lenb + rest + 1)
 
 
 def check_peaks(peaks: pd.DataFrame, genome: Genome) -> None:
@@ -227,15 +208,37 @@ def check_peaks(peaks: pd.DataFrame, genome: Genome) -> None:
         When a peak starts before 0 or ends past its chromosome's end.
     """
     _check_names(peaks["chrom"].astype(str), genome)
-    lengths = peaks["chrom"].astype(str).map(dict(genome.chrom_lengths)).to_numpy(np.int64)
-    outside = np.flatnonzero((peaks["end"].to_numpy() > lengths) | (peaks["start"].to_numpy() < 0))
+    outside = np.flatnonzero(~lies_on(peaks, genome))
     if outside.size:
-        peak, length = peaks.iloc[outside[0]], lengths[outside[0]]
+        peak = peaks.iloc[outside[0]]
+        length = genome.chrom_lengths[str(peak["chrom"])]
         raise PeaksError(
             f"{outside.size} of {len(peaks)} peaks are outside their chromosome; the first is "
             f"{peak['chrom']}:{peak['start']}-{peak['end']}, and {peak['chrom']} has {length} bp "
-            f"in {genome.path}; use the genome assembly that the peaks were called on."
+            f"in {genome.path}; use the genome assembly that the peaks were called on, or leave "
+            f"those peaks out ({_OPTION})."
         )
+
+
+def lies_on(peaks: pd.DataFrame, genome: Genome) -> NDArray[np.bool_]:
+    """Return which peaks lie on a chromosome of the genome, bool (n_peaks,)."""
+    lengths = peaks["chrom"].astype(str).map(dict(genome.chrom_lengths)).fillna(-1)
+    inside = (peaks["start"] >= 0) & (peaks["end"].to_numpy() <= lengths.to_numpy(np.int64))
+    return inside.to_numpy(bool)
+
+
+def unplaced_sentence(unplaced: pd.DataFrame, n_peaks: int, genome: Genome) -> str:
+    """Return what is said of peaks that are left out for not lying on the genome."""
+    chroms = [str(name) for name in dict.fromkeys(unplaced["chrom"])]
+    absent = [name for name in chroms if name not in genome.chrom_lengths]
+    rows = unplaced[["chrom", "start", "end"]].head(5).itertuples(index=False)
+    shown = [f"{chrom}:{start}-{end}" for chrom, start, end in rows]
+    more = f" and {len(unplaced) - len(shown):,} more" if len(unplaced) > len(shown) else ""
+    lacking = f"; it has no {_some(absent)}" if absent else ""
+    return (
+        f"{len(unplaced):,} of {n_peaks:,} peaks are left out, because they do not lie on "
+        f"{genome.path}: {', '.join(shown)}{more}{lacking}."
+    )
 
 
 def _check_names(chrom: pd.Series[str], genome: Genome) -> None:
@@ -255,12 +258,17 @@ def _advice(unknown: Sequence[str], genome: Genome) -> str:
     without = [name for name in unknown if f"chr{name}" in known]
     with_it = [name for name in unknown if name.startswith("chr") and name[3:] in known]
     if not without and not with_it:
-        return "use the genome assembly that the peaks were called on, or leave those peaks out"
+        return (
+            "use the genome assembly that the peaks were called on, or leave those peaks out "
+            f"({_OPTION})"
+        )
     change = "put the prefix 'chr' before" if without else "take the prefix 'chr' off"
     matching = without or with_it
     if len(matching) == len(unknown):
         return f"in the peaks, {change} {_some(matching)}, and all names match"
-    return f"in the peaks, {change} {_some(matching)}, and leave out those on the others"
+    return (
+        f"in the peaks, {change} {_some(matching)}, and leave out those on the others ({_OPTION})"
+    )
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

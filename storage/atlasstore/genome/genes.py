@@ -32,7 +32,9 @@ REACH_BP = 2000
 """How far from its TSS a gene's peaks are (docs/method.md, "Gene accessibility")."""
 
 _N_FIELDS = 9
-_GTF = re.compile(r'(\S+)\s+(?:"([^"]*)"|([^;]*))\s*(?:;|$)')
+_MOST_BP = 10**18
+"""Positions are within int64."""
+_KEY = re.compile(r"[\s;]*(\S+)\s*")
 _IDS, _NAMES = ("gene_id", "ID"), ("gene_name", "Name", "gene", "locus")
 _COLUMNS = ["gene_name", "chrom", "tss", "strand"]
 
@@ -108,8 +110,8 @@ def _bounds(fields: list[str], where: tuple[str | Path, int, str]) -> tuple[int,
         start, end = int(fields[3]), int(fields[4])
     except ValueError:
         start, end = 0, 0
-    if not (fields[0] and 1 <= start <= end):
-        raise _wrong_line(*where, "no start and end with 1 <= start <= end")
+    if not (fields[0] and 1 <= start <= end < _MOST_BP):
+        raise _wrong_line(*where, f"no start and end with 1 <= start <= end < {_MOST_BP:.0e}")
     return start, end
 
 
@@ -119,8 +121,26 @@ def _attributes(text: str) -> dict[str, str]:
     if "=" in first and '"' not in first.split("=", maxsplit=1)[0]:
         pairs = (part.strip().partition("=") for part in text.split(";"))
         return {key: unquote(value).removeprefix("gene:") for key, _, value in pairs if value}
-    # the first of several: a GTF repeats keys such as "tag"
-    return {key: quoted or bare for key, quoted, bare in reversed(_GTF.findall(text))}
+    return _gtf_attributes(text)
+
+
+def _gtf_attributes(text: str) -> dict[str, str]:
+    """Return key and value, of equal keys the first: a GTF repeats keys such as ``tag``.
+
+    In one pass: a line may be as long as its author likes.
+    """
+    said: dict[str, str] = {}
+    at = 0
+    while (found := _KEY.match(text, at)) is not None:
+        at = found.end()
+        is_quoted = text.startswith('"', at)
+        end = text.find('"' if is_quoted else ";", at + is_quoted)
+        end = len(text) if end < 0 else end
+        said.setdefault(found[1], text[at + is_quoted : end].strip())
+        at = text.find(";", end)
+        if at < 0:
+            break
+    return said
 
 
 def _wrong_line(url: str | Path, number: int, line: str, what: str) -> UserInputError:

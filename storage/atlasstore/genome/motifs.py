@@ -1,22 +1,25 @@
 """Transcription factor motifs and the MEME text format.
 
 The format is the minimal MEME motif format, as the JASPAR, CIS-BP and HOCOMOCO collections write
-it: tabs or spaces, any or no ``w=`` and ``nsites=``, URL lines, ``MOTIF id [alternative name]``.
-Only letter-probability matrices over A, C, G, T are read. The sum of a row may differ from 1
-by `SUM_TOLERANCE` (rounding to two decimals) and is renormalised; more is an error.
+it: tabs or spaces, any or no ``w=`` and ``nsites=``, URL lines, ``MOTIF id [alternative name]``,
+the alphabet as ``ALPHABET= ACGT`` or defined by ``ALPHABET "DNA" DNA-LIKE`` and the lines after it.
+Only letter-probability matrices over A, C, G, T are read. A row may miss a sum of 1 by
+`SUM_TOLERANCE` (what rounding to two decimals can do) and is renormalised; more is an error.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from atlasstore.errors import MotifError, NotAStoreError
+from atlasstore.errors import MotifError
 from atlasstore.files import urls
+from atlasstore.files.text import numbered_lines
+from atlasstore.genome.motif_names import distinct_names, tf_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +31,7 @@ __all__ = [
     "Motif",
     "information_content",
     "read_meme",
+    "read_motifs",
     "reverse_complement",
     "sample",
     "write_meme",
@@ -38,9 +42,7 @@ SUM_TOLERANCE = 0.02
 _EXACT = 1e-12
 """Rows this close to 1 are kept to the bit, so that writing and reading again changes nothing."""
 
-_CISBP = re.compile(r"^\(([^()]+)\)_\(")
-_HOCOMOCO = re.compile(r"^([^._]+)(?:_[A-Z0-9]+)?\.H\d+[A-Z]+\.\d")
-_JASPAR = re.compile(r"^(?:MA\d+\.\d+[_.])+(?=\D)(.+)$")
+_QUOTED = re.compile(r'"[^"]*"')
 _WIDTH = re.compile(r"\bw\s*=\s*(\S+)", re.IGNORECASE)
 _ALPHABET_LENGTH = re.compile(r"\balength\s*=\s*(\S+)", re.IGNORECASE)
 
@@ -162,17 +164,19 @@ def read_meme(path_or_url: str | Path) -> list[Motif]:
 
     The TF is the most human-readable name found: the alternative name if there is one, else the
     identifier, less the decorations of the collections (CIS-BP's ``(TF)_(species)_(DBD_0.99)``,
-    HOCOMOCO's ``TF_HUMAN.H11MO.0.A``, JASPAR's ``MA0004.1.TF``).
+    HOCOMOCO's ``TF_HUMAN.H11MO.0.A``, JASPAR's ``MA0004.1.TF``). Identifiers may occur twice:
+    `read_motifs` tells them apart.
 
     Raises
     ------
     MotifError
         With the motif's name and line number, on: no file, no motif, an alphabet other than ACGT,
         a motif without rows or with another number of rows than its ``w=``, a row that is not
-        four probabilities summing to 1 within `SUM_TOLERANCE`, an identifier that occurs twice.
+        four probabilities summing to 1 within `SUM_TOLERANCE`.
     """
     source = str(path_or_url)
-    lines = _Lines(source, _text(source).splitlines())
+    text = numbered_lines(source, error=MotifError, fallback="latin-1")
+    lines = _Lines(source, [line for _, line in text])
     motifs = list(_motifs(lines))
     if not motifs:
         raise MotifError(
@@ -182,18 +186,25 @@ def read_meme(path_or_url: str | Path) -> list[Motif]:
     return motifs
 
 
-def _text(source: str) -> str:
-    try:
-        content = urls.read_bytes(source)
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        return content.decode()
-    except NotAStoreError as error:
-        raise MotifError(f"{source} does not exist; give the path of a MEME file.") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise MotifError(
-            f"{source} cannot be read as text ({error}); give a MEME file, plain or gzip."
-        ) from error
+def read_motifs(given: str | Path | Sequence[Motif]) -> tuple[list[Motif], str | None]:
+    """Return the motifs of a MEME file, or those given, each with a name of its own.
+
+    Returns
+    -------
+    list of Motif
+        In their order; the second of one name, and every further one, has a number behind it.
+    str or None
+        A sentence on what was renamed.
+
+    Raises
+    ------
+    MotifError
+        As `read_meme`.
+    """
+    motifs = read_meme(given) if isinstance(given, str | PathLike) else list(given)
+    names, renamed = distinct_names([motif.name for motif in motifs])
+    named = zip(motifs, names, strict=True)
+    return [m if m.name == name else replace(m, name=name) for m, name in named], renamed
 
 
 class _Header(NamedTuple):
@@ -229,7 +240,6 @@ class _Lines:
 
 
 def _motifs(lines: _Lines) -> Iterator[Motif]:
-    seen: set[str] = set()
     header: _Header | None = None
     for line in lines:
         keyword = line.split(maxsplit=1)[0] if line else ""
@@ -237,7 +247,7 @@ def _motifs(lines: _Lines) -> Iterator[Motif]:
             _check_alphabet(line, lines)
         elif keyword in ("MOTIF", "motif"):
             _check_finished(header, lines)
-            header = _read_header(line, lines, seen)
+            header = _read_header(line, lines)
         elif keyword.lower().startswith("letter-probability") and header is not None:
             yield _read_matrix(line, lines, header)
             header = None
@@ -245,11 +255,31 @@ def _motifs(lines: _Lines) -> Iterator[Motif]:
 
 
 def _check_alphabet(line: str, lines: _Lines) -> None:
-    letters = line[len("ALPHABET") :].lstrip("= ").strip()
+    given, first = line[len("ALPHABET") :].strip(" \t="), lines.number
+    is_defined = '"' in given or given.upper().endswith("-LIKE")
+    letters = _defined_letters(given, lines) if is_defined else given
     if letters.upper() != "ACGT":
         raise lines.error(
-            f"the alphabet is '{letters}'; only DNA motifs ('ALPHABET= ACGT') are read."
+            f"the alphabet is '{given}'; only DNA motifs ('ALPHABET= ACGT') are read.", line=first
         )
+
+
+def _defined_letters(given: str, lines: _Lines) -> str:
+    """Return the letters of the alphabet that is defined on the lines that follow, sorted.
+
+    ``A "Adenine" CC0000 ~ T "Thymine" 008000`` defines two that are complements of one another;
+    ``N "Any base" = ACGT`` stands for others, and is none.
+    """
+    letters = set[str]()
+    while (line := lines.peek()) is not None:
+        plain = _QUOTED.sub(" ", line)
+        symbols = [half.split()[0] for half in plain.split("~") if half.split()]
+        if any(len(symbol) > 1 for symbol in symbols):
+            break
+        lines.number += 1
+        letters.update(symbols if "=" not in plain else ())
+    is_dna = given.upper().endswith("DNA-LIKE")
+    return "".join(sorted(letters)) or ("ACGT" if is_dna else given)
 
 
 def _check_finished(header: _Header | None, lines: _Lines) -> None:
@@ -261,22 +291,11 @@ def _check_finished(header: _Header | None, lines: _Lines) -> None:
         )
 
 
-def _read_header(line: str, lines: _Lines, seen: set[str]) -> _Header:
+def _read_header(line: str, lines: _Lines) -> _Header:
     words = line.split()[1:3]
     if not words:
         raise lines.error("the motif has no name; write 'MOTIF <identifier> <TF>'.")
-    name = words[0]
-    if name in seen:
-        raise lines.error("this identifier occurs twice; rename or remove one.", motif=name)
-    seen.add(name)
-    return _Header(name, _tf_name(words[-1]), lines.number)
-
-
-def _tf_name(text: str) -> str:
-    for pattern in (_CISBP, _HOCOMOCO, _JASPAR):
-        if match := pattern.match(text):
-            return match[1]
-    return text
+    return _Header(words[0], tf_name(words[-1]), lines.number)
 
 
 def _read_matrix(line: str, lines: _Lines, header: _Header) -> Motif:

@@ -8,7 +8,7 @@ Whether peaks fit a genome is checked where the genome is read, not here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "MAX_POSITION",
+    "are_coordinates",
     "check_peaks_valid",
     "find_duplicates",
+    "has_place_columns",
     "parse_peak_names",
     "peak_names",
     "peaks_from_var",
@@ -32,11 +35,18 @@ __all__ = [
 ]
 
 _NAME = r"^(?P<chrom>.*[^:_-])[:_-](?P<start>\d{1,18})[-_](?P<end>\d{1,18})$"
+_DOTTED = r"^(?P<chrom>.*[^:_.-])\.(?P<start>\d{1,18})\.(?P<end>\d{1,18})$"
+"""As R makes names of the others."""
 _COLUMNS = {
-    "chrom": ("chrom", "chr", "seqnames", "chromosome"),
-    "start": ("start", "chromstart"),
-    "end": ("end", "stop", "chromend"),
+    "chrom": ("chrom", "chr", "seqnames", "seqname", "chromosome", "peak_chr", "peak_chrom"),
+    "start": ("start", "chromstart", "peak_start"),
+    "end": ("end", "stop", "chromend", "peak_end"),
 }
+_WHOLE = ("interval", "peak", "peaks", "peak_name", "peak_id", "region", "coordinates")
+"""Columns that hold names such as ``chr1:100-200``."""
+_LONGEST_NAME = 1000
+MAX_POSITION = 1 << 40
+"""No chromosome is longer; sums over all chromosomes stay far from 64 bits."""
 _SKIPPED = ("#", "track", "browser")
 
 
@@ -47,7 +57,7 @@ def peak_names(peaks: pd.DataFrame) -> pd.Index[str]:
 
 
 def parse_peak_names(names: Sequence[str] | pd.Index[str]) -> pd.DataFrame:
-    """Read coordinates from names such as ``chr1:100-200``, ``chr1-100-200``, ``chr1_100_200``.
+    """Read coordinates from names such as ``chr1:100-200``, ``chr1_100_200``, ``chr1.100.200``.
 
     Names are split from the right, so a chromosome's own name may contain ``_``, ``-`` or ``.``.
 
@@ -67,22 +77,45 @@ def parse_peak_names(names: Sequence[str] | pd.Index[str]) -> pd.DataFrame:
         When a name has no coordinates; it carries the first such name and its row.
     """
     index: pd.Index[str] = pd.Index(np.asarray(names, dtype=object))
-    found = pd.Series(index.astype(str), index=index).str.extract(_NAME)
+    found = _matched(index)
     bad = np.flatnonzero(found["start"].isna().to_numpy())
     if bad.size:
         raise PeaksError(
-            f"peak name {index[bad[0]]!r} (row {bad[0]}, counting from 0) has no coordinates; "
-            "names like chr1:100-200, chr1-100-200 or chr1_100_200 are read, or give var columns "
-            "chrom, start and end."
+            f"peak name {str(index[bad[0]])[:80]!r} (row {bad[0]}, counting from 0) has no "
+            "coordinates; names like chr1:100-200, chr1-100-200, chr1_100_200 or chr1.100.200 are "
+            "read, or give var columns chrom, start and end."
         )
     return found.astype({"start": np.int64, "end": np.int64})
+
+
+def are_coordinates(names: Any) -> npt.NDArray[np.bool_]:
+    """Return which names `parse_peak_names` reads, bool."""
+    return _matched(pd.Index(np.asarray(names, dtype=object)))["start"].notna().to_numpy()
+
+
+def _matched(index: pd.Index[str]) -> pd.DataFrame:
+    """Return chrom, start, end of each name, all missing where it has none."""
+    texts = pd.Series(index.astype(str).str.slice(0, _LONGEST_NAME), index=index)
+    texts = texts.str.strip().str.strip('"')
+    found = texts.str.extract(_NAME)
+    others = found["start"].isna()
+    if others.any():
+        found = found.where(~others, texts.str.extract(_DOTTED))
+    return found
+
+
+def has_place_columns(var: pd.DataFrame) -> bool:
+    """Whether coordinates stand in columns of `var`, see `peaks_from_var`."""
+    return _coordinate_columns(var) is not None or _name_column(var) is not None
 
 
 def peaks_from_var(var: pd.DataFrame) -> pd.DataFrame:
     """Return the peak table of an AnnData `var`: from its columns, else from its names.
 
-    Columns are matched without regard to case: ``chrom``, ``chr``, ``seqnames`` or
-    ``chromosome``; ``start``; ``end``. All three must be there, or the names are read.
+    Columns are matched without regard to case: ``chrom``, ``chr``, ``seqnames``, ``seqname``,
+    ``chromosome`` or ``peak_chr``; ``start`` or ``peak_start``; ``end`` or ``peak_end``. All three
+    must be there, or the names are read; where these are no coordinates, a column ``interval``,
+    ``peak`` or ``region`` of such names.
 
     Parameters
     ----------
@@ -102,7 +135,9 @@ def peaks_from_var(var: pd.DataFrame) -> pd.DataFrame:
     """
     columns = _coordinate_columns(var)
     if columns is None:
-        coordinates, rest = parse_peak_names(var.index), var
+        named = _name_column(var)
+        names = var.index if named is None else pd.Index(var[named].astype(str))
+        coordinates, rest = parse_peak_names(names), var
     else:
         coordinates, rest = _typed(var, columns), var.drop(columns=list(columns.values()))
     rest = rest.drop(columns=["chrom", "start", "end"], errors="ignore")
@@ -121,6 +156,15 @@ def _coordinate_columns(var: pd.DataFrame) -> dict[str, str] | None:
     return whole if len(whole) == len(_COLUMNS) else None
 
 
+def _name_column(var: pd.DataFrame) -> str | None:
+    """Return the column of peak names, where the index holds none."""
+    if len(var) == 0 or are_coordinates(var.index[:1])[0]:
+        return None
+    by_lower = {str(column).lower(): str(column) for column in reversed(var.columns)}
+    found = (by_lower[name] for name in _WHOLE if name in by_lower)
+    return next((name for name in found if are_coordinates(var[name].iloc[:1])[0]), None)
+
+
 def _typed(var: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     numbers = {key: _whole_numbers(var, columns[key]) for key in ("start", "end")}
     chrom = var[columns["chrom"]]
@@ -130,7 +174,9 @@ def _typed(var: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 
 def _whole_numbers(var: pd.DataFrame, column: str) -> pd.Series[int]:
     values = pd.to_numeric(var[column], errors="coerce").astype(float)
-    _refuse((values.isna() | (values % 1 != 0)).to_numpy(), var, f"has no whole number in {column}")
+    wrong = values.isna() | (values % 1 != 0)
+    _refuse(wrong.to_numpy(), var, f"has no whole number in {column}")
+    _refuse((values.abs() > MAX_POSITION).to_numpy(), var, f"has {column} past {MAX_POSITION:,}")
     return values.astype(np.int64)
 
 
@@ -159,6 +205,7 @@ def check_peaks_valid(peaks: pd.DataFrame) -> None:
     _refuse((peaks["chrom"].astype(str) == "").to_numpy(), peaks, "lacks a chromosome")
     _refuse((peaks["start"] < 0).to_numpy(), peaks, "starts before 0")
     _refuse((peaks["start"] >= peaks["end"]).to_numpy(), peaks, "does not end after its start")
+    _refuse((peaks["end"] > MAX_POSITION).to_numpy(), peaks, f"ends past {MAX_POSITION:,}")
 
 
 def find_duplicates(peaks: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -166,10 +213,18 @@ def find_duplicates(peaks: pd.DataFrame) -> npt.NDArray[np.int64]:
     return np.flatnonzero(peaks.duplicated(["chrom", "start", "end"]).to_numpy())
 
 
-def read_bed(url: str | Path) -> pd.DataFrame:
+def read_bed(url: str | Path, *, with_strand: bool = False) -> pd.DataFrame:
     """Read peaks from a BED or narrowPeak file, plain or gzip, at a path or URL.
 
     Comment (``#``), ``track`` and ``browser`` lines and empty lines are skipped.
+
+    Parameters
+    ----------
+    url
+        Path or URL.
+    with_strand
+        Whether there is also a column ``strand``: "+", "-", or "." where the sixth column of the
+        file is neither.
 
     Returns
     -------
@@ -189,20 +244,23 @@ def read_bed(url: str | Path) -> pd.DataFrame:
     ]
     if not rows:
         raise PeaksError(f"{url} has no peaks; give a BED file with one peak a line.")
-    peaks = pd.DataFrame(rows, columns=["chrom", "start", "end"])
+    peaks = pd.DataFrame(rows, columns=["chrom", "start", "end", "strand"])
     peaks = peaks.astype({"start": np.int64, "end": np.int64})
+    if not with_strand:
+        peaks = peaks.drop(columns="strand")
     return peaks.set_axis(peak_names(peaks), axis=0)
 
 
-def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int]:
-    fields = line.split("\t") if "\t" in line else line.split()
+def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int, str]:
+    fields = [field.strip('"') for field in (line.split("\t") if "\t" in line else line.split())]
     try:
         chrom, start, end = fields[0], int(fields[1]), int(fields[2])
     except (IndexError, ValueError):
         chrom, start, end = "", 0, 0
-    if not chrom or not 0 <= start < end < 2**63:
+    if not chrom or not 0 <= start < end <= MAX_POSITION:
         raise PeaksError(
             f"{url} line {number} is {line[:80]!r}; a BED line is chromosome, start, end "
             "separated by tabs, 0-based half-open with 0 <= start < end."
         )
-    return chrom, start, end
+    strand = fields[5].strip() if len(fields) > 5 else "."
+    return chrom, start, end, strand if strand in ("+", "-") else "."

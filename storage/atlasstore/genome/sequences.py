@@ -22,6 +22,7 @@ __all__ = [
     "check_window",
     "codes_to_onehot",
     "onehot_to_codes",
+    "reverse_complement_codes",
     "window_starts",
 ]
 
@@ -30,6 +31,8 @@ UNKNOWN = 4
 
 POOLING = 192
 """3 * 2**6: the trunk's pooling; a window's length is a multiple of it."""
+
+_COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN], np.uint8)
 
 # One base's four channels as one 32-bit word, so that both directions are single passes.
 _WORDS = np.concatenate([np.eye(4, dtype=np.uint8), np.zeros((1, 4), np.uint8)]).view(np.uint32)
@@ -86,3 +89,8 @@ def _code_of_words(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
         codes = np.uint8(3) - codes
     codes[words == 0] = UNKNOWN
     return codes
+
+
+def reverse_complement_codes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return codes, uint8 (..., L), as they are read on the other strand."""
+    return _COMPLEMENT[codes[..., ::-1]]

@@ -54,6 +54,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 """All of them, "ok" first."""
 
 _COLUMNS = "chromosome, position, ID, REF, ALT, separated by tabs"
+_POSITION = re.compile(r"[0-9]{1,18}")  # within int64
 _LETTERS = re.compile(r"[A-Za-z]+")
 _BASES = re.compile(r"[ACGTacgt]+")
 _CODES = bytearray([UNKNOWN]) * 256
@@ -117,7 +118,7 @@ def read_vcf(url: str | Path) -> Iterator[Variant]:
 
     A record with several alternate alleles gives one variant each; one with none gives one whose
     `alt` is ``.``. Of the header only the first line is looked at, of a record the first five
-    columns.
+    columns, less blanks around them; bytes that are not UTF-8 are read as Latin-1.
 
     Raises
     ------
@@ -125,10 +126,10 @@ def read_vcf(url: str | Path) -> Iterator[Variant]:
         When the file is missing, cut, no VCF, or has a malformed line (its number is in the
         message).
     """
-    lines = numbered_lines(url, error=UserInputError)
+    lines = numbered_lines(url, error=UserInputError, fallback="latin-1")
     _check_header(next(lines, (1, ""))[1], url)
     for number, line in lines:
-        if line and not line.startswith("#"):
+        if line.strip() and not line.startswith("#"):
             yield from _alleles(line, number, url)
 
 
@@ -141,13 +142,13 @@ def _check_header(first: str, url: str | Path) -> None:
 
 
 def _alleles(line: str, number: int, url: str | Path) -> Iterator[Variant]:
-    fields = line.split("\t", 5)
-    if len(fields) < 5 or not fields[1].isdecimal() or not all(fields[:5]):
+    fields = [field.strip(" ") for field in line.split("\t", 5)[:5]]
+    if len(fields) < 5 or not all(fields) or not _POSITION.fullmatch(fields[1]):
         raise UserInputError(
             f"{url} line {number} is {line[:80]!r}; a line of a VCF begins with {_COLUMNS}, the "
-            "position a whole number of 0 or more."
+            "position a whole number of 0 or more, of 18 digits at most."
         )
-    chrom, pos, name, ref, alts = fields[:5]
+    chrom, pos, name, ref, alts = fields
     for alt in alts.split(","):
         yield Variant(chrom, int(pos), name, ref, alt)
 

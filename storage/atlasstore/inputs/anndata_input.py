@@ -2,8 +2,8 @@
 
 X is cells x peaks as CSR, CSC or dense. CSR and dense are read by runs of cells. CSC is stored by
 peaks, so any run of cells would cost a scan of all of X: it is counted in ranges of peaks into a
-cell-major copy (see `atlasstore.inputs.cell_major_copy`). Raw counts must be in X; layers and
-`raw` are not read.
+cell-major copy (see `atlasstore.inputs.cell_major_copy`). Raw counts must be in X, or in the layer
+or ``raw`` that is asked for. Of a MuData (.h5mu) the modality with the peaks is read.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import zarr
 from scipy.sparse import csr_array, vstack
 
 from atlasstore.errors import CountsError, PeaksError
-from atlasstore.events import Subscriber, ignore
+from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.files import urls
-from atlasstore.genome.peaks import peaks_from_var
+from atlasstore.genome.peaks import has_place_columns, peaks_from_var
+from atlasstore.inputs.compressed import CompressedMatrix
 from atlasstore.inputs.counts import check_unique
+from atlasstore.inputs.declared import check_inside, refuse_links
 from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.source import Description
 from atlasstore.inputs.tenx_features import peak_rows
+from atlasstore.zarrio.tidy import with_legal_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,14 +37,23 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["AnnDataMatrix", "anndata_group", "describe_anndata", "open_anndata"]
+__all__ = [
+    "AnnDataMatrix",
+    "anndata_group",
+    "counts_of",
+    "describe_anndata",
+    "open_anndata",
+    "read_obs",
+    "shape_and_layout",
+]
 
 _DENSE_BYTES = 1 << 28
+_MODALITIES = ("atac", "peaks", "chromatin accessibility")
 
 
 def _open_group(url: str | Path) -> tuple[Any, Callable[[], None]]:
     """Return the HDF5 or zarr group of an AnnData and what closes it."""
-    if str(url).rstrip("/").lower().endswith((".h5ad", ".h5", ".hdf5")):
+    if str(url).rstrip("/").lower().endswith((".h5ad", ".h5mu", ".h5", ".hdf5")):
         file = open_hdf5(url)
         return file, file.close
     with readable(str(url), what="a zarr group"):
@@ -51,84 +63,153 @@ def _open_group(url: str | Path) -> tuple[Any, Callable[[], None]]:
 
 @contextmanager
 def anndata_group(url: str | Path, *, name: str) -> Iterator[Any]:
-    """Yield the group of an AnnData that has X, obs and var.
+    """Yield the group of an AnnData; of a MuData, that of its modality with the peaks.
 
     Raises
     ------
     CountsError
-        When it is missing, cut, or no AnnData with counts.
+        When it is missing, cut, or no AnnData.
     """
     group, close = _open_group(url)
     try:
-        _check_parts(group, name)
-        yield group
+        found = _modality(group, name)
+        _check_parts(found, name)
+        yield found
     finally:
         close()
 
 
-def describe_anndata(url: str | Path, *, on_event: Subscriber = ignore) -> Description:
-    """Read the tables of an .h5ad or .zarr.
+def describe_anndata(
+    url: str | Path, *, matrix: str = "X", on_event: Subscriber = ignore
+) -> Description:
+    """Read the tables of an .h5ad, .h5mu or .zarr.
 
     Parameters
     ----------
     url
         Path or URL; zarr format 2 or 3.
+    matrix
+        Where the counts are: ``X``, ``layers/NAME`` or ``raw/X``.
     on_event
-        Hears how many features that are not peaks were left out.
+        Hears how many features that are not peaks were left out, and which names were changed.
 
     Raises
     ------
     CountsError, PeaksError
-        When it is missing, cut, not AnnData, or its obs, var or X cannot be used.
+        When it is missing, cut, not AnnData, or its obs, var or counts cannot be used.
     """
     name = str(url)
     with anndata_group(url, name=name) as group:
-        obs = _table(group, "obs", name)
+        stored = counts_of(group, matrix, name=name)
+        obs = _table(group, "obs", name, on_event)
         obs.index = check_unique(obs.index, name=name)
-        var = _table(group, "var", name)
-        with readable(name, what="an X"):
-            shape, layout = _shape_and_layout(group["X"])
+        var = _table(group, "raw/var" if matrix == "raw/X" else "var", name, on_event)
+        with readable(name, what=f"counts in {matrix}"):
+            shape, layout = shape_and_layout(stored)
     _check_shape(name, shape, n_cells=len(obs), n_features=len(var))
     kept = _kept_columns(var, name, on_event)
     peaks = _peaks(var if kept is None else var.iloc[kept], name)
     return Description(obs, peaks, kept, by_cell=layout != "csc")
 
 
-def open_anndata(url: str | Path, *, name: str) -> AnnDataMatrix:
-    """Open X of an .h5ad or .zarr that is stored by cells.
+def read_obs(url: str | Path) -> pd.DataFrame:
+    """Return the obs of an .h5ad or .zarr, which needs nothing else.
 
     Raises
     ------
     CountsError
-        When it cannot be opened.
+        When it is missing, cut, or has no obs.
     """
     group, close = _open_group(url)
     try:
-        return AnnDataMatrix(group, name=name, close=close)
+        if "obs" not in group:
+            raise CountsError(f"{url} has no obs, so it is no AnnData; give one with a table obs.")
+        table = _table(group, "obs", str(url), ignore)
+    finally:
+        close()
+    return table.set_axis(pd.Index(table.index.astype(str), dtype=object), axis=0)
+
+
+def open_anndata(url: str | Path, *, name: str, matrix: str = "X") -> AnnDataMatrix:
+    """Open the counts of an AnnData that is stored by cells.
+
+    Raises
+    ------
+    CountsError
+        When they cannot be opened.
+    """
+    group, close = _open_group(url)
+    try:
+        stored = counts_of(_modality(group, name), matrix, name=name)
+        return AnnDataMatrix(stored, name=name, close=close)
     except BaseException:
         close()
         raise
 
 
-class AnnDataMatrix:
-    """X of an AnnData group, CSR or dense, by runs of cells."""
+def counts_of(group: Any, matrix: str, *, name: str) -> Any:
+    """Return the group or array of an AnnData that holds the counts.
 
-    def __init__(self, group: Any, *, name: str, close: Callable[[], None]) -> None:
+    Raises
+    ------
+    CountsError
+        When it is not there; it says which layers are.
+    """
+    with readable(name, what="its parts"):
+        folder, _, _ = matrix.rpartition("/")
+        refuse_links(group[folder] if folder and folder in group else group, name=name)
+        if matrix in group:
+            return group[matrix]
+        layers = ", ".join(group["layers"]) if "layers" in group else ""
+    raise CountsError(
+        f"{name} has no counts in {matrix}: it has {'X, ' if 'X' in group else ''}"
+        f"{f'the layers {layers}' if layers else 'no layers'} and "
+        f"{'raw' if 'raw/X' in group else 'no raw'}; name a layer (--layer NAME), use raw "
+        "(--use-raw), or give an AnnData with counts in X."
+    )
+
+
+class AnnDataMatrix:
+    """Counts of an AnnData, CSR or dense, by runs of cells."""
+
+    def __init__(self, stored: Any, *, name: str, close: Callable[[], None]) -> None:
         self.close = close
         self._name = name
-        with readable(name, what="an X"):
-            x = group["X"]
-            (self.n_cells, self.n_features), layout = _shape_and_layout(x)
-            self._rows = _DenseRows(x) if layout == "dense" else anndata.io.sparse_dataset(x)
+        with readable(name, what="counts"):
+            (self.n_cells, self.n_features), layout = shape_and_layout(stored)
+        shape = (self.n_cells, self.n_features)
+        self._rows: _DenseRows | CompressedMatrix
+        if layout == "dense":
+            self._rows = _DenseRows(stored, name)
+        else:
+            self._rows = CompressedMatrix(stored, shape, name=name)
 
     def read(self, start: int, stop: int) -> Any:
         """Return rows [start, stop), scipy sparse."""
         with readable(self._name, what=f"counts of cells {start}-{stop}"):
-            return self._rows[start:stop]
+            return self._rows.read(start, stop)
+
+
+def _modality(group: Any, name: str) -> Any:
+    """Return the AnnData in a group: itself, or the modality of a MuData that has the peaks."""
+    with readable(name, what="its parts"):
+        refuse_links(group, name=name)
+        if "mod" in group and "X" not in group:
+            refuse_links(group["mod"], name=name)
+            found = [one for one in group["mod"] if one.lower() in _MODALITIES]
+            names = found or list(group["mod"])
+            if len(names) != 1:
+                raise CountsError(
+                    f"{name} has the modalities {', '.join(names)}, of which none or several may "
+                    "be the peaks; name that of the peaks atac."
+                )
+            group = group["mod"][names[0]]
+            refuse_links(group, name=name)
+    return group
 
 
 def _check_parts(group: Any, name: str) -> None:
-    missing = [part for part in ("X", "obs", "var") if part not in group]
+    missing = [part for part in ("obs", "var") if part not in group]
     if missing:
         raise CountsError(
             f"{name} has no {', '.join(missing)}, so it is not an AnnData with counts; give one "
@@ -139,23 +220,33 @@ def _check_parts(group: Any, name: str) -> None:
 def _check_shape(name: str, shape: tuple[int, ...], *, n_cells: int, n_features: int) -> None:
     if shape != (n_cells, n_features):
         raise CountsError(
-            f"{name} has X of shape {shape} but {n_cells:,} rows in obs and {n_features:,} in var; "
-            "write it again with anndata."
+            f"{name} has counts of shape {shape} but {n_cells:,} rows in obs and {n_features:,} in "
+            "var; write it again with anndata."
         )
 
 
-def _table(group: Any, part: str, name: str) -> pd.DataFrame:
+def _table(group: Any, part: str, name: str, on_event: Subscriber) -> pd.DataFrame:
+    """Return a table whose columns have names that can be stored, each once."""
     with readable(name, what="an obs table" if part == "obs" else "a var table"):
+        refuse_links(group, name=name)
+        check_inside(group[part], name=name)
         table = anndata.io.read_elem(group[part])
     if not isinstance(table, pd.DataFrame):
         raise CountsError(f"{name} has {part} of an unknown kind; write it again with anndata.")
+    table, changes = with_legal_names(table)
+    for sentence in changes:
+        on_event(Notice(f"{name}, {part}: {sentence}"))
     return table
 
 
 def _kept_columns(var: pd.DataFrame, name: str, on_event: Subscriber) -> Ints | None:
     if "feature_types" not in var:
         return None
-    return peak_rows(var["feature_types"].astype(str).to_numpy(), name=name, on_event=on_event)
+    types = var["feature_types"].astype(str).to_numpy(dtype=object)
+    names = var.index.astype(str).to_numpy(dtype=object)
+    return peak_rows(
+        types, names=names, has_places=has_place_columns(var), name=name, on_event=on_event
+    )
 
 
 def _peaks(var: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -165,26 +256,40 @@ def _peaks(var: pd.DataFrame, name: str) -> pd.DataFrame:
         raise PeaksError(f"{name}: {error}") from error
 
 
-def _shape_and_layout(x: Any) -> tuple[tuple[int, ...], str]:
-    """Return the shape of X and whether it is ``dense``, ``csr`` or ``csc``."""
-    if hasattr(x, "shape"):
-        return tuple(int(size) for size in x.shape), "dense"
-    backed = anndata.io.sparse_dataset(x)
-    return tuple(int(size) for size in backed.shape), str(backed.format)
+def shape_and_layout(x: Any) -> tuple[tuple[int, int], str]:
+    """Return the shape of stored counts and whether they are ``dense``, ``csr`` or ``csc``.
+
+    Raises
+    ------
+    ValueError
+        When they are of another kind.
+    """
+    if hasattr(x, "dtype"):
+        shape, layout = x.shape, "dense"
+    else:
+        kind = str(x.attrs.get("encoding-type", x.attrs.get("h5sparse_format", "")))
+        layout = kind.removesuffix("_matrix")
+        shape = x.attrs["shape"] if "shape" in x.attrs else x.attrs["h5sparse_shape"]
+    if len(shape) != 2 or layout not in ("dense", "csr", "csc"):
+        raise ValueError(f"counts are {layout or 'of no kind'}, shape {tuple(shape)}")
+    return (int(shape[0]), int(shape[1])), layout
 
 
 class _DenseRows:
     """Rows of a dense array, made sparse in pieces of at most `_DENSE_BYTES`."""
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: Any, name: str) -> None:
+        check_inside(x, name=name, whole=False)
+        if x.dtype.kind not in "biuf":
+            raise CountsError(f"{name} has counts of the kind {x.dtype}; give numbers.")
         self._x = x
         row_bytes = x.shape[1] * x.dtype.itemsize
         self._step = max(1, _DENSE_BYTES // max(1, row_bytes))
 
-    def __getitem__(self, wanted: slice) -> csr_array:
+    def read(self, start: int, stop: int) -> csr_array:
         parts = [
-            csr_array(self._x[first : min(first + self._step, wanted.stop)])
-            for first in range(wanted.start, wanted.stop, self._step)
+            csr_array(self._x[first : min(first + self._step, stop)])
+            for first in range(start, stop, self._step)
         ]
         return csr_array(vstack(parts, format="csr")) if parts else self._none()
 

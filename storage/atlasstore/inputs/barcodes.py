@@ -26,13 +26,19 @@ __all__ = ["read_barcodes", "selected_rows", "suffix_hint"]
 def read_barcodes(url: str | Path) -> pd.Index[str]:
     """Read a barcode list, one a line, plain or gzip; empty lines are skipped.
 
+    Of a line of several columns the first is read; quotes around it are dropped.
+
     Raises
     ------
     CountsError
         When the file is missing or damaged, empty, or repeats a barcode.
     """
-    lines = (line.strip() for _, line in numbered_lines(url, error=CountsError))
+    lines = (_barcode(line) for _, line in numbered_lines(url, error=CountsError))
     return check_unique((line for line in lines if line), name=str(url))
+
+
+def _barcode(line: str) -> str:
+    return line.strip().split("\t", maxsplit=1)[0].strip().strip("\"'")
 
 
 def suffix_hint(wanted: pd.Index[str], present: pd.Index[str]) -> str:

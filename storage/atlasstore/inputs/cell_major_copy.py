@@ -12,6 +12,7 @@ more.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -135,9 +136,12 @@ def convert(
         _plan(conversion, n_workers, memory_bytes) for conversion in conversions
     ]
     plans = [plan if isinstance(plan, _Plan) else None for plan in found]
-    join_units = [{"input": i, "start": 0, "stop": 1} for i in range(len(plans))]
+    folders = [zlib.crc32(one.folder.encode()) for one in conversions]  # what makes them others
+    join_units = [
+        {"input": i, "folder": folder, "start": 0, "stop": 1} for i, folder in enumerate(folders)
+    ]
     joined = Receipts(urls.join(scratch, "join"), join_units)
-    failed = _count_all(plans, joined, scratch, runner, n_workers, on_event)
+    failed = _count_all(plans, folders, joined, scratch, runner, n_workers, on_event)
     joined.mark(np.flatnonzero([plan is None or i in failed for i, plan in enumerate(plans)]))
     failed |= run_units(
         join_units,
@@ -185,6 +189,7 @@ def _pieces(spec: SourceSpec) -> Pieces:
 
 def _count_all(
     plans: Sequence[_Plan | None],
+    folders: Sequence[int],
     joined: Receipts,
     scratch: str,
     executor: Executor,
@@ -193,7 +198,7 @@ def _count_all(
 ) -> dict[int, UserInputError]:
     """Count the pieces of all inputs that are not joined; return input -> its first error."""
     units = [
-        {"input": i, "first": first, "last": last, "start": 0, "stop": 1}
+        {"input": i, "folder": folders[i], "first": first, "last": last, "start": 0, "stop": 1}
         for i, plan in enumerate(plans)
         for first, last in (plan.pieces if plan else ())
     ]

@@ -88,6 +88,8 @@ def check_counts(
 def _first_bad(values: npt.NDArray[Any]) -> int | None:
     if values.dtype == bool or values.size == 0:
         return None
+    if values.dtype.kind not in "iuf":
+        return 0
     good = (values >= 0) & (values <= _LARGEST)
     if values.dtype.kind == "f":
         good &= np.rint(values) == values
@@ -97,8 +99,8 @@ def _first_bad(values: npt.NDArray[Any]) -> int | None:
 def _refuse(value: Any, *, cell: int, column: int, name: str) -> NoReturn:
     raise CountsError(
         f"{name} has {value} at cell {cell}, peak column {column} (counting from 0), which is not "
-        "a count; give raw counts (whole numbers from 0, often kept in a layer: put that layer in "
-        "X): normalised, scaled or log-transformed matrices cannot be used."
+        "a count; give raw counts (whole numbers from 0, often kept in a layer or in raw: --layer "
+        "NAME or --use-raw): normalised, scaled or log-transformed matrices cannot be used."
     )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csc_array
 
-from atlasstore.inputs.anndata_input import anndata_group, describe_anndata
+from atlasstore.inputs.anndata_input import (
+    anndata_group,
+    counts_of,
+    describe_anndata,
+    shape_and_layout,
+)
 from atlasstore.inputs.barcodes import selected_rows
+from atlasstore.inputs.compressed import CompressedMatrix
 from atlasstore.inputs.counts import canonical_counts
-from atlasstore.inputs.hdf5 import readable
 from atlasstore.inputs.source import Cells, Piece
 
 if TYPE_CHECKING:
@@ -37,7 +42,7 @@ class ColumnPieces:
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
-        described = describe_anndata(spec.url)
+        described = describe_anndata(spec.url, matrix=spec.matrix)
         assert described.obs is not None
         self.peaks = described.peaks
         self._n_cells = len(described.obs)
@@ -47,8 +52,8 @@ class ColumnPieces:
 
     def plan(self, n_workers: int) -> list[Piece]:
         """Return ranges of columns with about equally many entries."""
-        with anndata_group(self._spec.url, name=self._spec.name) as group:
-            indptr = self._indptr(group["X"])
+        with self._opened() as matrix:
+            indptr = matrix.indptr
         n_pieces = max(n_workers, -(-int(indptr[-1]) // _ENTRIES_PER_PIECE))
         wanted = np.linspace(0, indptr[-1], min(n_pieces, indptr.size - 1) + 1)[1:-1]
         cuts = np.unique([0, *np.searchsorted(indptr, wanted), indptr.size - 1]).tolist()
@@ -59,30 +64,24 @@ class ColumnPieces:
     ) -> dict[str, Any]:
         """Add the counts of a range of columns."""
         del on_event  # one piece is one step of progress
-        with anndata_group(self._spec.url, name=self._spec.name) as group:
-            x = group["X"]
-            indptr = self._indptr(x)
+        with self._opened() as matrix:
             limit = max(1, memory_bytes // _BYTES_PER_ENTRY)
-            for first, last in _ranges(indptr, piece, limit):
-                self._add(x, indptr, (first, last), add)
+            for columns in _ranges(matrix.indptr, piece, limit):
+                self._add(matrix, columns, add)
         return {}
 
-    def _indptr(self, x: Any) -> Ints:
-        with readable(self._spec.name, what="an X"):
-            return np.asarray(x["indptr"][:], dtype=np.int64)
+    @contextmanager
+    def _opened(self) -> Iterator[CompressedMatrix]:
+        spec = self._spec
+        with anndata_group(spec.url, name=spec.name) as group:
+            stored = counts_of(group, spec.matrix, name=spec.name)
+            n_cells, n_features = shape_and_layout(stored)[0]
+            yield CompressedMatrix(stored, (n_features, n_cells), name=spec.name)
 
-    def _add(self, x: Any, indptr: Ints, piece: Piece, add: Add) -> None:
-        first, last = piece
-        begin, end = int(indptr[first]), int(indptr[last])
-        with readable(self._spec.name, what=f"counts of peaks {first}-{last}"):
-            parts = (
-                x["data"][begin:end],
-                x["indices"][begin:end],
-                indptr[first : last + 1] - begin,
-            )
-            stored = csc_array(parts, shape=(self._n_cells, last - first))
-            kept, peaks = self._kept(first, last)
-            by_cell = (stored if kept is None else stored[:, kept]).tocsr()
+    def _add(self, matrix: CompressedMatrix, columns: Piece, add: Add) -> None:
+        stored = matrix.read(*columns, unit="peaks").T
+        kept, peaks = self._kept(*columns)
+        by_cell = (stored if kept is None else stored[:, kept]).tocsr()
         counts = canonical_counts(by_cell, name=self._spec.name, first_cell=0, columns=peaks)
         chosen = (counts if self._rows is None else counts[self._rows]).tocoo()
         add(chosen.coords[0], peaks[chosen.coords[1]], chosen.data)

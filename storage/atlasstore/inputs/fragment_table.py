@@ -17,6 +17,7 @@ from pandas.errors import EmptyDataError, ParserError
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
 from atlasstore.files.text import DAMAGED, numbered_lines, open_raw
+from atlasstore.genome.peaks import MAX_POSITION
 from atlasstore.inputs.text_ranges import open_piece
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from atlasstore.files.text import TextStream
     from atlasstore.inputs.source import Piece
 
-__all__ = ["ROWS_PER_TABLE", "fragment_tables"]
+__all__ = ["ROWS_PER_TABLE", "fragment_tables", "usable"]
 
 ROWS_PER_TABLE = 120_000
 """About 4 MB in memory. Columns of less than 1 MB are used again by the allocator and stay in the
@@ -46,7 +47,8 @@ def fragment_tables(
     """Yield the fragments in the file's order as tables of at most `rows_per_table` rows.
 
     Columns: ``chrom`` and ``barcode`` (categorical), ``start`` and ``end`` (int64, 0-based
-    half-open, 0 <= start < end). Further columns of the file are not read.
+    half-open). Further columns of the file are not read. Fragments without a base in the genome
+    (``start < 0`` or ``end <= start``) are among them: see `usable`.
 
     Parameters
     ----------
@@ -105,9 +107,21 @@ def _skip_comments(text: TextStream) -> None:
         text.readline()
 
 
+def usable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the fragments with ``0 <= start < end``, all others left out."""
+    good = (table["start"] >= 0) & (table["end"] > table["start"])
+    if good.all():
+        return table
+    kept = table[good].reset_index(drop=True)
+    return kept.assign(
+        **{name: kept[name].cat.remove_unused_categories() for name in ("chrom", "barcode")}
+    )
+
+
 def _check(table: pd.DataFrame) -> None:
-    bad = (table["start"] < 0) | (table["end"] <= table["start"])
-    if bad.any() or "" in table["barcode"].cat.categories or "" in table["chrom"].cat.categories:
+    if max(table["end"].max(), table["start"].max()) > MAX_POSITION:
+        raise ValueError("a malformed line")
+    if "" in table["barcode"].cat.categories or "" in table["chrom"].cat.categories:
         raise ValueError("a malformed line")
 
 
@@ -118,8 +132,8 @@ def _explain(url: str | Path, cause: Exception) -> NoReturn:
         if not in_comments and line and not _is_fragment(line):
             raise CountsError(
                 f"{url} line {number} is {line[:80]!r}; a fragment is chromosome, start, end, "
-                "barcode (and count) separated by tabs, 0-based half-open with 0 <= start < end: "
-                "correct or remove the line."
+                "barcode (and count) separated by tabs, 0-based half-open: correct or remove the "
+                "line."
             ) from cause
     raise CountsError(f"{url} cannot be read as fragments: {cause}.") from cause
 
@@ -128,6 +142,6 @@ def _is_fragment(line: str) -> bool:
     fields = line.split("\t")
     try:
         start, end = int(fields[1]), int(fields[2])
-        return bool(fields[0] and fields[3]) and 0 <= start < end < 2**63
+        return bool(fields[0] and fields[3]) and max(start, end, -start) <= MAX_POSITION
     except (IndexError, ValueError):
         return False

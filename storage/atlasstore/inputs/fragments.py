@@ -19,7 +19,7 @@ from atlasstore.errors import CountsError
 from atlasstore.genome.peaks import check_peaks_valid, read_bed
 from atlasstore.inputs.barcodes import read_barcodes, suffix_hint
 from atlasstore.inputs.counts import check_unique
-from atlasstore.inputs.fragment_table import ROWS_PER_TABLE, fragment_tables
+from atlasstore.inputs.fragment_table import ROWS_PER_TABLE, fragment_tables, usable
 from atlasstore.inputs.insertion_counts import PeakSegments, fragment_peak_pairs
 from atlasstore.inputs.source import Cells, Piece
 from atlasstore.inputs.text_ranges import plan_text_pieces
@@ -40,6 +40,7 @@ __all__ = ["FragmentPieces", "PeakCounter"]
 _BYTES_PER_ROW = 200
 """Of one fragment while its table is parsed and counted, measured."""
 _MIN_ROWS = 20_000
+_UNUSABLE = "fragments that end at or before their start, or start before 0,"
 _EXAMPLES = 10_000
 """Barcodes a piece remembers when cells are listed: for the hint when none of them matches."""
 
@@ -86,7 +87,9 @@ class FragmentPieces:
         for table in fragment_tables(
             self._spec.url, piece=piece, rows_per_table=rows, on_event=on_event
         ):
-            self._add(table, seen, add)
+            kept = usable(table)
+            seen.skipped += len(table) - len(kept)
+            self._add(kept, seen, add)
         return seen.facts()
 
     def _add(self, table: pd.DataFrame, seen: _Seen, add: Add) -> None:
@@ -108,8 +111,13 @@ class FragmentPieces:
         """
         most = None if self._listed is None else _EXAMPLES
         seen = pd.Index(_in_order(facts, "barcodes", most=most), dtype=object)
+        skipped = sum(fact["skipped"] for fact in facts)
         if seen.empty:
-            raise CountsError(f"{self._spec.name} has no fragments; give a file with at least one.")
+            raise CountsError(
+                f"{self._spec.name} has no fragments{_but(skipped)}; give a file with at least one."
+            )
+        if skipped:
+            notice(f"{self._spec.name}: {skipped:,} {_UNUSABLE} were skipped.")
         self._check_chromosomes(_in_order(facts, "chroms"), notice)
         if self._listed is None:
             names = check_unique(seen, name=self._spec.name)
@@ -151,9 +159,13 @@ class FragmentPieces:
 
 
 class _Seen:
-    """What a piece has shown so far: its barcodes, the fragments of each cell, its chromosomes."""
+    """What a piece has shown so far: its barcodes, the fragments of each cell, its chromosomes.
+
+    `skipped` fragments could not be used.
+    """
 
     def __init__(self, listed: pd.Index[str] | None) -> None:
+        self.skipped = 0
         self._listed = listed
         self._barcodes: dict[str, int] = {}  # each with its number, by first appearance
         self._chroms: dict[str, None] = {}
@@ -185,7 +197,12 @@ class _Seen:
             "barcodes": list(self._barcodes),
             "chroms": list(self._chroms),
             "fragments": self._fragments.tolist(),
+            "skipped": self.skipped,
         }
+
+
+def _but(skipped: int) -> str:
+    return f" but {skipped:,} {_UNUSABLE}" if skipped else ""
 
 
 def _in_order(facts: Iterable[dict[str, Any]], key: str, *, most: int | None = None) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import importlib
+import struct
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import zarr
 
-from atlasstore.errors import CountsError
-from atlasstore.files import urls
+from atlasstore.errors import AtlasError, CountsError, MissingExtraError
+from atlasstore.files import remote, urls
 from atlasstore.files.text import DAMAGED, open_raw
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ __all__ = ["open_hdf5", "readable"]
 
 _UNREADABLE = (
     *DAMAGED,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
     KeyError,
     ValueError,
     TypeError,
@@ -38,6 +43,8 @@ def open_hdf5(url: str | Path) -> h5py.File:
     CountsError
         When there is no such file, or it is cut or not HDF5.
     """
+    with suppress(ImportError):
+        importlib.import_module("hdf5plugin")  # has the filters that HDF5 itself lacks
     raw = open_raw(url, error=CountsError)
     if urls.is_local(url):
         raw.close()
@@ -61,12 +68,25 @@ def readable(name: str, *, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except CountsError:
+    except AtlasError:
         raise
+    except PermissionError as cause:
+        raise remote.denied(name, cause) from cause
     except _UNREADABLE as cause:
+        _say_filter(cause, name)
         raise CountsError(
             f"{name} has {what} that cannot be read ({type(cause).__name__}: {_first(cause)}); "
             "copy or download it again, or write it again."
+        ) from cause
+
+
+def _say_filter(cause: Exception, name: str) -> None:
+    """Raise MissingExtraError when HDF5 lacks the filter that a file was compressed with."""
+    said = str(cause).lower()
+    if isinstance(cause, OSError) and ("plugin" in said or "required filter" in said):
+        raise MissingExtraError(
+            f"{name} is compressed with a filter (zstd, blosc, lz4, ...) that HDF5 reads by an "
+            "optional package; install it with: pip install hdf5plugin."
         ) from cause
 
 

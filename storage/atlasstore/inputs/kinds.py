@@ -10,7 +10,7 @@ from atlasstore.inputs.anndata_input import describe_anndata, open_anndata
 from atlasstore.inputs.bam import bam_files, is_bam
 from atlasstore.inputs.hdf5 import open_hdf5
 from atlasstore.inputs.matrix_counts import MatrixCounts
-from atlasstore.inputs.tenx_folder import describe_tenx_folder, is_tenx_folder
+from atlasstore.inputs.tenx_folder import describe_tenx_folder, is_tenx_folder, triplet_files
 from atlasstore.inputs.tenx_h5 import describe_tenx_h5, open_tenx_h5
 
 if TYPE_CHECKING:
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from atlasstore.inputs.source import CountsMatrix, Description
     from atlasstore.inputs.spec import SourceSpec
 
-__all__ = ["ALLOWED", "NEED_PEAKS", "describe", "files_of", "input_kind", "open_counts"]
+__all__ = ["ALLOWED", "ANNDATA", "NEED_PEAKS", "describe", "files_of", "input_kind", "open_counts"]
 
 ALLOWED = (
-    "an AnnData .h5ad or .zarr, a 10x .h5, a 10x folder with matrix.mtx, fragments (.tsv.gz, .tsv, "
-    ".bed.gz) or a folder of .bam, both with a peak BED, or a sample sheet (.csv)"
+    "an AnnData .h5ad or .zarr, a MuData .h5mu, a 10x .h5, a 10x folder with matrix.mtx, fragments "
+    "(.tsv.gz, .tsv, .bed.gz) or a folder of .bam, both with a peak BED, or a sample sheet (.csv)"
 )
+ANNDATA = ("h5ad", "zarr")
+"""Kinds that have layers."""
 NEED_PEAKS = ("fragments", "bam")
 """Kinds that have no peaks of their own."""
 
@@ -51,13 +53,16 @@ def open_counts(spec: SourceSpec) -> MatrixCounts:
     CountsError
         When they cannot be opened.
     """
-    matrix = _OPEN[spec.kind](spec.url, name=spec.name)
+    options = {"matrix": spec.matrix} if spec.kind in ANNDATA else {}
+    matrix = _OPEN[spec.kind](spec.url, name=spec.name, **options)
     return MatrixCounts(matrix, name=spec.name, rows=spec.rows, columns=spec.columns)
 
 
 def files_of(spec: SourceSpec) -> list[str]:
-    """Return the files and folders an input is made of: one, except for BAM."""
-    return list(map(str, bam_files(spec.name))) if spec.kind == "bam" else [spec.name]
+    """Return the files and folders an input is made of: one, except for BAM and 10x triplets."""
+    if spec.kind == "bam":
+        return list(map(str, bam_files(spec.name)))
+    return triplet_files(spec.name) if ".mtx" in spec.name.lower() else [spec.name]
 
 
 def describe(spec: SourceSpec, **options: object) -> Description:
@@ -68,6 +73,12 @@ def describe(spec: SourceSpec, **options: object) -> Description:
     CountsError, PeaksError
         When they cannot be read.
     """
+    if spec.kind in ANNDATA:
+        options["matrix"] = spec.matrix
+    elif spec.matrix != "X":
+        raise CountsError(
+            f"{spec.name} is no AnnData and has no {spec.matrix}; leave --layer and --use-raw out."
+        )
     return _DESCRIBE[spec.kind](spec.url, **options)
 
 
@@ -84,7 +95,7 @@ def input_kind(url: str | Path) -> str:
         return "bam"
     if not urls.exists(url):
         raise CountsError(f"{url} does not exist; check the path or URL.")
-    if text.endswith(".h5ad"):
+    if text.endswith((".h5ad", ".h5mu")):
         return "h5ad"
     if text.endswith((".h5", ".hdf5")):
         return _hdf5_kind(url)
@@ -107,4 +118,5 @@ def _folder_kind(url: str | Path) -> str:
 
 def _hdf5_kind(url: str | Path) -> str:
     with open_hdf5(url) as file:
-        return "h5ad" if {"X", "obs", "var"} <= set(file) else "10x-h5"
+        parts = set(file)
+        return "h5ad" if {"obs", "var"} <= parts and parts & {"X", "layers", "mod"} else "10x-h5"

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Entries", "matrix_tables", "read_shape"]
 
-_FIELDS = ("integer", "real", "pattern")
+_FIELDS = ("integer", "unsigned-integer", "real", "double", "pattern")
+_LEAST_ENTRY_BYTES = 4
+"""Of an entry's line: two digits, a blank, a line end."""
+_MOST_COMPRESSED = 1032
+"""Times that gzip makes a file smaller at most."""
+_HEAD_LINE_BYTES = 1 << 16
 
 
 class Entries(NamedTuple):
@@ -70,6 +75,8 @@ def matrix_tables(
     with _opened(url) as (raw, text):
         header, seen = _header(text), 0
         size = _size(raw)
+        if header.n_entries * _LEAST_ENTRY_BYTES > size * _MOST_COMPRESSED:
+            raise ValueError(f"{size:,} bytes cannot hold {header.n_entries:,} entries")
         for table in _parsed(text, header.field, rows_per_table):
             entries = _entries(table, header)
             seen += len(entries.row)
@@ -97,15 +104,17 @@ def _size(raw: IO[bytes]) -> int:
 
 
 def _header(text: TextStream) -> _Header:
-    words = text.readline().decode("latin-1").lower().split()
+    words = text.readline(_HEAD_LINE_BYTES).decode("latin-1").lower().split()
     if words[:3] != ["%%matrixmarket", "matrix", "coordinate"] or words[4:] != ["general"]:
         raise ValueError("it does not begin with %%MatrixMarket matrix coordinate ... general")
     if words[3] not in _FIELDS:
-        raise ValueError(f"it holds {words[3]} values; integer, real and pattern are read")
-    line = text.readline()
-    while line.startswith(b"%") or line == b"\n":
-        line = text.readline()
+        raise ValueError(f"it holds {words[3]} values; {', '.join(_FIELDS)} are read")
+    line = text.readline(_HEAD_LINE_BYTES)
+    while line.startswith(b"%") or (line and not line.strip()):
+        line = text.readline(_HEAD_LINE_BYTES)
     n_rows, n_columns, n_entries = (int(word) for word in line.split())
+    if min(n_rows, n_columns, n_entries) < 0 or n_entries > n_rows * n_columns:
+        raise ValueError(f"{n_entries:,} entries in {n_rows:,} x {n_columns:,} places")
     return _Header(n_rows, n_columns, n_entries, words[3])
 
 

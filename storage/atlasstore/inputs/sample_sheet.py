@@ -1,4 +1,4 @@
-"""Sample sheets: a CSV with one line per sample, its input and what is known of it.
+"""Sample sheets: a CSV or TSV with one line per sample, its input and what is known of it.
 
 ::
 
@@ -9,15 +9,18 @@
 ``path`` is needed; a relative one is relative to the sheet. ``sample`` names the sample and
 ``barcodes`` gives its barcode list; both may be empty. Every other column becomes a column of
 `obs` in all cells of that sample. Its values stay text (``01`` stays ``01``); empty is missing.
+Fields are separated by commas, tabs or semicolons, as the first line has it; empty columns at the
+end, which spreadsheets leave, are no columns.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlasstore.errors import UserInputError
+from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.files.text import numbered_lines
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SheetRow", "is_sample_sheet", "read_sample_sheet"]
 
+_SEPARATORS = (",", "\t", ";")
+_HEAD_LETTERS = 10_000
 _OWN = ("path", "sample", "barcodes")
 _EXAMPLE = "the first line names the columns: path, and optionally sample, barcodes, batch, ..."
 
@@ -45,8 +50,25 @@ class SheetRow:
 
 
 def is_sample_sheet(url: str | Path) -> bool:
-    """Whether an input is a sample sheet: no other input ends in ``.csv``."""
-    return str(url).lower().endswith(".csv")
+    """Whether an input is a sample sheet: ``.csv``, or ``.tsv`` whose first line has ``path``."""
+    text = str(url).lower()
+    if text.endswith(".csv"):
+        return True
+    return text.endswith((".tsv", ".txt")) and "path" in _first_fields(url)
+
+
+def _first_fields(url: str | Path) -> list[str]:
+    """Return the fields of a file's first line; none where it cannot be read as text."""
+    try:
+        _, line = next(numbered_lines(url, error=UserInputError), (1, ""))
+    except AtlasError:
+        return []
+    return [field.strip().strip('"') for field in line[:_HEAD_LETTERS].split(_separator(line))]
+
+
+def _separator(line: str) -> str:
+    """Return what separates the fields of a header: most often there; a comma where none is."""
+    return max(_SEPARATORS, key=line[:_HEAD_LETTERS].count)
 
 
 def read_sample_sheet(url: str | Path) -> tuple[SheetRow, ...]:
@@ -60,6 +82,7 @@ def read_sample_sheet(url: str | Path) -> tuple[SheetRow, ...]:
     """
     lines = _fields(url)
     number, header = next(lines, (1, []))
+    header = _without_empty_end(header, 0)
     _check_header(header, url, number)
     rows, seen = [], dict[str, int]()
     for number, fields in lines:
@@ -78,19 +101,19 @@ def read_sample_sheet(url: str | Path) -> tuple[SheetRow, ...]:
 
 def _fields(url: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number from 1, fields) of each line that is not empty."""
-    text = (line + "\n" for _, line in numbered_lines(url, error=UserInputError))
-    reader = csv.reader(text, strict=True)
+    lines = (line + "\n" for _, line in numbered_lines(url, error=UserInputError))
+    text = itertools.dropwhile(lambda line: not line.strip(), lines)
+    header = next(text, "")
+    reader = csv.reader(itertools.chain([header], text), strict=True, delimiter=_separator(header))
     try:
         for fields in reader:
             stripped = [field.strip() for field in fields]
-            if reader.line_num == 1 and stripped:
-                stripped[0] = stripped[0].removeprefix("\ufeff")  # spreadsheets put a mark here
             if any(stripped):
                 yield reader.line_num, stripped
     except csv.Error as cause:
         raise UserInputError(
             f"{url} line {reader.line_num} is not CSV ({cause}); close every quote and separate "
-            "fields by commas."
+            "fields by commas, tabs or semicolons."
         ) from cause
 
 
@@ -109,7 +132,16 @@ def _check_header(header: list[str], url: str | Path, number: int) -> None:
         )
 
 
+def _without_empty_end(fields: list[str], at_least: int) -> list[str]:
+    """Return the fields without the empty ones at their end, but `at_least` so many."""
+    kept = list(fields)
+    while len(kept) > at_least and not kept[-1]:
+        kept.pop()
+    return kept
+
+
 def _row(header: list[str], fields: list[str], url: str | Path, number: int) -> SheetRow:
+    fields = _without_empty_end(fields, len(header))
     if len(fields) != len(header):
         raise UserInputError(
             f"{url} line {number} has {len(fields)} fields, but the first line names "

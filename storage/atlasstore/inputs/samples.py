@@ -12,6 +12,7 @@ import pandas as pd
 from atlasstore.errors import PeaksError, UserInputError
 from atlasstore.files import urls
 from atlasstore.inputs.sample_sheet import is_sample_sheet, read_sample_sheet
+from atlasstore.zarrio.tidy import set_aside, stack, with_legal_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,14 +26,16 @@ __all__ = [
     "plan_samples",
     "refuse_duplicates",
     "sample_names",
-    "set_aside",
 ]
 
 SEPARATOR = ":"
 """Between sample and barcode in the cell names of an atlas of several samples."""
 
 _COORDINATES = ["chrom", "start", "end"]
-_SUFFIXES = (".h5ad", ".zarr", ".h5", ".tsv", ".bed", ".gz", ".bgz", ".fragments", "*.bam", ".bam")
+_SUFFIXES = (
+    *(".h5ad", ".h5mu", ".zarr", ".h5", ".tsv", ".bed", ".gz", ".bgz", ".fragments"),
+    *("*.bam", ".bam", "_matrix.mtx", "matrix.mtx"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +208,9 @@ def join_obs(
 
     With one source, cell names stay as they are, and so does a column ``sample`` it already has.
     With several, or `prefixed`, cell names become ``SAMPLE:BARCODE``, and a column ``sample`` of
-    theirs becomes ``input_sample``. A column that only some sources have is missing in the others'
-    cells.
+    theirs becomes ``input_sample`` (``input_input_sample`` where there is one). A column that only
+    some sources have is missing in the others' cells. Names that cannot be stored are changed, see
+    `atlasstore.zarrio.tidy`.
 
     Parameters
     ----------
@@ -219,32 +223,37 @@ def join_obs(
         Whether one source's cells are named as those of several.
     """
     given = columns or [{}] * len(sources)
-    tables = [_extended(s.obs, more) for s, more in zip(sources, given, strict=True)]
+    tables = _with_columns([with_legal_names(source.obs)[0] for source in sources], given)
     if len(sources) == 1 and not prefixed:
         obs = tables[0].copy()
         if "sample" not in obs:
             obs.insert(0, "sample", names[0])
         return obs
-    return pd.concat([_prefixed(t, n) for t, n in zip(tables, names, strict=True)]).assign(
+    taken = {column for table in tables for column in table.columns}
+    joined = [_prefixed(t, n, taken=taken) for t, n in zip(tables, names, strict=True)]
+    return stack(joined).assign(
         sample=lambda table: pd.Categorical(table["sample"], categories=list(names))
     )
 
 
-def _extended(obs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    table = obs
-    for name, value in columns.items():
-        table = set_aside(table, name)
-        table[name] = value
-    return table
+def _with_columns(
+    tables: Sequence[pd.DataFrame], given: Sequence[Mapping[str, str]]
+) -> list[pd.DataFrame]:
+    """Return the sources' tables, each with the columns that its sample sheet gives it."""
+    taken = {column for table in tables for column in table.columns} | {
+        name for columns in given for name in columns
+    }
+    extended = []
+    for table, columns in zip(tables, given, strict=True):
+        for name, value in columns.items():
+            table = set_aside(table, name, taken=taken)
+            table[name] = value
+        extended.append(table)
+    return extended
 
 
-def set_aside(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return a copy in which an own column `name` is called ``input_NAME``, to make room."""
-    return table.rename(columns={name: f"input_{name}"}).copy()
-
-
-def _prefixed(obs: pd.DataFrame, name: str) -> pd.DataFrame:
-    table = set_aside(obs, "sample")
+def _prefixed(obs: pd.DataFrame, name: str, *, taken: Iterable[str]) -> pd.DataFrame:
+    table = set_aside(obs, "sample", taken=taken)
     table.insert(0, "sample", name)
     table.index = pd.Index([f"{name}{SEPARATOR}{barcode}" for barcode in obs.index], dtype=object)
     return table

@@ -31,6 +31,8 @@ class SourceSpec:
     """Barcode list."""
     min_mapq: int = MIN_MAPQ
     """Least mapping quality; for BAM."""
+    matrix: str = "X"
+    """Where its counts are: ``X``, ``layers/NAME`` or ``raw/X``; for AnnData."""
     rows: Ints | None = None
     """The stored cells that are used, rising, int64; None for all."""
     columns: Ints | None = None
@@ -38,4 +40,4 @@ class SourceSpec:
 
     def copied_to(self, url: str) -> SourceSpec:
         """Return how to open the cell-major copy at `url`."""
-        return replace(self, url=url, kind="zarr", rows=None, columns=None)
+        return replace(self, url=url, kind="zarr", matrix="X", rows=None, columns=None)

@@ -98,6 +98,7 @@ def survey(
     executor: Executor | None = None,
     n_workers: int = 1,
     min_mapq: int = MIN_MAPQ,
+    matrix: str = "X",
     skip_bad: bool = False,
     on_event: Subscriber = ignore,
 ) -> Survey:
@@ -120,6 +121,8 @@ def survey(
         Inputs that are looked at, and units of counting in a process, at a time.
     min_mapq
         Least mapping quality of reads; for BAM.
+    matrix
+        Where the counts are: ``X``, ``layers/NAME`` or ``raw/X``; for AnnData.
     skip_bad
         Leave out inputs that cannot be used, with a notice for each, in place of raising.
     on_event
@@ -134,7 +137,7 @@ def survey(
     if not samples:
         raise CountsError(f"no input was given; give at least one: {ALLOWED}.")
     bed = None if peaks is None else _bed(peaks)
-    look = partial(_look, bed=bed, min_mapq=min_mapq)
+    look = partial(_look, bed=bed, min_mapq=min_mapq, matrix=matrix)
     with ThreadPoolExecutor(n_workers, thread_name_prefix="survey") as pool:
         looked = _told(list(pool.map(look, samples)), on_event)
     _check_bed(bed, looked)
@@ -156,10 +159,12 @@ def _bed(url: str) -> _Bed:
     return _Bed(url, peaks_digest(table))
 
 
-def _look(sample: Sample, *, bed: _Bed | None, min_mapq: int) -> _Outcome:
+def _look(sample: Sample, *, bed: _Bed | None, min_mapq: int, matrix: str) -> _Outcome:
     """Describe one input; only its tables are read."""
     try:
-        spec = SourceSpec(sample.url, sample.url, input_kind(sample.url), None, sample.barcodes)
+        spec = SourceSpec(
+            sample.url, sample.url, input_kind(sample.url), None, sample.barcodes, matrix=matrix
+        )
         if spec.kind in NEED_PEAKS:
             url, digest = bed or _Bed("", "")
             spec = replace(spec, peaks=url, min_mapq=min_mapq)
@@ -249,17 +254,17 @@ def _copied(
     on_event: Subscriber,
 ) -> list[_Outcome]:
     """Copy the inputs that are not stored by cells."""
-    waiting = [one for one in inputs if one.counts is None]
+    waiting = {_folder(one.spec): one.spec for one in inputs if one.counts is None}  # each once
     made = convert(
-        [Conversion(one.spec, urls.join(scratch, _folder(one.spec))) for one in waiting],
+        [Conversion(spec, urls.join(scratch, folder)) for folder, spec in waiting.items()],
         scratch=urls.join(scratch, "receipts"),
         memory_bytes=memory_bytes,
         executor=executor,
         n_workers=n_workers,
         on_event=on_event,
     )
-    copies = dict(zip(map(id, waiting), made, strict=True))
-    return [_with_copy(one, copies.get(id(one))) for one in inputs]
+    copies = dict(zip(waiting, made, strict=True))
+    return [_with_copy(one, copies.get(_folder(one.spec))) for one in inputs]
 
 
 def _with_copy(one: _Input, copy: Copy | UserInputError | None) -> _Outcome:
@@ -270,7 +275,7 @@ def _with_copy(one: _Input, copy: Copy | UserInputError | None) -> _Outcome:
 
 def _folder(spec: SourceSpec) -> str:
     """Return a folder name for an input and how it is read."""
-    said = repr((spec.url, spec.kind, spec.peaks, spec.barcodes, spec.min_mapq))
+    said = repr((spec.url, spec.kind, spec.peaks, spec.barcodes, spec.min_mapq, spec.matrix))
     return f"input-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 

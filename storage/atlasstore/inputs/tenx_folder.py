@@ -1,5 +1,8 @@
 """10x matrix folders: matrix.mtx, barcodes.tsv and peaks.bed or features.tsv, plain or gzip.
 
+The three may have a prefix (``GSM123_matrix.mtx.gz``), as in public archives. A folder of several
+such triplets is given as one matrix file each.
+
 Matrix Market is a text format in no order that can be relied on, so it is read once, line by line
 in tables, into a cell-major copy. The .h5 of the same run is read in place.
 """
@@ -15,7 +18,13 @@ from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.files.text import numbered_lines
-from atlasstore.genome.peaks import check_peaks_valid, parse_peak_names, peak_names, read_bed
+from atlasstore.genome.peaks import (
+    are_coordinates,
+    check_peaks_valid,
+    parse_peak_names,
+    peak_names,
+    read_bed,
+)
 from atlasstore.inputs.barcodes import read_barcodes, selected_rows
 from atlasstore.inputs.counts import check_counts
 from atlasstore.inputs.matrix_market import matrix_tables, read_shape
@@ -34,17 +43,28 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Rows = Ints | None
 
-__all__ = ["FolderPieces", "describe_tenx_folder", "is_tenx_folder"]
+__all__ = ["FolderPieces", "describe_tenx_folder", "is_tenx_folder", "triplet_files"]
 
 _BYTES_PER_LINE = 128
 """Of one entry while its line is read and its indices are looked up."""
 
+_MATRIX = ("matrix.mtx", "matrix.mtx.gz")
+_BARCODES = ("barcodes.tsv", "barcodes.txt", "barcodes.csv")
+_PEAKS = ("peaks.bed", "regions.bed")
+_FEATURES = ("features.tsv", "peaks.tsv", "features.txt", "genes.tsv")
 _FEATURE_COLUMNS = ["id", "name", "type", "chrom", "start", "end"]
 
 
 def is_tenx_folder(url: str | Path) -> bool:
-    """Whether a matrix.mtx or matrix.mtx.gz lies directly below `url`."""
-    return _find(url, "matrix.mtx") is not None
+    """Whether a matrix.mtx or matrix.mtx.gz lies directly below `url`, or `url` is one."""
+    return str(url).lower().endswith(_MATRIX) or bool(_matrices(url))
+
+
+def triplet_files(url: str | Path) -> list[str]:
+    """Return the files of a triplet that is given by its matrix; the folder where it is one."""
+    if not str(url).lower().endswith(_MATRIX):
+        return [str(url)]
+    return [str(url), _need(url, *_BARCODES), _need(url, *_PEAKS, *_FEATURES)]
 
 
 def describe_tenx_folder(url: str | Path, *, on_event: Subscriber = ignore) -> Description:
@@ -62,7 +82,7 @@ def describe_tenx_folder(url: str | Path, *, on_event: Subscriber = ignore) -> D
     CountsError, PeaksError
         When a file is missing or damaged, or the three do not fit each other.
     """
-    barcodes = read_barcodes(_need(url, "barcodes.tsv"))
+    barcodes = read_barcodes(_need(url, *_BARCODES))
     path = _need(url, "matrix.mtx")
     peaks, kept, n_features = _features(url, on_event)
     shape = read_shape(path)[:2]
@@ -126,42 +146,85 @@ def _numbers(kept: Rows, total: int) -> Ints:
     return numbers
 
 
-def _find(url: str | Path, *names: str) -> str | None:
-    present = set(urls.list_names(url))
-    wanted = [full for name in names for full in (name, f"{name}.gz") if full in present]
-    return urls.join(url, wanted[0]) if wanted else None
+def _matrices(folder: str | Path) -> list[str]:
+    """Return the names of the matrix files directly below a folder."""
+    return [name for name in urls.list_names(folder) if name.lower().endswith(_MATRIX)]
+
+
+def _place(url: str | Path) -> tuple[str, str]:
+    """Return the folder of a triplet and what its names begin with.
+
+    Raises
+    ------
+    CountsError
+        When the folder has several.
+    """
+    text = str(url)
+    if text.lower().endswith(_MATRIX):
+        folder, _, name = text.rpartition("/")
+        return folder or ".", _prefix(name)
+    found = _matrices(url)
+    if len({_prefix(name) for name in found}) > 1:
+        shown = ", ".join(found[:3])
+        raise CountsError(
+            f"{url} has {len(found)} matrices ({shown}{', ...' if len(found) > 3 else ''}); give "
+            "the path of each matrix file as an input of its own."
+        )
+    return text, _prefix(found[0]) if found else ""
+
+
+def _prefix(name: str) -> str:
+    return name[: name.lower().rindex("matrix.mtx")]
 
 
 def _need(url: str | Path, *names: str) -> str:
-    found = _find(url, *names)
+    folder, prefix = _place(url)
+    present = set(urls.list_names(folder))
+    wanted = [prefix + full for name in names for full in (name, f"{name}.gz")]
+    found = next((name for name in wanted if name in present), None)
     if found is None:
         raise CountsError(
-            f"{url} has no {' or '.join(names)} (plain or .gz); a 10x folder holds matrix.mtx, "
-            "barcodes.tsv and peaks.bed or features.tsv."
+            f"{url} has no {' or '.join(prefix + name for name in names)} (plain or .gz); a 10x "
+            "folder holds matrix.mtx, barcodes.tsv and peaks.bed or features.tsv."
         )
-    return found
+    return urls.join(folder, found)
 
 
 def _features(url: str | Path, on_event: Subscriber) -> tuple[pd.DataFrame, Rows, int]:
     """Return the peaks, the rows of the matrix that hold them (None: all), the rows in all."""
-    path = _need(url, "peaks.bed", "features.tsv")
-    if "features.tsv" not in path.rsplit("/", maxsplit=1)[-1]:
+    path = _need(url, *_PEAKS, *_FEATURES)
+    if path.removesuffix(".gz").endswith(".bed"):
         peaks = read_bed(path)
         return peaks, None, len(peaks)
     table = _feature_table(path)
-    kept = peak_rows(table["type"].to_numpy(dtype=object), name=str(url), on_event=on_event)
+    kept = peak_rows(
+        table["type"].to_numpy(dtype=object),
+        names=table["id"].to_numpy(dtype=object),
+        has_places=bool((table["chrom"] != "").all()),
+        name=str(url),
+        on_event=on_event,
+    )
     return _peaks(table if kept is None else table.iloc[kept], path), kept, len(table)
 
 
 def _feature_table(path: str) -> pd.DataFrame:
-    lines = (line.split("\t") for _, line in numbered_lines(path, error=PeaksError) if line)
-    padded = [[*fields, *[""] * 6][:6] for fields in lines]
-    return pd.DataFrame(padded, columns=_FEATURE_COLUMNS)
+    """Read a list of features: id, name, type, chrom, start, end, of which only id is needed.
+
+    Three columns of which two are numbers are chrom, start, end.
+    """
+    rows = []
+    for _, line in numbered_lines(path, error=PeaksError):
+        fields = [field.strip().strip('"') for field in line.split("\t")]
+        if len(fields) >= 3 and fields[1].isdigit() and fields[2].isdigit():
+            fields = [f"{fields[0]}:{fields[1]}-{fields[2]}", "", ""]
+        if any(fields):
+            rows.append([*fields, *[""] * 6][:6])
+    return pd.DataFrame(rows, columns=_FEATURE_COLUMNS)
 
 
 def _peaks(table: pd.DataFrame, path: str) -> pd.DataFrame:
     try:
-        if (table["chrom"] == "").any():
+        if (table["chrom"] == "").any() or are_coordinates(table["id"].tolist()).all():
             peaks = parse_peak_names(table["id"].tolist())
         else:
             whole = table["start"].str.cat(table["end"], sep="-")

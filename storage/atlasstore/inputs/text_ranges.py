@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
+from atlasstore.files.bounded import PlainText
 from atlasstore.files.text import (
     BGZF_HEADER_BYTES,
     bgzf_block_bytes,
     check_bgzip_end,
+    mark_bytes,
     open_raw,
     open_text,
     text_kind,
@@ -37,6 +39,8 @@ PIECE_BYTES = 1 << 27
 _MIN_PIECE_BYTES = 1 << 22
 _PIECES_PER_WORKER = 4
 _PLAIN_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
+"""Of text in a bgzip block at most."""
 _SEARCH_BYTES = 1 << 17
 """A block takes at most 64 KiB, so the next one begins within twice that."""
 
@@ -89,7 +93,11 @@ def open_piece(
     if piece is None or piece == (0, size):
         return open_text(raw, name=name, error=error)
     blocks = _bgzip_blocks if text_kind(raw) == "bgzip" else _plain_blocks
-    return io.BufferedReader(_Chunks(_owned(blocks(raw, piece), piece)), _PLAIN_BYTES)
+    n_mark = mark_bytes(raw, name=name, error=error) if piece[0] == 0 else 0
+    chunks = cast("IO[bytes]", _Chunks(_owned(blocks(raw, piece), piece)))
+    text = PlainText(chunks, name=name, error=error)
+    text.read(n_mark)
+    return text
 
 
 def _owned(blocks: Iterator[_Block], piece: Piece) -> Iterator[bytes]:
@@ -152,7 +160,10 @@ def _first_block(raw: IO[bytes], start: int) -> int:
 
 def _inflated(stored: bytes, at: int) -> bytes:
     """Return a block's text: what follows the header is deflated, then its checksum and size."""
-    text = zlib.decompress(stored[:-8], wbits=-zlib.MAX_WBITS)
+    stream = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    text = stream.decompress(stored[:-8], _BLOCK_BYTES)
+    if stream.unconsumed_tail:
+        raise EOFError(f"the bgzip block at byte {at} holds more than {_BLOCK_BYTES} bytes")
     if zlib.crc32(text) != int.from_bytes(stored[-8:-4], "little"):
         raise EOFError(f"the bgzip block at byte {at} fails its checksum")
     return text

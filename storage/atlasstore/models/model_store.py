@@ -4,6 +4,8 @@
 
     MODEL/                 zarr v3 group; attrs: format, config, n_cells, block_cells, batches
       obs/                 the atlas's cells, in anndata's encoding
+      labels.json          names the newest table of labels that came later; replaced atomically
+      labels/<name>/obs/   that table: more columns for obs, which win over those of the same name
       metrics.jsonl        one line per epoch, a copy of what the newest checkpoint holds
       latest.json          names the newest whole checkpoint; replaced atomically
       checkpoints/<step>/  manifest.json (written last: state, sha256 of each tensor file)
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +50,7 @@ __all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors", "model_att
 
 Tensors = Mapping[str, "NDArray[Any]"]
 _POINTER_READS = 3
+_LABELS, _LABELS_POINTER = "labels", "labels.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +250,41 @@ class ModelStore:
 
     @cached_property
     def obs(self) -> pd.DataFrame:
-        """One row per cell; read once."""
-        return table_io.read_table(urls.open_group(self.url), "obs", url=self.url)
+        """One row per cell, with the labels that came later; read once."""
+        cells = table_io.read_table(urls.open_group(self.url), "obs", url=self.url)
+        later = self.labels_url()
+        if later is None:
+            return cells
+        labels = table_io.read_table(urls.open_group(later), "obs", url=later)
+        return _with_columns(cells, labels)
+
+    def labels_url(self) -> str | None:
+        """Return where the labels that came later lie; None where there are none."""
+        pointer = urls.join(self.url, _LABELS_POINTER)
+        if not urls.exists(pointer):
+            return None
+        return urls.join(self.url, _LABELS, str(_json(pointer)["labels"]))
+
+    def write_labels(self, labels: pd.DataFrame) -> None:
+        """Add columns to obs, or replace some; the store is whole at every moment.
+
+        Parameters
+        ----------
+        labels
+            One row per cell, in the order of obs.
+        """
+        before = self.labels_url()
+        if before is not None:
+            known = table_io.read_table(urls.open_group(before), "obs", url=before)
+            labels = _with_columns(known, labels)
+        name = uuid.uuid4().hex
+        group = urls.create_group(urls.join(self.url, _LABELS, name))
+        table_io.write_table(group, "obs", labels)
+        urls.write_bytes(urls.join(self.url, _LABELS_POINTER), _json_bytes({"labels": name}))
+        for other in urls.list_names(urls.join(self.url, _LABELS)):
+            if other != name:
+                urls.delete(urls.join(self.url, _LABELS, other))
+        self.__dict__.pop("obs", None)
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint; None before the first."""
@@ -322,6 +359,11 @@ def _delete_checkpoints_except(model: str, kept: Collection[str | None]) -> None
     for name in urls.list_names(folder):
         if name not in kept:
             urls.delete(urls.join(folder, name))
+
+
+def _with_columns(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the columns of another that has the same rows, which win."""
+    return table.assign(**{str(name): more[name].set_axis(table.index, axis=0) for name in more})
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:

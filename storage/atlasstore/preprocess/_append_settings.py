@@ -23,6 +23,8 @@ class AppendSettings:
     min_peaks_per_cell: int
     min_mapq: int
     skip_bad: bool
+    matrix: str = "X"
+    """Where an AnnData's counts are."""
 
     def as_config(self) -> dict[str, Any]:
         """Return JSON values."""

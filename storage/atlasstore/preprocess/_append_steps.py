@@ -13,7 +13,6 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.inputs.kinds import NEED_PEAKS, files_of, input_kind
-from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._append_checks import peak_rows_of, refuse_known
 from atlasstore.preprocess._append_settings import AppendReport
 from atlasstore.preprocess._inputs import look_at_inputs, read_inputs
@@ -22,6 +21,7 @@ from atlasstore.transpose.block_writer import plan_blocks
 from atlasstore.transpose.memory_plan import plan_reads
 from atlasstore.transpose.stages import Stages, label_plan
 from atlasstore.zarrio import blocks, formats, tables
+from atlasstore.zarrio.tidy import set_aside, stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,10 +151,14 @@ class AppendSteps:
             self._tell,
             peaks=peaks,
             min_mapq=self._settings.min_mapq,
+            matrix=self._settings.matrix,
             skip_bad=self._settings.skip_bad,
         )
         peak_rows_of(self._atlas, inputs.peaks, name=inputs.sources[0].name)
-        refuse_known(self._atlas, inputs.joined_obs(prefixed=True))
+        added = inputs.joined_obs(prefixed=True)
+        refuse_known(self._atlas, added)
+        for sentence in tables.check_writable(added):
+            self._tell(Notice(sentence))
         return inputs
 
     def _choose(
@@ -174,10 +178,10 @@ class AppendSteps:
 
     def _new_obs(self, inputs: Inputs, found: FilterResult) -> pd.DataFrame:
         added = inputs.joined_obs(prefixed=True)[np.concatenate(found.cells)]
+        old = self._atlas.obs
         added = set_aside(added, "n_peaks")
         added["n_peaks"] = found.depth
-        old = self._atlas.obs
-        table = pd.concat([_plain(old), _plain(added)])
+        table = stack([old, added])
         for name in old.columns:
             if isinstance(old[name].dtype, pd.CategoricalDtype):
                 table[name] = table[name].astype("category")
@@ -313,15 +317,6 @@ def _by_block(parts: Sequence[blocks.CellPart], positives: Sequence[int]) -> lis
     for part, count in zip(parts, positives, strict=True):
         totals[part.block] += count
     return totals
-
-
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with categories as their values, so that two tables can be joined."""
-    plain = table.copy(deep=False)
-    for name in plain.columns:
-        if isinstance(plain[name].dtype, pd.CategoricalDtype):
-            plain[name] = plain[name].astype(object)
-    return plain
 
 
 def _bed(var: pd.DataFrame) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.files.text import numbered_lines
-from atlasstore.inputs import left_out_notice, survey
+from atlasstore.inputs import LazySource, left_out_notice, survey
 from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.samples import join_obs
 from atlasstore.transpose.memory_plan import plan_survey
@@ -16,10 +16,11 @@ from atlasstore.transpose.memory_plan import plan_survey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from atlasstore.events import Subscriber
-    from atlasstore.inputs import LazySource
     from atlasstore.inputs.samples import Sample
     from atlasstore.resume.units import Executor
     from atlasstore.transpose.stages import ReadSpan, Stages
@@ -51,6 +52,16 @@ class Inputs:
             prefixed=prefixed,
         )
 
+    def with_peaks(self, kept: NDArray[np.int64]) -> Inputs:
+        """Return them with the peaks of some rows alone; no others are read."""
+        peaks = self.peaks.iloc[kept]
+        sources = []
+        for source in self.sources:
+            stored = source.spec.columns
+            spec = replace(source.spec, columns=kept if stored is None else stored[kept])
+            sources.append(LazySource(spec, obs=source.obs, peaks=peaks))
+        return replace(self, peaks=peaks, sources=tuple(sources))
+
     def without(self, bad: dict[int, str]) -> Inputs:
         """Return them without those of some indices, which are told why."""
         good = [i for i in range(len(self.samples)) if i not in bad]
@@ -70,6 +81,7 @@ def look_at_inputs(
     *,
     peaks: str | None,
     min_mapq: int,
+    matrix: str,
     skip_bad: bool,
 ) -> Inputs:
     """Survey the samples; inputs that are not stored by cells are copied into `scratch`.
@@ -89,6 +101,7 @@ def look_at_inputs(
         executor=executor,
         n_workers=n_workers,
         min_mapq=min_mapq,
+        matrix=matrix,
         skip_bad=skip_bad,
         on_event=on_event,
     )

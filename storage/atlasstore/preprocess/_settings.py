@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlasstore.errors import UserInputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from atlasstore.inputs.samples import Sample
 
-__all__ = ["Settings", "as_texts"]
+__all__ = ["Settings", "as_texts", "counts_place"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +33,9 @@ class Settings:
     seed: int
     min_mapq: int
     skip_bad: bool
+    matrix: str = "X"
+    """Where an AnnData's counts are."""
+    drop_unplaced_peaks: bool = False
 
     @property
     def files(self) -> list[str]:
@@ -59,3 +64,21 @@ def as_texts(given: str | Path | Sequence[str | Path] | None) -> tuple[str, ...]
         return ()
     several = [given] if isinstance(given, (str, Path)) else given
     return tuple(str(item) for item in several)
+
+
+def counts_place(layer: str | None, *, use_raw: bool) -> str:
+    """Return where an AnnData's counts are: ``X``, ``layers/NAME`` or ``raw/X``.
+
+    Raises
+    ------
+    UserInputError
+        When both are asked for, or a layer of no name.
+    """
+    if layer is not None and (use_raw or not layer.strip("/")):
+        raise UserInputError(
+            f"The layer {layer!r} {'and raw were' if use_raw else 'was'} asked for; name one layer "
+            "(--layer NAME), or use raw (--use-raw)."
+        )
+    if layer is not None:
+        return f"layers/{layer}"
+    return "raw/X" if use_raw else "X"

@@ -17,10 +17,9 @@ from atlasstore.atlas.writer import (
 )
 from atlasstore.events import Notice
 from atlasstore.files import urls
-from atlasstore.genome.fasta import check_peaks
+from atlasstore.genome.fasta import check_peaks, lies_on, unplaced_sentence
 from atlasstore.genome.sequences import window_starts
 from atlasstore.inputs.kinds import files_of
-from atlasstore.inputs.samples import set_aside
 from atlasstore.preprocess._inputs import Inputs, look_at_inputs, read_inputs
 from atlasstore.preprocess._sequences import WriteSequences
 from atlasstore.preprocess.filters import choose, filter_counts
@@ -30,7 +29,8 @@ from atlasstore.resume.units import Ranges, Stage, run_units
 from atlasstore.transpose.block_writer import plan_blocks
 from atlasstore.transpose.memory_plan import expected_passes, plan_reads, plan_sequences
 from atlasstore.transpose.stages import Stages, label_plan
-from atlasstore.zarrio import blocks, formats
+from atlasstore.zarrio import blocks, formats, tables
+from atlasstore.zarrio.tidy import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +98,7 @@ class PreprocessSteps:
     ) -> None:
         self._settings, self._spec, self._genome = settings, spec, genome
         self._executor, self._tell = executor, on_event
+        self.n_peaks_unplaced = 0
 
     def plan(self, out: str, scratch: str) -> PreprocessReport:
         """Read and plan; what is in `scratch` afterwards is of no use."""
@@ -171,10 +172,25 @@ class PreprocessSteps:
             self._tell,
             peaks=self._settings.peaks,
             min_mapq=self._settings.min_mapq,
+            matrix=self._settings.matrix,
             skip_bad=self._settings.skip_bad,
         )
+        if self._settings.drop_unplaced_peaks:
+            inputs = self._placed(inputs)
         check_peaks(inputs.peaks, self._genome)
+        for table in (inputs.joined_obs(), inputs.peaks):  # before anything is read
+            for sentence in tables.check_writable(table):
+                self._tell(Notice(sentence))
         return inputs
+
+    def _placed(self, inputs: Inputs) -> Inputs:
+        """Leave out the peaks that do not lie on the genome, unless none does."""
+        placed = lies_on(inputs.peaks, self._genome)
+        self.n_peaks_unplaced = int((~placed).sum())
+        if not self.n_peaks_unplaced or not placed.any():
+            return inputs
+        self._tell(Notice(unplaced_sentence(inputs.peaks[~placed], len(placed), self._genome)))
+        return inputs.with_peaks(np.flatnonzero(placed))
 
     def _atlas(self, inputs: Inputs, filtered: FilterResult) -> _Atlas:
         for sentence in filtered.removed():
@@ -295,7 +311,8 @@ class PreprocessSteps:
             out=out,
             dry_run=stored_bytes is None,
             n_cells_in=filtered.n_cells_in,
-            n_peaks_in=len(filtered.peaks),
+            n_peaks_in=len(filtered.peaks) + self.n_peaks_unplaced,
+            n_peaks_unplaced=self.n_peaks_unplaced,
             n_cells_few_peaks=filtered.n_cells_few_peaks,
             n_peaks_rare=filtered.n_peaks_rare,
             n_cells_emptied=filtered.n_cells_emptied,

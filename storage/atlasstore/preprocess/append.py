@@ -20,7 +20,7 @@ from atlasstore.events import Notice
 from atlasstore.inputs.in_memory import input_urls, release
 from atlasstore.inputs.samples import plan_samples
 from atlasstore.preprocess._append_settings import AppendReport, AppendSettings
-from atlasstore.preprocess._settings import as_texts
+from atlasstore.preprocess._settings import as_texts, counts_place
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.preprocess.plan import check_reach
 from atlasstore.progress import shown
@@ -50,6 +50,8 @@ def append(
     samples: str | Sequence[str] | None = None,
     min_mapq: int = 30,
     skip_bad: bool = False,
+    layer: str | None = None,
+    use_raw: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -70,7 +72,7 @@ def append(
     peaks
         BED that fragments and BAM are counted on, with every peak of the atlas; the atlas's own
         peaks by default.
-    barcodes, samples, min_mapq, skip_bad, memory, dask, executor, dry_run, on_event
+    barcodes, samples, min_mapq, skip_bad, layer, use_raw, memory, dask, executor, dry_run, on_event
         As for `preprocess`.
     min_peaks_per_cell
         A cell is added when at least this many of its input's peaks are open in it, and one of
@@ -109,6 +111,7 @@ def append(
             min_peaks_per_cell=min_peaks_per_cell,
             min_mapq=min_mapq,
             skip_bad=skip_bad,
+            matrix=counts_place(layer, use_raw=use_raw),
         )
         runner = executor or stack.enter_context(open_executor(dask, bound))
         work = AppendSteps(opened, settings, spec, runner, subscriber)

@@ -21,6 +21,7 @@ def preprocess_lines(report: PreprocessReport) -> Lines:
     return [
         ("cells", f"{count(report.n_cells)} of {count(report.n_cells_in)}"),
         ("peaks", f"{count(report.n_peaks)} of {count(report.n_peaks_in)}: {splits}"),
+        *_unplaced(report.n_peaks_unplaced),
         ("open", f"{count(report.n_positives)} pairs of cell and peak, {share(report.density)}"),
         ("blocks", f"{count(report.n_blocks)} of up to {count(report.block_cells)} cells"),
         ("samples", _samples(report.samples)),
@@ -64,6 +65,10 @@ def _plan(report: PreprocessReport) -> Lines:
         ("workers", count(work.workers)),
         ("memory", f"{size(work.peak_memory_bytes)} at most, of {size(work.memory_bytes)}"),
     ]
+
+
+def _unplaced(n_peaks: int) -> Lines:
+    return [("left out", f"{count(n_peaks)} peaks outside the genome")] if n_peaks else []
 
 
 def _samples(samples: dict[str, int]) -> str:

@@ -17,7 +17,7 @@ from atlasstore.genome.sequences import check_window
 from atlasstore.inputs.in_memory import input_urls, is_in_memory, release
 from atlasstore.inputs.samples import plan_samples
 from atlasstore.plans import Plan
-from atlasstore.preprocess._settings import Settings, as_texts
+from atlasstore.preprocess._settings import Settings, as_texts, counts_place
 from atlasstore.preprocess.filters import FilterSpec
 from atlasstore.preprocess.lines import preprocess_lines
 from atlasstore.preprocess.report import PreprocessReport
@@ -134,6 +134,9 @@ def plan_preprocess(
     samples: str | Sequence[str] | None = None,
     min_mapq: int = 30,
     skip_bad: bool = False,
+    layer: str | None = None,
+    use_raw: bool = False,
+    drop_unplaced_peaks: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -173,6 +176,8 @@ def plan_preprocess(
             seed=seed,
             min_mapq=min_mapq,
             skip_bad=skip_bad,
+            matrix=counts_place(layer, use_raw=use_raw),
+            drop_unplaced_peaks=drop_unplaced_peaks,
         )
         plan = PreprocessPlan(str(out), settings, bound, dask, executor)
         weakref.finalize(plan, undo.pop_all().close)

@@ -43,6 +43,9 @@ def preprocess(
     samples: str | Sequence[str] | None = None,
     min_mapq: int = 30,
     skip_bad: bool = False,
+    layer: str | None = None,
+    use_raw: bool = False,
+    drop_unplaced_peaks: bool = False,
     memory: str | int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -91,6 +94,11 @@ def preprocess(
         Least mapping quality of reads, for BAM.
     skip_bad
         Leave out inputs that cannot be used, with a notice for each, in place of raising.
+    layer, use_raw
+        Take the counts of AnnData inputs from this layer, or from ``raw``, in place of X.
+    drop_unplaced_peaks
+        Leave out peaks on chromosomes that the genome lacks and past a chromosome's end, with a
+        notice that names them, in place of raising.
     memory
         Bound on this process's memory (on each worker's with `dask`), in bytes or as ``"2GB"``;
         by default half of what is free.
@@ -139,6 +147,9 @@ def preprocess(
         samples=samples,
         min_mapq=min_mapq,
         skip_bad=skip_bad,
+        layer=layer,
+        use_raw=use_raw,
+        drop_unplaced_peaks=drop_unplaced_peaks,
         memory=memory,
         dask=dask,
         executor=executor,

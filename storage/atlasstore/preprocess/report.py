@@ -70,6 +70,8 @@ class PreprocessReport:
     """Size of the atlas on disk."""
     work: WorkPlan
     """How the work was or would be cut."""
+    n_peaks_unplaced: int = 0
+    """Peaks of the inputs left out first, for lying outside the genome, if that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""

@@ -38,6 +38,7 @@ class IsmResult:
 
     def __init__(self, result: Result) -> None:
         self.result = result
+        self._regrouped: tuple[pd.DataFrame, NDArray[np.float32]] | None = None
 
     @classmethod
     def open(cls, url: str | Path) -> IsmResult:
@@ -69,12 +70,26 @@ class IsmResult:
     @property
     def groups(self) -> pd.DataFrame:
         """One row per group of cells, or per cell, with ``n_cells``."""
-        return self.result.var
+        return self.result.var if self._regrouped is None else self._regrouped[0]
+
+    def grouped(self, groups: pd.DataFrame, embedding: NDArray[np.float32]) -> IsmResult:
+        """Return the same scores in other groups of cells.
+
+        Parameters
+        ----------
+        groups
+            One row per group, indexed by name.
+        embedding
+            Mean embedding of each group's cells, float32 (G, E).
+        """
+        found = IsmResult(self.result)
+        found._regrouped = groups, embedding
+        return found
 
     @property
     def is_grouped(self) -> bool:
         """Whether its columns are groups of cells, not cells."""
-        return bool(self.result.about.get("group_by"))
+        return self._regrouped is not None or bool(self.result.about.get("group_by"))
 
     @property
     def n_regions(self) -> int:
@@ -130,14 +145,18 @@ class IsmResult:
         CorruptStoreError
             When stored bytes are not what was written.
         """
-        product: NDArray[np.float32] = (
-            self.result.rows("obsm/ism", start, stop) @ self._embedding[columns].T
-        )
-        return product
+        effects = self.result.rows("obsm/ism", start, stop)
+        # one product of a region: as fast as one of all, and the same whatever the others are
+        flat = effects.reshape(len(effects), 4 * self.span_bp, effects.shape[-1])
+        product = flat @ self.embedding[columns].T
+        found: NDArray[np.float32] = product.reshape(*effects.shape[:-1], len(columns))
+        return found
 
     @cached_property
-    def _embedding(self) -> NDArray[np.float32]:
-        """Mean embedding of each group, (G, E); read once."""
+    def embedding(self) -> NDArray[np.float32]:
+        """Mean embedding of each group, or each cell's, float32 (G, E); read once."""
+        if self._regrouped is not None:
+            return self._regrouped[1]
         found: NDArray[np.float32] = self.result.rows(f"varm/{EMBEDDING}")
         return found
 

@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from atlasstore.errors import (
+    CorruptStoreError,
     MissingExtraError,
     NotAStoreError,
     StoreExistsError,
@@ -248,7 +249,7 @@ def _is_published(store: str) -> bool:
     root = urls.join(store, ROOT)
     if not urls.exists(root):
         return False
-    attributes = json.loads(urls.read_bytes(root)).get("attributes", {})
+    attributes = _loaded(urls.read_bytes(root), root).get("attributes", {})
     return bool(attributes.get("complete"))
 
 
@@ -292,11 +293,28 @@ def _begun(where: str, job: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _read_run(where: str) -> dict[str, Any] | None:
+    place = urls.join(where, "run.json")
     try:
-        run: dict[str, Any] = json.loads(urls.read_bytes(urls.join(where, "run.json")))
+        return _loaded(urls.read_bytes(place), place)
     except NotAStoreError:
         return None
-    return run
+
+
+def _loaded(text: bytes, place: str) -> dict[str, Any]:
+    """Return what one of a job's files says.
+
+    Raises
+    ------
+    CorruptStoreError
+        When it is no JSON of names and values.
+    """
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise CorruptStoreError(
+            f"{place} cannot be read ({error}); a disk or a power failure has damaged it: delete "
+            f"the folder {place.rpartition('/')[0]} and run the same command again."
+        ) from error
 
 
 def _read_steps(where: str) -> dict[str, dict[str, Any]]:
@@ -310,7 +328,7 @@ def _read_steps(where: str) -> dict[str, dict[str, Any]]:
     with remote.told(where):
         contents = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
     return {
-        path.rpartition("/")[2].removesuffix(".json"): json.loads(contents[path])
+        path.rpartition("/")[2].removesuffix(".json"): _loaded(contents[path], path)
         for path in sorted(contents)
     }
 

@@ -105,4 +105,10 @@ def _contents(url: str) -> Iterator[list[Any]]:
         with remote.told(url):
             found = fs.cat(some)
         for path in sorted(found):
-            yield json.loads(found[path])
+            try:
+                yield list(json.loads(found[path]))
+            except (ValueError, TypeError) as error:
+                raise CorruptStoreError(
+                    f"{path} cannot be read ({error}); a disk or a power failure has damaged it: "
+                    "delete the file and run the same command again."
+                ) from error

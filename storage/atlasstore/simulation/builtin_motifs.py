@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlasstore.errors import MotifError
-from atlasstore.genome.motifs import Motif, information_content, read_meme
+from atlasstore.genome.motifs import Motif, information_content, read_motifs
 from atlasstore.simulation.config import SimulationConfig, Stream, stream
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def choose_motifs(config: SimulationConfig) -> list[Motif]:
         When the MEME file cannot be read or has too few motifs of `MIN_BITS` or more information
         and at most `MAX_WIDTH` bp.
     """
-    every = builtin_motifs() if config.motifs is None else read_meme(config.motifs)
+    every = builtin_motifs() if config.motifs is None else read_motifs(config.motifs)[0]
     usable = [motif for motif in every if _is_plantable(motif)]
     if len(usable) < config.n_motifs:
         raise _too_few(config, usable)

@@ -134,5 +134,5 @@ def _runs(task: BlockTask, scratch: str) -> Iterator[tuple[OpenPeaks, NDArray[np
         number = np.full(piece.n_cells, -1, np.int32)
         low, high = max(at, 0), min(at + piece.n_cells, len(numbers))
         number[low - at : high - at] = numbers[low:high]
-        yield read_piece(scratch, piece), number
+        yield read_piece(scratch, piece, n_peaks=len(task.rows)), number
         at += piece.n_cells

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from atlasstore.errors import CountsError
 from atlasstore.transpose.kernels import add_cells_with_peak, kept_depth
 from atlasstore.transpose.memory_plan import next_read
 from atlasstore.transpose.scratch_files import (
@@ -76,14 +77,25 @@ def reads(
             before=before,
         )
         counts = source.read_cells(start + at, start + at + n_cells)
-        yield opened(counts)
+        yield opened(counts, n_peaks)
         deepest = max(deepest, -(-int(counts.nnz) // n_cells))
         before, at = n_cells, at + n_cells
 
 
-def opened(counts: Any) -> OpenPeaks:
-    """Return the open peaks (count > 0) of canonical CSR counts."""
-    return OpenPeaks(np.diff(counts.indptr).astype(np.uint32), counts.indices.astype(np.uint32))
+def opened(counts: Any, n_peaks: int) -> OpenPeaks:
+    """Return the open peaks (count > 0) of canonical CSR counts.
+
+    Raises
+    ------
+    CountsError
+        When a column is none of the `n_peaks`: whoever made the counts did not look.
+    """
+    found = OpenPeaks(np.diff(counts.indptr).astype(np.uint32), counts.indices.astype(np.uint32))
+    if not found.fits(n_peaks):  # a negative index is a large one by now
+        raise CountsError(
+            f"counts have a column outside their {n_peaks:,} peaks; see whether the input is whole."
+        )
+    return found
 
 
 def read_span(
@@ -127,8 +139,9 @@ def span_totals(
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Return each cell's open peaks, and in how many cells with enough of them each is open."""
     # copies: a view would keep the whole of its piece in memory
-    n_open = [read_piece(scratch, piece).n_open.copy() for piece in pieces]
-    return np.concatenate(n_open), read_numbers(scratch, f"{name}/cells_with_peak")
+    with_peak = read_numbers(scratch, f"{name}/cells_with_peak")
+    found = (read_piece(scratch, piece, n_peaks=len(with_peak)) for piece in pieces)
+    return np.concatenate([run.n_open.copy() for run in found]), with_peak
 
 
 def span_depth(
@@ -137,7 +150,7 @@ def span_depth(
     """Return, cell by cell, how many of the kept peaks are open in it."""
     parts = []
     for piece in pieces:
-        run = read_piece(scratch, piece)
+        run = read_piece(scratch, piece, n_peaks=len(kept))
         depth = np.empty(piece.n_cells, np.uint32)
         kept_depth(run.peaks, run.n_open, kept, depth)
         parts.append(depth)

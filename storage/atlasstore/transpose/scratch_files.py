@@ -34,6 +34,14 @@ class OpenPeaks(NamedTuple):
     peaks: NDArray[np.uint32]
     """Their columns, one cell after the other."""
 
+    def fits(self, n_peaks: int) -> bool:
+        """Whether there are as many columns as the cells have, all of them below `n_peaks`.
+
+        Compiled code trusts this; it would write over other memory.
+        """
+        n_columns = int(self.n_open.sum(dtype=np.int64))
+        return n_columns == len(self.peaks) and int(self.peaks.max(initial=0)) < max(n_peaks, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -50,8 +58,15 @@ def write_piece(scratch: str, name: str, opened: OpenPeaks) -> None:
     write_numbers(scratch, name, np.concatenate(opened))
 
 
-def read_piece(scratch: str, piece: Piece) -> OpenPeaks:
+def read_piece(scratch: str, piece: Piece, *, n_peaks: int) -> OpenPeaks:
     """Return one piece.
+
+    Parameters
+    ----------
+    scratch, piece
+        Where it lies and what it holds.
+    n_peaks
+        Peaks of the inputs: compiled code trusts that all columns are below.
 
     Raises
     ------
@@ -61,7 +76,10 @@ def read_piece(scratch: str, piece: Piece) -> OpenPeaks:
     numbers = read_numbers(scratch, piece.name)
     if len(numbers) != piece.n_cells + piece.n_positives:
         raise _damaged(scratch, piece.name)
-    return OpenPeaks(numbers[: piece.n_cells], numbers[piece.n_cells :])
+    found = OpenPeaks(numbers[: piece.n_cells], numbers[piece.n_cells :])
+    if not found.fits(n_peaks):
+        raise _damaged(scratch, piece.name)
+    return found
 
 
 def write_numbers(scratch: str, name: str, numbers: NDArray[np.uint32]) -> None:

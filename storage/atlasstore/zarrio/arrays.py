@@ -94,9 +94,12 @@ def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndar
     ------
     CorruptStoreError
         When the stored bytes cannot be decoded or fail their checksum.
+    AccessDeniedError
+        When they may not be read.
     """
     try:
-        return np.asarray(array[start:stop])
+        with remote.told(url):
+            return np.asarray(array[start:stop])
     except _UNREADABLE as error:
         raise CorruptStoreError(
             f"{url}: array {array.path}, rows {start} to {stop}, cannot be read ({error}); the "

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from atlasstore.errors import FormatVersionError, NotAStoreError
-from atlasstore.files import urls
+from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
+from atlasstore.files import remote, urls
 
 if TYPE_CHECKING:
     import zarr
@@ -114,7 +114,17 @@ def check(
     if expected is not None and name != expected:
         raise NotAStoreError(f"{url} is {_article(name)}, but {_article(expected)} is needed here.")
     _check_finished(attrs, name, url)
-    return StoreInfo(name, int(attrs["format_version"]), attrs.get("provenance", {}))
+    return StoreInfo(name, _version(attrs, url), attrs.get("provenance", {}))
+
+
+def _version(attrs: Mapping[str, Any], url: str) -> int:
+    try:
+        return int(attrs["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptStoreError(
+            f"{url} does not say its format version; the store is damaged: make it again or copy "
+            "it again."
+        ) from error
 
 
 def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
@@ -123,7 +133,7 @@ def _check_finished(attrs: Mapping[str, Any], name: str, url: str) -> None:
             f"{url} is an incomplete {_kind(name)}: the job that writes it is still running or has "
             "died; wait, or delete it and run the job again."
         )
-    found, newest = int(attrs["format_version"]), FORMATS[name]
+    found, newest = _version(attrs, url), FORMATS[name]
     if found > newest:
         raise FormatVersionError(
             f"{url} is {_article(name)} in format version {found}, but this atlasbasset reads "
@@ -170,16 +180,17 @@ def provenance(
 
 def describe_input(url: str) -> dict[str, Any]:
     """Return url, size and sha256 of a file; of a folder, over its files' names and contents."""
-    fs, root = urls.filesystem(url)
     digest, n_bytes = hashlib.sha256(), 0
-    is_folder = bool(fs.isdir(root))
-    for path in sorted(fs.find(root)) if is_folder else [root]:
-        if is_folder:
-            digest.update(str(path).removeprefix(str(root)).lstrip("/").encode() + b"\0")
-        with fs.open(path, "rb") as file:
-            while piece := file.read(_HASH_BYTES):
-                digest.update(piece)
-                n_bytes += len(piece)
+    with remote.told(url):
+        fs, root = urls.filesystem(url)
+        is_folder = bool(fs.isdir(root))
+        for path in sorted(fs.find(root)) if is_folder else [root]:
+            if is_folder:
+                digest.update(str(path).removeprefix(str(root)).lstrip("/").encode() + b"\0")
+            with fs.open(path, "rb") as file:
+                while piece := file.read(_HASH_BYTES):
+                    digest.update(piece)
+                    n_bytes += len(piece)
     return {"url": str(url), "bytes": n_bytes, "sha256": digest.hexdigest()}
 
 

@@ -10,19 +10,33 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore.errors import CorruptStoreError
+from atlasstore.errors import CorruptStoreError, UserInputError
+from atlasstore.files import remote
 from atlasstore.zarrio import arrays, formats
+from atlasstore.zarrio.tidy import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
     from zarr.abc.store import Store
 
-__all__ = ["check_table", "finish", "read_table", "tidy", "write_element", "write_table"]
+__all__ = [
+    "check_table",
+    "check_writable",
+    "finish",
+    "read_table",
+    "tidy",
+    "write_element",
+    "write_table",
+]
+
+_SHOWN = "column-names"
+"""Attribute of a table: stored name -> name, see `tidy.Tidy`."""
+_TRIED_ROWS = 1000
 
 
 def write_element(group: zarr.Group, name: str, value: object) -> None:
@@ -38,8 +52,50 @@ def write_element(group: zarr.Group, name: str, value: object) -> None:
 
 
 def write_table(group: zarr.Group, name: str, table: pd.DataFrame) -> None:
-    """Write a table that anndata reads; columns it cannot hold are made into ones it can."""
-    write_element(group, name, tidy(table))
+    """Write a table that anndata reads, made writable by `tidy`, and read it back.
+
+    Raises
+    ------
+    CorruptStoreError
+        When what is read is not what was written.
+    """
+    made = tidy(table)
+    write_element(group, name, made.table)
+    if made.shown:
+        group[name].attrs[_SHOWN] = made.shown
+    url = str(group.store_path)
+    found = read_table(group, name, url=url)
+    if not found.equals(made.named) or list(found.columns) != list(made.named.columns):
+        raise CorruptStoreError(
+            f"{url}: table {name} is not what was written when it is read back; see whether the "
+            "disk is sound, and report the input if it is."
+        )
+
+
+def check_writable(table: pd.DataFrame) -> tuple[str, ...]:
+    """Write the first rows of `table` in memory; return what is changed of its names.
+
+    Kinds of columns do not depend on the rows after `tidy`, so a table that passes is stored whole.
+
+    Raises
+    ------
+    UserInputError
+        When it cannot be stored; the sentence names the column.
+    """
+    made = tidy(table)
+    for name in made.table.columns:
+        try:
+            write_table(_in_memory(), "table", made.table[[name]].iloc[:_TRIED_ROWS])
+        except (ValueError, TypeError, AttributeError, RuntimeError, CorruptStoreError) as error:
+            raise UserInputError(
+                f"The column {name!r} ({made.table[name].dtype}) cannot be stored ({error}); leave "
+                "it out, or make it text."
+            ) from error
+    return made.notices
+
+
+def _in_memory() -> zarr.Group:
+    return zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
 
 
 def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
@@ -53,13 +109,16 @@ def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
     import anndata
 
     try:
-        table: pd.DataFrame = anndata.io.read_elem(group[name])
+        with remote.told(url):
+            stored = group[name]
+            table: pd.DataFrame = anndata.io.read_elem(stored)
+            shown = dict(stored.attrs.get(_SHOWN, {}))
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise CorruptStoreError(
             f"{url}: table {name} cannot be read ({error}); the store is damaged: make it again or "
             "copy it again."
         ) from error
-    return table
+    return table.rename(columns=shown)
 
 
 def check_table(group: zarr.Group, name: str, *, url: str) -> None:
@@ -67,38 +126,6 @@ def check_table(group: zarr.Group, name: str, *, url: str) -> None:
     for _, member in group[name].members(max_depth=None):
         if isinstance(member, zarr.Array) and member.ndim:
             arrays.check_chunks(member, url=url)
-
-
-def tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with text index and object columns turned into typed ones.
-
-    Text, also pandas' strings, becomes a category; booleans and integers with missing values
-    become pandas' nullable types; a column of mixed kinds becomes its text.
-    """
-    typed = table.copy(deep=False)
-    typed.index = pd.Index(table.index.astype(str), dtype=object, name=table.index.name)
-    for name in typed.columns:
-        typed[name] = _typed(typed[name])
-    typed.columns = typed.columns.astype(str)
-    return typed
-
-
-def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
-    dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype == "string":
-        return column.cat.rename_categories(list(dtype.categories))
-    if isinstance(dtype, pd.StringDtype):  # anndata's readers and writers differ by version
-        return column.astype(object).astype("category")
-    return _from_objects(column) if pd.api.types.is_object_dtype(dtype) else column
-
-
-def _from_objects(column: pd.Series[Any]) -> pd.Series[Any]:
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in ("boolean", "integer", "floating"):
-        return column.convert_dtypes()
-    if kind != "string":
-        column = column.astype(str).where(column.notna())
-    return column.astype("category")
 
 
 def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> None:
@@ -110,4 +137,18 @@ def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> Non
         # Consolidated metadata is what anndata writes too; readers without it lose only time.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
         group = zarr.consolidate_metadata(store)
+    _check_consolidated(group)
     formats.stamp(group, format_name, formats.WRITTEN[format_name], provenance)
+
+
+def _check_consolidated(group: zarr.Group) -> None:
+    """Raise CorruptStoreError unless every table is there with all its columns for a reader."""
+    for name, member in group.groups():
+        if member.attrs.get("encoding-type") != "dataframe":
+            continue
+        lacking = [c for c in member.attrs["column-order"] if c not in member]
+        if lacking:
+            raise CorruptStoreError(
+                f"{group.store_path}: table {name} has lost its column {lacking[0]!r} on the way "
+                "to the store; see whether the disk is sound."
+            )

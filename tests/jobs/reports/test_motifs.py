@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from atlasbasset import plan_motifs
 from atlasbasset.verbs.motifs.report import MotifReport
 from atlasjobs.reports.motifs import motifs_facts
 from atlasstore.errors import MotifError, StoreExistsError, UserInputError
+from atlasstore.models.model_store import ModelStore
 from command import Atlasbasset, snapshot
 
 if TYPE_CHECKING:
@@ -50,6 +52,18 @@ def test_a_plan_of_sigmoids_and_of_workers(trained: Path) -> None:
     assert rows["sigmoids"] == "30,000"
     assert rows["workers"] == "2 Ray actors"
     assert plan.as_json()["scratch_bytes"] == 100 * 5 * 32 * 4 + 60 * 4 * 4
+
+
+def test_a_plan_of_both_strands_and_of_labels(trained: Path) -> None:
+    cells = ModelStore.open(trained / "model.zarr").obs.index[:2]
+    table = pd.DataFrame({"leiden": ["0", "1"]}, index=cells)
+    plan = planned(trained, obs=table, both_strands=True)
+    one = planned(trained)
+    assert plan.as_json()["n_sequences"] == 2 * one.as_json()["n_sequences"]
+    assert plan.as_json()["scratch_bytes"] == 2 * one.as_json()["scratch_bytes"]
+    assert plan.as_json()["gflop"] == pytest.approx(2 * one.as_json()["gflop"])
+    assert "58 of 60 cells are not in the table" in dict(plan.lines())["labels"]
+    assert "labels" not in dict(one.lines())
 
 
 def test_a_plan_refuses_what_the_verb_would_refuse(trained: Path) -> None:

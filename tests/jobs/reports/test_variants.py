@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 from atlasbasset import plan_variants
@@ -62,6 +63,16 @@ def test_the_plan_follows_the_options(files: dict[str, str]) -> None:
     assert rows["workers"] == "3 Ray actors"
 
 
+def test_the_plan_tells_of_cells_in_no_group(files: dict[str, str]) -> None:
+    table = pd.DataFrame({"leiden": ["1", "2"]}, index=["cell0", "cell1"])
+    chosen = {"group_by": "leiden", "obs": table, "scale": "sigmoid"}
+    rows = dict(plan_variants(**files, **chosen).lines())
+    assert rows["columns"] == "2 groups"
+    assert rows["left out"] == "4 of 6 cells have no label in 'leiden' and are left out."
+    assert rows["scale"] == "sigmoid"
+    assert rows["scratch"] == f"about {5 * (64 + 2 * 5 * 4)} bytes"
+
+
 def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "names.vcf").write_text(HEADER + "I\t5\t.\tA\tC\n")
     cases: list[tuple[dict[str, object], type[Exception], str]] = [
@@ -69,6 +80,9 @@ def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: P
         ({"vcf": str(tmp_path / "no.vcf")}, UserInputError, "does not exist"),
         ({"genome": str(tmp_path / "no.fa")}, GenomeError, "is not a file"),
         ({"group_by": "kind"}, UserInputError, "no column 'kind'"),
+        ({"obs": pd.DataFrame()}, UserInputError, "name the column to group by"),
+        ({"scale": "log"}, UserInputError, "scale must be one of linear"),
+        ({"scale": "sigmoid", "dense": False}, UserInputError, "nothing on the scale sigmoid"),
         ({"max_allele_bp": 1000}, UserInputError, "a quarter of the model's window"),
         ({"out": files["vcf"]}, StoreExistsError, "exists already"),
         ({"out": "memory://r", "workers": 1}, UserInputError, "memory of this process"),

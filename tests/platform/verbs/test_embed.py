@@ -77,3 +77,18 @@ def test_other_outputs_get_one_sentence(model, out, message):
     with pytest.raises(UserInputError) as caught:
         atlasbasset.embed(model, out=out)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cells.h5ad", "cells.zarr"])
+def test_columns_of_any_names_are_written(tmp_path, weights, name):
+    obs = pd.DataFrame({"Kind": ["x"] * N, "kind": ["y"] * N, "scbasset_intercept": [7.0] * N})
+    obs.index = [f"cell{i}" for i in range(N)]
+    model = atlasbasset.load_model(write_model(tmp_path / "m", weights, obs=obs), device="cpu")
+    assert set(model.obs["Kind"]) == {"x"}
+    atlasbasset.embed(model, out=tmp_path / name)
+    read = anndata.read_zarr if name.endswith(".zarr") else anndata.read_h5ad
+    found = read(tmp_path / name).obs
+    np.testing.assert_array_equal(found["scbasset_intercept"], weights.intercept)
+    assert set(found["input_scbasset_intercept"]) == {7.0}
+    assert set(found["kind"]) == {"y"}
+    assert set(found["Kind_2" if name.endswith(".zarr") else "Kind"]) == {"x"}

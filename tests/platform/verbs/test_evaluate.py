@@ -12,6 +12,7 @@ from atlasbasset.engine.config import TrainConfig
 from atlasbasset.metrics import label_score
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
 
@@ -100,14 +101,61 @@ def test_clusters_on_request(model, atlas):
     ("options", "message"),
     [
         ({"split": "dev"}, "split must be one of train, valid, test or all, got 'dev'"),
-        ({"label_key": "cell_type"}, "obs has no column 'cell_type'; its columns are sample"),
-        ({"batch_key": "donor"}, "obs has no column 'donor'"),
+        ({"label_key": "cell_type"}, "has no column 'cell_type'; its columns: sample"),
+        ({"batch_key": "donor"}, "has no column 'donor'"),
+        ({"batch_key": "one"}, "has one batch (x) for all cells"),
+        ({"batch_key": "each"}, "makes every one of 60 cells a batch of its own"),
+        ({"batch_key": "none"}, "has no label for any of 60 cells"),
+        ({"label_key": "none"}, "has no label for any of 60 cells"),
+        ({"obs": pd.DataFrame({"k": ["a"]}, ["cell0"])}, "name the column"),
     ],
 )
-def test_wrong_options_get_one_sentence(model, atlas, options, message):
+def test_wrong_options_get_one_sentence_before_the_work(
+    model, atlas, monkeypatch, options, message
+):
+    def predicts(*_, **__):
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("atlasbasset.verbs.evaluate.embed_peaks", predicts)
+    columns = {"one": ["x", "nan"] * (N // 2), "each": [f"c{i}" for i in range(N)]}
+    other = Atlas.open(atlas.url)
+    other.obs = atlas.obs.assign(**columns, none=["", "nan", " "] * (N // 3))
     with pytest.raises(UserInputError) as caught:
-        atlasbasset.evaluate(model, atlas, **options)
+        atlasbasset.evaluate(model, other, **options)
     assert message in str(caught.value)
+
+
+def test_labels_of_a_table_that_came_later(model, atlas):
+    kinds = np.array(["a", "b"] * (N // 2), dtype=object)
+    kinds[[3, 7, 11]] = "", "nan", None
+    order = np.random.default_rng(1).permutation(N)
+    obs = pd.DataFrame({"leiden": kinds, "lane": ["x", "y", "z"] * (N // 3)}, atlas.obs.index)
+    said = []
+    found = atlasbasset.evaluate(
+        model,
+        atlas,
+        label_key="leiden",
+        batch_key="lane",
+        obs=obs.iloc[order],
+        ks=(3,),
+        on_event=said.append,
+    )
+    known = [None if kind in ("", "nan") else kind for kind in kinds]
+    assert found.labels == label_score(model.cell_embedding, known, (3,))
+    assert found.labels.n_unlabelled == 3
+    assert found.kbet.n_batches == 3
+    told = [event.message for event in said if isinstance(event, Notice)]
+    assert told == ["3 of 60 cells have no label in 'leiden' and are left out."]
+
+
+def test_hardly_a_cell_for_each_batch_is_warned_of(model, atlas):
+    obs = pd.DataFrame({"run": [f"r{i // 2}" for i in range(N)]}, atlas.obs.index)
+    said = []
+    atlasbasset.evaluate(model, atlas, batch_key="run", obs=obs, on_event=said.append)
+    told = [event.message for event in said if isinstance(event, Notice)]
+    assert told == [
+        "'run' has 30 batches of 2.0 cells on average; make sure that it is a column of batches."
+    ]
 
 
 def test_model_and_atlas_must_fit(model, atlas, truth, tmp_path, rng):

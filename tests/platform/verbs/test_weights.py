@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 import atlasbasset
@@ -43,6 +45,7 @@ def model(tmp_path_factory, file, published):
         "n_cells": N,
         "batches": ["a", "b", "c"],
         "named_by": "given",
+        "ordered_by": "natural order",
     }
     return atlasbasset.load_model(out, device="cpu")
 
@@ -78,6 +81,68 @@ def test_names_and_batches_from_text_files(file, published, tmp_path):
     assert model.batches == ("2", "9", "10")
     assert model.obs_names[-1] == f"c{N - 1}"
     np.testing.assert_array_equal(model.batch, published.batch)
+
+
+DONORS = ["donor1", "donor2", "donor10"]
+
+
+def cell_table(folder, labels, form):
+    """The cells in another order; donors as text, or as categories in an order of their own."""
+    names = [f"c{i}" for i in range(N)]
+    obs = pd.DataFrame({"donor": labels}, index=names).iloc[::-1]
+    if form == "csv":
+        obs.to_csv(folder / "cells.csv")
+    else:
+        obs["donor"] = pd.Categorical(obs["donor"], DONORS[::-1])
+        anndata.AnnData(obs=obs).write_h5ad(folder / f"cells.{form}")
+    return folder / f"cells.{form}", names
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "ordered_by"),
+    [
+        ("list", DONORS, "natural order"),
+        ("categories", DONORS[::-1], "categories"),
+        ("csv", DONORS, "natural order"),
+        ("h5ad", DONORS[::-1], "categories"),
+        ("order", ["donor2", "donor10", "donor1"], "given"),
+    ],
+)
+def test_batches_are_numbered_as_the_released_code_does(
+    file, published, tmp_path, given, names, ordered_by
+):
+    labels, options = labels_of(published.batch, names), {}
+    if given in ("csv", "h5ad"):
+        path, cells = cell_table(tmp_path, labels, given)
+        options = {"obs_names": cells, "batch_key": "donor"}
+    elif given == "order":
+        options = {"batch_order": names}
+    batches = {"categories": pd.Categorical(labels, names)}.get(given, labels)
+    if given in ("csv", "h5ad"):
+        batches = path
+    report = atlasbasset.import_weights(file, out=tmp_path / "m", batches=batches, **options)
+    assert (list(report.batches), report.ordered_by) == (names, ordered_by)
+    model = atlasbasset.load_model(tmp_path / "m", device="cpu")
+    np.testing.assert_array_equal(model.batch, published.batch)
+    assert list(model.obs["batch"]) == labels
+
+
+def test_wrong_orders_and_tables_of_batches(file, published, tmp_path):
+    labels = labels_of(published.batch, DONORS)
+    path, cells = cell_table(tmp_path, labels, "csv")
+    cases = [
+        ({"batches": labels, "batch_order": DONORS[:2]}, "the order names the batches donor1, d"),
+        ({"batches": path, "batch_key": "lane", "obs_names": cells}, "no column 'lane'"),
+        ({"batches": labels, "batch_key": "donor"}, "batch_key names a column of a table"),
+        (
+            {"batches": path, "batch_key": "donor", "obs_names": [*cells[:-1], "x"]},
+            "lacks 1 of the model's 20 cells",
+        ),
+    ]
+    for options, message in cases:
+        with pytest.raises(UserInputError, match=message):
+            atlasbasset.import_weights(file, out=tmp_path / "m", **options)
+        assert not (tmp_path / "m").exists()
 
 
 def test_export_and_import_again(model, tmp_path):

@@ -374,3 +374,26 @@ def test_formats_of_the_store(copied):
     attrs = json.loads((copied / "zarr.json").read_text())["attributes"]
     assert attrs["format"] == formats.ATLAS
     assert attrs["block_cells"] == 13
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"n_cells": 10**15},
+        {"block_cells": 0},
+        {"block_cells": 10**9},
+        {"n_cells": -1},
+        {"n_peaks": "many"},
+        {"block_positives": None},
+        {"lots": [0, 5]},
+        {"format_version": None},
+    ],
+    ids=str,
+)
+def test_sizes_that_do_not_fit_are_damage(copied, changed):
+    place = Path(copied) / "zarr.json"
+    root = json.loads(place.read_text())
+    root["attributes"] |= changed
+    place.write_text(json.dumps(root))
+    with pytest.raises(CorruptStoreError, match="the store is damaged"):
+        Atlas.open(copied)

@@ -9,10 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from atlasstore.errors import AtlasError, CorruptStoreError, NotAStoreError
+from atlasstore.errors import (
+    AccessDeniedError,
+    AtlasError,
+    CorruptStoreError,
+    CountsError,
+    NotAStoreError,
+)
 from atlasstore.files import remote, urls
 from atlasstore.files.remote import s3_options, told
-from atlasstore.zarrio import arrays
+from atlasstore.files.text import open_raw
+from atlasstore.inputs.kinds import input_kind
+from atlasstore.zarrio import arrays, tables
 from flaky_s3 import s3_behind_proxy
 
 pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]
@@ -106,6 +114,59 @@ def test_an_outage_is_not_told_as_damage(proxy):
     assert not isinstance(caught.value, CorruptStoreError)
 
 
+@pytest.mark.parametrize("fault", ["403", "expired"])
+def test_refused_credentials_are_told_as_such(proxy, fault):
+    array = urls.open_group(f"{BUCKET}/store")["x"]
+    url = f"{BUCKET}/store"
+    tries = [
+        lambda: urls.read_bytes(f"{BUCKET}/store/zarr.json"),
+        lambda: urls.write_bytes(f"{BUCKET}/late", b"content"),
+        lambda: urls.open_group(url),
+        lambda: urls.list_names(url),
+        lambda: urls.create_group(f"{BUCKET}/late-store"),
+        lambda: arrays.read_array(array, 0, 60, url=url),
+        lambda: open_raw(f"{BUCKET}/f.tsv", error=CountsError),
+        lambda: tables.read_table(urls.open_group(url), "obs", url=url),
+        lambda: input_kind(f"{BUCKET}/x.h5ad"),
+    ]
+    with proxy.failing(fault):
+        for attempt in tries:
+            with pytest.raises(
+                AccessDeniedError, match=f"^Access to {BUCKET}\\S* was denied"
+            ) as got:
+                attempt()
+            assert "sign in or renew" in str(got.value)
+            assert "\n" not in str(got.value)
+
+
+def test_absent_credentials_are_told_as_such():
+    class NoCredentialsError(Exception):
+        """As botocore's, which has no other base either."""
+
+    said = r"Access to s3://b/x was denied \(Unable"
+    with pytest.raises(AccessDeniedError, match=said), told("s3://b/x"):
+        raise NoCredentialsError("Unable to locate credentials")
+
+
+def test_an_answer_of_http_that_refuses_is_told_as_such():
+    error = RuntimeError("Forbidden")
+    error.status = 403
+    said = r"Access to https://h/x was denied"
+    with pytest.raises(AccessDeniedError, match=said), told("https://h/x"):
+        raise error
+
+
+def test_a_local_file_that_may_not_be_read_is_no_damage(tmp_path):
+    class Unreadable:
+        path = "x"
+
+        def __getitem__(self, rows):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(AccessDeniedError, match="may not be read or written by this user"):
+        arrays.read_array(Unreadable(), 0, 1, url=str(tmp_path))
+
+
 def test_what_is_absent_is_no_outage(proxy):
     with pytest.raises(NotAStoreError, match="does not exist"):
         urls.read_bytes(f"{BUCKET}/absent")
@@ -148,7 +209,7 @@ def test_who_sets_retries_decides(monkeypatch):
 
 
 def test_only_faults_of_the_network_are_told():
-    for error in (FileNotFoundError("x"), PermissionError("x"), ValueError("x"), OSError(22, "x")):
+    for error in (FileNotFoundError("x"), ValueError("x"), OSError(22, "x")):
         with pytest.raises(type(error)), told("s3://bucket/x"):
             raise error
     for number in (errno.EIO, errno.ENOSPC):

@@ -77,10 +77,82 @@ def test_current_index_beside_is_used(tmp_path, chromosomes):
     fasta = write_fasta(tmp_path / "g.fa", chromosomes)
     Genome.open(fasta).close()
     (built,) = (tmp_path / "cache").rglob("g.fa.fai")
-    renamed = built.read_text().replace("chrII\t", "chrRenamed\t")
-    (tmp_path / "g.fa.fai").write_text(renamed)
+    built.rename(tmp_path / "g.fa.fai")
     with Genome.open(fasta) as genome:
-        assert "chrRenamed" in genome.chrom_lengths
+        assert dict(genome.chrom_lengths) == LENGTHS
+    assert not list((tmp_path / "cache").rglob("g.fa.fai"))
+
+
+@pytest.mark.parametrize("name", ["g.fa", "g.fa.gz"])
+@pytest.mark.parametrize(
+    "older",
+    [
+        {"chrI": 150_003, "chrII": 61, "chrM": 121},
+        {"chrI": 150_003, "chrM": 61, "chrII": 120},
+        {"chrI": 150_003, "chrII": 61},
+        {"chrI": 149_000, "chrII": 61, "chrM": 120},
+    ],
+    ids=["longer", "renamed", "one less", "shorter"],
+)
+def test_an_index_of_another_fasta_is_not_believed(tmp_path, chromosomes, rng, name, older):
+    """Its time is newer: it was copied after the FASTA was written anew."""
+    write_fasta(tmp_path / "older.fa", random_chromosomes(rng, older))
+    Genome.open(tmp_path / "older.fa").close()
+    (stale,) = (tmp_path / "cache").rglob("older.fa.fai")
+    fasta = write_fasta(tmp_path / name, chromosomes)
+    (tmp_path / f"{name}.fai").write_bytes(stale.read_bytes())
+    if older.get("chrM") == 121:
+        with pytest.raises(GenomeError, match="names bases of chrM past the file's end"):
+            Genome.open(fasta)
+        return
+    with Genome.open(fasta) as genome:
+        assert dict(genome.chrom_lengths) == LENGTHS
+        expected = reference(chromosomes["chrI"], 700, 900)
+        assert genome.codes("chrI", 700, 900).tolist() == expected
+
+
+def test_an_index_from_before_the_headers_had_descriptions(tmp_path, chromosomes):
+    fasta = write_fasta(tmp_path / "g.fa", chromosomes)
+    Genome.open(fasta).close()
+    (built,) = (tmp_path / "cache").rglob("g.fa.fai")
+    fasta.write_text(fasta.read_text().replace("\n>", " about\n>").replace(">chrI\n", ">chrI x\n"))
+    (tmp_path / "g.fa.fai").write_bytes(built.read_bytes())
+    os.utime(tmp_path / "g.fa.fai", (2**31, 2**31))
+    with Genome.open(fasta) as genome:
+        expected = reference(chromosomes["chrI"], 700, 900)
+        assert genome.codes("chrI", 700, 900).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + "\n\n",
+        lambda text: "\n" + text,
+        lambda text: text.replace("\n>", "\n\n\n>"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n") + "\r\n",
+        lambda text: text.replace(">chrI\n", ">chrI\tone two\n"),
+    ],
+    ids=["at the end", "at the top", "between", "mark", "windows", "described"],
+)
+def test_lines_that_are_no_bases(tmp_path, chromosomes, change):
+    fasta = tmp_path / "g.fa"
+    fasta.write_bytes(change(fasta_text(chromosomes)).encode())
+    for _ in range(2):  # the second time by the index of the first
+        with Genome.open(fasta) as genome:
+            assert dict(genome.chrom_lengths) == LENGTHS
+            for chrom in LENGTHS:
+                expected = reference(chromosomes[chrom], 50, 130)
+                assert genome.codes(chrom, 50, 130).tolist() == expected
+
+
+def test_a_bgzip_head_that_names_more_than_there_is(tmp_path, chromosomes):
+    path = write_fasta(tmp_path / "g.fa.gz", chromosomes)
+    content = bytearray(path.read_bytes())
+    content[16:18] = b"\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(GenomeError, match=r"is not a FASTA that can be read .*bgzip block"):
+        Genome.open(path)
 
 
 def test_stale_index_beside_is_not_used(tmp_path, chromosomes):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,8 @@ def test_a_url(tmp_path):
         ('chr1\tx\tgene\tfive\t9\t.\t+\t.\tgene_id "A";', "no start and end with 1 <= start"),
         ('chr1\tx\tgene\t0\t9\t.\t+\t.\tgene_id "A";', "no start and end"),
         ('chr1\tx\tgene\t10\t9\t.\t+\t.\tgene_id "A";', "no start and end"),
+        (f'chr1\tx\tgene\t5\t{10**30}\t.\t-\t.\tgene_id "A";', "end < 1e.18"),
+        (f'chr1\tx\tgene\t5\t{"9" * 5000}\t.\t-\t.\tgene_id "A";', "no start and end"),
         ("chr1\tx\tgene\t5\t9\t.\t+\t.\tlevel 2", "no gene_id or ID"),
     ],
 )
@@ -183,3 +186,13 @@ def test_chromosomes_and_peaks_must_fit():
         genes_with_peaks(genes_at(("1", 4000)), peaks)
     with pytest.raises(UserInputError, match="none of 1 genes has a peak within 2,000 bp"):
         genes_with_peaks(genes_at(("chr1", 40_000)), peaks)
+
+
+@pytest.mark.parametrize("text", ["a " * 200_000, ' " ' * 100_000, ";" * 300_000, "a;" * 200_000])
+def test_a_long_attribute_without_an_end_takes_one_pass(tmp_path, text):
+    path = tmp_path / "long.gtf"
+    path.write_text(f'chr1\tx\tgene\t1\t100\t.\t+\t.\tgene_id "G"; gene_name "n"; note "{text}\n')
+    started = time.process_time()
+    genes = read_genes(path)
+    assert time.process_time() - started < 5
+    assert genes["gene_name"].tolist() == ["n"]

@@ -14,6 +14,7 @@ from atlasstore.genome.motifs import (
     Motif,
     information_content,
     read_meme,
+    read_motifs,
     reverse_complement,
     sample,
     write_meme,
@@ -41,6 +42,11 @@ def write(tmp_path, text):
         ("MA0006.1_MA0006.1.Ahr::Arnt", "MA0006.1_MA0006.1.Ahr::Arnt", "Ahr::Arnt"),
         ("MA0260.1 MA0260.1.che-1", "MA0260.1", "che-1"),
         ("MA0004.1 Arnt", "MA0004.1", "Arnt"),
+        ("MA0004.1\tArnt\t", "MA0004.1", "Arnt"),
+        ("UN0142.1 UN0142.1.NAC5", "UN0142.1", "NAC5"),
+        ("PB0001.1 PB0001.1_Arid3a_1", "PB0001.1", "Arid3a_1"),
+        ("MA0002.2-RUNX1", "MA0002.2-RUNX1", "RUNX1"),
+        ("MA0002.2", "MA0002.2", "MA0002.2"),
         ("AHR_HUMAN.H11MO.0.B", "AHR_HUMAN.H11MO.0.B", "AHR"),
         ("NKX2-5.H12CORE.1.P.B", "NKX2-5.H12CORE.1.P.B", "NKX2-5"),
         ("plain", "plain", "plain"),
@@ -109,7 +115,6 @@ def test_rounded_rows_are_renormalised(tmp_path):
         ("MOTIF m\nletter-probability matrix:\n0.5 0.5 0\n", ["line 9", "motif m", "3 numbers"]),
         ("MOTIF m\nletter-probability matrix: alength= 20 w= 1\n", ["line 8", "alength= 20"]),
         ("MOTIF\nletter-probability matrix:\n" + ROWS, ["line 7", "no name"]),
-        (f"MOTIF m\nletter-probability matrix:\n{ROWS}MOTIF m x\n", ["line 11", "twice"]),
         ("no motif here\n", ["no motif"]),
     ],
 )
@@ -120,7 +125,43 @@ def test_wrong_files_name_motif_and_line(tmp_path, text, says):
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("alphabet", ["ALPHABET= ACGU", 'ALPHABET "RNA" RNA-LIKE'])
+DNA = """ALPHABET "DNA" DNA-LIKE
+A "Adenine" CC0000 ~ T "Thymine = U" 008000
+C "Cytosine" 0000CC ~ G "Guanine" FFB300
+N "Any base" = ACGT
+. = ACGT
+
+END ALPHABET
+"""
+
+
+@pytest.mark.parametrize(
+    "alphabet",
+    [
+        DNA,
+        DNA.replace("END ALPHABET\n", ""),
+        DNA.replace('"DNA" DNA-LIKE', '"mine"'),
+        'ALPHABET "DNA" DNA-LIKE\n',
+        "ALPHABET DNA-LIKE\n",
+        "ALPHABET\t=\tACGT\n",
+        "ALPHABET=\tacgt\n",
+    ],
+)
+def test_alphabets_of_dna(tmp_path, alphabet):
+    text = f"MOTIF m tf\nletter-probability matrix: alength= 4\n{ROWS}"
+    (motif,) = read_meme(write(tmp_path, meme(text, header=f"MEME version 4\n\n{alphabet}")))
+    assert (motif.name, motif.width) == ("m", 2)
+
+
+@pytest.mark.parametrize(
+    "alphabet",
+    [
+        "ALPHABET= ACGU",
+        'ALPHABET "RNA" RNA-LIKE',
+        DNA.replace("~ T", "~ U"),
+        DNA.replace("N ", 'm "5mC" A0A0FF ~ 1 "G:5mC" 800080\nN '),
+    ],
+)
 def test_other_alphabets_are_refused(tmp_path, alphabet):
     with pytest.raises(MotifError, match="line 1: the alphabet is"):
         read_meme(write(tmp_path, meme("", header=alphabet + "\n")))
@@ -131,12 +172,41 @@ def test_unreadable_files(tmp_path):
         read_meme(tmp_path / "absent.meme")
     binary = tmp_path / "binary.meme"
     binary.write_bytes(b"\xff\xfe\x00MOTIF")
-    with pytest.raises(MotifError, match="as text"):
+    with pytest.raises(MotifError, match="is text in UTF-16; save it as UTF-8"):
         read_meme(binary)
-    cut = tmp_path / "cut.meme.gz"
-    cut.write_bytes(gzip.compress(meme("MOTIF m\n" * 50).encode())[:40])
-    with pytest.raises(MotifError, match="plain or gzip"):
-        read_meme(cut)
+    whole = gzip.compress(meme("MOTIF m\n" * 50).encode())
+    flipped = bytearray(whole)
+    flipped[30] ^= 0xFF
+    for content in (whole[:40], bytes(flipped)):
+        damaged = tmp_path / "damaged.meme.gz"
+        damaged.write_bytes(content)
+        with pytest.raises(MotifError, match="is truncated or damaged"):
+            read_meme(damaged)
+    with gzip.open(tmp_path / "bomb.meme.gz", "wb", 9) as bomb:
+        for _ in range(160):
+            bomb.write(bytes(1 << 20))
+    with pytest.raises(MotifError, match=r"grows more than|has a line of more than"):
+        read_meme(tmp_path / "bomb.meme.gz")
+
+
+def test_a_mark_and_bytes_of_latin_1_are_read(tmp_path):
+    path = tmp_path / "m.meme"
+    text = meme(f"MOTIF m tf\nURL http://x/\xe9\nletter-probability matrix:\n{ROWS}")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode("latin-1"))
+    assert [motif.name for motif in read_meme(path)] == ["m"]
+
+
+def test_motifs_of_one_name_get_names_of_their_own(tmp_path):
+    block = f"letter-probability matrix:\n{ROWS}"
+    names = ["m", "n", "m", "m-1", "m"]
+    path = write(tmp_path, meme("".join(f"MOTIF {name} tf\n{block}" for name in names)))
+    assert [motif.name for motif in read_meme(path)] == names
+    for source in (path, str(path), read_meme(path)):
+        motifs, told = read_motifs(source)
+        assert [motif.name for motif in motifs] == ["m", "n", "m-2", "m-1", "m-3"]
+        assert {motif.tf for motif in motifs} == {"tf"}
+        assert "m as m-2, m as m-3" in told
+    assert read_motifs(motifs) == (motifs, None)
 
 
 def test_a_motif_is_checked_and_read_only():

@@ -84,6 +84,8 @@ def test_names_are_read_when_a_column_is_missing() -> None:
         (["c", np.nan, 2], "has no whole number in start"),
         (["c", 1, 2.5], "has no whole number in end"),
         (["c", "one", 2], "has no whole number in start"),
+        (["c", 1, 1e30], "has end past"),
+        (["c", 1, np.inf], "has no whole number in end"),
         (["c", -1, 2], "starts before 0"),
         (["c", 5, 5], "does not end after its start"),
         (["", 1, 2], "lacks a chromosome"),

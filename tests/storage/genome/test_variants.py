@@ -92,6 +92,16 @@ def test_the_same_as_pysam(tmp_path):
     assert found == list(read_vcf(path))
 
 
+def test_a_mark_bytes_of_latin_1_and_blanks_are_read(tmp_path):
+    path = tmp_path / "v.vcf"
+    text = "##fileformat=VCFv4.2\n##by=Andr\xe9\n#CHROM\tPOS\tID\tREF\tALT \n"
+    text += "1\t5 \trs\xe9\tA\tC  \n  \n1 \t6\t.\tG\tT \t. \t.\n \t \n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode("latin-1"))
+    assert list(read_vcf(path)) == [("1", 5, "rs\xe9", "A", "C"), ("1", 6, ".", "G", "T")]
+    path.write_bytes(b"\xef\xbb\xbf#CHROM\tPOS\tID\tREF\tALT\n1\t5\t.\tA\tC\n")
+    assert list(read_vcf(path)) == [("1", 5, ".", "A", "C")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -101,6 +111,9 @@ def test_the_same_as_pysam(tmp_path):
         (HEADER + "chrI\t-5\t.\tA\tC\n", "line 3 is"),
         (HEADER + "chrI 5 . A C\n", "separated by tabs"),
         (HEADER + "chrI\t5\t.\tA\n", "line 3 is"),
+        (HEADER + f"chrI\t{10**30}\t.\tA\tC\n", "line 3 is.*of 18 digits at most"),
+        (HEADER + f"chrI\t{'9' * 5000}\t.\tA\tC\n", "line 3 is.*of 18 digits at most"),
+        (HEADER + "chrI\t\u0665\t.\tA\tC\n", "line 3 is"),
         (HEADER + "chrI\t5\t.\t\tC\n", "line 3 is"),
     ],
 )

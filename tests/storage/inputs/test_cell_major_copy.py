@@ -149,7 +149,7 @@ def test_columns_in_small_ranges_give_the_same(sample, monkeypatch, entries) -> 
 
 def test_a_bad_input_is_returned_and_the_others_are_made(sample) -> None:
     good = conversion(sample, "10x-folder")
-    bad = sample.text("bad.tsv", "chr1_alt\t5\t2\tA\n")
+    bad = sample.text("bad.tsv", "chr1_alt\tx\t2\tA\n")
     spec = SourceSpec(str(bad), str(bad), "fragments", str(sample.bed()))
     events: list[object] = []
     made = copies([Conversion(spec, str(sample.folder / "bad")), good], on_event=events.append)

@@ -140,9 +140,6 @@ def test_any_table_size_gives_the_counts_of_the_rule(tmp_path, first, more, rows
         "chr1\t1\t5",
         "chr1\t1\t5\t\t1",
         "\t1\t5\tA\t1",
-        "chr1\t9\t9\tA\t1",
-        "chr1\t9\t3\tA\t1",
-        "chr1\t-2\t3\tA\t1",
         "chr1 1 5 A 1",
         "# late comment",
         "chr1\t1.5\t3\tA\t1",
@@ -157,6 +154,42 @@ def test_a_malformed_line_is_shown_with_its_number(tmp_path, bad, rows) -> None:
     with pytest.raises(CountsError, match=r"f\.tsv\.gz line 6 is ") as caught:
         opened_in_tables(paths, rows)
     assert repr(bad) in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", ["chr1\t9\t9\tA\t1", "chr1\t9\t3\tD\t1", "chr1\t-2\t3\tA\t1"])
+@pytest.mark.parametrize("rows", [2, 1000])
+def test_fragments_without_a_base_are_skipped_and_counted(tmp_path, bad, rows) -> None:
+    lines = TEXT.splitlines()
+    paths = write(tmp_path, "\n".join([*lines[:5], bad, *lines[5:], bad]) + "\n")
+    events: list[object] = []
+    source = opened_in_tables(paths, rows, on_event=events.append)
+    assert list(source.obs.index) == ["B#1-1", "A", "C"]
+    assert list(source.obs["n_fragments"]) == [2, 2, 1]
+    counts = source.read_cells(0, 3).toarray()
+    np.testing.assert_array_equal(counts, [[2, 1, 0], [1, 0, 0], [0, 0, 0]])
+    assert any("f.tsv.gz: 2 fragments that end at or before" in one for one in notices(events))
+
+
+def test_no_fragment_with_a_base(tmp_path) -> None:
+    paths = write(tmp_path, "chr1\t9\t9\tA\t1\n")
+    with pytest.raises(CountsError, match="has no fragments but 1 fragments that end"):
+        open_source(**paths)
+
+
+def test_marks_and_quotes_of_other_systems(tmp_path) -> None:
+    mark = "\ufeff"
+    listed = f'{mark}"A"\tT\r\n"B#1-1"\tT\r\n'
+    paths = write(tmp_path, mark + TEXT.partition("comment\n")[2], bed=mark + BED, barcodes=listed)
+    source = open_source(**paths)
+    assert list(source.obs.index) == ["A", "B#1-1"]
+    np.testing.assert_array_equal(source.read_cells(0, 2).toarray(), [[1, 0, 0], [2, 1, 0]])
+
+
+def test_utf16_is_named(tmp_path) -> None:
+    paths = write(tmp_path, TEXT, barcodes="")
+    paths["barcodes"].write_bytes("A\n".encode("utf-16"))
+    with pytest.raises(CountsError, match=r"b\.txt is text in UTF-16; save it as UTF-8"):
+        open_source(**paths)
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n"])

@@ -82,6 +82,40 @@ def test_a_missing_sheet_is_named(tmp_path):
         read_sample_sheet(tmp_path / "none.csv")
 
 
+ROWS = (("x.h5ad", "a", (("batch", "1;2"),)), ("y.h5ad", "b", ()))
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['"path","sample","batch"', '"x.h5ad","a","1;2"', '"y.h5ad","b",""'],
+        ["path\tsample\tbatch", "x.h5ad\ta\t1;2", "y.h5ad\tb\t"],
+        ["path;sample;batch", 'x.h5ad;a;"1;2"', "y.h5ad;b;"],
+        ["path,sample,batch,,", "x.h5ad,a,1;2,,", "y.h5ad,b,,,", ",,,,"],
+        ["", "path,sample,batch", "x.h5ad,a,1;2,", "y.h5ad,b,"],
+    ],
+    ids=["quotes", "tabs", "semicolons", "empty columns", "empty line"],
+)
+def test_sheets_of_other_programs(tmp_path, mark, end, lines):
+    path = tmp_path / "sheet.csv"
+    path.write_bytes((mark + end.join(lines) + end).encode())
+    found = [(row.path, row.sample, row.columns) for row in read_sample_sheet(path)]
+    assert found == [(f"{tmp_path}/{name}", sample, more) for name, sample, more in ROWS]
+
+
+def test_a_tsv_is_a_sheet_when_its_first_line_has_path(tmp_path):
+    for name, text, is_sheet in (
+        ("a.tsv", "\ufeffpath\tsample\nx\ty\n", True),
+        ("b.tsv", "sample\tpath\n", True),
+        ("d.tsv", "chr1\t5\t9\tA\n", False),
+        ("e.tsv", "", False),
+    ):
+        (tmp_path / name).write_text(text)
+        assert is_sample_sheet(tmp_path / name) is is_sheet
+
+
 def test_only_csv_is_a_sheet():
     assert is_sample_sheet("s3://bucket/Sheet.CSV")
     assert not is_sample_sheet("a.tsv")

@@ -12,7 +12,6 @@ from atlasstore.inputs.samples import (
     plan_samples,
     refuse_duplicates,
     sample_names,
-    set_aside,
 )
 from small_atlas import MemorySource, make_peaks
 
@@ -83,10 +82,22 @@ def test_several_sources_are_prefixed_and_keep_all_columns():
     assert obs["tissue"].isna().tolist() == [True, True, False]
 
 
-def test_set_aside_makes_room():
-    table = pd.DataFrame({"split": [1]})
-    assert list(set_aside(table, "split").columns) == ["input_split"]
-    assert list(table.columns) == ["split"]
+def test_an_own_column_is_never_lost_to_the_samples_names():
+    peaks = make_peaks(2)
+    one = source(peaks, sample=["u"], input_sample=["v"])
+    other = source(peaks, sample=["w"])
+    obs = join_obs([one, other], ["a", "b"])
+    assert list(obs["sample"]) == ["a", "b"]
+    assert list(obs["input_input_sample"]) == ["u", "w"]
+    assert obs["input_sample"].tolist()[0] == "v"
+
+
+def test_columns_of_one_name_are_both_kept():
+    table = pd.DataFrame([[1, 2]], columns=["x", "x"])
+    one = source(make_peaks(2), y=[0])
+    one.obs = table.set_axis(["c0"])
+    obs = join_obs([one, source(make_peaks(2), y=[3])], ["a", "b"])
+    assert obs[["x", "x_2"]].iloc[0].tolist() == [1, 2]
 
 
 def test_columns_of_a_sheet_go_to_all_cells_and_make_room():

@@ -15,6 +15,7 @@ from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Notice
 from atlasstore.inputs import LeftOut, Survey, lazy_source, survey
 from atlasstore.inputs.cell_major_copy import FragmentPieces
+from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.samples import Sample, join_obs
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_a_spec_travels_and_opens_the_counts_alone(sample, look, rng) -> None:
     for source in found.sources:
         sent = ForkingPickler.dumps(source.spec)
         assert len(sent) < 2000
-        with closing(ForkingPickler.loads(sent).open()) as counts:
+        with closing(open_counts(ForkingPickler.loads(sent))) as counts:
             assert (counts.name, counts.n_cells, counts.n_peaks) == (source.name, 5, 11)
             np.testing.assert_array_equal(counts.read_cells(1, 4).toarray(), sample.counts[5:8])
         again = ForkingPickler.loads(ForkingPickler.dumps(source))

@@ -315,6 +315,122 @@ def refused(folder: Path, h5ad: Path, **arguments) -> UserInputError:
     return caught.value
 
 
+def moved(folder: Path, h5ad: Path, *places: str) -> Path:
+    """Write the input with its first peaks elsewhere."""
+    table = anndata.read_h5ad(h5ad)
+    columns = ["chrom", "start", "end"]
+    found = [place.replace("-", ":").split(":") for place in places]
+    for column, values in zip(columns, zip(*found, strict=True), strict=True):
+        kept = table.var[column].astype(str).tolist()
+        table.var[column] = [*values, *kept[len(places) :]]
+    table.var = table.var.astype({"start": int, "end": int})
+    table.write_h5ad(folder / "moved.h5ad")
+    return folder / "moved.h5ad"
+
+
+def test_unplaced_peaks_are_refused_or_left_out(tmp_path, h5ad, genome, counts):
+    wrong = moved(tmp_path, h5ad, "KI270728.1:100-400", "chrI:10300-10401")
+    error = refused(tmp_path, wrong, genome=genome)
+    assert "or leave those peaks out (--drop-unplaced-peaks)" in str(error)
+    past = moved(tmp_path, h5ad, "chrI:10300-10401")
+    assert "(--drop-unplaced-peaks)" in str(refused(tmp_path, past, genome=genome))
+
+    wrong = moved(tmp_path, h5ad, "KI270728.1:100-400", "chrI:10300-10401")
+    events: list[object] = []
+    options = {"window_bp": 192, "min_cell_fraction": 0.0, "drop_unplaced_peaks": True}
+    report = preprocess(
+        wrong, genome=genome, out=tmp_path / "a.zarr", on_event=events.append, **options
+    )
+    assert (report.n_peaks_in, report.n_peaks_unplaced, report.n_peaks) == (N_PEAKS, 2, N_PEAKS - 2)
+    said = next(e.message for e in events if isinstance(e, Notice) and "left out" in e.message)
+    assert "2 of 40 peaks are left out" in said
+    assert "KI270728.1:100-400, chrI:10300-10401; it has no KI270728.1" in said
+    atlas = Atlas.open(tmp_path / "a.zarr")
+    kept = counts[:, 2:] > 0
+    np.testing.assert_array_equal(atlas.to_anndata().X.toarray(), kept[kept.any(1)])
+    planned = preprocess(wrong, genome=genome, out=tmp_path / "b.zarr", dry_run=True, **options)
+    assert (planned.n_peaks, planned.n_peaks_unplaced) == (report.n_peaks, 2)
+
+
+def test_no_peak_on_the_genome_is_refused_whatever_is_asked(tmp_path, h5ad):
+    other = write_fasta(tmp_path / "other.fa", {"I": "ACGT" * 9000, "II": "ACGT" * 9000})
+    error = refused(tmp_path, h5ad, genome=other, drop_unplaced_peaks=True)
+    assert "take the prefix 'chr' off" in str(error)
+
+
+@pytest.mark.parametrize("place", ["layer", "raw"])
+def test_counts_of_a_layer_or_of_raw(tmp_path, h5ad, genome, place):
+    table = anndata.read_h5ad(h5ad)
+    if place == "layer":
+        table.layers["counts"] = table.X.copy()
+    else:
+        table.raw = table
+    table.X = table.X * 0.25
+    table.write_h5ad(tmp_path / "scaled.h5ad")
+    assert "--layer NAME or --use-raw" in str(
+        refused(tmp_path, tmp_path / "scaled.h5ad", genome=genome)
+    )
+    both = {"layer": "counts", "use_raw": True}
+    assert "name one layer" in str(refused(tmp_path, h5ad, genome=genome, **both))
+    where = {"layer": "counts"} if place == "layer" else {"use_raw": True}
+    preprocess(tmp_path / "scaled.h5ad", genome=genome, out=tmp_path / "a.zarr", **where, **SMALL)
+    preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", samples="scaled", **SMALL)
+    same_content(Atlas.open(tmp_path / "a.zarr"), Atlas.open(tmp_path / "b.zarr"))
+
+
+def test_tables_of_any_names_and_kinds_are_kept(tmp_path, h5ad, genome):
+    table = anndata.read_h5ad(h5ad)
+    table.obs["Sample"] = ["u", "v"] * (N_CELLS // 2)
+    table.obs["N_peaks"], table.obs["n_peaks"], table.obs["input_n_peaks"] = 1, 2, 3
+    table.obs["doublet"] = [True, False] * (N_CELLS // 2)
+    table.var["Split"] = "x"
+    table.write_h5ad(tmp_path / "one.h5ad")
+    table.obs["doublet"] = [0.5, np.nan] * (N_CELLS // 2)
+    table.write_h5ad(tmp_path / "two.h5ad")
+    events: list[object] = []
+    files = [tmp_path / "one.h5ad", tmp_path / "two.h5ad"]
+    preprocess(files, genome=genome, out=tmp_path / "a.zarr", on_event=events.append, **SMALL)
+    atlas = Atlas.open(tmp_path / "a.zarr")
+    atlas.verify()
+    obs = atlas.obs
+    assert set(obs["sample"]) == {"one", "two"}
+    assert set(obs["Sample"]) == {"u", "v"}
+    assert set(obs["N_peaks"]) == {1}
+    assert set(obs["input_input_n_peaks"]) == {2}
+    assert set(obs["input_n_peaks"]) == {3}
+    assert set(obs["doublet"].dropna()) == {0.0, 1.0, 0.5}
+    assert set(atlas.var["Split"]) == {"x"}
+    assert set(atlas.var["split"]) <= {"train", "valid", "test"}
+    told = [e.message for e in events if isinstance(e, Notice)]
+    assert any("'Sample' is stored as 'Sample_2'" in sentence for sentence in told)
+    reading = next(i for i, e in enumerate(events) if getattr(e, "stage", "") == "reading counts")
+    assert any(getattr(e, "message", "").startswith("The column") for e in events[:reading])
+
+
+def test_one_file_is_two_samples(tmp_path, h5ad, genome):
+    report = preprocess([h5ad, h5ad], genome=genome, out=tmp_path / "a.zarr", **SMALL)
+    first, second = report.samples
+    assert second == f"{first}-2"
+    assert len(set(report.samples.values())) == 1
+
+
+def test_one_fragment_file_is_two_samples_by_their_barcodes(tmp_path, genome):
+    """Counted at the same time: each has a copy of its own, or the two share one."""
+    rows = [f"chrI\t{1000 + i}\t{1100 + i}\t{c}{i % 5}\n" for i in range(50) for c in "AB"]
+    (tmp_path / "f.tsv").write_text("".join(rows))
+    (tmp_path / "p.bed").write_text("chrI\t1000\t1200\nchrI\t3000\t3200\n")
+    for name in "AB":
+        (tmp_path / f"{name}.txt").write_text("".join(f"{name}{i}\n" for i in range(5)))
+    sheet = tmp_path / "sheet.csv"
+    options = {"peaks": tmp_path / "p.bed", "window_bp": 192, "min_cell_fraction": 0}
+    sheet.write_text("path,sample,barcodes\nf.tsv,a,A.txt\nf.tsv,b,B.txt\n")
+    report = preprocess(sheet, genome=genome, out=tmp_path / "a.zarr", **options)
+    assert report.samples == {"a": 5, "b": 5}
+    sheet.write_text("path,sample\n" + "".join(f"f.tsv,s{i}\n" for i in range(8)))
+    report = preprocess(sheet, genome=genome, out=tmp_path / "b.zarr", **options)
+    assert report.samples == {f"s{i}": 10 for i in range(8)}
+
+
 @pytest.mark.parametrize("case", WRONG_FILES)
 def test_wrong_file_is_one_sentence_and_leaves_nothing(tmp_path, h5ad, genome, counts, case):
     argument, make, kind, message = WRONG_FILES[case]

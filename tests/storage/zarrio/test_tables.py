@@ -70,13 +70,13 @@ def test_text_is_stored_alike_whatever_pandas_held_it_in(tmp_path):
 
 def test_tidy_leaves_the_table_alone(table):
     before = table.copy(deep=True)
-    typed = tables.tidy(table)
+    typed = tables.tidy(table).table
     pd.testing.assert_frame_equal(table, before)
     assert not any(pd.api.types.is_object_dtype(dtype) for dtype in typed.dtypes)
 
 
 def test_numbered_rows_and_columns_become_text():
-    typed = tables.tidy(pd.DataFrame({0: [1, 2]}))
+    typed = tables.tidy(pd.DataFrame({0: [1, 2]})).table
     assert list(typed.index) == ["0", "1"]
     assert list(typed.columns) == ["0"]
 

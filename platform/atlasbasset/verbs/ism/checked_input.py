@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from atlasbasset.batch.model_source import digest_of
-from atlasbasset.inference.groups import group_codes
+from atlasbasset.inference.groups import group_labels
 from atlasbasset.inference.model import trunk_config
 from atlasbasset.verbs.ism.work import ism_tables
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.atlas.regions import PeakRegions, Regions, bed_regions, peak_regions
+from atlasstore.atlas.regions import PeakRegions, Regions, bed_regions, is_reverse, peak_regions
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from atlasbasset.inference.cell_labels import Obs
     from atlasstore.models.model_store import ModelStore
     from atlasstore.zarrio.table_plan import TablePlan
 
@@ -37,6 +40,8 @@ class IsmInput:
     tables: dict[str, TablePlan]
     inputs: list[str]
     """What the sequences come from."""
+    told: str | None
+    """A sentence on cells that are in no group, if any."""
 
     @property
     def span_bp(self) -> int:
@@ -55,8 +60,19 @@ class IsmInput:
 
     def obs(self) -> pd.DataFrame:
         """Return the result's rows."""
-        table = self.regions.table
-        return table.assign(span_start=table["window_start"] + self.span[0])
+        table, (first, last) = self.regions.table, self.span
+        offset = np.where(is_reverse(table), self.regions.window_bp - last, first)
+        return table.assign(span_start=table["window_start"] + offset)
+
+    @property
+    def strands(self) -> str | None:
+        """A sentence on the regions' strands, where they have some."""
+        if "strand" not in self.regions.table:
+            return None
+        return (
+            f"{int(is_reverse(self.regions.table).sum()):,} of {self.n_regions:,} regions are on "
+            "the - strand and read as their reverse complement, so are their scores."
+        )
 
     def config(self) -> dict[str, Any]:
         """Return what decides the result besides the model, JSON values."""
@@ -76,14 +92,14 @@ def check_ism(
     peaks: Sequence[str] | None,
     span: int | None,
     group_by: str | None,
+    obs: Obs | None,
 ) -> IsmInput:
     """Plan `ism`, or raise what it raises of its options."""
     trunk = trunk_config(model)
     chosen, inputs = _regions(trunk.window_bp, genome, regions, atlas, peaks)
     mutated = _span(span, trunk.window_bp)
-    n_groups = (
-        None if group_by is None else len(group_codes(model.obs, group_by, what=model.url)[0])
-    )
+    labels = group_labels(model.obs, group_by, obs=obs, what=model.url)
+    n_groups = None if labels is None else len(labels.names)
     tables = ism_tables(
         len(chosen.table),
         mutated[1] - mutated[0],
@@ -91,7 +107,8 @@ def check_ism(
         n_groups=n_groups,
     )
     columns = model.n_cells if n_groups is None else n_groups
-    return IsmInput(chosen, mutated, group_by, columns, tables, inputs)
+    told = None if labels is None else labels.told()
+    return IsmInput(chosen, mutated, group_by, columns, tables, inputs, told)
 
 
 def _regions(

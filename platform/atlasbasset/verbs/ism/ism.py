@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
@@ -34,6 +35,7 @@ def ism(
     peaks: Sequence[str] | None = None,
     span: int | None = None,
     group_by: str | None = None,
+    obs: Obs | None = None,
     compute: Compute = "fp32",
     workers: int = 0,
     cpus_per_worker: float = 1,
@@ -56,13 +58,19 @@ def ism(
         it, and the same call goes on from there.
     genome, regions
         Path of the FASTA, and path or URL of a BED file of regions on it (0-based half-open).
+        Where its sixth column has strands, a region on - is read as its reverse complement, and
+        its bases and scores are in that orientation.
     atlas, peaks
         Instead: an atlas or its URL, and names of its peaks, whose sequences it holds.
     span
         Central bp of each window that are mutated; the whole window by default.
     group_by
         Column of the model's obs; scores are written for each of its values, as means over the
-        cells. By default the result has a column per cell and holds the compact form alone.
+        cells; cells without one are left out. By default the result has a column per cell and
+        holds the compact form alone.
+    obs
+        Table of cells that has the column `group_by`, made after the model: a CSV, TSV or AnnData
+        at a path or URL, or a pandas table; matched by the cells' names.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
     workers
@@ -101,6 +109,7 @@ def ism(
         peaks=peaks,
         span=span,
         group_by=group_by,
+        obs=obs,
         compute=compute,
         workers=workers,
         cpus_per_worker=cpus_per_worker,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
+from atlasbasset.inference.cell_labels import opened_table
 from atlasbasset.inference.groups import cell_groups
 from atlasbasset.verbs.ism.checked_input import IsmInput, check_ism
 from atlasbasset.verbs.ism.report import IsmReport
@@ -17,6 +18,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
+    told_lines,
     worker_count,
 )
 from atlasstore.plans import Plan
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pandas as pd
+
     from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
@@ -42,6 +47,8 @@ class IsmPlan(Plan[IsmReport]):
     model: PlannedModel
     out: str
     given: IsmInput
+    cell_table: pd.DataFrame | None
+    """Made after the model; may have the column that makes the groups."""
     workers: WorkerPool
 
     @property
@@ -51,7 +58,7 @@ class IsmPlan(Plan[IsmReport]):
 
     @cached_property
     def _stages(self) -> MutationStages:
-        groups = cell_groups(self.model.loaded, self.given.group_by)
+        groups = cell_groups(self.model.loaded, self.given.group_by, obs=self.cell_table)
         return MutationStages(self.model.loaded, self.given, groups, self.workers)
 
     @cached_property
@@ -77,6 +84,8 @@ class IsmPlan(Plan[IsmReport]):
             ("regions", f"{count(given.n_regions)} in {count(self.n_units)} units"),
             ("mutated", f"{count(span)} bp of each, {count(3 * span)} substitutions"),
             ("columns", f"{count(given.n_groups)} {columns if given.group_by else 'cells'}"),
+            *told_lines("left out", given.told),
+            *told_lines("strands", given.strands),
             ("tables", f"{size(given.n_bytes)} before compression"),
             ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
             ("workers", worker_count(self.workers)),
@@ -123,6 +132,7 @@ def plan_ism(
     peaks: Sequence[str] | None = None,
     span: int | None = None,
     group_by: str | None = None,
+    obs: Obs | None = None,
     compute: Compute = "fp32",
     workers: int = 0,
     cpus_per_worker: float = 1,
@@ -141,6 +151,7 @@ def plan_ism(
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     planned = PlannedModel.of(model, compute=compute)
+    table = None if obs is None else opened_table(obs)
     given = check_ism(
         planned.store,
         genome=genome,
@@ -149,9 +160,10 @@ def plan_ism(
         peaks=peaks,
         span=span,
         group_by=group_by,
+        obs=table,
     )
     for url in (planned.url, out):
         pool.worker_url(url)
-    plan = IsmPlan(planned, str(out), given, pool)
+    plan = IsmPlan(planned, str(out), given, table, pool)
     _ = plan.is_finished  # refuses an output that is taken
     return plan

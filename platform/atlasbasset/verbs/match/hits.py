@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.extras import needed
+from atlasstore.genome.sequences import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,14 +58,14 @@ class Hits:
 
 
 def find_hits(motifs: Sequence[Motif], codes: NDArray[np.uint8], *, p: float) -> Hits:
-    """Find sites of motifs on both strands.
+    """Find sites of motifs on both strands; no site holds an unknown base.
 
     Parameters
     ----------
     motifs
-        With distinct names.
+        Any, also several of one name.
     codes
-        uint8 (n, L): A, C, G, T = 0..3; a site may hold unknown bases (4), which count as average.
+        uint8 (n, L): A, C, G, T = 0..3, unknown 4.
     p
         FIMO's p-value of a site is below this.
 
@@ -74,13 +75,31 @@ def find_hits(motifs: Sequence[Motif], codes: NDArray[np.uint8], *, p: float) ->
         memelite is not installed.
     """
     fimo = needed("memelite", extra="interpret", purpose="Matching motifs").fimo
-    onehot = (codes[:, None, :] == np.arange(4)[None, :, None]).astype(np.int8)
-    tables = fimo({m.name: m.probabilities.T for m in motifs}, onehot, threshold=p)
+    letters, at = _letters(codes)
+    onehot = (letters[None, None, :] == np.arange(4)[None, :, None]).astype(np.int8)
+    named = {str(number): motif.probabilities.T for number, motif in enumerate(motifs)}
+    tables = fimo(named, onehot, threshold=p)
     whole = pd.concat([table for table in tables if len(table)] or tables[:1])
+    motif, first, last = (whole[name].to_numpy(np.int64) for name in ("motif_idx", "start", "end"))
+    n_unknown = np.concatenate([[0], np.cumsum(letters == UNKNOWN)])
+    is_known = n_unknown[last] == n_unknown[first]
+    sequence, start = np.divmod(at[first[is_known]], codes.shape[1] + 1)
     return Hits(
-        motif=whole["motif_idx"].to_numpy(np.int64),
-        sequence=whole["sequence_name"].to_numpy(np.int64),
-        start=whole["start"].to_numpy(np.int64),
-        reverse=whole["strand"].to_numpy() == "-",
-        p=whole["p-value"].to_numpy(np.float64),
+        motif=motif[is_known],
+        sequence=sequence,
+        start=start,
+        reverse=(whole["strand"].to_numpy() == "-")[is_known],
+        p=whole["p-value"].to_numpy(np.float64)[is_known],
     )
+
+
+def _letters(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return all sequences as one, and where each of its bases lies among rows of L + 1.
+
+    An unknown base ends every sequence, and a run of unknown ones is one: FIMO takes an unknown
+    base for an average one, and would report a sharp motif at each of a long run.
+    """
+    ended = np.pad(codes, ((0, 0), (0, 1)), constant_values=UNKNOWN).ravel()
+    is_unknown = ended == UNKNOWN
+    at = np.flatnonzero(~(is_unknown & np.concatenate([[False], is_unknown[:-1]])))
+    return ended[at], at

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from atlasbasset.verbs.match.pwm_ism import Method
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.verbs.match.site_scores import Method
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
     from atlasstore.results.ism_result import IsmResult
@@ -25,16 +26,19 @@ def match(
     *,
     out: str | Path,
     groups: Sequence[str] | None = None,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     method: Method = "pearson",
     hit_p: float = 1e-3,
     max_p: float = 0.05,
-    shuffles: int = 100,
+    n_null: int = 10_000,
     seed: int = 0,
     on_event: Subscriber | None = None,
 ) -> MatchReport:
     """Find motifs whose sites matter to the model, by group of cells (`verbs.match.pwm_ism`).
 
-    Memory: about 200 MB beside the program, whatever the numbers of regions, motifs and groups.
+    Memory: about 200 MB beside the program, whatever the numbers of regions, motifs and groups;
+    beside it a temporary file of motifs x groups x `n_null` x 4 bytes.
 
     Parameters
     ----------
@@ -46,6 +50,9 @@ def match(
         Path or URL of the table: ``.parquet``, ``.csv`` or ``.tsv`` (also ``.gz``).
     groups
         Names of the result's groups (or cells); all by default.
+    group_by, obs
+        Of a result of cells: a column of a table of cells (CSV, TSV or AnnData at a path or URL, or
+        a pandas table), whose groups then stand in the place of the cells.
     method
         Score of a site: "pearson" correlation, or "dot" product, of the motif's probabilities with
         the scores of the four bases.
@@ -53,11 +60,11 @@ def match(
         FIMO's p-value of a site is below this.
     max_p
         Rows with a larger p-value are left out; 1 keeps all.
-    shuffles
-        Shuffles of each region that the null is from; with few, short regions or wide motifs have
-        few chance sites, and small p-values cannot be reached (column ``n_null``).
+    n_null
+        Chance sites of each motif that p-values are from (`verbs.match.null`): none is below
+        ``1 / (1 + n_null)``.
     seed
-        Of the shuffles.
+        Of the chance sites, 0 or more.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -66,8 +73,8 @@ def match(
     -------
     MatchReport
         Columns of the table: region, chrom, start, end (0-based half-open, of the site), strand,
-        motif, tf, group, score, p, n_null, hit_p. Rows are ordered by region, start, motif and
-        group.
+        motif, tf, group, score, p, q (Benjamini-Hochberg over all sites and motifs of the group),
+        n_null, hit_p. Rows are ordered by region, start, motif and group.
 
     Examples
     --------
@@ -89,10 +96,12 @@ def match(
         motifs,
         out=out,
         groups=groups,
+        group_by=group_by,
+        obs=obs,
         method=method,
         hit_p=hit_p,
         max_p=max_p,
-        shuffles=shuffles,
+        n_null=n_null,
         seed=seed,
     )
     return plan.run(on_event=on_event)

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from atlasbasset.extras import needed
-from atlasbasset.verbs.match.pwm_ism import (
-    METHODS,
-    Method,
-    SiteScores,
-    regions_at_once,
-    score_sites,
-)
+from atlasbasset.inference.groups import regrouped
+from atlasbasset.verbs.match.null import draw_null
+from atlasbasset.verbs.match.q_values import QValues
 from atlasbasset.verbs.match.report import MatchReport
-from atlasbasset.verbs.match.rows import COLUMNS, MatchInput, matched_rows
+from atlasbasset.verbs.match.rows import COLUMNS, MatchInput, add_q_values, write_rows
+from atlasbasset.verbs.match.site_scores import METHODS, Method
 from atlasbasset.verbs.match.table_file import SUFFIXES, written_table
+from atlasbasset.verbs.shared.plan import told_lines
 from atlasstore.errors import MotifError, UserInputError
-from atlasstore.events import Notice, Progress
+from atlasstore.events import Notice
 from atlasstore.files.staging import refuse_existing
-from atlasstore.genome.motifs import read_meme
+from atlasstore.genome.motifs import read_motifs
 from atlasstore.plans import Plan
 from atlasstore.results.ism_result import IsmResult
 from atlasstore.text_units import count
-from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.verbs.match.null import Null
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
     from atlasstore.plans import Lines
 
 __all__ = ["MatchPlan", "plan_match"]
-
-_STAGE = "matching motifs"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,10 +42,6 @@ class MatchPlan(Plan[MatchReport]):
 
     given: MatchInput
     out: str
-    method: Method
-    hit_p: float
-    max_p: float
-    shuffles: int
     seed: int
 
     @property
@@ -60,7 +52,7 @@ class MatchPlan(Plan[MatchReport]):
     @property
     def n_regions(self) -> int:
         """R."""
-        return self.given.result.n_regions
+        return self.given.n_regions
 
     @property
     def n_motifs(self) -> int:
@@ -70,17 +62,19 @@ class MatchPlan(Plan[MatchReport]):
     @property
     def n_groups(self) -> int:
         """Groups, or cells."""
-        return len(self.given.columns)
+        return self.given.n_groups
 
     def lines(self) -> Lines:
-        """Return regions, motifs, groups and shuffles."""
+        """Return regions, motifs, groups and chance sites."""
         n_too_wide = self.given.n_too_wide
         too_wide = f", {count(n_too_wide)} too wide left out" if n_too_wide else ""
         return [
             ("regions", f"{count(self.n_regions)} of {count(self.given.result.span_bp)} bp"),
             ("motifs", f"{count(self.n_motifs)}{too_wide}"),
             ("groups", count(self.n_groups)),
-            ("null", f"{count(self.shuffles)} shuffles of each region"),
+            ("null", f"{count(self.given.n_null)} chance sites of each motif"),
+            *told_lines("names", self.given.renamed),
+            *told_lines("left out", self.given.left_out),
         ]
 
     def values(self) -> dict[str, Any]:
@@ -91,52 +85,47 @@ class MatchPlan(Plan[MatchReport]):
             "n_motifs": self.n_motifs,
             "n_too_wide": self.given.n_too_wide,
             "n_groups": self.n_groups,
-            "shuffles": self.shuffles,
+            "n_null": self.given.n_null,
         }
 
     def _run(self, on_event: Subscriber) -> MatchReport:
         refuse_existing(self.out)
-        if self.given.n_too_wide:
-            on_event(Notice(self._too_wide))
-        n_sites = 0
-        on_event(Progress(_STAGE, 0, self.n_regions, "regions"))
-        with written_table(self.out, COLUMNS) as table:
-            for start, stop in runs(self.n_regions, self._at_once):
-                found = self._scored(start, stop)
-                for rows in matched_rows(self.given, start, found, self.max_p):
-                    table.add(rows)
-                n_sites += len(found.hits)
-                on_event(Progress(_STAGE, stop, self.n_regions, "regions"))
+        given = self.given
+        for told in (given.renamed, self._too_wide, given.left_out):
+            if told:
+                on_event(Notice(told))
+        with (
+            tempfile.TemporaryDirectory(prefix="atlasbasset-") as made,
+            written_table(self.out, COLUMNS) as table,
+        ):
+            rows, q_values = Path(made, "rows.parquet"), QValues(given.n_groups)
+            null = self._null(Path(made), on_event)
+            n_sites = write_rows(rows, given, null, q_values, on_event)
+            add_q_values(rows, given, q_values, table)
         return MatchReport(
             self.out, self.n_regions, self.n_motifs, self.n_groups, n_sites, table.n_rows
         )
 
-    @property
-    def _at_once(self) -> int:
-        return regions_at_once(
-            self.given.result.span_bp,
-            n_motifs=self.n_motifs,
-            n_groups=self.n_groups,
-            n_shuffles=self.shuffles,
-            hit_p=self.hit_p,
+    def _null(self, folder: Path, on_event: Subscriber) -> Null:
+        given = self.given
+        return draw_null(
+            given.motifs,
+            given,
+            method=given.method,
+            hit_p=given.hit_p,
+            n_null=given.n_null,
+            seed=self.seed,
+            at_once=given.regions_at_once,
+            folder=folder,
+            on_event=on_event,
         )
 
     @property
-    def _too_wide(self) -> str:
+    def _too_wide(self) -> str | None:
         n, span_bp = self.given.n_too_wide, self.given.result.span_bp
+        if not n:
+            return None
         return f"{n} motifs are wider than the {span_bp} bp that were mutated, and are left out."
-
-    def _scored(self, start: int, stop: int) -> SiteScores:
-        result = self.given.result
-        return score_sites(
-            self.given.motifs,
-            result.codes(start, stop),
-            result.scores(start, stop, self.given.columns),
-            method=self.method,
-            hit_p=self.hit_p,
-            n_shuffles=self.shuffles,
-            rngs=[np.random.default_rng([self.seed, region]) for region in range(start, stop)],
-        )
 
 
 def plan_match(
@@ -145,10 +134,12 @@ def plan_match(
     *,
     out: str | Path,
     groups: Sequence[str] | None = None,
+    group_by: str | None = None,
+    obs: Obs | None = None,
     method: Method = "pearson",
     hit_p: float = 1e-3,
     max_p: float = 0.05,
-    shuffles: int = 100,
+    n_null: int = 10_000,
     seed: int = 0,
 ) -> MatchPlan:
     """Plan `match`: check its input; nothing is written.
@@ -169,17 +160,31 @@ def plan_match(
         raise UserInputError(f"hit_p must lie between 0 and 1, got {hit_p:g}.")
     if not 0 < max_p <= 1:
         raise UserInputError(f"max_p must be above 0 and at most 1, got {max_p:g}.")
-    if shuffles < 1:
-        raise UserInputError(f"shuffles must be 1 or more, got {shuffles}.")
+    if n_null < 1:
+        raise UserInputError(f"n_null must be 1 or more, got {n_null}.")
+    if seed < 0:
+        raise UserInputError(f"seed must be 0 or more, got {seed}.")
     needed("memelite", extra="interpret", purpose="Matching motifs")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
-    columns = opened.columns(groups)
-    known = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
+    opened, left_out = regrouped(opened, group_by, obs=obs)
+    columns = opened.columns(None if groups is None else list(dict.fromkeys(groups)))
+    known, renamed = read_motifs(motifs)
     fitting = [motif for motif in known if motif.width <= opened.span_bp]
     if not fitting:
         raise MotifError(
             f"none of {len(known)} motifs fits into the {opened.span_bp} bp that {opened.url} "
             "covers of each region; make a result with a wider --span."
         )
-    given = MatchInput(opened, fitting, len(known) - len(fitting), columns)
-    return MatchPlan(given, str(out), method, hit_p, max_p, shuffles, seed)
+    given = MatchInput(
+        opened,
+        fitting,
+        len(known) - len(fitting),
+        renamed,
+        left_out,
+        columns,
+        method=method,
+        hit_p=hit_p,
+        max_p=max_p,
+        n_null=n_null,
+    )
+    return MatchPlan(given, str(out), seed)

@@ -28,6 +28,7 @@ from atlasbasset.core.incremental import Incremental
 from atlasstore.errors import MotifError
 from atlasstore.files import urls
 from atlasstore.genome.motifs import sample
+from atlasstore.genome.sequences import reverse_complement_codes
 from atlasstore.genome.shuffle import dinucleotide_shuffle
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
@@ -154,26 +155,32 @@ def unit_backgrounds(n_motifs: int) -> int:
     return max(1, min(_UNIT_BACKGROUNDS, _UNIT_SEQUENCES // n_motifs))
 
 
-def insertion_bytes(config: TrunkConfig, widths: Sequence[int], n_backgrounds: int) -> int:
+def insertion_bytes(
+    config: TrunkConfig, widths: Sequence[int], n_backgrounds: int, *, n_strands: int = 1
+) -> int:
     """Return what `InsertMotifs` holds at most beside the program and the model, bytes."""
     in_unit = min(n_backgrounds, unit_backgrounds(len(widths)))
-    embeddings = in_unit * (1 + len(widths)) * config.embedding_dim * np.float32().nbytes
+    n_copies = 2 * n_strands - 1  # of one strand, or of both and put together
+    embedded = in_unit * (1 + len(widths)) * config.embedding_dim * np.float32().nbytes
     drawn = n_backgrounds * (config.window_bp + sum(widths))
     references = in_unit * (reference_bytes(config) + pass_bytes(config))
-    return references + embeddings + drawn + _WORKING_BYTES
+    return references + n_copies * embedded + drawn + _WORKING_BYTES
 
 
-def create_inserted(url: str, n_backgrounds: int, n_motifs: int, width: int) -> None:
+def create_inserted(
+    url: str, n_backgrounds: int, n_motifs: int, width: int, *, n_strands: int = 1
+) -> None:
     """Create the array that `InsertMotifs` fills, a piece per unit.
 
-    float32 (n_backgrounds, 1 + n_motifs, width): the background itself, then with each motif.
+    float32 (n_backgrounds * n_strands, 1 + n_motifs, width): the background itself, then with each
+    motif; a background's two strands are consecutive.
     """
     arrays.create_array(
         scratch_group(url),
         _ARRAY,
-        shape=(n_backgrounds, 1 + n_motifs, width),
+        shape=(n_backgrounds * n_strands, 1 + n_motifs, width),
         dtype=np.float32,
-        chunk_rows=min(n_backgrounds, unit_backgrounds(n_motifs)),
+        chunk_rows=min(n_backgrounds, unit_backgrounds(n_motifs)) * n_strands,
         fill_value=float("nan"),
         axes=("background", "inserted", "dim0"),
     )
@@ -215,6 +222,8 @@ class InsertMotifs:
     seed: int
     url: str
     """Where `create_inserted` made the array."""
+    both_strands: bool = False
+    """Whether each sequence is also embedded as its reverse complement."""
 
     @cached_property
     def _engine(self) -> Incremental:
@@ -238,13 +247,26 @@ class InsertMotifs:
     def __call__(self, unit: Unit) -> Receipt:
         """Embed and write backgrounds [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        reference = self._engine.reference(torch.from_numpy(self.backgrounds[start:stop]))
+        strands = [self._embedded(start, stop, turned=False)]
+        if self.both_strands:
+            strands.append(self._embedded(start, stop, turned=True))
+        h = np.stack(strands, axis=1).reshape(-1, *strands[0].shape[1:])
+        rows = slice(start * len(strands), stop * len(strands))
+        arrays.writable(urls.open_group(self.url, mode="r+")[_ARRAY])[rows] = h
+        return {"bytes": h.nbytes}
+
+    def _embedded(self, start: int, stop: int, *, turned: bool) -> NDArray[np.float32]:
+        """Return h of backgrounds, as they are and with each motif, (n, 1 + motifs, E)."""
+        codes = self.backgrounds[start:stop]
+        reference = self._engine.reference(
+            torch.from_numpy(reverse_complement_codes(codes) if turned else codes)
+        )
         h = np.empty((stop - start, 1 + len(self.motifs), reference.h.shape[1]), np.float32)
         h[:, 0] = reference.h.cpu().numpy()
         for alike in self._by_width:
-            h[:, 1 + alike.numbers] = self._inserted(reference, alike, start, stop)
-        arrays.writable(urls.open_group(self.url, mode="r+")[_ARRAY])[start:stop] = h
-        return {"bytes": h.nbytes}
+            part = alike.turned(codes.shape[1]) if turned else alike
+            h[:, 1 + alike.numbers] = self._inserted(reference, part, start, stop)
+        return h
 
     def _inserted(
         self, reference: Reference, alike: _Alike, start: int, stop: int
@@ -269,3 +291,8 @@ class _Alike:
     """Where they begin."""
     words: NDArray[np.uint8]
     """What is written there, (n_backgrounds, motifs, width)."""
+
+    def turned(self, window_bp: int) -> _Alike:
+        """Return the same as the other strand has it."""
+        words = reverse_complement_codes(self.words)
+        return _Alike(self.numbers, window_bp - self.start - words.shape[-1], words)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.atlas.atlas import Atlas
@@ -33,10 +34,12 @@ def motif_activity(
     *,
     motifs: str | Path | Sequence[Motif],
     out: str | Path,
+    obs: Obs | None = None,
     n_backgrounds: int = 1000,
     split: Split = "all",
     seed: int = 0,
     scale: ActivityScale = "linear",
+    both_strands: bool = False,
     compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
@@ -55,12 +58,15 @@ def motif_activity(
     atlas
         Gives the peaks that are shuffled, or its URL; its cells are not looked at.
     motifs
-        A MEME file, or motifs with names of their own.
+        A MEME file, or motifs; of several with one name all but the first get a number behind it.
     out
         URL of the new result: an AnnData zarr, cells x motifs, float32 z-scores; ``var`` has the
         mean and sd of the raw activity, so ``X * sd + mean`` is the raw activity, on the linear
         scale also ``obsm["X_scbasset"] @ varm["scbasset_sequence"].T``. A motif whose activity is
         the same in all cells has z-scores of 0.
+    obs
+        Table of cells that was made after the model: a CSV, TSV or AnnData at a path or URL, or a
+        pandas table. Its columns go into the result's obs, matched by the cells' names.
     n_backgrounds
         Peaks drawn and shuffled, dinucleotides kept; with more than the split holds, peaks are
         drawn again, each time shuffled anew.
@@ -72,6 +78,8 @@ def motif_activity(
     scale
         "linear", or "sigmoid": the mean is taken after a sigmoid, which costs backgrounds x motifs
         x cells evaluations.
+    both_strands
+        Take the mean over every sequence and its reverse complement, at twice the cost.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
     workers
@@ -105,10 +113,12 @@ def motif_activity(
         atlas,
         motifs=motifs,
         out=out,
+        obs=obs,
         n_backgrounds=n_backgrounds,
         split=split,
         seed=seed,
         scale=scale,
+        both_strands=both_strands,
         compute=compute,
         workers=workers,
         gpus_per_worker=gpus_per_worker,

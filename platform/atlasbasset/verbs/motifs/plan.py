@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
 from atlasbasset.core.cost import change_flops, pass_flops
+from atlasbasset.inference.cell_labels import joined_columns
 from atlasbasset.verbs.motifs.insertion import (
     check_widths,
     insertion_bytes,
@@ -24,13 +25,14 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
+    told_lines,
     worker_count,
 )
 from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
-from atlasstore.genome.motifs import Motif, read_meme
+from atlasstore.events import Notice, ignore
+from atlasstore.genome.motifs import read_motifs
 from atlasstore.plans import Plan
 from atlasstore.results.result import Result
 from atlasstore.text_units import count, size
@@ -38,10 +40,14 @@ from atlasstore.text_units import count, size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
+
     from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
+    from atlasstore.genome.motifs import Motif
     from atlasstore.models.model_store import ModelStore
     from atlasstore.plans import Lines
     from atlasstore.zarrio.table_plan import TablePlan
@@ -62,6 +68,12 @@ class MotifsPlan(Plan[MotifReport]):
     out: str
     motifs: Sequence[Motif]
     motif_file: str | None
+    renamed: str | None
+    """A sentence on motifs that shared a name."""
+    labels: pd.DataFrame | None
+    """Columns of a table of cells for the result's obs."""
+    told: str | None
+    """A sentence on cells that the table lacks."""
     options: InsertionOptions
     workers: WorkerPool
 
@@ -76,6 +88,7 @@ class MotifsPlan(Plan[MotifReport]):
             self.atlas,
             self.motifs,
             self.motif_file,
+            self.labels,
             self.options,
             self.workers,
             on_event,
@@ -93,8 +106,8 @@ class MotifsPlan(Plan[MotifReport]):
 
     @property
     def n_sequences(self) -> int:
-        """Embedded ones: backgrounds with each motif, and without any."""
-        return self.options.n_backgrounds * (1 + len(self.motifs))
+        """Embedded ones: backgrounds with each motif, and without any, on one strand or both."""
+        return self.options.n_backgrounds * self.options.n_strands * (1 + len(self.motifs))
 
     @property
     def scratch_bytes(self) -> int:
@@ -106,7 +119,10 @@ class MotifsPlan(Plan[MotifReport]):
     def memory_bytes(self) -> int:
         """Of a worker in addition to the program."""
         widths = [motif.width for motif in self.motifs]
-        inserting = insertion_bytes(self.model.trunk, widths, self.options.n_backgrounds)
+        options = self.options
+        inserting = insertion_bytes(
+            self.model.trunk, widths, options.n_backgrounds, n_strands=options.n_strands
+        )
         return inserting + self.model.table_bytes
 
     @cached_property
@@ -117,7 +133,8 @@ class MotifsPlan(Plan[MotifReport]):
             change_flops(trunk, insertion_start(trunk.window_bp, motif.width), motif.width)
             for motif in self.motifs
         )
-        return self.options.n_backgrounds * (pass_flops(trunk) + sum(changes))
+        n_read = self.options.n_backgrounds * self.options.n_strands
+        return n_read * (pass_flops(trunk) + sum(changes))
 
     @property
     def full_flops(self) -> int:
@@ -132,6 +149,8 @@ class MotifsPlan(Plan[MotifReport]):
         return [
             ("cells", count(self.model.n_cells)),
             ("motifs", f"{count(len(self.motifs))} of {_widths(self.motifs)} bp"),
+            *told_lines("names", self.renamed),
+            *told_lines("labels", self.told),
             (
                 "backgrounds",
                 f"{count(options.n_backgrounds)} shuffled peaks, split {options.split}",
@@ -167,6 +186,9 @@ class MotifsPlan(Plan[MotifReport]):
 
     def _run(self, on_event: Subscriber) -> MotifReport:
         work = self._stages(on_event)
+        for sentence in (self.renamed, self.told):
+            if sentence:
+                on_event(Notice(sentence))
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
         )
@@ -192,10 +214,12 @@ def plan_motifs(
     *,
     motifs: str | Path | Sequence[Motif],
     out: str | Path,
+    obs: Obs | None = None,
     n_backgrounds: int = 1000,
     split: Split = "all",
     seed: int = 0,
     scale: ActivityScale = "linear",
+    both_strands: bool = False,
     compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
@@ -213,15 +237,28 @@ def plan_motifs(
     >>> plan.as_json()["gflop"]  # doctest: +SKIP
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
-    chosen = read_meme(motifs) if isinstance(motifs, str | Path) else list(motifs)
+    chosen, renamed = read_motifs(motifs)
     planned = PlannedModel.of(model, compute=compute)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    options = InsertionOptions(n_backgrounds, split, seed, scale)
+    options = InsertionOptions(n_backgrounds, split, seed, scale, both_strands)
     _check(chosen, source, options, model=planned.store)
     for url in (planned.url, out):
         pool.worker_url(url)
-    file = str(motifs) if isinstance(motifs, str | Path) else None
-    plan = MotifsPlan(planned, source, str(out), chosen, file, options, pool)
+    labels, told = (None, None)
+    if obs is not None:
+        labels, told = joined_columns(planned.store.obs, obs, what=planned.url)
+    plan = MotifsPlan(
+        model=planned,
+        atlas=source,
+        out=str(out),
+        motifs=chosen,
+        motif_file=str(motifs) if isinstance(motifs, str | Path) else None,
+        renamed=renamed,
+        labels=labels,
+        told=told,
+        options=options,
+        workers=pool,
+    )
     _ = plan.is_finished  # refuses an output that is taken
     return plan
 
@@ -236,19 +273,11 @@ def _check(
         raise UserInputError(f"seed must be 0 or more, got {options.seed}.")
     if options.scale not in scales:
         raise UserInputError(f"scale must be one of {', '.join(scales)}, got {options.scale!r}.")
-    _check_names(motifs)
+    if not motifs:
+        raise UserInputError("there are no motifs; give at least one.")
     check_window(model, atlas)
     check_widths(motifs, atlas.window_bp)
     split_rows(atlas, options.split)
-
-
-def _check_names(motifs: Sequence[Motif]) -> None:
-    names = [motif.name for motif in motifs]
-    if not names:
-        raise UserInputError("there are no motifs; give at least one.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserInputError(f"two motifs are named {twice}; give each a name of its own.")
 
 
 def _widths(motifs: Sequence[Motif]) -> str:

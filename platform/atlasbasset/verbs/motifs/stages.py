@@ -61,6 +61,12 @@ class InsertionOptions:
     split: str
     seed: int
     scale: str
+    both_strands: bool = False
+
+    @property
+    def n_strands(self) -> int:
+        """2 where sequences are read from both strands."""
+        return 1 + self.both_strands
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +77,8 @@ class MotifStages:
     atlas: Atlas
     motifs: Sequence[Motif]
     motif_file: str | None
+    labels: pd.DataFrame | None
+    """Columns of a table of cells for the result's obs."""
     options: InsertionOptions
     workers: WorkerPool
     on_event: Subscriber
@@ -93,6 +101,8 @@ class MotifStages:
             "motifs": _digest(self.motifs),
             **asdict(self.options),
         }
+        if self.labels is not None:
+            config["obs"] = digest_of([self.labels.to_csv()])
         return JobIdentity("motifs", config, peak_inputs(self.atlas))
 
     @cached_property
@@ -117,19 +127,23 @@ class MotifStages:
 
     def _insert(self, job: ResumableJob, url: str) -> None:
         n_backgrounds, n_motifs = self.options.n_backgrounds, len(self.motifs)
-        width = self.model.trunk.config.embedding_dim
+        width, strands = self.model.trunk.config.embedding_dim, self.options.n_strands
         rows = split_rows(self.atlas, self.options.split)
         if n_backgrounds > len(rows):
             self.on_event(
                 Notice(f"{n_backgrounds:,} backgrounds come from {len(rows):,} peaks, drawn again.")
             )
-        job.once("inserted", lambda: create_inserted(url, n_backgrounds, n_motifs, width))
+        job.once(
+            "inserted",
+            lambda: create_inserted(url, n_backgrounds, n_motifs, width, n_strands=strands),
+        )
         work = InsertMotifs(
             model=self._source,
             backgrounds=shuffled_peaks(self.atlas, rows, n_backgrounds, seed=self.options.seed),
             motifs=self.motifs,
             seed=self.options.seed,
             url=url,
+            both_strands=self.options.both_strands,
         )
         units = insertion_units(n_backgrounds, n_motifs)
         job.run("insertion", units, work, stage=Stage("inserting motifs", "backgrounds"))
@@ -148,13 +162,17 @@ class MotifStages:
         create_result(
             place,
             kind="tf_activity",
-            obs=self.model.obs.assign(**{INTERCEPT: self.model.intercept}),
+            obs=self._obs(),
             var=_motif_table(self.motifs, moments),
             obsm={EMBEDDING: self.model.cell_embedding},
             varm={SEQUENCE: effects.astype(np.float32)},
             tables=[self.plan],
             about=asdict(self.options),
         )
+
+    def _obs(self) -> pd.DataFrame:
+        obs = self.model.obs.assign(**{INTERCEPT: self.model.intercept})
+        return obs if self.labels is None else pd.concat([obs, self.labels], axis=1)
 
     def _publish(self, job: ResumableJob) -> None:
         job.publish(

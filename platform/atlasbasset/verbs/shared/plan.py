@@ -27,6 +27,7 @@ __all__ = [
     "PlannedModel",
     "finished_line",
     "is_finished",
+    "told_lines",
     "worker_count",
     "workers_in_full",
 ]
@@ -118,6 +119,11 @@ def is_finished(out: str | Path, identity: Callable[[], JobIdentity]) -> bool:
 def finished_line(*, is_finished: bool) -> Lines:
     """Return the line of a plan whose job has run before; none of another plan."""
     return [("result", "finished by the same job: nothing to do")] if is_finished else []
+
+
+def told_lines(name: str, told: str | None) -> Lines:
+    """Return the line of a sentence on the input; none where there is nothing to say."""
+    return [(name, told)] if told else []
 
 
 def worker_count(workers: WorkerPool) -> str:

@@ -14,15 +14,18 @@ from atlasbasset.engine.memory.lines import memory_lines, memory_values
 from atlasbasset.engine.memory.plan import MemoryPlan, plan_training
 from atlasbasset.engine.peak_sampling import epoch_groups
 from atlasbasset.engine.state import RunState
+from atlasbasset.verbs.shared.plan import told_lines
 from atlasbasset.verbs.train.report import TrainReport
 from atlasbasset.verbs.train.setup import (
     Launcher,
+    batch_labels,
     begun_store,
     check_training,
     has_begun,
     still_to_do,
 )
 from atlasstore.atlas.atlas import Atlas
+from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.locks import claimed
 from atlasstore.models.model_store import ModelStore
@@ -55,6 +58,8 @@ class TrainPlan(Plan[TrainReport]):
     launcher: Launcher
     gpus_per_worker: float
     cpus_per_worker: float
+    warning: str | None
+    """A sentence on batches that look like none, if any."""
 
     @property
     def title(self) -> str:
@@ -90,6 +95,7 @@ class TrainPlan(Plan[TrainReport]):
             ("training peaks", count(self.n_train_peaks)),
             ("cells", f"{count(n_cells)} in {count(n_blocks)} blocks"),
             ("parameters", count(self.n_parameters)),
+            *told_lines("batches", self.warning),
             ("workers", self._workers_line),
             ("steps", f"{steps} per epoch, {epochs} epochs at most"),
             *memory_lines(self.memory),
@@ -126,6 +132,8 @@ class TrainPlan(Plan[TrainReport]):
         }
 
     def _run(self, on_event: Subscriber) -> TrainReport:
+        if self.warning:
+            on_event(Notice(self.warning))
         config, layout = self._run_config, self.memory.layout
         store = begun_store(self.atlas, self.out, config)
         with claimed(store.url, on_event=on_event):
@@ -203,6 +211,7 @@ def plan_train(
         launcher=launcher,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
+        warning=batch_labels(opened.obs, resolved.batch_key)[1],
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.inference.cell_labels import CellLabels, cell_labels, check_batches
 from atlasbasset.verbs.train.start_trunk import StartTrunk
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Launcher",
+    "batch_labels",
     "begun_store",
     "check_training",
     "has_begun",
@@ -52,7 +54,7 @@ def check_training(
         parse_size(memory)
     _check_peaks(config, atlas)
     _check_workers(workers, min_workers, launcher, atlas)
-    _obs_with_batches(atlas.obs, config.batch_key)
+    batch_labels(atlas.obs, config.batch_key)
     begun = None if _absent(out) else ModelStore.open(out)
     config = _with_trunk(config, atlas, begun)
     if begun is not None:
@@ -120,14 +122,15 @@ def begun_store(atlas: Atlas, out: str, config: TrainConfig) -> ModelStore:
     if not _absent(out):
         return ModelStore.open(out)
     urls.delete(out)  # what never was finished held no checkpoint
-    obs, batches = _obs_with_batches(atlas.obs, config.batch_key)
+    labels, _ = batch_labels(atlas.obs, config.batch_key)
+    obs = atlas.obs if labels is None else atlas.obs.assign(scbasset_batch=labels.codes)
     start = None if config.init_from is None else StartTrunk.of(config.init_from).as_json()
     return ModelStore.create(
         out,
         obs=obs,
         config={"train": config.as_json(), "atlas": _fingerprint(atlas), "start": start},
         block_cells=atlas.blocks[0].n_cells,
-        batches=batches,
+        batches=() if labels is None else labels.names,
         provenance=formats.provenance([], {"atlas": atlas.url, "start": start}, config.seed),
     )
 
@@ -160,17 +163,20 @@ def _fingerprint(atlas: Atlas) -> dict[str, Any]:
     }
 
 
-def _obs_with_batches(obs: pd.DataFrame, key: str | None) -> tuple[pd.DataFrame, list[str]]:
+def batch_labels(obs: pd.DataFrame, key: str | None) -> tuple[CellLabels | None, str | None]:
+    """Return the cells' batches, and a warning where they look like none.
+
+    Raises
+    ------
+    UserInputError
+        A cell has no batch, all cells have the same, or each has its own.
+    """
     if key is None:
-        return obs, []
-    if key not in obs:
-        listed = ", ".join(map(str, obs.columns)) or "none"
+        return None, None
+    labels = cell_labels(obs, key, what="the atlas")
+    if labels.n_unlabelled:
         raise UserInputError(
-            f"obs has no column {key!r} for --batch-key; its columns are {listed}."
+            f"{labels.n_unlabelled:,} of {len(obs):,} cells have no batch in obs column {key!r}; "
+            "fill it in or drop them."
         )
-    named = obs[key].astype("category")
-    if named.isna().any():
-        raise UserInputError(f"obs column {key!r} has cells without a batch; fill or drop them.")
-    return obs.assign(scbasset_batch=named.cat.codes.astype("int64")), [
-        str(name) for name in named.cat.categories
-    ]
+    return labels, check_batches(labels, "the atlas")

@@ -17,7 +17,7 @@ import torch
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
 from atlasbasset.core.inference import embed_codes
-from atlasstore.genome.sequences import UNKNOWN
+from atlasstore.genome.sequences import reverse_complement_codes
 from atlasstore.genome.variants import base_codes, change_of
 from atlasstore.zarrio.blocks import runs
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.uint8]
     Floats = NDArray[np.float32]
-    Effects = Callable[[Codes, Sequence["Replaced"]], Floats]
+    Embed = Callable[[Codes, Sequence["Replaced"]], Floats]
 
 __all__ = [
     "Allele",
     "Replaced",
     "VariantEngine",
     "allele_of",
+    "mean_effects",
     "variant_bytes",
 ]
 
 _AT_ONCE = 64  # windows whose activations are kept together: about 1.1 MB each
 _WORKING_BYTES = 64 << 20
 """Of the 256 changes that are computed at once, about."""
-_COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN], np.uint8)
 
 
 class Allele(NamedTuple):
@@ -109,9 +109,21 @@ class VariantEngine:
         self.window_bp = model.trunk.config.window_bp
         self.width = model.trunk.config.embedding_dim
 
+    @property
+    def n_strands(self) -> int:
+        """S: 2 where windows are read from both strands."""
+        return 1 + self._both_strands
+
     def effects(self, alleles: Sequence[Allele], genome: Genome) -> Floats:
-        """Return h(window with the allele) - h(window), float32 (V, E), for V alleles."""
-        found = np.empty((len(alleles), self.width), np.float32)
+        """Return h(window with the allele) - h(window), float32 (V, E), for V alleles.
+
+        With both strands the mean of the two.
+        """
+        return mean_effects(self.embed(alleles, genome))
+
+    def embed(self, alleles: Sequence[Allele], genome: Genome) -> Floats:
+        """Return h of the window and of that with the allele, float32 (V, S, 2, E)."""
+        found = np.empty((len(alleles), self.n_strands, 2, self.width), np.float32)
         is_wide = np.array([len(allele.codes) > self.window_bp // 4 for allele in alleles], bool)
         for rows, how in (
             (np.flatnonzero(~is_wide), self.incremental),
@@ -119,31 +131,33 @@ class VariantEngine:
         ):
             chosen = [alleles[row] for row in rows.tolist()]
             for members, codes, replaced in _batches(chosen, genome, self.window_bp):
-                found[rows[members]] = self._stranded(how, codes, replaced)
+                found[rows[members], 0] = how(codes, replaced)
+                if self._both_strands:
+                    found[rows[members], 1] = how(*_other_strand(codes, replaced))
         return found
 
-    def _stranded(self, how: Effects, codes: Codes, replaced: Sequence[Replaced]) -> Floats:
-        effects = how(codes, replaced)
-        if not self._both_strands:
-            return effects
-        other = how(*_other_strand(codes, replaced))
-        return (effects + other) * np.float32(0.5)
-
     def incremental(self, codes: Codes, replaced: Sequence[Replaced]) -> Floats:
-        """Return effects on windows, uint8 (B, L), by embedding what the changes reach."""
+        """Return h of windows (B, L) without and with alleles, by embedding what these reach.
+
+        float32 (V, 2, E).
+        """
         reference = self._incremental.reference(torch.from_numpy(codes))
-        found = np.empty((len(replaced), self.width), np.float32)
+        found = np.empty((len(replaced), 2, self.width), np.float32)
         widths = np.array([len(allele.codes) for allele in replaced])
         for width in np.unique(widths):
             members = np.flatnonzero(widths == width)
             rows, at, put = zip(*(replaced[i] for i in members.tolist()), strict=True)
             rows_M, put_MW = torch.tensor(rows), torch.from_numpy(np.stack(put))
             h = self._incremental.embed(reference, rows_M, torch.tensor(at), put_MW)
-            found[members] = (h - reference.h[rows_M.to(h.device)]).cpu().numpy()
+            found[members, 0] = reference.h[rows_M.to(h.device)].cpu().numpy()
+            found[members, 1] = h.cpu().numpy()
         return found
 
     def full_passes(self, codes: Codes, replaced: Sequence[Replaced]) -> Floats:
-        """Return effects on windows, uint8 (B, L), by embedding every window whole."""
+        """Return h of windows (B, L) without and with alleles, each embedded whole.
+
+        float32 (V, 2, E).
+        """
         rows = [allele.row for allele in replaced]
         changed = codes[rows]
         for window, allele in zip(changed, replaced, strict=True):
@@ -151,7 +165,16 @@ class VariantEngine:
         whole = torch.from_numpy(np.concatenate([codes, changed]))
         h = embed_codes(self._trunk, whole, compute_dtype=self._dtype, batch=_AT_ONCE)
         h_np: Floats = h.cpu().numpy()
-        return h_np[len(codes) :] - h_np[rows]
+        return np.stack([h_np[rows], h_np[len(codes) :]], axis=1)
+
+
+def mean_effects(h: Floats) -> Floats:
+    """Return the mean over strands of h with less h without, (V, E), of (V, S, 2, E)."""
+    effects = h[:, :, 1] - h[:, :, 0]
+    found: Floats = effects[:, 0]
+    if effects.shape[1] > 1:
+        found = (effects[:, 0] + effects[:, 1]) * np.float32(0.5)
+    return found
 
 
 def _batches(
@@ -176,6 +199,7 @@ def _other_strand(codes: Codes, replaced: Sequence[Replaced]) -> tuple[Codes, li
     """Return windows and changes as the other strand has them."""
     length = codes.shape[1]
     turned = [
-        Replaced(row, length - at - len(put), _COMPLEMENT[put[::-1]]) for row, at, put in replaced
+        Replaced(row, length - at - len(put), reverse_complement_codes(put))
+        for row, at, put in replaced
     ]
-    return _COMPLEMENT[codes[:, ::-1]], turned
+    return reverse_complement_codes(codes), turned

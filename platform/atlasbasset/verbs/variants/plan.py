@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
-from atlasbasset.inference.groups import cell_groups, group_codes
+from atlasbasset.inference.cell_labels import opened_table
+from atlasbasset.inference.groups import cell_groups, group_labels
+from atlasbasset.inference.model import check_scale
 from atlasbasset.verbs.shared.plan import (
     FLOAT_BYTES,
     PlannedModel,
     finished_line,
     is_finished,
+    told_lines,
     worker_count,
 )
 from atlasbasset.verbs.variants.alleles import variant_bytes
@@ -32,8 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pandas as pd
+
     from atlasbasset.core.compute import Compute
-    from atlasbasset.inference.model import Model
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.inference.model import Model, Scale
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
     from atlasstore.zarrio.table_plan import TablePlan
@@ -41,8 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["VariantsPlan", "plan_variants", "status_lines"]
 
 _WINDOWS_PER_ALLELE = 4
-_SCRATCH_BYTES = 192
-"""Of a variant: its line of a piece and its effect on the embedding."""
+_LINE_BYTES = 64
+"""Of a variant: its line of a piece."""
 _ROW_BYTES = 700
 """Of a variant in the table of variants, which is held whole while it is written."""
 _SHARD_COPIES = 3
@@ -63,7 +69,12 @@ class VariantsPlan(Plan[VariantsReport]):
     group_by: str | None
     n_groups: int
     """Groups of cells, or cells."""
+    told: str | None
+    """A sentence on cells that are in no group, if any."""
+    cell_table: pd.DataFrame | None
+    """Made after the model; may have the column that makes the groups."""
     both_strands: bool
+    scale: Scale
     dense: bool
     max_allele_bp: int
     workers: WorkerPool
@@ -75,15 +86,16 @@ class VariantsPlan(Plan[VariantsReport]):
 
     def _stages(self, on_event: Subscriber) -> VariantsStages:
         return VariantsStages(
-            self.model.loaded,
-            self.vcf,
-            self.genome,
-            cell_groups(self.model.loaded, self.group_by),
-            self.both_strands,
-            self.dense,
-            self.max_allele_bp,
-            self.workers,
-            on_event,
+            model=self.model.loaded,
+            vcf=self.vcf,
+            genome=self.genome,
+            groups=cell_groups(self.model.loaded, self.group_by, obs=self.cell_table),
+            both_strands=self.both_strands,
+            dense=self.dense,
+            max_allele_bp=self.max_allele_bp,
+            scale=self.scale,
+            workers=self.workers,
+            on_event=on_event,
         )
 
     @cached_property
@@ -120,6 +132,13 @@ class VariantsPlan(Plan[VariantsReport]):
         return sum(table.n_bytes for table in self.tables(n_variants).values())
 
     @property
+    def scratch_bytes(self) -> int:
+        """Of variants' lines and the embeddings of both alleles, kept beside the result."""
+        n_embedded = 2 * (1 + self.both_strands)
+        embedded = n_embedded * self.model.trunk.embedding_dim * FLOAT_BYTES
+        return self.n_variants * (_LINE_BYTES + embedded)
+
+    @property
     def memory_bytes(self) -> int:
         """What a worker holds at most in addition to the program."""
         shard = max(
@@ -139,9 +158,11 @@ class VariantsPlan(Plan[VariantsReport]):
         return [
             *status_lines(self.counts),
             ("columns", f"{count(self.n_groups)} {columns}"),
+            *told_lines("left out", self.told),
+            ("scale", self.scale),
             ("windows", f"{count(n_windows)} of {count(window_bp)} bp at most"),
             ("tables", f"{size(self.table_bytes(n))} in {count(n_shards)} shards"),
-            ("scratch", f"about {size(n * _SCRATCH_BYTES)}"),
+            ("scratch", f"about {size(self.scratch_bytes)}"),
             ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
             ("table of variants", f"about {size(n * _ROW_BYTES)} of memory, in this process"),
             ("workers", worker_count(self.workers)),
@@ -183,7 +204,9 @@ def plan_variants(
     genome: str | Path,
     out: str | Path,
     group_by: str | None = None,
+    obs: Obs | None = None,
     both_strands: bool = False,
+    scale: Scale = "linear",
     dense: bool = True,
     max_allele_bp: int = 50,
     compute: Compute = "fp32",
@@ -209,14 +232,20 @@ def plan_variants(
     _check(vcf, genome, window_bp=planned.trunk.window_bp, max_allele_bp=max_allele_bp)
     for url in (planned.url, genome, out):
         pool.worker_url(url)
+    _check_scale(scale, dense=dense)
+    table = None if obs is None else opened_table(obs)
+    labels = group_labels(planned.store.obs, group_by, obs=table, what=planned.url)
     plan = VariantsPlan(
         model=planned,
         vcf=str(vcf),
         genome=str(genome),
         out=str(out),
         group_by=group_by,
-        n_groups=_n_groups(planned, group_by),
+        n_groups=planned.n_cells if labels is None else len(labels.names),
+        told=None if labels is None else labels.told(),
+        cell_table=table,
         both_strands=both_strands,
+        scale=scale,
         dense=dense,
         max_allele_bp=max_allele_bp,
         workers=pool,
@@ -237,10 +266,13 @@ def _check(vcf: str | Path, genome: str | Path, *, window_bp: int, max_allele_bp
     next(read_vcf(vcf), None)
 
 
-def _n_groups(model: PlannedModel, group_by: str | None) -> int:
-    if group_by is None:
-        return model.n_cells
-    return len(group_codes(model.store.obs, group_by, what=model.url)[0])
+def _check_scale(scale: str, *, dense: bool) -> None:
+    check_scale(scale)
+    if scale != "linear" and not dense:
+        raise UserInputError(
+            f"the factored form is linear, so without X there is nothing on the scale {scale}; "
+            "leave out one of the two options."
+        )
 
 
 def _in_order(counts: Mapping[str, Any]) -> dict[str, int]:

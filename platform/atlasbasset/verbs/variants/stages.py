@@ -12,10 +12,11 @@ import torch
 
 from atlasbasset.batch.job import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
+from atlasbasset.verbs.variants.cell_table import CellTable
 from atlasbasset.verbs.variants.work import (
     EmbedVariants,
     WriteEffects,
-    create_effects,
+    create_embedded,
     variant_units,
 )
 from atlasstore.events import Notice
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job import ResumableJob
     from atlasbasset.core.compute import Compute
     from atlasbasset.inference.groups import CellGroups
-    from atlasbasset.inference.model import Model
+    from atlasbasset.inference.model import Model, Scale
     from atlasstore.events import Subscriber
 
 __all__ = ["VariantsStages", "effect_tables"]
@@ -60,6 +61,7 @@ class VariantsStages:
     both_strands: bool
     dense: bool
     max_allele_bp: int
+    scale: Scale
     workers: WorkerPool
     on_event: Subscriber
 
@@ -76,13 +78,15 @@ class VariantsStages:
             "both_strands": self.both_strands,
             "dense": self.dense,
             "max_allele_bp": self.max_allele_bp,
+            "scale": self.scale,
         }
 
     @property
     def config(self) -> dict[str, Any]:
         """What makes another run the same job, JSON values."""
-        groups = digest_of(self.groups.names, self.groups.embedding)
-        return {"model": model_identity(self.model), "groups": groups, **self.options}
+        groups = self.groups
+        digest = digest_of(groups.names, groups.embedding, groups.members, groups.n_cells)
+        return {"model": model_identity(self.model), "groups": digest, **self.options}
 
     @property
     def identity(self) -> JobIdentity:
@@ -101,25 +105,26 @@ class VariantsStages:
 
     def run(self, job: ResumableJob) -> None:
         """Read, embed, write, publish."""
-        pieces, effects = urls.join(job.scratch, "pieces"), urls.join(job.scratch, "effects")
+        pieces, embedded = urls.join(job.scratch, "pieces"), urls.join(job.scratch, "embedded")
         found = job.once("read", lambda: self._read(pieces))
         n_variants, counts = int(found["n"]), found["counts"]
         self._tell(n_variants, counts)
         tables = self.tables(n_variants)
         job.once("create", lambda: self._create(job.place, pieces, counts, tables))
-        job.once("effects", lambda: create_effects(effects, n_variants, self.groups.embedding))
+        job.once("embedded", lambda: self._create_embedded(embedded, n_variants))
         work = EmbedVariants(
             model=ModelSource.of(self.model, self.workers),
             genome=self.workers.worker_url(self.genome),
             pieces=pieces,
-            url=effects,
+            url=embedded,
             both_strands=self.both_strands,
         )
         stage = Stage("embedding variants", "variants")
         job.run("embed", variant_units(n_variants), work, stage=stage)
         for name, table in tables.items():
             units = [{"start": start, "stop": stop} for start, stop in table.shards()]
-            write = WriteEffects(effects, job.place, table, is_by_cell=name == "X")
+            scale = self.scale if name == "X" else None
+            write = WriteEffects(embedded, job.place, table, scale)
             job.run(f"write-{name.rpartition('/')[2]}", units, write, stage=_writing(name))
         config = {"model": self.model.url, "compute": self._compute, **self.options}
         job.publish(config, {"model": self.model.store}, files=self.inputs)
@@ -132,10 +137,14 @@ class VariantsStages:
             check_some_ok(found["counts"], found["unknown"], genome, url=self.vcf)
         return found
 
+    def _create_embedded(self, url: str, n_variants: int) -> None:
+        cells = CellTable.of(self.model, self.groups, self.scale)
+        create_embedded(url, n_variants, cells, n_strands=1 + self.both_strands)
+
     def _create(
         self, place: str, pieces: str, counts: Mapping[str, int], tables: Mapping[str, TablePlan]
     ) -> None:
-        about: dict[str, Any] = {"scale": "linear", "counts": dict(counts)}
+        about: dict[str, Any] = {"counts": dict(counts)}
         about |= {name: value for name, value in self.options.items() if value is not None}
         create_result(
             place,
@@ -149,7 +158,9 @@ class VariantsStages:
         )
 
     def _tell(self, n_variants: int, counts: Mapping[str, int]) -> None:
-        """Say how many variants have no effect, and why."""
+        """Say how many variants have no effect, and why, and which cells are in no group."""
+        if self.groups.told:
+            self.on_event(Notice(self.groups.told))
         bad = [f"{counts[name]:,} {name}" for name in STATUSES[1:] if counts.get(name)]
         if bad:
             n_bad = n_variants - counts["ok"]

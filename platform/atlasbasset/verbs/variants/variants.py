@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.core.compute import Compute
-    from atlasbasset.inference.model import Model
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.inference.model import Model, Scale
     from atlasstore.events import Subscriber
 
 __all__ = ["VariantsPlan", "VariantsReport", "plan_variants", "variants"]
@@ -29,7 +30,9 @@ def variants(
     genome: str | Path,
     out: str | Path,
     group_by: str | None = None,
+    obs: Obs | None = None,
     both_strands: bool = False,
+    scale: Scale = "linear",
     dense: bool = True,
     max_allele_bp: int = 50,
     compute: Compute = "fp32",
@@ -38,7 +41,7 @@ def variants(
     cpus_per_worker: float = 1,
     on_event: Subscriber | None = None,
 ) -> VariantsReport:
-    """Predict what variants do to accessibility: ``(h_alternate - h_reference) . w``, linear scale.
+    """Predict what variants do to accessibility: ``(h_alternate - h_reference) . w``.
 
     Substitutions of any length and short insertions and deletions, one row for each alternate
     allele, in the VCF's order. Both windows are centred on what changes (docs/variants.md).
@@ -56,10 +59,17 @@ def variants(
         ``obsm["scbasset_sequence"]`` the change of the embedding, ``obs["status"]`` whether there
         is one (NaN where not "ok": see `atlasstore.genome.variants.variant_statuses`).
     group_by
-        Column of the model's obs: effects are means over its values' cells. By default every cell
-        has a column.
+        Column of the model's obs: effects are means over its values' cells; cells without one are
+        left out. By default every cell has a column.
+    obs
+        Table of cells that has the column `group_by`, made after the model: a CSV, TSV or AnnData
+        at a path or URL, or a pandas table; matched by the cells' names.
     both_strands
         Take the mean of the effects on the window and on its reverse complement, at twice the cost.
+    scale
+        Of ``X``: "linear"; "sigmoid", the change of its sigmoid; or "probability", the change of
+        the chance of a fragment at the cell's depth and in its batch (as `Model.predict`). The
+        latter two are computed in each cell, and are means over a group's cells.
     dense
         Whether ``X`` is written; the factored form always is.
     max_allele_bp
@@ -98,7 +108,9 @@ def variants(
         genome=genome,
         out=out,
         group_by=group_by,
+        obs=obs,
         both_strands=both_strands,
+        scale=scale,
         dense=dense,
         max_allele_bp=max_allele_bp,
         compute=compute,

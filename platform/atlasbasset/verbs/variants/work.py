@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atlasbasset.batch.scratch import scratch_group
-from atlasbasset.verbs.variants.alleles import VariantEngine, allele_of
+from atlasbasset.verbs.variants.alleles import VariantEngine, allele_of, mean_effects
+from atlasbasset.verbs.variants.cell_table import CellTable
 from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.variant_batches import PIECE, read_piece
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.batch.model_source import ModelSource
+    from atlasbasset.inference.model import Scale
     from atlasstore.genome.variants import Variant
     from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.table_plan import TablePlan
 
     Floats = NDArray[np.float32]
 
-__all__ = ["EmbedVariants", "WriteEffects", "create_effects", "variant_units"]
+__all__ = ["EmbedVariants", "WriteEffects", "create_embedded", "variant_units"]
 
-_EFFECTS, _CELLS = "effects", "cells"
+_EMBEDDED, _CELLS, _INTERCEPT, _COUNTS = "embedded", "cells", "intercept", "counts"
 _CELLS_PER_CHUNK = 1 << 16
 _NOT_WRITTEN = float("inf")
 
@@ -41,7 +43,7 @@ def variant_units(n_variants: int) -> list[Unit]:
     return [{"start": start, "stop": stop} for start, stop in runs(n_variants, PIECE)]
 
 
-def create_effects(url: str, n_variants: int, cells: Floats) -> None:
+def create_embedded(url: str, n_variants: int, cells: CellTable, *, n_strands: int) -> None:
     """Create what `EmbedVariants` fills and `WriteEffects` reads.
 
     Parameters
@@ -51,32 +53,40 @@ def create_effects(url: str, n_variants: int, cells: Floats) -> None:
     n_variants
         V.
     cells
-        Embeddings of the cells or groups, float32 (G, E).
+        What effects are computed with.
+    n_strands
+        S.
     """
     group = scratch_group(url)
     arrays.create_array(
         group,
-        _EFFECTS,
-        shape=(n_variants, cells.shape[1]),
+        _EMBEDDED,
+        shape=(n_variants, n_strands, 2, cells.embedding.shape[1]),
         dtype=np.float32,
         chunk_rows=PIECE,
         fill_value=_NOT_WRITTEN,
-        axes=("variant", "dim0"),
+        axes=("variant", "strand", "allele", "dim0"),
     )
-    stored = arrays.create_array(
-        group,
-        _CELLS,
-        shape=cells.shape,
-        dtype=np.float32,
-        chunk_rows=min(len(cells), _CELLS_PER_CHUNK),
-        axes=("cell", "dim0"),
-    )
-    stored[:] = cells
+    tables: dict[str, NDArray[Any]] = {
+        _CELLS: cells.embedding,
+        _INTERCEPT: cells.intercept,
+        _COUNTS: cells.counts,
+    }
+    for name, values in tables.items():
+        stored = arrays.create_array(
+            group,
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunk_rows=min(len(values), _CELLS_PER_CHUNK),
+            axes=("cell", "dim0")[: values.ndim],
+        )
+        stored[:] = values
 
 
 @dataclass(frozen=True, eq=False)
 class EmbedVariants:
-    """Work: one piece of variants' effects on the embedding; NaN where the status is not ok."""
+    """Work: one piece of variants' windows embedded; NaN where the status is not ok."""
 
     model: ModelSource
     genome: str
@@ -84,7 +94,7 @@ class EmbedVariants:
     pieces: str
     """What `write_pieces` wrote."""
     url: str
-    """What `create_effects` made."""
+    """What `create_embedded` made."""
     both_strands: bool = False
     """As for `VariantEngine`."""
 
@@ -101,15 +111,16 @@ class EmbedVariants:
         start, stop = unit["start"], unit["stop"]
         piece = read_piece(self.pieces, start // PIECE)
         is_ok = np.array([status == "ok" for _, status in piece])
-        effects = np.full((len(piece), self._engine.width), np.nan, np.float32)
-        effects[is_ok] = self._embedded([v for v, status in piece if status == "ok"])
-        urls.open_group(self.url, mode="r+")[_EFFECTS][start:stop] = effects
+        shape = (len(piece), self._engine.n_strands, 2, self._engine.width)
+        h = np.full(shape, np.nan, np.float32)
+        h[is_ok] = self._embedded([v for v, status in piece if status == "ok"])
+        urls.open_group(self.url, mode="r+")[_EMBEDDED][start:stop] = h
         return {"n_ok": int(is_ok.sum())}
 
     def _embedded(self, variants: Sequence[Variant]) -> Floats:
         window_bp = self._engine.window_bp
         alleles = [allele_of(v, self._genome, window_bp=window_bp) for v in variants]
-        return self._engine.effects(alleles, self._genome)
+        return self._engine.embed(alleles, self._genome)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,21 +133,25 @@ class WriteEffects:
     """The result that is written."""
     table: TablePlan
     """The table: effects on the embedding (V, E), or on cells or groups (V, G)."""
-    is_by_cell: bool
-    """Which of the two."""
+    scale: Scale | None
+    """Of the effects on cells or groups; None for those on the embedding."""
 
     @cached_property
-    def _cells(self) -> Floats:
-        stored = urls.open_group(self.url)[_CELLS]
-        found: Floats = arrays.read_array(stored, 0, stored.shape[0], url=self.url)
-        return found
+    def _cells(self) -> CellTable:
+        group = urls.open_group(self.url)
+        stored = (group[name] for name in (_CELLS, _INTERCEPT, _COUNTS))
+        return CellTable(*(arrays.read_array(a, 0, a.shape[0], url=self.url) for a in stored))
 
     def __call__(self, unit: Unit) -> Receipt:
         """Write variants [start, stop), which are one shard."""
         start, stop = unit["start"], unit["stop"]
-        stored = urls.open_group(self.url)[_EFFECTS]
-        effects: Floats = arrays.read_array(stored, start, stop, url=self.url)
-        if np.isinf(effects).any():
+        stored = urls.open_group(self.url)[_EMBEDDED]
+        h: Floats = arrays.read_array(stored, start, stop, url=self.url)
+        if np.isinf(h).any():
             arrays.check_chunks(stored, url=self.url)
-        values = effects @ self._cells.T if self.is_by_cell else effects
+        values = mean_effects(h)
+        if self.scale == "linear":
+            values = values @ self._cells.embedding.T
+        elif self.scale is not None:
+            values = self._cells.sigmoid_effects(h)
         return write_rows(self.place, self.table, start, values)

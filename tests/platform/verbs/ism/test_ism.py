@@ -263,7 +263,7 @@ def test_a_flipped_bit_is_named(model, genome, bed, tmp_path):
     [
         ({"span": 0}, UserInputError, f"span must be 1 to {L} bp"),
         ({"span": L + 1}, UserInputError, f"span must be 1 to {L} bp"),
-        ({"group_by": "kind"}, UserInputError, "no column 'kind' to group its cells by"),
+        ({"group_by": "kind"}, UserInputError, "no column 'kind'; its columns"),
         ({"genome": None}, UserInputError, "given were regions"),
         (
             {"atlas": "a", "peaks": ["b"]},
@@ -301,3 +301,64 @@ def test_long_regions_are_noticed(model, genome, bed, tmp_path):
     ]
     provenance = json.loads(anndata.read_zarr(tmp_path / "r").uns["scbasset"]["provenance"])
     assert provenance["config"]["span"] == 90
+
+
+def turned(codes):
+    """Codes as the other strand has them."""
+    return np.where(codes < 4, 3 - codes, 4)[..., ::-1].astype(np.uint8)
+
+
+@pytest.mark.parametrize("span", [None, 21, 8])
+def test_regions_on_the_minus_strand_are_turned(model, genome, bed, tmp_path, span):
+    stranded = tmp_path / "stranded.bed"
+    strands = iter("-+-")
+    lines = bed.read_text().splitlines()
+    stranded.write_text("".join(f"{line}\tname\t0\t{next(strands)}\n" for line in lines))
+    said, plain = [], tmp_path / "plain"
+    options = {"genome": genome, "span": span, "group_by": "cell_type"}
+    ism(model, regions=stranded, out=tmp_path / "r", on_event=said.append, **options)
+    ism(model, regions=bed, out=plain, **options | {"span": None})
+    found, whole = (IsmResult.open(url) for url in (tmp_path / "r", plain))
+    assert "strand" not in whole.regions
+    assert found.regions["strand"].tolist() == ["-", "+", "-"]
+    n, codes = found.span_bp, whole.codes(0, 3)
+    for row, strand in enumerate("-+-"):
+        window = turned(codes[row]) if strand == "-" else codes[row]
+        start = L // 2 - n // 2
+        np.testing.assert_array_equal(found.codes(row, row + 1)[0], window[start : start + n])
+        expected = brute_force(model, window, start, start + n)
+        effects = found.result.rows("obsm/ism", row, row + 1)[0]
+        np.testing.assert_allclose(effects, expected, atol=3e-6)
+        # where the first mutated base lies on the chromosome, in either orientation
+        first = found.regions["span_start"].iloc[row] - found.regions["window_start"].iloc[row]
+        there = codes[row][first : first + n]
+        np.testing.assert_array_equal(
+            found.codes(row, row + 1)[0], turned(there) if strand == "-" else there
+        )
+    told = [event.message for event in said if isinstance(event, Notice)]
+    assert any("2 of 3 regions are on the - strand" in message for message in told)
+
+
+def test_groups_of_a_table_that_came_later(model, genome, bed, tmp_path):
+    names = [f"cell{i}" for i in (3, 1, 4, 7)]
+    obs = pd.DataFrame({"leiden": ["10", "2", "10", ""]}, index=names)
+    obs.to_csv(tmp_path / "cells.csv")
+    said = []
+    report = ism(
+        model,
+        genome=genome,
+        regions=bed,
+        out=tmp_path / "r",
+        span=5,
+        group_by="leiden",
+        obs=tmp_path / "cells.csv",
+        on_event=said.append,
+    )
+    found = IsmResult.open(tmp_path / "r")
+    assert list(found.groups.index) == ["2", "10"]
+    assert list(found.groups["n_cells"]) == [1, 2]
+    expected = [model.cell_embedding[1], model.cell_embedding[[3, 4]].mean(0)]
+    np.testing.assert_allclose(found.embedding, expected, rtol=1e-6)
+    assert report.n_groups == 2
+    told = [event.message for event in said if isinstance(event, Notice)]
+    assert any("9 of 12 cells have no label in 'leiden'" in message for message in told)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyarrow.parquet import ParquetFile
+from scipy.stats import false_discovery_control
 
 from atlasbasset.verbs.match.match import match
 from atlasstore.errors import (
@@ -31,7 +32,7 @@ PWM[np.arange(len(SITE)), SITE] = 0.88
 MOTIFS = [Motif("M1", "GATA1", PWM), Motif("M2", "KLF1", PWM[::-1].copy())]
 R, L = 4, 150
 COLUMNS = (
-    "region chrom start end strand motif tf group score p n_null hit_p".split()  # noqa: SIM905
+    "region chrom start end strand motif tf group score p q n_null hit_p".split()  # noqa: SIM905
 )
 
 
@@ -87,6 +88,8 @@ def cut_finely(monkeypatch):
     """One region, motif, group, site and row at a time."""
     monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._PART_BYTES", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._GATHERED", 1)
+    monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1)
+    monkeypatch.setattr("atlasbasset.verbs.match.chance_sites._HIT_BYTES", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.rows._ROWS_AT_ONCE", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.table_file._ROWS", 1)
 
@@ -94,7 +97,7 @@ def cut_finely(monkeypatch):
 @pytest.mark.parametrize("method", ["pearson", "dot"])
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.tsv.gz"])
 def test_the_same_however_it_is_cut(result, tmp_path, monkeypatch, name, method):
-    options = {"max_p": 1, "hit_p": 5e-3, "shuffles": 20, "method": method}
+    options = {"max_p": 1, "hit_p": 5e-3, "n_null": 200, "method": method}
     one, other = tmp_path / f"a{name}", tmp_path / f"b{name}"
     report = match(result, MOTIFS, out=one, **options)
     cut_finely(monkeypatch)
@@ -116,27 +119,107 @@ def test_rows_are_ordered(result, tmp_path):
     np.testing.assert_array_equal(order, np.arange(len(found)))
 
 
+def test_q_values_are_of_all_sites_of_a_group(result, tmp_path):
+    match(result, MOTIFS, out=tmp_path / "all.parquet", max_p=1, hit_p=0.02)
+    match(result, MOTIFS, out=tmp_path / "few.parquet", max_p=0.1, hit_p=0.02)
+    whole, few = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("all", "few"))
+    for _, rows in whole.groupby("group"):
+        expected = false_discovery_control(rows["p"].to_numpy())
+        np.testing.assert_allclose(rows["q"], expected, rtol=1e-12)
+    pd.testing.assert_frame_equal(few, whole[whole["p"] <= 0.1].reset_index(drop=True))
+
+
+def test_sites_of_turned_regions_are_where_they_lie_on_the_chromosome(result, tmp_path):
+    opened = IsmResult.open(result)
+    codes, scores = opened.codes(0, R), opened.scores(0, R, np.arange(2))
+    both = np.concatenate([codes, 3 - codes[:, ::-1]])
+    # regions 0-3 as they are; then the same bases, each as the other strand has it
+    turned = make_ism(
+        tmp_path / "r",
+        both,
+        np.concatenate([scores, scores[:, ::-1, ::-1]]),
+        ["B", "T"],
+        strand="+" * R + "-" * R,
+    )
+    match(turned, MOTIFS, out=tmp_path / "t.parquet", max_p=1, hit_p=0.02)
+    found = pd.read_parquet(tmp_path / "t.parquet")
+    names = IsmResult.open(turned).regions.index
+    offset = {name: FIRST + 10_000 * row for row, name in enumerate(names)}
+    found["at"] = found["start"] - found["region"].map(offset)
+    rows = [
+        found[found["region"].isin(part)].sort_values(["motif", "at", "strand", "group"])
+        for part in (names[:R], names[R:])
+    ]
+    columns = ["motif", "at", "strand", "group", "score", "hit_p"]
+    assert len(rows[0]) > 20
+    kept = [part.sort_values(["region", *columns[:4]]).reset_index(drop=True) for part in rows]
+    pd.testing.assert_frame_equal(kept[0][columns], kept[1][columns], rtol=1e-4)
+
+
+def test_groups_of_a_table_that_came_later(tmp_path):
+    rng = np.random.default_rng(11)
+    codes = rng.integers(0, 4, (R, L), dtype=np.uint8)
+    scores = normalised(rng.normal(size=(R, L, 4, 5)))
+    cells = make_ism(tmp_path / "cells", codes, scores, list("abcde"), is_grouped=False)
+    means = np.stack([scores[..., [3, 0]].mean(-1), scores[..., 4]], -1)
+    groups = make_ism(tmp_path / "groups", codes, means, ["c2", "c10"])
+    obs = pd.DataFrame({"leiden": ["c2", "c10", "c2", None]}, index=list("deab"))
+    options, seen = {"max_p": 1, "hit_p": 0.02}, []
+    later = {"group_by": "leiden", "obs": obs, "on_event": seen.append}
+    match(cells, MOTIFS, out=tmp_path / "a.parquet", **options, **later)
+    match(groups, MOTIFS, out=tmp_path / "b.parquet", **options)
+    found, expected = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in "ab")
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
+    told = [event.message for event in seen if isinstance(event, Notice)]
+    assert told == ["2 of 5 cells have no label in 'leiden' and are left out."]
+    for url, change, message in [
+        (groups, {}, "is of groups of cells already"),
+        (cells, {"obs": None}, "give both"),
+        (cells, {"group_by": None}, "give both"),
+    ]:
+        given = {"group_by": "leiden", "obs": obs} | change
+        with pytest.raises(UserInputError, match=message):
+            match(url, MOTIFS, out=tmp_path / "t.csv", **given)
+
+
+def test_motifs_of_one_name_are_told_apart(result, tmp_path):
+    seen = []
+    same = [MOTIFS[0], Motif("M1", "KLF1", MOTIFS[1].probabilities)]
+    write_meme(tmp_path / "m.meme", same)
+    for number, motifs in enumerate((same, tmp_path / "m.meme")):
+        out = tmp_path / f"{number}.csv"
+        match(result, motifs, out=out, max_p=1, hit_p=0.02, on_event=seen.append)
+        found = pd.read_csv(out)
+        assert set(zip(found["motif"], found["tf"], strict=True)) == {
+            ("M1", "GATA1"),
+            ("M1-1", "KLF1"),
+        }
+    told = [event.message for event in seen if isinstance(event, Notice)]
+    assert len(told) == 2
+    assert all("M1 as M1-1" in message for message in told)
+
+
 def test_memory_is_bounded_in_motifs_and_groups(tmp_path, monkeypatch):
     rng = np.random.default_rng(5)
     motifs = [Motif(f"M{i}", f"M{i}", rng.dirichlet([1] * 4, 8)) for i in range(12)]
-    codes = rng.integers(0, 4, (2, 100), dtype=np.uint8)
-    scores = normalised(rng.normal(size=(2, 100, 4, 400)).astype(np.float32))
+    codes = rng.integers(0, 4, (20, 100), dtype=np.uint8)
+    scores = normalised(rng.normal(size=(20, 100, 4, 400)).astype(np.float32))
     wide = make_ism(tmp_path / "wide", codes, scores, [f"g{i}" for i in range(400)])
-    options = {"hit_p": 0.05, "shuffles": 100, "max_p": 1e-9}
+    options = {"hit_p": 0.05, "n_null": 100, "max_p": 1e-9}
     match(wide, motifs, out=tmp_path / "warm.csv", **options | {"groups": ["g0"]})
-    n_chance = 12 * 2 * 0.05 * 100 * 100  # in one region
     peak = {}
     for name in ("plain", "cut"):
         if name == "cut":
             monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._PART_BYTES", 1 << 19)
             monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._GATHERED", 1 << 16)
+            monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1 << 16)
         tracemalloc.start()
         try:
             match(wide, motifs, out=tmp_path / f"{name}.csv", **options)
             peak[name] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak["cut"] < 0.5 * n_chance * 400 * 4 < peak["plain"]
+    assert peak["cut"] < 0.5 * scores.nbytes < peak["plain"]  # sites' scores are as many
 
 
 def test_what_fails_or_is_stopped_leaves_nothing(result, tmp_path, monkeypatch):
@@ -188,8 +271,9 @@ def test_too_wide_motifs_are_left_out_with_a_word(result, tmp_path):
         ({"out": "t.xlsx"}, "ends in none of .parquet"),
         ({"method": "r"}, "method must be one of pearson, dot"),
         ({"max_p": 0}, "max_p must be above 0"),
-        ({"hit_p": 1}, "hit_p must be between 0 and 1"),
-        ({"shuffles": 0}, "shuffles must be 1 or more"),
+        ({"hit_p": 1}, "hit_p must lie between 0 and 1"),
+        ({"n_null": 0}, "n_null must be 1 or more"),
+        ({"seed": -1}, "seed must be 0 or more"),
         ({"groups": ["NK"]}, "no group 'NK'; its groups: B, T"),
         ({"groups": []}, "no groups were named"),
     ],

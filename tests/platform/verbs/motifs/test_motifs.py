@@ -6,6 +6,7 @@ import json
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 from atlasbasset import load_model
@@ -110,6 +111,42 @@ def test_activities(model, atlas, motifs, meme, tmp_path, several_shards, scale)
     }
 
 
+@pytest.mark.parametrize("scale", ["linear", "sigmoid"])
+def test_both_strands(model, atlas, motifs, tmp_path, several_shards, monkeypatch, scale):
+    """The mean over every sequence and its reverse complement, by full passes."""
+    monkeypatch.setattr("atlasbasset.verbs.motifs.insertion._UNIT_BACKGROUNDS", 5)
+    options = {"n_backgrounds": K, "scale": scale, "both_strands": True}
+    motif_activity(model, atlas, motifs=motifs, out=tmp_path / "r", **options)
+    found = anndata.read_zarr(tmp_path / "r")
+    backgrounds = shuffled_peaks(atlas, np.arange(P), K, seed=0)
+    for column, motif in enumerate(motifs):
+        start, changed = insertion_start(L, motif.width), backgrounds.copy()
+        changed[:, start : start + motif.width] = motif_words(motif, K, seed=0)
+        raw = np.zeros(N)
+        for turn in (lambda codes: codes, lambda codes: np.where(codes < 4, 3 - codes, 4)[:, ::-1]):
+            pair = [model.predict(turn(codes), scale=scale) for codes in (changed, backgrounds)]
+            raw += np.subtract(*(values.astype(float) for values in pair)).mean(0) / 2
+        got = found.X[:, column] * found.var["sd"].iloc[column] + found.var["mean"].iloc[column]
+        np.testing.assert_allclose(got, raw, rtol=1e-3, atol=1e-5)
+    assert found.uns["scbasset"]["both_strands"]
+
+
+def test_labels_that_came_later_are_in_the_result(model, atlas, meme, tmp_path):
+    leiden = pd.Categorical(["b", "a", "b"], ["b", "a"])
+    obs = pd.DataFrame({"leiden": leiden, "n_peaks": 0}, index=["cell4", "cell2", "other"])
+    said, options = [], {"motifs": meme, "n_backgrounds": 2}
+    motif_activity(model, atlas, out=tmp_path / "r", obs=obs, on_event=said.append, **options)
+    found = anndata.read_zarr(tmp_path / "r").obs
+    assert found["leiden"].dropna().to_dict() == {"cell2": "a", "cell4": "b"}
+    assert list(found["leiden"].cat.categories) == ["b", "a"]
+    np.testing.assert_array_equal(found["n_peaks"], model.obs["n_peaks"])
+    told = next(event.message for event in said if isinstance(event, Notice))
+    assert "48 of 50 cells are not in the table" in told
+    assert "1 names" in told
+    with pytest.raises(StoreExistsError, match="another"):
+        motif_activity(model, atlas, out=tmp_path / "r", **options)
+
+
 def test_the_store_and_where_it_came_from(model, atlas, meme, tmp_path):
     out = tmp_path / "result"
     events = []
@@ -197,6 +234,22 @@ def test_peaks_of_a_split_drawn_again_where_they_are_few(model, atlas, motifs, t
     assert told == [f"{n_peaks + 1} backgrounds come from {n_peaks} peaks, drawn again."]
 
 
+def test_motifs_of_one_name_are_told_apart(model, atlas, motifs, tmp_path):
+    first, second = motifs[:2]
+    same = [first, Motif(first.name, second.tf, second.probabilities)]
+    said = []
+    options = {"n_backgrounds": K, "on_event": said.append}
+    motif_activity(model, atlas, motifs=same, out=tmp_path / "r", **options)
+    found = Result.open(tmp_path / "r").to_anndata()
+    assert list(found.var_names) == ["M1_1.02", "M1_1.02-1"]
+    assert list(found.var["tf"]) == ["TF1", "TF2"]
+    expected = [first, Motif("M1_1.02-1", "TF2", second.probabilities)]
+    raw = found.X * found.var["sd"].to_numpy() + found.var["mean"].to_numpy()
+    plain = plain_activity(model, atlas, expected, scale="linear")
+    np.testing.assert_allclose(raw, plain, rtol=1e-3, atol=1e-4)
+    assert any(isinstance(e, Notice) and "M1_1.02 as M1_1.02-1" in e.message for e in said)
+
+
 def test_wrong_input_leaves_nothing(model, atlas, motifs, meme, tmp_path, codes):
     labels = random_labels(np.random.default_rng(6), 3, P)
     narrow = make_atlas(tmp_path / "narrow", labels, codes[:, :198])
@@ -209,7 +262,6 @@ def test_wrong_input_leaves_nothing(model, atlas, motifs, meme, tmp_path, codes)
         ({"scale": "probability"}, UserInputError, "scale must be one of linear, sigmoid"),
         ({"split": "dev"}, UserInputError, "split must be one of"),
         ({"motifs": []}, UserInputError, "there are no motifs"),
-        ({"motifs": [motifs[0], motifs[0]]}, UserInputError, "two motifs are named M1"),
         ({"motifs": [wide]}, MotifError, "m7 is .* bp wide"),
         ({"motifs": tmp_path / "absent.meme"}, MotifError, "does not exist"),
         ({"motifs": tmp_path / "counts.meme"}, MotifError, "line 3, motif m: the row '12 3 0 1'"),

@@ -14,6 +14,7 @@ from atlasbasset.engine.events import CellsSolved, StepDone, TrainingStart
 from atlasbasset.verbs.train.setup import check_training
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import NotAStoreError, UserInputError
+from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
 from small_atlas import make_atlas
@@ -184,3 +185,45 @@ def test_a_second_run_at_the_same_time_is_refused(atlas_url, tmp_path):
     )
     assert len(told) == len(report.history) == 1
     assert len(atlasbasset.train(atlas_url, out=tmp_path / "m", config=config()).history) == 3
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([f"c{i}" for i in range(40)], "makes every one of 40 cells a batch of its own"),
+        ([""] * 20 + ["nan"] * 20, "has no label for any of 40 cells"),
+        (["x", "y", "nan", ""] * 10, "20 of 40 cells have no batch in obs column 'lane'"),
+    ],
+)
+def test_batches_that_are_none_are_refused_before_the_work(atlas_url, tmp_path, batches, message):
+    opened = Atlas.open(atlas_url)
+    opened.obs = opened.obs.assign(lane=batches)
+    with pytest.raises(UserInputError) as caught:
+        check_training(opened, out=tmp_path / "m", config=config(batch_key="lane"))
+    assert message in str(caught.value)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("per_batch", "message"),
+    [(2, "'lane' has 20 batches of 2.0 cells"), (40, "has one batch (l0) for all cells")],
+)
+def test_doubtful_batches_are_warned_of(atlas_url, tmp_path, monkeypatch, per_batch, message):
+    opened = Atlas.open(atlas_url)
+    opened.obs = opened.obs.assign(lane=[f"l{i // per_batch}" for i in range(40)])
+    monkeypatch.setattr(Atlas, "open", lambda _: opened)
+    said = []
+
+    def listen(event):
+        said.append(event)
+        if isinstance(event, TrainingStart):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        atlasbasset.train(
+            atlas_url, out=tmp_path / "m", config=config(batch_key="lane"), on_event=listen
+        )
+    told = [event.message for event in said if isinstance(event, Notice)]
+    assert any(message in sentence for sentence in told)
+    names = [f"l{i}" for i in range(40 // per_batch)]  # in natural order
+    assert list(ModelStore.open(tmp_path / "m").batches) == names

@@ -94,16 +94,24 @@ def expected(model, chromosomes, obs, *, cells=slice(None)):
         if row.status != "ok":
             rows.append(np.full(E, np.nan, np.float32))
             continue
-        whole, first = chromosomes[row.chrom], row.pos - 1
-        start, stop = first, first + len(row.ref)
-        if len(row.ref) != len(row.alt):  # the first base stays
-            start += 1
-        middle = (start + stop) // 2
-        changed = whole[:first] + row.alt + whole[first + len(row.ref) :]
-        pair = [("N" * L + text + "N" * L)[middle + L // 2 :][:L] for text in (whole, changed)]
-        h = model.embed(pair)
+        h = model.embed(window_pair(chromosomes, row))
         rows.append(h[1] - h[0])
     return np.stack(rows)
+
+
+def windows(chromosomes, obs):
+    return [window_pair(chromosomes, row) for row in obs.itertuples()]
+
+
+def window_pair(chromosomes, row):
+    """The window without and with the allele, as text."""
+    whole, first = chromosomes[row.chrom], row.pos - 1
+    start, stop = first, first + len(row.ref)
+    if len(row.ref) != len(row.alt):  # the first base stays
+        start += 1
+    middle = (start + stop) // 2
+    changed = whole[:first] + row.alt + whole[first + len(row.ref) :]
+    return [("N" * L + text + "N" * L)[middle + L // 2 :][:L] for text in (whole, changed)]
 
 
 @pytest.fixture
@@ -154,6 +162,38 @@ def test_effects_per_group_are_means_over_its_cells(model, genome, vcf, tmp_path
         wanted = cells.X[:, kind == name].mean(1)
         np.testing.assert_allclose(groups.X[:, column], wanted, atol=1e-5)
     assert (report.n_groups, report.group_by) == (2, "kind")
+
+
+@pytest.mark.parametrize("both_strands", [False, True])
+@pytest.mark.parametrize("scale", ["sigmoid", "probability"])
+def test_effects_after_a_sigmoid_are_means_over_cells(
+    chromosomes, genome, vcf, tmp_path, small_pieces, monkeypatch, scale, both_strands
+):
+    monkeypatch.setattr("atlasbasset.verbs.variants.cell_table._VALUES", 4 * 5)
+    model = make_model(tmp_path, n_batches=2)
+    options = {"vcf": vcf, "genome": genome, "both_strands": both_strands}
+    obs = pd.DataFrame({"day": ["d2", "d10", "d2", "d2"]}, [f"cell{i}" for i in (7, 2, 0, 4)])
+    variants(model, out=tmp_path / "cells", scale=scale, **options)
+    variants(model, out=tmp_path / "groups", scale=scale, group_by="day", obs=obs, **options)
+    variants(model, out=tmp_path / "linear", **options)
+    cells, groups, linear = (
+        anndata.read_zarr(tmp_path / name) for name in ("cells", "groups", "linear")
+    )
+    table = model.table() if scale == "probability" else (model.cell_embedding, 0)
+    if not both_strands:
+        is_ok = cells.obs["status"].to_numpy() == "ok"
+        expected = []
+        for pair in windows(chromosomes, cells.obs[is_ok]):
+            logits = model.embed(pair) @ table[0].T + table[1]
+            expected.append(np.subtract(*(1 / (1 + np.exp(-logits.astype(float))))[::-1]))
+        np.testing.assert_allclose(cells.X[is_ok], expected, atol=2e-6)
+    assert list(groups.var_names) == ["d2", "d10"]
+    np.testing.assert_allclose(groups.X[:, 0], cells.X[:, [0, 4, 7]].mean(1), atol=1e-6)
+    np.testing.assert_allclose(groups.X[:, 1], cells.X[:, 2], atol=1e-6)
+    sequence = "scbasset_sequence"
+    np.testing.assert_allclose(cells.obsm[sequence], linear.obsm[sequence], atol=1e-7)
+    assert (np.isnan(cells.X) == np.isnan(linear.X)).all()
+    assert cells.uns["scbasset"]["scale"] == scale
 
 
 def test_factored_form_alone(model, genome, vcf, tmp_path):
@@ -318,7 +358,9 @@ def test_wrong_input_leaves_nothing(model, chromosomes, genome, vcf, tmp_path):
         ({"genome": tmp_path / "no.fa"}, GenomeError, "is not a file"),
         ({"genome": "s3://bucket/g.fa"}, GenomeError, "is a URL"),
         ({"group_by": "type"}, UserInputError, "no column 'type'"),
-        ({"group_by": "mixed"}, UserInputError, "lacks a value for 3"),
+        ({"obs": model.obs}, UserInputError, "name the column to group by"),
+        ({"scale": "log"}, UserInputError, "scale must be one of linear, sigmoid, probability"),
+        ({"scale": "sigmoid", "dense": False}, UserInputError, "the factored form is linear"),
         ({"max_allele_bp": 0}, UserInputError, "max_allele_bp must be 1 to 96"),
         ({"max_allele_bp": 97}, UserInputError, "max_allele_bp must be 1 to 96"),
         ({"workers": -1}, UserInputError, "workers must be 0"),

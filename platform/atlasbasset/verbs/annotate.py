@@ -1,0 +1,151 @@
+"""`annotate`: labels that came after training, stored in the model.
+
+Train, embed, cluster, name the clusters, interpret: labels come last. Once stored they are columns
+of the model's obs as if the atlas had had them, for every verb that groups cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from atlasbasset.inference.cell_labels import joined_columns
+from atlasbasset.inference.model import Model
+from atlasbasset.verbs.shared.plan import told_lines
+from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
+from atlasstore.files.locks import claimed
+from atlasstore.models.model_store import ModelStore
+from atlasstore.plans import Plan
+from atlasstore.text_units import count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasstore.events import Subscriber
+    from atlasstore.plans import Lines
+
+__all__ = ["AnnotatePlan", "AnnotateReport", "annotate", "label_lines", "plan_annotate"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotateReport:
+    """What was stored."""
+
+    model: str
+    """URL of the model."""
+    n_cells: int
+    columns: dict[str, int]
+    """Column -> cells that have a label in it."""
+    replaced: tuple[str, ...]
+    """Those that were there before."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {**asdict(self), "replaced": list(self.replaced)}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AnnotatePlan(Plan[AnnotateReport]):
+    """Checked input of `annotate`; made by `plan_annotate`."""
+
+    store: ModelStore
+    labels: pd.DataFrame
+    """Columns to store, a row per cell."""
+    told: str | None
+    """A sentence on cells, names and columns that do not match, if any."""
+    report: AnnotateReport
+    """What there will be."""
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would store labels in {self.store.url}"
+
+    def lines(self) -> Lines:
+        """Return columns and their cells, and what is left out."""
+        return [*label_lines(self.report), *told_lines("left out", self.told)]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return self.report.as_json()
+
+    def _run(self, on_event: Subscriber) -> AnnotateReport:
+        if self.told:
+            on_event(Notice(self.told))
+        with claimed(self.store.url, on_event=on_event):
+            self.store.write_labels(self.labels)
+        return self.report
+
+
+def annotate(
+    model: str | Path | Model,
+    cells: Obs,
+    *,
+    columns: Sequence[str] | None = None,
+    on_event: Subscriber | None = None,
+) -> AnnotateReport:
+    """Store labels of cells in a model, matched by the cells' names.
+
+    Parameters
+    ----------
+    model
+        A model, or the URL of its store.
+    cells
+        A CSV, TSV or AnnData at a path or URL, or a pandas table, indexed by the cells' names.
+        Cells that it lacks get no label.
+    columns
+        Which of its columns; by default all that the model's obs lacks. Those named replace columns
+        of the same name.
+    on_event
+        Called with `Notice`; by default notices are printed.
+
+    Examples
+    --------
+    >>> annotate("model.zarr", "clusters.csv", columns=["leiden"])  # doctest: +SKIP
+
+    Raises
+    ------
+    UserInputError
+        The table cannot be read, names a cell twice, has none of the model's cells, or lacks a
+        column; or a column is one that the model depends on.
+    """
+    return plan_annotate(model, cells, columns=columns).run(on_event=on_event)
+
+
+def plan_annotate(
+    model: str | Path | Model, cells: Obs, *, columns: Sequence[str] | None = None
+) -> AnnotatePlan:
+    """Plan `annotate`: check its input; nothing is written.
+
+    Parameters are those of `annotate`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> print(plan_annotate("model.zarr", "clusters.csv"))  # doctest: +SKIP
+    """
+    store = model.store if isinstance(model, Model) else ModelStore.open(model)
+    labels, told = joined_columns(store.obs, cells, columns=columns, what=store.url)
+    batch_key = dict(store.config.get("train", {})).get("batch_key")
+    if batch_key in labels:
+        raise UserInputError(
+            f"{store.url} was corrected for the batches in {batch_key!r}, which therefore stay as "
+            "they are; name other columns."
+        )
+    counts = {str(name): int(labels[name].notna().sum()) for name in labels}
+    replaced = tuple(name for name in counts if name in store.obs)
+    report = AnnotateReport(store.url, store.n_cells, counts, replaced)
+    return AnnotatePlan(store, labels, told, report)
+
+
+def label_lines(report: AnnotateReport) -> Lines:
+    """Return each column with the number of cells that have a label in it."""
+    replaced = set(report.replaced)
+    return [
+        (name, f"{count(n)} of {count(report.n_cells)} cells" + (", replaced" * (name in replaced)))
+        for name, n in report.columns.items()
+    ]
