@@ -45,7 +45,7 @@ def epoch(url: str, group_peaks: int) -> dict[str, float]:
 
     Streaming is said, not left to the memory plan, which would keep these labels in memory.
     """
-    config = TrainConfig(epochs=1, group_peaks=group_peaks)
+    config = TrainConfig.recipe("paper", epochs=1, group_peaks=group_peaks)
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder) / "model.zarr")
         began = time.perf_counter()

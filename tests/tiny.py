@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlasbasset.core.config import TrunkConfig
-from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.config import RECIPES, TrainConfig
 from small_atlas import make_atlas
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TRUNK = TrunkConfig(
 def config(**changes: object) -> TrainConfig:
     """Settings under which the tiny atlas is learned in seconds."""
     values = {"epochs": 3, "batch_size": 16, "compute": "fp32", "trunk": TRUNK, "seed": 5}
-    return TrainConfig(**(values | changes))
+    return TrainConfig(**(RECIPES["paper"] | values | changes))
 
 
 def atlas(url: str | Path, *, n_cells: int = 40, n_peaks: int = 120, seed: int = 0) -> str:

@@ -25,7 +25,7 @@ from atlasjobs.commands.preprocess import preprocess
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
-from atlasjobs.options.recipe_help import RecipeVerb
+from atlasjobs.options.recipe import RecipeVerb
 from atlasjobs.program import Program, Verb
 
 if TYPE_CHECKING:

@@ -1,6 +1,10 @@
 """The model and the engine: train, embed, evaluate, denoise, TF activity, mutagenesis.
 
-Names are imported when first used, so that ``import atlasbasset`` stays quick.
+Names are imported when first used, so that ``import atlasbasset`` stays quick::
+
+    model = atlasbasset.load_model("model.zarr")
+    report = atlasbasset.denoise("model.zarr", "atlas.zarr", out="denoised.zarr")
+    print(atlasbasset.plan_denoise("model.zarr", "atlas.zarr", out="denoised.zarr"))
 """
 
 from __future__ import annotations
@@ -13,31 +17,43 @@ if TYPE_CHECKING:
     from atlasbasset.inference.model import Model as Model
     from atlasbasset.inference.model import load_model as load_model
     from atlasbasset.verbs.annotate import annotate as annotate
+    from atlasbasset.verbs.annotate import plan_annotate as plan_annotate
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
+    from atlasbasset.verbs.denoise.plan import plan_denoise as plan_denoise
     from atlasbasset.verbs.discover import discover as discover
+    from atlasbasset.verbs.discover import plan_discover as plan_discover
     from atlasbasset.verbs.embed import embed as embed
+    from atlasbasset.verbs.embed import plan_embed as plan_embed
     from atlasbasset.verbs.evaluate import Evaluation as Evaluation
     from atlasbasset.verbs.evaluate import evaluate as evaluate
+    from atlasbasset.verbs.evaluate import plan_evaluate as plan_evaluate
     from atlasbasset.verbs.ism.ism import ism as ism
-    from atlasbasset.verbs.map_cells.map_cells import MapReport as MapReport
+    from atlasbasset.verbs.ism.plan import plan_ism as plan_ism
     from atlasbasset.verbs.map_cells.map_cells import map_cells as map_cells
+    from atlasbasset.verbs.map_cells.plan import plan_map_cells as plan_map_cells
+    from atlasbasset.verbs.map_cells.report import MapReport as MapReport
     from atlasbasset.verbs.match.match import match as match
+    from atlasbasset.verbs.match.plan import plan_match as plan_match
     from atlasbasset.verbs.motifs.motifs import motif_activity as motif_activity
+    from atlasbasset.verbs.motifs.plan import plan_motifs as plan_motifs
     from atlasbasset.verbs.preprocess import append as append
     from atlasbasset.verbs.preprocess import preprocess as preprocess
+    from atlasbasset.verbs.train.plan import plan_train as plan_train
     from atlasbasset.verbs.train.train import train as train
+    from atlasbasset.verbs.variants.plan import plan_variants as plan_variants
     from atlasbasset.verbs.variants.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
     from atlasbasset.verbs.weights import import_weights as import_weights
 
+    __version__: str
+
 _HOMES = {
-    "append": "atlasbasset.verbs.preprocess",
-    "preprocess": "atlasbasset.verbs.preprocess",
     "Evaluation": "atlasbasset.verbs.evaluate",
-    "MapReport": "atlasbasset.verbs.map_cells.map_cells",
+    "MapReport": "atlasbasset.verbs.map_cells.report",
     "Model": "atlasbasset.inference.model",
     "TrainConfig": "atlasbasset.engine.config",
     "annotate": "atlasbasset.verbs.annotate",
+    "append": "atlasbasset.verbs.preprocess",
     "denoise": "atlasbasset.verbs.denoise.denoise",
     "discover": "atlasbasset.verbs.discover",
     "embed": "atlasbasset.verbs.embed",
@@ -49,6 +65,18 @@ _HOMES = {
     "map_cells": "atlasbasset.verbs.map_cells.map_cells",
     "match": "atlasbasset.verbs.match.match",
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
+    "plan_annotate": "atlasbasset.verbs.annotate",
+    "plan_denoise": "atlasbasset.verbs.denoise.plan",
+    "plan_discover": "atlasbasset.verbs.discover",
+    "plan_embed": "atlasbasset.verbs.embed",
+    "plan_evaluate": "atlasbasset.verbs.evaluate",
+    "plan_ism": "atlasbasset.verbs.ism.plan",
+    "plan_map_cells": "atlasbasset.verbs.map_cells.plan",
+    "plan_match": "atlasbasset.verbs.match.plan",
+    "plan_motifs": "atlasbasset.verbs.motifs.plan",
+    "plan_train": "atlasbasset.verbs.train.plan",
+    "plan_variants": "atlasbasset.verbs.variants.plan",
+    "preprocess": "atlasbasset.verbs.preprocess",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
 }
@@ -56,32 +84,20 @@ _RENAMED = {"map": "map_cells", "motifs": "motif_activity"}
 """A verb's own name -> the function's: ``map`` would hide Python's in ``__all__``, ``motifs`` are
 what goes in."""
 
-__all__ = [
-    "Evaluation",
-    "MapReport",
-    "Model",
-    "TrainConfig",
-    "annotate",
-    "append",
-    "denoise",
-    "discover",
-    "embed",
-    "evaluate",
-    "export_weights",
-    "import_weights",
-    "ism",
-    "load_model",
-    "map_cells",
-    "match",
-    "motif_activity",
-    "preprocess",
-    "train",
-    "variants",
-]
+__all__ = sorted(_HOMES)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted([*_HOMES, "__doc__", "__version__"])
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("atlasbasset")
     function = _RENAMED.get(name, name)
     if function not in _HOMES:
         raise AttributeError(f"module 'atlasbasset' has no attribute {name!r}")

@@ -4,6 +4,7 @@
 
     atlasstore.preprocess("counts.h5ad", genome="genome.fa", out="atlas.zarr")
     atlas = atlasstore.open("atlas.zarr")
+    print(atlasstore.plan_preprocess("more.h5ad", genome="genome.fa", out="more.zarr"))
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from atlasstore.atlas.atlas import Atlas
 from atlasstore.inspect_store import StoreSummary, inspect_store
 from atlasstore.inspect_store import open_store as open
 from atlasstore.preprocess.append import AppendReport, append
+from atlasstore.preprocess.plan import plan_preprocess
 from atlasstore.preprocess.preprocess import PreprocessReport, preprocess
 from atlasstore.results.as_anndata import predicted
+
+_LATER = ("plan_simulate", "simulate")
+"""Imported when first used."""
 
 __all__ = [
     "AppendReport",
@@ -27,16 +32,27 @@ __all__ = [
     "errors",
     "inspect_store",
     "open",
+    "plan_preprocess",
+    "plan_simulate",
     "predicted",
     "preprocess",
     "simulate",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import `simulate` when it is first asked for."""
-    if name == "simulate":
-        from atlasstore.simulation import simulate
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted([*__all__, "__doc__", "__version__"])
 
-        return simulate
+
+def __getattr__(name: str) -> Any:
+    """Import what is rarely needed when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("atlasbasset")
+    if name in _LATER:
+        from atlasstore import simulation
+
+        return getattr(simulation, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

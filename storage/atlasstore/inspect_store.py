@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.atlas.split import held_out_overlap
 from atlasstore.errors import CorruptStoreError, NotAStoreError
-from atlasstore.events import Progress, Subscriber, ignore
+from atlasstore.events import Progress, Subscriber
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
+from atlasstore.progress import shown
 from atlasstore.results.reader import AXES
 from atlasstore.results.result import Result
 from atlasstore.resume.ledger import open_finished
@@ -159,6 +160,11 @@ KINDS: dict[str, StoreKind] = {
 def open_store(url: str | Path) -> Any:
     """Open whatever store is at `url`: an `Atlas`, a `ModelStore` or a `Result`.
 
+    Examples
+    --------
+    >>> atlas = open_store("atlas.zarr")  # doctest: +SKIP
+    >>> atlas.n_cells, atlas.n_peaks  # doctest: +SKIP
+
     Raises
     ------
     NotAStoreError
@@ -170,7 +176,7 @@ def open_store(url: str | Path) -> Any:
 
 
 def inspect_store(
-    url: str | Path, *, verify: bool = False, on_event: Subscriber = ignore
+    url: str | Path, *, verify: bool = False, on_event: Subscriber | None = None
 ) -> StoreSummary:
     """Say what is at `url`.
 
@@ -181,7 +187,12 @@ def inspect_store(
     verify
         Also read everything and check it.
     on_event
-        Called with each `Progress` of the check.
+        Called with the progress of the check; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> inspect_store("atlas.zarr", verify=True).sizes["density"]  # doctest: +SKIP
 
     Raises
     ------
@@ -193,7 +204,8 @@ def inspect_store(
     kind, info = _kind_of(str(url))
     store = kind.open(str(url))
     if verify:
-        kind.verify(store, on_event)
+        with shown(on_event) as subscriber:
+            kind.verify(store, subscriber)
     fs, path = urls.filesystem(url)
     return StoreSummary(
         url=str(url),

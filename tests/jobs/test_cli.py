@@ -18,7 +18,7 @@ import atlasstore
 from atlasbasset.engine import config as engine_config
 from atlasbasset.engine.config import TrainConfig
 from atlasjobs.cli import app
-from atlasjobs.options.recipe_help import differences, recipe_values, setting_text
+from atlasjobs.options.recipe import differences, recipe_values, setting_text
 from atlasstore.simulation import SimulationConfig
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def test_help_shows_units_and_defaults(atlasbasset: Atlasbasset) -> None:
 def test_help_shows_what_each_recipe_uses(
     atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = {"fast": {"epochs": 77, "polish": True}, "paper": {"average": 0.0}}
+    changed = {"fast": {}, "paper": {"epochs": 77, "polish": False}}
     monkeypatch.setattr(engine_config, "RECIPES", changed)
     shown = " ".join(atlasbasset("train", "--help").out.replace("\u2502", " ").split())
-    assert "fast 77, paper 1000" in shown
+    assert "fast 8, paper 77" in shown
     assert "fast yes, paper no" in shown
     assert "They differ in epochs, polish." in shown
 
@@ -195,7 +195,8 @@ def test_preprocess_has_the_python_functions_names_and_defaults() -> None:
     signature = inspect.signature(atlasstore.preprocess).parameters
     found = {n: p.default for n, p in parameters("preprocess").items() if n not in OWN}
     assert found.pop("append") is False  # `atlasstore.append` in Python
-    assert set(found) == set(signature) - {"on_event", "dry_run"}
+    assert found.pop("workers") == 0  # `atlasbasset.preprocess`; storage takes an executor
+    assert set(found) == set(signature) - {"on_event", "dry_run", "executor"}
     for name, value in found.items():
         default = signature[name].default
         empty = default is inspect.Parameter.empty or default == ()

@@ -31,15 +31,11 @@ def annotate(
     debug: Debug = False,
 ) -> None:
     """Store labels of cells in a model, for all that groups cells by them."""
+    from atlasbasset import plan_annotate
+    from atlasbasset.verbs.annotate import label_lines
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.annotate import annotate_facts, annotate_plan
 
     output = Output(json)
-    if dry_run:
-        output.plan(annotate_plan(model, cells, columns))
-        return
-    from atlasbasset import annotate as work
-
-    with output.watching() as on_event:
-        report = work(model, cells, columns=columns, on_event=on_event)
-    output.report(f"Labels in {model}", annotate_facts(report), report)
+    plan = plan_annotate(model, cells, columns=columns)
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"Labels in {model}", label_lines(report), report)

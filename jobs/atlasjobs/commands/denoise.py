@@ -79,44 +79,25 @@ def denoise(
     debug: Debug = False,
 ) -> None:
     """Write denoised accessibility, cells x peaks, as AnnData zarr."""
+    from atlasbasset import plan_denoise
     from atlasjobs.output.console import Output
-
-    output = Output(json)
-    if dry_run:
-        from atlasbasset.batch.executor import WorkerPool as Pool
-        from atlasjobs.reports.denoise import denoise_plan
-
-        plan = denoise_plan(
-            model,
-            atlas,
-            out,
-            peaks=peaks,
-            cells=cells,
-            genes=genes,
-            scale=scale,
-            dtype=dtype if dense else None,
-            pool=Pool(workers, cpus_per_worker, gpus_per_worker),
-        )
-        output.plan(plan)
-        return
-    from atlasbasset import denoise as work
     from atlasjobs.reports.denoise import denoise_facts
 
-    with output.watching() as on_event:
-        report = work(
-            model,
-            atlas,
-            out=out,
-            peaks=peaks,
-            cells=cells,
-            genes=genes,
-            scale=scale,
-            dtype=dtype,
-            dense=dense,
-            compute=compute,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
-            cpus_per_worker=cpus_per_worker,
-            on_event=on_event,
-        )
-    output.report(f"Denoised accessibility in {out}", denoise_facts(report), report)
+    output = Output(json)
+    plan = plan_denoise(
+        model,
+        atlas,
+        out=out,
+        peaks=peaks,
+        cells=cells,
+        genes=genes,
+        scale=scale,
+        dtype=dtype,
+        dense=dense,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"Denoised accessibility in {out}", denoise_facts(report), report)

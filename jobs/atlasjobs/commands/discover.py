@@ -40,33 +40,19 @@ def discover(
     debug: Debug = False,
 ) -> None:
     """Find motifs de novo in what a group's accessibility depends on (TF-MoDISco)."""
+    from atlasbasset import plan_discover
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.discover import discover_facts, discover_plan
+    from atlasjobs.reports.discover import discover_facts
 
     output = Output(json)
-    if dry_run:
-        plan = discover_plan(
-            result,
-            out,
-            group=group,
-            group_by=group_by,
-            obs=obs,
-            motifs=motifs,
-            max_seqlets=max_seqlets,
-        )
-        output.plan(plan)
-        return
-    from atlasbasset.verbs.discover import discover as work
-
-    with output.watching() as on_event:
-        report = work(
-            result,
-            group=group,
-            out=out,
-            group_by=group_by,
-            obs=obs,
-            motifs=motifs,
-            max_seqlets=max_seqlets,
-            on_event=on_event,
-        )
-    output.report(f"Patterns in {out}", discover_facts(report), report)
+    plan = plan_discover(
+        result,
+        group=group,
+        out=out,
+        group_by=group_by,
+        obs=obs,
+        motifs=motifs,
+        max_seqlets=max_seqlets,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"Patterns in {out}", discover_facts(report), report)

@@ -26,16 +26,14 @@ def embed(
     debug: Debug = False,
 ) -> None:
     """Write the cells: obsm X_scbasset (32 numbers each), obs scbasset_intercept."""
+    from atlasbasset import plan_embed
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.embed import embedding_plan
 
     output = Output(json)
-    if dry_run:
-        output.plan(embedding_plan(model, out))
+    cells = output.carry_out(plan_embed(model, out=out), dry_run=dry_run)
+    if cells is None:
         return
-    from atlasbasset import embed as work
-
-    values = _summary(work(model, out=out), out)
+    values = _summary(cells, out)
     correlation = values["depth_correlation"]
     rows = [
         ("cells", f"{values['n_cells']:,} x {values['embedding_dim']} in obsm X_scbasset"),

@@ -39,28 +39,20 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Measure predictions on a split's peaks, and the embedding where labels are named."""
+    from atlasbasset import plan_evaluate
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.evaluate import evaluation_plan
-
-    output = Output(json)
-    if dry_run:
-        output.plan(
-            evaluation_plan(model, atlas, split, label_key=label_key, batch_key=batch_key, obs=obs)
-        )
-        return
-    from atlasbasset import evaluate as work
     from atlasjobs.reports.evaluate import evaluation_facts
 
-    with output.watching() as on_event:
-        report = work(
-            model,
-            atlas,
-            split=split,
-            label_key=label_key,
-            batch_key=batch_key,
-            obs=obs,
-            ks=tuple(ks),
-            cluster=cluster,
-            on_event=on_event,
-        )
-    output.report(f"{model} on the {split} peaks of {atlas}", evaluation_facts(report), report)
+    output = Output(json)
+    plan = plan_evaluate(
+        model,
+        atlas,
+        split=split,
+        label_key=label_key,
+        batch_key=batch_key,
+        obs=obs,
+        ks=ks,
+        cluster=cluster,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"{model} on the {split} peaks of {atlas}", evaluation_facts(report), report)

@@ -1,6 +1,6 @@
 """``atlasbasset ism``: in-silico saturation mutagenesis of regions."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -78,46 +78,36 @@ def ism(
     debug: Debug = False,
 ) -> None:
     """Try every base at every position of regions, and score what it does to accessibility."""
+    from atlasbasset import plan_ism
     from atlasjobs.output.console import Output
+    from atlasjobs.reports.ism import ism_facts
 
-    output = Output(json)
-    chosen: dict[str, Any] = {
-        "genome": genome,
-        "regions": regions,
-        "atlas": atlas,
-        "peaks": None if peaks is None else [name for name in peaks.split(",") if name],
-        "span": span,
-        "group_by": group_by,
-        "obs": obs,
-    }
     if plot is not None:
         from atlasjobs.reports.logo import check_logos
 
         check_logos(plot, group_by)
-    if dry_run:
-        from atlasbasset.batch.executor import WorkerPool as Pool
-        from atlasjobs.reports.ism import ism_plan
-
-        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
-        output.plan(ism_plan(model, out, chosen, pool=pool))
+    output = Output(json)
+    plan = plan_ism(
+        model,
+        out=out,
+        genome=genome,
+        regions=regions,
+        atlas=atlas,
+        peaks=None if peaks is None else [name for name in peaks.split(",") if name],
+        span=span,
+        group_by=group_by,
+        obs=obs,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is None:
         return
-    from atlasbasset.verbs.ism.ism import ism as work
-    from atlasjobs.reports.ism import ism_facts
+    if plot is not None:
+        from atlasjobs.reports.logo import save_logos
+        from atlasstore.results.ism_result import IsmResult
 
-    with output.watching() as on_event:
-        report = work(
-            model,
-            out=out,
-            compute=compute,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
-            cpus_per_worker=cpus_per_worker,
-            on_event=on_event,
-            **chosen,
-        )
-        if plot is not None:
-            from atlasjobs.reports.logo import save_logos
-            from atlasstore.results.ism_result import IsmResult
-
+        with output.watching() as on_event:
             save_logos(IsmResult.open(out), plot, on_event=on_event)
     output.report(f"Mutagenesis in {out}", ism_facts(report, plot=plot), report)

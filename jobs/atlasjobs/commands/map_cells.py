@@ -17,9 +17,8 @@ from atlasjobs.options.common import (
 )
 
 if TYPE_CHECKING:
-    from atlasbasset.batch.executor import WorkerPool as Pool
-    from atlasbasset.verbs.map_cells.map_cells import MapReport
-    from atlasjobs.output.lines import Facts, Plan
+    from atlasbasset.verbs.map_cells.report import MapReport
+    from atlasstore.plans import Lines
 
 __all__ = ["map_cells"]
 
@@ -55,72 +54,27 @@ def map_cells(
     debug: Debug = False,
 ) -> None:
     """Solve an atlas's cells exactly on a trained trunk, without training."""
+    from atlasbasset import plan_map_cells
     from atlasjobs.output.console import Output
 
     output = Output(json)
-    if dry_run:
-        from atlasbasset.batch.executor import WorkerPool as Pool
-
-        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
-        output.plan(_plan(model, atlas, out, l2=l2, split=split, pool=pool))
-        return
-    from atlasbasset import map_cells as work
-
-    with output.watching() as on_event:
-        report = work(
-            model,
-            atlas,
-            out=out,
-            l2=l2,
-            split=split,
-            compute=compute,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
-            cpus_per_worker=cpus_per_worker,
-            on_event=on_event,
-        )
-    output.report(f"Mapped {atlas} onto {model} as {out}", _facts(report), report)
+    plan = plan_map_cells(
+        model,
+        atlas,
+        out=out,
+        l2=l2,
+        split=split,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"Mapped {atlas} onto {model} as {out}", _facts(report), report)
 
 
-def _plan(model: str, atlas: str, out: str, *, l2: float, split: str, pool: "Pool") -> "Plan":
-    """Plan a mapping; refuses what `map_cells` refuses."""
-    from atlasbasset.verbs.map_cells.map_cells import check_mapping
-    from atlasbasset.verbs.map_cells.work import solving_bytes
-    from atlasjobs.output.lines import Plan
-    from atlasjobs.output.units import count, size
-    from atlasstore import Atlas as AtlasStore
-    from atlasstore.models.model_store import ModelStore
-
-    opened, store = AtlasStore.open(atlas), ModelStore.open(model)
-    store.newest()
-    n_peaks = len(check_mapping(store, opened, out=out, l2=l2, split=split, workers=pool))
-    width = int(store.config["train"]["trunk"]["embedding_dim"])
-    memory = solving_bytes(opened, n_peaks, width)
-    rows = [
-        ("cells", f"{count(opened.n_cells)} in {count(len(opened.blocks))} blocks"),
-        ("peaks", f"{count(n_peaks)} of the {split} split"),
-        ("workers", _workers_line(pool)),
-        ("memory", f"about {size(memory)} {'per worker ' if pool.count else ''}while solving"),
-    ]
-    values = {
-        "out": out,
-        "n_cells": opened.n_cells,
-        "n_blocks": len(opened.blocks),
-        "n_peaks": n_peaks,
-        "workers": pool.count,
-        "memory_bytes": memory,
-    }
-    return Plan(f"Would map {atlas} onto {model}", rows, values)
-
-
-def _workers_line(pool: "Pool") -> str:
-    if not pool.count:
-        return "this process"
-    return f"{pool.count} Ray actors of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs"
-
-
-def _facts(report: "MapReport") -> "Facts":
-    from atlasjobs.output.units import count, duration
+def _facts(report: "MapReport") -> "Lines":
+    from atlasstore.text_units import count, duration
 
     values = report.as_json()
     rows = [

@@ -1,6 +1,6 @@
 """``atlasbasset match``: known motifs in the scores of an ISM result."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,25 +53,23 @@ def match(
     debug: Debug = False,
 ) -> None:
     """Find known motifs whose sites matter to the model, by group of cells (PWM-ISM)."""
+    from atlasbasset import plan_match
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.match import match_facts, match_plan
+    from atlasjobs.reports.match import match_facts
 
     output = Output(json)
-    options: dict[str, Any] = {
-        "groups": groups,
-        "group_by": group_by,
-        "obs": obs,
-        "method": method,
-        "hit_p": hit_p,
-        "max_p": max_p,
-        "n_null": n_null,
-        "seed": seed,
-    }
-    if dry_run:
-        output.plan(match_plan(result, motifs, out, options))
-        return
-    from atlasbasset.verbs.match.match import match as work
-
-    with output.watching() as on_event:
-        report = work(result, motifs, out=out, on_event=on_event, **options)
-    output.report(f"Motifs that matter in {out}", match_facts(report), report)
+    plan = plan_match(
+        result,
+        motifs,
+        out=out,
+        groups=groups,
+        group_by=group_by,
+        obs=obs,
+        method=method,
+        hit_p=hit_p,
+        max_p=max_p,
+        n_null=n_null,
+        seed=seed,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"Motifs that matter in {out}", match_facts(report), report)

@@ -67,37 +67,26 @@ def motifs(
     debug: Debug = False,
 ) -> None:
     """Score every TF's activity in every cell by inserting its motif into shuffled peaks."""
+    from atlasbasset import plan_motifs
     from atlasjobs.output.console import Output
-
-    output = Output(json)
-    if dry_run:
-        from atlasbasset.batch.executor import WorkerPool as Pool
-        from atlasbasset.verbs.motifs.motifs import InsertionOptions
-        from atlasjobs.reports.motifs import motifs_plan
-
-        options = InsertionOptions(n_backgrounds, split, seed, scale, both_strands)
-        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
-        output.plan(motifs_plan(model, atlas, motifs, out, obs=obs, options=options, pool=pool))
-        return
-    from atlasbasset.verbs.motifs.motifs import motif_activity as work
     from atlasjobs.reports.motifs import motifs_facts
 
-    with output.watching() as on_event:
-        report = work(
-            model,
-            atlas,
-            motifs=motifs,
-            out=out,
-            obs=obs,
-            n_backgrounds=n_backgrounds,
-            split=split,
-            seed=seed,
-            scale=scale,
-            both_strands=both_strands,
-            compute=compute,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
-            cpus_per_worker=cpus_per_worker,
-            on_event=on_event,
-        )
-    output.report(f"TF activity in {out}", motifs_facts(report), report)
+    output = Output(json)
+    plan = plan_motifs(
+        model,
+        atlas,
+        motifs=motifs,
+        out=out,
+        obs=obs,
+        n_backgrounds=n_backgrounds,
+        split=split,
+        seed=seed,
+        scale=scale,
+        both_strands=both_strands,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"TF activity in {out}", motifs_facts(report), report)

@@ -166,7 +166,7 @@ def preprocess(
     from atlasbasset.verbs.preprocess import append as work_append
     from atlasbasset.verbs.preprocess import preprocess as work
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.preprocess import append_facts, preprocess_facts
+    from atlasstore.preprocess.lines import append_lines, preprocess_lines
 
     output = Output(json)
     common: dict[str, Any] = {
@@ -208,10 +208,10 @@ def preprocess(
             )
     if append:
         title = f"Would add to the atlas {out}" if dry_run else f"Added to the atlas {out}"
-        output.report(title, append_facts(added), added)
+        output.report(title, append_lines(added), added)
         return
     title = f"Would make the atlas {out}" if dry_run else f"Made the atlas {out}"
-    output.report(title, preprocess_facts(report), report)
+    output.report(title, preprocess_lines(report), report)
 
 
 def _refuse_two_clusters(dask: str | None, workers: int) -> None:

@@ -67,11 +67,11 @@ def simulate(
 ) -> None:
     """Make an atlas with known answers: counts, genome, motifs, peaks, truth."""
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.simulate import simulation_facts, simulation_plan
-    from atlasstore.simulation import SimulationConfig
-    from atlasstore.simulation import simulate as work
+    from atlasjobs.reports.simulate import simulation_facts
+    from atlasstore.simulation import plan_simulate
 
-    settings = SimulationConfig(
+    plan = plan_simulate(
+        out,
         n_cells=cells,
         n_peaks=peaks,
         n_cell_types=cell_types,
@@ -87,11 +87,6 @@ def simulate(
         seed=seed,
     )
     output = Output(json)
-    if dry_run:
-        output.plan(simulation_plan(settings, out))
-        return
-    values = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-    with output.watching() as on_event:
-        report = work(out, **values, on_event=on_event)
-    output.facts(f"Simulated {out}", simulation_facts(report))
-    output.json(asdict(report))
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.facts(f"Simulated {out}", simulation_facts(report))
+        output.json(asdict(report))

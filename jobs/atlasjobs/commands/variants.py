@@ -77,49 +77,26 @@ def variants(
     debug: Debug = False,
 ) -> None:
     """Predict what the variants of a VCF do to accessibility, per cell or group of cells."""
+    from atlasbasset import plan_variants
     from atlasjobs.output.console import Output
-
-    output = Output(json)
-    if dry_run:
-        from atlasbasset.batch.executor import WorkerPool as Pool
-        from atlasjobs.reports.variants import variants_plan
-
-        pool = Pool(workers, cpus_per_worker, gpus_per_worker)
-        output.plan(
-            variants_plan(
-                model,
-                vcf,
-                genome,
-                out,
-                group_by=group_by,
-                obs=obs,
-                both_strands=both_strands,
-                scale=scale,
-                dense=dense,
-                max_allele_bp=max_allele_bp,
-                pool=pool,
-            )
-        )
-        return
-    from atlasbasset.verbs.variants.variants import variants as work
     from atlasjobs.reports.variants import variants_facts
 
-    with output.watching() as on_event:
-        report = work(
-            model,
-            vcf=vcf,
-            genome=genome,
-            out=out,
-            group_by=group_by,
-            obs=obs,
-            both_strands=both_strands,
-            scale=scale,
-            dense=dense,
-            max_allele_bp=max_allele_bp,
-            compute=compute,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
-            cpus_per_worker=cpus_per_worker,
-            on_event=on_event,
-        )
-    output.report(f"Effects of variants in {out}", variants_facts(report), report)
+    output = Output(json)
+    plan = plan_variants(
+        model,
+        vcf=vcf,
+        genome=genome,
+        out=out,
+        group_by=group_by,
+        obs=obs,
+        both_strands=both_strands,
+        scale=scale,
+        dense=dense,
+        max_allele_bp=max_allele_bp,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
+    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        output.report(f"Effects of variants in {out}", variants_facts(report), report)

@@ -18,17 +18,17 @@ from atlasjobs.demo.result import DemoResult
 from atlasjobs.demo.settings import DemoFolder, DemoSettings
 from atlasjobs.demo.truth import denoising_agreement, start_label_scores, truth_ceiling
 from atlasjobs.output import json_output
-from atlasjobs.output.units import duration
 from atlasstore.errors import MissingExtraError
 from atlasstore.events import Notice
 from atlasstore.files import urls
+from atlasstore.text_units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from atlasbasset.verbs.evaluate import Evaluation
-    from atlasbasset.verbs.train.train import TrainReport
+    from atlasbasset.verbs.train.report import TrainReport
     from atlasjobs.output.console import Output
     from atlasstore.events import Subscriber
 

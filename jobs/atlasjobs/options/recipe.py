@@ -1,177 +1,167 @@
-"""``train``'s options that are settings of a recipe: None stands for the recipe's own value.
+"""``train``'s options that are settings of a recipe, as `TrainConfig` declares them.
 
-What the recipes use is added to the help when it is shown (`atlasjobs.options.recipe_help`).
+They are made from its fields when the verb is used or its help shown, because the program starts
+without importing the engine. None stands for the recipe's own value.
 """
 
-from typing import Annotated, Any, Literal
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from atlasjobs.program import Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atlasbasset import TrainConfig
+    from atlasbasset.engine.settings import Declared
+
 __all__ = [
-    "Average",
-    "BatchEffect",
-    "BatchKey",
-    "BatchSize",
-    "Beta1",
-    "Beta2",
-    "CellStart",
-    "CellsPerStep",
-    "CheckpointS",
-    "CompileTrunk",
-    "Compute",
-    "Epochs",
-    "FreezeEpochs",
-    "InitFrom",
-    "L2Batch",
-    "L2Cells",
-    "LearningRate",
-    "MaxShiftBp",
-    "MinRise",
-    "NAurocCells",
-    "NAurocPeaks",
-    "Patience",
-    "PerCellEps",
-    "Polish",
     "Recipe",
-    "ReverseComplement",
-    "Schedule",
-    "Seed",
-    "SolveEvery",
-    "SolveL2",
+    "RecipeVerb",
+    "chosen_config",
+    "differences",
+    "recipe_values",
+    "setting_text",
 ]
 
-_RECIPE, _CELLS, _TRANSFER = "Recipe", "Cell layer", "Beginning with another model's trunk"
-_BATCHES, _RECORDS = "Batch correction", "Records"
-
-
-def _setting(said: str, panel: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=said, rich_help_panel=panel, **more)
-
+_GIVEN = "atlasbasset.settings"
+_LATER = "dry_run"
+"""The first of the parameters that stand after the settings in the help."""
 
 Recipe = Annotated[
     Literal["fast", "paper"],
     typer.Option(
         help="Settings to start from; options change single ones. paper: as the released model.",
-        rich_help_panel=_RECIPE,
-    ),
-]
-Epochs = Annotated[int | None, _setting("Epochs at most.", _RECIPE)]
-BatchSize = Annotated[int | None, _setting("Peaks in a step, over all workers.", _RECIPE)]
-LearningRate = Annotated[float | None, _setting("Adam's step size.", _RECIPE)]
-Schedule = Annotated[
-    Literal["constant", "cosine"] | None,
-    _setting("Of the step size: constant, or falling to 0 as a cosine.", _RECIPE),
-]
-Beta1 = Annotated[float | None, _setting("Adam's first decay, [0, 1).", _RECIPE, "--beta1")]
-Beta2 = Annotated[float | None, _setting("Adam's second decay, [0, 1).", _RECIPE, "--beta2")]
-Average = Annotated[
-    float | None,
-    _setting(
-        "Decay per step of a running average of the trunk, [0, 1), which the finished model has; "
-        "needs --polish. 0: none.",
-        _RECIPE,
-    ),
-]
-Patience = Annotated[
-    int | None,
-    _setting("Stop when training auROC has not risen in this many epochs.", _RECIPE),
-]
-MinRise = Annotated[float | None, _setting("Smallest rise of auROC that counts.", _RECIPE)]
-MaxShiftBp = Annotated[int | None, _setting("Largest random shift of a window, bp.", _RECIPE)]
-ReverseComplement = Annotated[
-    bool | None,
-    _setting(
-        "Whether half of the sequences are reverse-complemented.",
-        _RECIPE,
-        " /--no-reverse-complement",
-    ),
-]
-Compute = Annotated[
-    Literal["auto", "bf16", "fp32"] | None,
-    _setting(
-        "Arithmetic of the convolutions; auto: bf16 where the hardware has it.",
-        _RECIPE,
-    ),
-]
-CompileTrunk = Annotated[
-    bool | None,
-    _setting("Whether to run the trunk through torch.compile, for GPUs.", _RECIPE),
-]
-Seed = Annotated[int | None, _setting("Of every random choice.", _RECIPE)]
-
-CellStart = Annotated[
-    Literal["random", "svd", "solve"] | None,
-    _setting(
-        "How cells start: random, from the labels' SVD, or solved exactly on the initial trunk "
-        "(with --init-from: solve).",
-        _CELLS,
-    ),
-]
-CellsPerStep = Annotated[int | None, _setting("Cells sampled per step, about; 0: all.", _CELLS)]
-SolveEvery = Annotated[
-    int | None,
-    _setting("Solve the cells exactly after every so many epochs; 0: no.", _CELLS),
-]
-Polish = Annotated[bool | None, _setting("Whether to solve the cells exactly at the end.", _CELLS)]
-SolveL2 = Annotated[
-    float | None,
-    _setting(
-        "In solves, the weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy.",
-        _CELLS,
-        "--solve-l2",
-    ),
-]
-PerCellEps = Annotated[
-    bool | None,
-    _setting(
-        "Whether Adam's epsilon is held against a cell's own gradient, however many cells.",
-        _CELLS,
+        rich_help_panel="Recipe",
     ),
 ]
 
-InitFrom = Annotated[
-    str | None,
-    _setting(
-        "Path or URL of a model whose trunk to start from; its cells are not used.",
-        _TRANSFER,
-        metavar="MODEL",
-    ),
-]
-FreezeEpochs = Annotated[
-    int | None,
-    _setting("Epochs at the start in which the trunk stays as it is.", _TRANSFER),
-]
 
-BatchKey = Annotated[
-    str | None,
-    _setting("Column of obs with each cell's batch, to correct for it.", _BATCHES),
-]
-BatchEffect = Annotated[
-    Literal["given_state", "free"] | None,
-    _setting(
-        "What is taken for a batch's effect: how its cells differ from others in the same state, "
-        "or (free, as the paper) from others in the mean, composition included.",
-        _BATCHES,
-    ),
-]
-L2Cells = Annotated[
-    float | None,
-    _setting("lambda1: weight of the squared cell embeddings.", _BATCHES, "--l2-cells"),
-]
-L2Batch = Annotated[
-    float | None,
-    _setting("lambda2: weight of the squared batch embeddings.", _BATCHES, "--l2-batch"),
-]
+class RecipeVerb(Verb):
+    """A verb with an option for every setting of a recipe."""
 
-CheckpointS = Annotated[
-    float | None,
-    _setting(
-        "Seconds between checkpoints within an epoch; every epoch ends with one.",
-        _RECORDS,
-    ),
-]
-NAurocPeaks = Annotated[
-    int | None,
-    _setting("Peaks of a split at most that auROC is taken on.", _RECORDS),
-]
-NAurocCells = Annotated[int | None, _setting("Cells at most that auROC is taken on.", _RECORDS)]
+    _params: list[Any]
+    _settings: tuple[str, ...] = ()
+    """Names of the settings, once they are among the parameters."""
+
+    @property
+    def params(self) -> list[Any]:
+        """The verb's own parameters with the settings among them; the list itself, as in click."""
+        if not self._settings:
+            options = _setting_options()
+            self._settings = tuple(option.name for option in options)
+            names = [param.name for param in self._params]
+            at = names.index(_LATER) if _LATER in names else len(names)
+            self._params[at:at] = options
+        return self._params
+
+    @params.setter
+    def params(self, params: list[Any]) -> None:
+        self._params = params
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do the verb's work; the settings that were given are kept for `chosen_config`."""
+        ctx.meta[_GIVEN] = {name: ctx.params.pop(name) for name in self._settings}
+        return super().invoke(ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the help; the recipes' values stand where other options have their default."""
+        values = recipe_values()
+        for param in self.params:
+            if param.name in values:
+                param.show_default = _shown(values[param.name])
+            elif param.name == "recipe":
+                listed = ", ".join(name.replace("_", "-") for name in differences())
+                param.help += f" They differ in {listed}."
+        super().format_help(ctx, formatter)
+
+
+def chosen_config(ctx: typer.Context, recipe: str) -> TrainConfig:
+    """Return the recipe with the settings that were given."""
+    from atlasbasset import TrainConfig
+
+    given = {name: value for name, value in ctx.meta[_GIVEN].items() if value is not None}
+    return TrainConfig.recipe(recipe, **given)
+
+
+def _setting_options() -> list[Any]:
+    """Return the command line's parameter of each setting that is an option."""
+    from atlasbasset import TrainConfig
+    from atlasbasset.engine.settings import declared
+
+    found = declared(TrainConfig)
+
+    def settings() -> None:
+        """Stand for the settings."""
+
+    settings.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [_parameter(setting, found) for setting in found.values() if setting.setting.panel]
+    )
+    holder = typer.Typer(add_completion=False)
+    holder.command()(settings)
+    return [param for param in typer.main.get_command(holder).params if param.name != "help"]
+
+
+def _parameter(setting: Declared, known: Mapping[str, Declared]) -> inspect.Parameter:
+    is_always_on = all(value is True for value in recipe_values()[setting.name].values())
+    names = [f" /--no-{setting.name.replace('_', '-')}"] if is_always_on else []
+    option = typer.Option(
+        *names,
+        help=_help(setting, known),
+        rich_help_panel=setting.setting.panel,
+        metavar=setting.setting.metavar,
+    )
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[setting.kind | None, option],
+    )
+
+
+def _help(setting: Declared, known: Mapping[str, Declared]) -> str:
+    """Return the help; other settings by their options' names, and bounds where there are two."""
+    text = re.sub(r"\w+_\w+", lambda found: _as_option(found[0], known), setting.setting.help)
+    return f"{text.rstrip('.')}, {setting.setting.bounds}." if setting.setting.below else text
+
+
+def _as_option(word: str, known: Mapping[str, Declared]) -> str:
+    return f"--{word.replace('_', '-')}" if word in known else word
+
+
+def recipe_values() -> dict[str, dict[str, Any]]:
+    """Return every setting's value in each recipe: setting -> recipe -> value."""
+    from atlasbasset import TrainConfig
+    from atlasbasset.engine.config import RECIPES
+
+    recipes = {name: TrainConfig.recipe(name) for name in RECIPES}
+    return {
+        field.name: {name: getattr(config, field.name) for name, config in recipes.items()}
+        for field in fields(TrainConfig)
+        if field.name != "trunk"
+    }
+
+
+def differences() -> list[str]:
+    """Return the settings that are not the same in every recipe."""
+    return [name for name, values in recipe_values().items() if len(set(values.values())) > 1]
+
+
+def setting_text(value: Any) -> str:
+    """Return a setting's value as a user reads it."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    texts = {recipe: setting_text(value) for recipe, value in values.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return ", ".join(f"{recipe} {text}" for recipe, text in texts.items())

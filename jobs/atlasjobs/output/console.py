@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from atlasjobs.output.json_output import JsonReport
-    from atlasjobs.output.lines import Facts, Plan
+    from atlasjobs.output.lines import Planned
     from atlasstore.events import Subscriber
+    from atlasstore.plans import Lines, Plan
 
 __all__ = ["Output"]
+
+Report = TypeVar("Report")
 
 
 class Output:
@@ -49,7 +52,7 @@ class Output:
         """Print one line; brackets are no markup."""
         self.console.print(Text(shown(text), style=style))
 
-    def facts(self, title: str, rows: Facts) -> None:
+    def facts(self, title: str, rows: Lines) -> None:
         """Print a title and aligned lines of what and value."""
         self.line(title, style="bold")
         width = max((len(name) for name, _ in rows), default=0)
@@ -67,14 +70,30 @@ class Output:
         """Print one sentence on what went wrong to standard error."""
         tell_error(message)
 
-    def report(self, title: str, rows: Facts, report: JsonReport) -> None:
+    def report(self, title: str, rows: Lines, report: JsonReport) -> None:
         """Print a report, and write it where ``--json`` said."""
         self.facts(title, rows)
         self.json(report.as_json())
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: Planned) -> None:
         """Print what ``--dry-run`` found, and write it where ``--json`` said."""
-        self.report(f"{plan.title} (dry run: nothing is written)", plan.rows, plan)
+        self.report(f"{plan.title} (dry run: nothing is written)", plan.lines(), plan)
+
+    def carry_out(
+        self, plan: Plan[Report], *, dry_run: bool, epochs: int | None = None
+    ) -> Report | None:
+        """Run a plan and show its events; print it, and return None, with ``--dry-run``.
+
+        Parameters
+        ----------
+        epochs
+            As for `watching`.
+        """
+        if dry_run:
+            self.plan(plan)
+            return None
+        with self.watching(epochs=epochs) as on_event:
+            return plan.run(on_event=on_event)
 
     def json(self, values: Mapping[str, object]) -> None:
         """Write `values` where ``--json`` said, if it did."""

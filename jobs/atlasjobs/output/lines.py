@@ -1,20 +1,18 @@
-"""Lines of name and value: a verb's report, and its plan for ``--dry-run``."""
+"""Lines of what and value: a value as a user reads it, and who prints lines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Facts", "Plan", "Printer", "value_text"]
+    from atlasstore.plans import Lines
 
-Facts = Sequence[tuple[str, str]]
-"""Lines of a report: what, and its value with its unit."""
+__all__ = ["Planned", "Printer", "value_text"]
 
 
 class Printer(Protocol):
@@ -27,18 +25,21 @@ class Printer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a verb would do."""
+class Planned(Protocol):
+    """What ``--dry-run`` prints: every verb's `atlasstore.plans.Plan`, and the demo's."""
 
-    title: str
-    rows: Facts
-    values: Mapping[str, Any]
-    """The same numbers for ``--json``."""
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        ...
+
+    def lines(self) -> Lines:
+        """Return what and value."""
+        ...
 
     def as_json(self) -> Mapping[str, Any]:
         """Return JSON values."""
-        return {"dry_run": True, **self.values}
+        ...
 
 
 def value_text(name: str, value: Any) -> str:

@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from atlasjobs.output.units import count, duration
+from atlasstore.text_units import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,58 +1,21 @@
-"""What `discover` would do and what it did, as lines."""
+"""What `discover` found, as lines."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlasjobs.output.lines import Plan
-from atlasjobs.output.units import count
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.discover import DiscoverReport
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
-__all__ = ["discover_facts", "discover_plan"]
+__all__ = ["discover_facts"]
 
 _LISTED = 20
 
 
-def discover_plan(
-    result: str,
-    out: str,
-    *,
-    group: str,
-    group_by: str | None,
-    obs: str | None,
-    motifs: str | None,
-    max_seqlets: int,
-) -> Plan:
-    """Plan a discovery; refuses what `discover` would refuse, but for regions without patterns."""
-    from atlasbasset.verbs.discover import check_discover
-
-    found = check_discover(
-        result,
-        group=group,
-        out=out,
-        group_by=group_by,
-        obs=obs,
-        motifs=motifs,
-        max_seqlets=max_seqlets,
-    )
-    opened, known = found.result, found.motifs
-    n_regions, span = opened.n_regions, opened.span_bp
-    rows = [
-        ("regions", f"{count(n_regions)} of {count(span)} bp"),
-        ("group", group),
-        ("seqlets", f"at most {count(max_seqlets)} of each sign"),
-    ]
-    rows += [("note", told) for told in found.told]
-    if known:
-        rows.append(("known motifs", count(len(known))))
-    values = {"out": out, "n_regions": n_regions, "span_bp": span, "group": group}
-    return Plan(f"Would discover motifs into {out}", rows, values)
-
-
-def discover_facts(report: DiscoverReport) -> Facts:
+def discover_facts(report: DiscoverReport) -> Lines:
     """Describe what was discovered."""
     shown = list(report.patterns.items())[:_LISTED]
     rows = [

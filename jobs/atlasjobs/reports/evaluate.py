@@ -4,48 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlasjobs.output.lines import Plan, value_text
-from atlasjobs.output.units import count
+from atlasjobs.output.lines import value_text
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate import Evaluation
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
-__all__ = ["evaluation_facts", "evaluation_plan"]
-
-
-def evaluation_plan(
-    model: str,
-    atlas: str,
-    split: str,
-    *,
-    label_key: str | None = None,
-    batch_key: str | None = None,
-    obs: str | None = None,
-) -> Plan:
-    """Plan an evaluation; refuses the labels that `evaluate` would refuse."""
-    from atlasbasset.verbs.evaluate import checked_keys
-    from atlasstore import Atlas
-    from atlasstore.models.model_store import ModelStore
-
-    opened, store = Atlas.open(atlas), ModelStore.open(model)
-    store.newest()
-    told: list[str] = []
-    checked_keys(
-        opened, label_key, batch_key, obs=obs, on_event=lambda event: told.append(str(event))
-    )
-    n_peaks = opened.n_peaks if split == "all" else len(opened.peak_rows(split))
-    rows = [
-        ("cells", count(store.n_cells)),
-        ("peaks", f"{count(n_peaks)} of the {split} split"),
-        ("predictions", f"{count(n_peaks * store.n_cells)}, computed in tiles"),
-        *(("labels", sentence) for sentence in told),
-    ]
-    values = {"n_cells": store.n_cells, "n_peaks": n_peaks, "split": split}
-    return Plan(f"Would evaluate {model}", rows, values)
+__all__ = ["evaluation_facts"]
 
 
-def evaluation_facts(evaluation: Evaluation) -> Facts:
+def evaluation_facts(evaluation: Evaluation) -> Lines:
     """Describe how good a model is."""
     found, sure = evaluation.prediction, evaluation.certainty
     cells, peaks = len(found.auroc_per_cell), len(found.auroc_per_peak)

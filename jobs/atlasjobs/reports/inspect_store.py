@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import value_text
-from atlasjobs.output.units import size
+from atlasstore.text_units import size
 
 if TYPE_CHECKING:
-    from atlasjobs.output.lines import Facts
     from atlasstore import StoreSummary
+    from atlasstore.plans import Lines
 
 __all__ = ["store_facts"]
 
 
-def store_facts(summary: StoreSummary) -> Facts:
+def store_facts(summary: StoreSummary) -> Lines:
     """Describe a store."""
     rows = [("format", f"{summary.format} version {summary.version}")]
     rows += [(name, value_text(name, value)) for name, value in summary.sizes.items()]

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Finish = Callable[..., None]
 
-__all__ = ["JobIdentity", "ResumableJob", "run_job"]
+__all__ = ["JobIdentity", "ResumableJob", "is_published", "run_job"]
 
 _IDENTITY = "job"
 """Where a store's provenance keeps what makes another run the same job."""
@@ -122,12 +122,12 @@ def run_job(
     with Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger:
         try:
             # by an equal job that began and ended in the meantime
-            if ledger.is_new and not urls.is_local(out) and _is_published(out, identity):
+            if ledger.is_new and not urls.is_local(out) and is_published(out, identity):
                 raise StoreExistsError(f"{out} was published meanwhile.")
             with pool.session(on_event):
                 make(ResumableJob(ledger, identity, pool, on_event))
         except (AtlasError, OSError):
-            if urls.is_local(out) or not _is_published(out, identity):
+            if urls.is_local(out) or not is_published(out, identity):
                 raise
             ledger.discard()  # what was begun again in the folder; not the result
             _say_published(str(out), on_event)
@@ -234,7 +234,7 @@ class ResumableJob:
         try:
             finish(self.place, provenance, shards=self._shards())
         except StoreExistsError:
-            if not _is_published(self._ledger.out, self._identity):
+            if not is_published(self._ledger.out, self._identity):
                 raise
             _say_published(self._ledger.out, self.on_event)
         self._ledger.publish()
@@ -248,7 +248,7 @@ class ResumableJob:
 
 def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -> bool:
     """Whether the very same job has published its store at `out`; then a `Notice` says so."""
-    if not _is_published(out, identity):
+    if not is_published(out, identity):
         refuse_taken(out)
         if urls.is_local(out):
             refuse_existing(out)
@@ -258,7 +258,7 @@ def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -
     return True
 
 
-def _is_published(out: str | Path, identity: JobIdentity) -> bool:
+def is_published(out: str | Path, identity: JobIdentity) -> bool:
     """Whether the job's store is there, finished; raise StoreExistsError for another store."""
     try:
         info = formats.check(open_finished(out), url=str(out))

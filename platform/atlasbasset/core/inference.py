@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.core.trunk import Trunk
 
-__all__ = ["embed_codes", "embedding_bytes"]
+__all__ = ["EMBED_BATCH", "embed_codes", "embedding_bytes"]
 
-_BATCH = 256
+EMBED_BATCH = 256
+"""Sequences that are embedded at once."""
 
 
 @torch.no_grad()
 def embed_codes(
-    trunk: Trunk, codes: Tensor, *, compute_dtype: torch.dtype = torch.float32, batch: int = _BATCH
+    trunk: Trunk,
+    codes: Tensor,
+    *,
+    compute_dtype: torch.dtype = torch.float32,
+    batch: int = EMBED_BATCH,
 ) -> Tensor:
     """Embed stored codes (P, L + 2 flank) without augmentation.
 
@@ -56,7 +61,7 @@ def embed_codes(
 
 def embedding_bytes(config: TrunkConfig, n_sequences: int) -> int:
     """Return what `embed_codes` holds at most in addition to codes and trunk, in float32, bytes."""
-    return min(n_sequences, _BATCH) * pass_bytes(config)
+    return min(n_sequences, EMBED_BATCH) * pass_bytes(config)
 
 
 def _input(trunk: Trunk, codes: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,16 +1,18 @@
-"""A training run as one frozen, complete configuration; its defaults are the paper's recipe.
+"""A training run as one frozen, complete configuration; its defaults are the fast recipe.
 
-Other recipes (`TrainConfig.recipe`) are the same settings with other values.
+Other recipes (`TrainConfig.recipe`) are the same settings with other values. Each setting is
+declared once, at its field: documentation, checks and the command line's options follow from there
+(`atlasbasset.engine.settings`).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from atlasbasset.core.compute import Compute
+from atlasbasset.core.compute import Compute  # noqa: TC001 - read when settings are declared
 from atlasbasset.core.config import TrunkConfig
+from atlasbasset.engine.settings import Setting, check_settings, documented
 from atlasstore.errors import UserInputError
 from atlasstore.redaction import shown_values
 
@@ -24,135 +26,186 @@ Schedule = Literal["constant", "cosine"]
 Recipe = Literal["fast", "paper"]
 BatchEffect = Literal["given_state", "free"]
 
+_RECIPE, _CELLS, _TRANSFER = "Recipe", "Cell layer", "Starting from another model's trunk"
+_BATCHES, _RECORDS = "Batch correction", "Records"
+
 # What may differ between the run that started a model and the one that resumes it.
 _MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
 
 _BEFORE_THEY_WERE = {"batch_effect": "free"}
 """Values of settings in models that were begun before there were these settings."""
 
-_CHOICES = {
-    "compute": Compute,
-    "cell_start": CellStart,
-    "schedule": Schedule,
-    "batch_effect": BatchEffect,
-}
-_NOT_NEGATIVE = (
-    "l2_cells",
-    "l2_batch",
-    "min_rise",
-    "max_shift_bp",
-    "checkpoint_s",
-    "seed",
-    "cells_per_step",
-    "solve_every",
-    "freeze_epochs",
-    "group_peaks",
-)
 
-
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """Everything that decides a training run (docs/method.md, "Cell layer and loss").
 
-    The defaults are the paper's recipe.
+    The defaults are the fast recipe, that of `train` and of ``atlasbasset train``;
+    ``TrainConfig.recipe("paper")`` has the released model's settings.
+
+    Examples
+    --------
+    >>> TrainConfig() == TrainConfig.recipe("fast")
+    True
+    >>> TrainConfig.recipe("paper", epochs=200).schedule
+    'constant'
     """
 
-    epochs: int = 1000
-    """Epochs at most; training stops earlier by `patience`."""
-    batch_size: int = 128
-    """Peaks in a step at most, over all workers; an epoch is cut into steps of equal size."""
-    learning_rate: float = 0.01
-    """Adam's step size."""
-    beta1: float = 0.95
-    """Adam's decay of the first moment, [0, 1)."""
-    beta2: float = 0.9995
-    """Adam's decay of the second moment, [0, 1)."""
-    patience: int = 50
-    """Stop when the best training auROC has not risen by `min_rise` in this many epochs."""
-    min_rise: float = 1e-6
-    """Smallest rise of the training auROC that counts."""
-    max_shift_bp: int = 3
-    """Largest random shift of a window, bp; at most the atlas's flank."""
-    reverse_complement: bool = True
-    """Whether half of the sequences are reverse-complemented at random."""
-    l2_cells: float = 0.0
-    """lambda1: weight of the sum of squares of the cell embeddings."""
-    l2_batch: float = 0.0
-    """lambda2: weight of the sum of squares of the batch embeddings."""
-    batch_key: str | None = None
-    """Column of obs that names each cell's batch; None for no batch correction."""
-    batch_effect: BatchEffect = "given_state"
-    """What a batch's row is when cells are placed, solved or finished: its effect given the cells'
-    states, or "free", the paper's plain form, its cells' mean (docs/batch-effects.md)."""
-    compute: Compute = "auto"
-    """Arithmetic of the convolutions: bf16, fp32, or auto (bf16 where the hardware has it)."""
-    compile_trunk: bool = False
-    """Whether to run the trunk through `torch.compile`: for GPUs, tried on none so far."""
-    checkpoint_s: float = 600.0
-    """Seconds between checkpoints within an epoch; every epoch ends with one."""
-    n_auroc_peaks: int = 1000
-    """Peaks of a split at most, a fixed seeded sample, on which an epoch's auROC is measured."""
-    n_auroc_cells: int = 20_000
-    """Cells at most, evenly spaced, on which an epoch's auROC is measured."""
-    cells_per_step: int = 0
-    """Cells sampled per step, about; 0 for all. See `atlasbasset.engine.cell_sampling`."""
-    cell_start: CellStart = "random"
-    """The cell layer's start: He-normal, the labels' truncated SVD, or solved on the first trunk
-    (sensible with `init_from`)."""
-    schedule: Schedule = "constant"
-    """Of the learning rate over all epochs: constant, or a cosine from it to 0."""
-    average: float = 0.0
-    """Decay of the running average of the trunk's weights per step, [0, 1); 0 for none. The
-    finished model has the average; its cells are solved on it, so `polish` must be on."""
-    solve_every: int = 0
-    """Solve the cell layer exactly after every so many epochs; 0 for never."""
-    polish: bool = False
-    """Whether to solve the cell layer exactly at the end."""
-    solve_l2: float = 10.0
-    """Weight of ``|w|^2 / 2`` relative to the cross-entropy summed over peaks, in solves."""
-    per_cell_eps: bool = False
-    """Whether Adam's epsilon (1e-7) is compared with a cell's own gradient rather than with that
-    gradient divided by N, as in the released code: at a million cells those are 5e-8."""
-    init_from: str | None = None
-    """URL of a model whose trunk to start from; None for He-normal."""
-    freeze_epochs: int = 0
-    """Epochs at the start in which the trunk is not trained."""
-    group_peaks: int = 0
-    """Peaks whose labels are in memory together when labels are streamed: their order is shuffled
-    within such a group, and groups are random ranges of peaks. 0: all labels in memory."""
-    seed: int = 0
-    """Of every random choice."""
+    epochs: Annotated[int, Setting("Epochs at most.", _RECIPE, above=0)] = 8
+    batch_size: Annotated[
+        int, Setting("Peaks in a step at most, over all workers.", _RECIPE, above=0)
+    ] = 128
+    learning_rate: Annotated[float, Setting("Adam's step size.", _RECIPE, above=0)] = 0.01
+    schedule: Annotated[
+        Schedule,
+        Setting("Of the step size: constant, or falling to 0 as a cosine.", _RECIPE),
+    ] = "cosine"
+    beta1: Annotated[
+        float, Setting("Adam's decay of the first moment.", _RECIPE, least=0, below=1)
+    ] = 0.95
+    beta2: Annotated[
+        float, Setting("Adam's decay of the second moment.", _RECIPE, least=0, below=1)
+    ] = 0.9995
+    average: Annotated[
+        float,
+        Setting(
+            "Decay per step, 0 for none, of a running average of the trunk's weights, which the "
+            "finished model has; needs polish, as the cells are solved on it.",
+            _RECIPE,
+            least=0,
+            below=1,
+        ),
+    ] = 0.0
+    patience: Annotated[
+        int,
+        Setting(
+            "Stop when the best training auROC has not risen by min_rise in this many epochs.",
+            _RECIPE,
+            above=0,
+        ),
+    ] = 50
+    min_rise: Annotated[
+        float, Setting("Smallest rise of the training auROC that counts.", _RECIPE, least=0)
+    ] = 1e-6
+    max_shift_bp: Annotated[
+        int,
+        Setting(
+            "Largest random shift of a window, bp; at most the atlas's flank.", _RECIPE, least=0
+        ),
+    ] = 3
+    reverse_complement: Annotated[
+        bool,
+        Setting("Whether half of the sequences are reverse-complemented at random.", _RECIPE),
+    ] = True
+    compute: Annotated[
+        Compute,
+        Setting("Arithmetic of the convolutions; auto: bf16 where the hardware has it.", _RECIPE),
+    ] = "auto"
+    compile_trunk: Annotated[
+        bool,
+        Setting("Whether to run the trunk through torch.compile, for GPUs.", _RECIPE),
+    ] = False
+    seed: Annotated[int, Setting("Of every random choice.", _RECIPE, least=0)] = 0
+
+    cell_start: Annotated[
+        CellStart,
+        Setting(
+            "How cells start: random (He-normal), from the labels' truncated SVD, or solved "
+            "exactly on the initial trunk (what a recipe does with init_from).",
+            _CELLS,
+        ),
+    ] = "svd"
+    cells_per_step: Annotated[
+        int, Setting("Cells sampled per step, about; 0: all.", _CELLS, least=0)
+    ] = 0
+    solve_every: Annotated[
+        int, Setting("Solve the cells exactly after every so many epochs; 0: no.", _CELLS, least=0)
+    ] = 0
+    polish: Annotated[bool, Setting("Whether to solve the cells exactly at the end.", _CELLS)] = (
+        True
+    )
+    solve_l2: Annotated[
+        float,
+        Setting(
+            "In solves, the weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy.",
+            _CELLS,
+            above=0,
+        ),
+    ] = 10.0
+    per_cell_eps: Annotated[
+        bool,
+        Setting(
+            "Whether Adam's epsilon (1e-7) is compared with a cell's own gradient, however many "
+            "cells, rather than with that gradient divided by N, as in the released code.",
+            _CELLS,
+        ),
+    ] = True
+
+    init_from: Annotated[
+        str | None,
+        Setting(
+            "Path or URL of a model whose trunk to start from; its cells are not used.",
+            _TRANSFER,
+            metavar="MODEL",
+        ),
+    ] = None
+    freeze_epochs: Annotated[
+        int,
+        Setting("Epochs at the start in which the trunk is not trained.", _TRANSFER, least=0),
+    ] = 0
+
+    batch_key: Annotated[
+        str | None, Setting("Column of obs with each cell's batch, to correct for it.", _BATCHES)
+    ] = None
+    batch_effect: Annotated[
+        BatchEffect,
+        Setting(
+            "What is taken for a batch's effect: how its cells differ from others in the same "
+            "state, or (free, as the paper) from others in the mean, composition included.",
+            _BATCHES,
+        ),
+    ] = "given_state"
+    l2_cells: Annotated[
+        float, Setting("lambda1: weight of the squared cell embeddings.", _BATCHES, least=0)
+    ] = 0.0
+    l2_batch: Annotated[
+        float, Setting("lambda2: weight of the squared batch embeddings.", _BATCHES, least=0)
+    ] = 0.0
+
+    checkpoint_s: Annotated[
+        float,
+        Setting(
+            "Seconds between checkpoints within an epoch; every epoch ends with one.",
+            _RECORDS,
+            least=0,
+        ),
+    ] = 600.0
+    n_auroc_peaks: Annotated[
+        int,
+        Setting(
+            "Peaks of a split at most, a fixed sample, that auROC is measured on.",
+            _RECORDS,
+            above=0,
+        ),
+    ] = 1000
+    n_auroc_cells: Annotated[
+        int, Setting("Cells at most, evenly spaced, that auROC is measured on.", _RECORDS, above=0)
+    ] = 20_000
+
+    group_peaks: Annotated[
+        int,
+        Setting(
+            "Peaks whose labels are in memory together when labels are streamed: their order is "
+            "shuffled within such a group. 0: chosen by the memory there is.",
+            least=0,
+        ),
+    ] = 0
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     """The trunk's architecture."""
 
     def __post_init__(self) -> None:
-        positive = (
-            "epochs",
-            "batch_size",
-            "learning_rate",
-            "patience",
-            "n_auroc_peaks",
-            "n_auroc_cells",
-            "solve_l2",
-        )
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise UserInputError(f"{name} must be above 0, got {getattr(self, name)}.")
-        for name, value in asdict(self).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UserInputError(f"{name} must be a finite number, got {value}.")
-        for name in _NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise UserInputError(f"{name} must be 0 or more, got {getattr(self, name)}.")
-        for name in ("beta1", "beta2", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserInputError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
-        for name, kind in _CHOICES.items():
-            if getattr(self, name) not in get_args(kind):
-                allowed = ", ".join(get_args(kind))
-                raise UserInputError(
-                    f"{name} must be one of {allowed}, got {getattr(self, name)!r}."
-                )
+        check_settings(self)
         if self.average and not self.polish:
             raise UserInputError(
                 "average needs polish: the cells must be solved on the averaged trunk."
@@ -215,13 +268,13 @@ class TrainConfig:
 
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "fast": {
-        "epochs": 8,
-        "schedule": "cosine",
-        "cell_start": "svd",
-        "polish": True,
-        "per_cell_eps": True,
+    "fast": {},
+    "paper": {
+        "epochs": 1000,
+        "schedule": "constant",
+        "cell_start": "random",
+        "polish": False,
+        "per_cell_eps": False,
     },
-    "paper": {},
 }
-"""What a recipe changes of the paper's settings (docs/recipes.md has the comparison)."""
+"""What a recipe changes of the defaults (docs/recipes.md has the comparison)."""

@@ -5,10 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasstore.events import Notice, Progress
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CellsSolved", "EpochEnd", "StepDone", "TrainingEnd", "TrainingStart"]
+__all__ = [
+    "BETWEEN_STEPS",
+    "EMBEDDING",
+    "MEASURING",
+    "SOLVING",
+    "CellsSolved",
+    "EpochEnd",
+    "EpochStart",
+    "StepDone",
+    "TrainingEnd",
+    "TrainingStart",
+]
+
+
+EMBEDDING, SOLVING, MEASURING = "embedding all peaks", "solving all cells", "measuring"
+BETWEEN_STEPS = frozenset({EMBEDDING, SOLVING, MEASURING})
+"""Stages of `Progress` that belong to an epoch or a solve, which has an event of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,22 @@ class TrainingStart:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochStart:
+    """An epoch begins, or is resumed in its midst."""
+
+    epoch: int
+    """Counted from 1."""
+    step: int
+    """Steps done already."""
+    steps: int
+    """Steps of an epoch."""
+
+    def shown(self) -> Progress:
+        """Return an empty bar."""
+        return Progress(f"epoch {self.epoch}", self.step, self.steps, "steps")
+
+
+@dataclass(frozen=True, slots=True)
 class StepDone:
     """One step of the epoch under way."""
 
@@ -44,6 +78,10 @@ class StepDone:
     sequences_per_s: float
     """Over this epoch so far."""
 
+    def shown(self) -> Progress:
+        """Return the epoch's bar."""
+        return Progress(f"epoch {self.epoch}", self.step, self.steps, "steps")
+
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
@@ -51,6 +89,15 @@ class EpochEnd:
 
     record: Mapping[str, Any]
     """The epoch's line of ``metrics.jsonl``."""
+
+    def shown(self) -> Notice:
+        """Return a sentence with the epoch's figures."""
+        found = self.record
+        return Notice(
+            f"epoch {found['epoch']}: loss {found['loss']:.4f}, auROC per cell "
+            f"{found['train_auroc']:.3f} on training peaks, {found['valid_auroc_per_cell']:.3f} on "
+            "validation peaks"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +115,7 @@ class TrainingEnd:
     reason: str
     epochs: int
     """Epochs done in all."""
+
+    def shown(self) -> Notice:
+        """Return a sentence."""
+        return Notice(f"Training ended after epoch {self.epochs}: {self.reason}.")

@@ -25,7 +25,14 @@ from atlasbasset.engine.build_learner import new_average, new_learner
 from atlasbasset.engine.cell_sampling import CellSampling
 from atlasbasset.engine.checkpoints import Saver, load_average, load_learner
 from atlasbasset.engine.embed_shared import embed_shared
-from atlasbasset.engine.events import CellsSolved, EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasbasset.engine.events import (
+    CellsSolved,
+    EpochEnd,
+    EpochStart,
+    StepDone,
+    TrainingEnd,
+    TrainingStart,
+)
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.learning_rate import learning_rate
 from atlasbasset.engine.solving import solve_layer
@@ -44,7 +51,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Batch
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.memory.parts import CodePlace, LabelPlace
+    from atlasbasset.engine.memory.places import CodePlace, LabelPlace
     from atlasbasset.engine.svd_start import Placed
     from atlasstore.events import Subscriber
 
@@ -90,7 +97,12 @@ class _Worker:
         self.train_peaks = atlas.peak_rows("train")
         own_blocks = assign_blocks(atlas.block_positives, runtime.world)[runtime.rank]
         self.data = WorkerData(
-            atlas, own_blocks, labels=run.labels, codes=run.codes, device=runtime.device
+            atlas,
+            own_blocks,
+            labels=run.labels,
+            codes=run.codes,
+            device=runtime.device,
+            on_event=on_event,
         )
         self.monitor = Monitor(
             self.data,
@@ -164,6 +176,7 @@ class _Worker:
                 n_cells=self.atlas.n_cells,
                 n_positives=self.atlas.n_positives,
                 seed=self.config.seed,
+                on_event=self.on_event,
             )
         if cells.batch is not None:
             self._begin_batches(placed)
@@ -205,6 +218,7 @@ class _Worker:
         n_done = len(self.train_peaks) * self.state.step // n_steps
         seconds_before, waited_before = self.state.seconds, self.state.seconds_waiting
         began = time.perf_counter()
+        self.on_event(EpochStart(self.state.epoch + 1, self.state.step, n_steps))
         for batch in batches:
             self._step(batch, n_steps)
             n_done += len(batch.codes)
@@ -240,7 +254,7 @@ class _Worker:
         if self.config.solve_every and not (self.state.epoch + 1) % self.config.solve_every:
             self._solve()
         began = time.perf_counter()
-        quality = self.monitor.measure(self.learner, self.runtime)
+        quality = self.monitor.measure(self.learner, self.runtime, on_event=self.on_event)
         seconds = time.perf_counter() - began
         record = self._record(quality._asdict(), n_steps, seconds)
         self.state.end_epoch(record, self.config)
@@ -269,7 +283,7 @@ class _Worker:
             if self.average is not None:
                 self.learner.trunk.load_state_dict(self.average.module.state_dict())
             solved = self._solve()
-            quality = self.monitor.measure(self.learner, self.runtime)
+            quality = self.monitor.measure(self.learner, self.runtime, on_event=self.on_event)
             self.state.polished = {**solved, **quality._asdict()}
             self.state.n_polished += 1
             self._save()
@@ -306,6 +320,7 @@ class _Worker:
             self.runtime,
             l2=l2,
             batches=self._batch_settings(),
+            on_event=self.on_event,
         )
         seconds = time.perf_counter() - began
         record = {**solved._asdict(), "epoch": self.state.epoch, "seconds": seconds}

@@ -17,6 +17,8 @@ from atlasbasset.core.newton import solve_cells
 from atlasbasset.engine.batch_effects import BatchSettings, solve_effects
 from atlasbasset.engine.batch_means import centre_batches, give_to_batches
 from atlasbasset.engine.embed_shared import embed_shared
+from atlasbasset.engine.events import SOLVING
+from atlasstore.events import Progress, ignore
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.labels.host import WorkerData
+    from atlasstore.events import Subscriber
 
-__all__ = ["Solved", "open_sums", "solve_layer"]
+__all__ = ["SOLVE_CELLS", "Solved", "open_sums", "solve_layer"]
 
-_SOLVE_CELLS = 65_536
+SOLVE_CELLS = 65_536
 _PLAIN = BatchSettings()
 
 
@@ -51,6 +54,7 @@ def solve_layer(
     *,
     l2: float,
     batches: BatchSettings = _PLAIN,
+    on_event: Subscriber = ignore,
 ) -> Solved:
     """Replace every cell's embedding and intercept by the best there are for the trunk as it is.
 
@@ -62,17 +66,21 @@ def solve_layer(
         Weight of ``|w|^2 / 2`` relative to the cross-entropy summed over `peaks`.
     batches
         How batches' effects are told from cells, where there are batches.
+    on_event
+        Called with `Progress`.
     """
-    h = embed_shared(learner, data.codes, peaks, runtime)
+    h = embed_shared(learner, data.codes, peaks, runtime, on_event=on_event)
+    on_event(Progress(SOLVING, 0, data.n_cells, "cells"))
     sums = open_sums(data, peaks, h.cpu().numpy())
     layer, given_state = learner.cells, batches.effect == "given_state"
     if layer.batch is not None and given_state:
         found = solve_effects(layer, h, sums, runtime, batches)
         give_to_batches(layer, found.effects.to(layer.embedding) - layer.batch_embedding)
     totals = torch.zeros(2, dtype=torch.float64)
-    for start, stop in runs(data.n_cells, _SOLVE_CELLS):
+    for start, stop in runs(data.n_cells, SOLVE_CELLS):
         cells = slice(start, stop)
         totals += _solve_rows(layer, cells, h, torch.from_numpy(sums[cells]), l2)
+        on_event(Progress(SOLVING, stop, data.n_cells, "cells"))
     if not given_state:
         centre_batches(layer, runtime, pull=batches.pull)
     objective, n_converged = runtime.sum_(totals.to(runtime.device)).tolist()

@@ -15,6 +15,7 @@ exchange (peaks, E) and (E, E) sums only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,19 +23,25 @@ import torch
 from scipy import sparse
 
 from atlasbasset.core.seeds import Stream
+from atlasstore.events import Progress, ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from atlasbasset.core.cells import CellLayer
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.engine.labels.host import WorkerData
+    from atlasstore.events import Subscriber
 
-__all__ = ["Placed", "leading_vectors", "start_from_svd"]
+__all__ = ["OVERSAMPLING", "SAMPLE_POSITIVES", "Placed", "leading_vectors", "start_from_svd"]
 
-_OVERSAMPLING = 10
+OVERSAMPLING = 10
 _POWER_ITERATIONS = 4
-_SAMPLE_POSITIVES = 32_000_000
+_STAGE = "starting cells from the labels' SVD"
+_N_PASSES = _POWER_ITERATIONS + 3
+SAMPLE_POSITIVES = 32_000_000
 """Open pairs of the sample of cells: 8 bytes each."""
 
 
@@ -69,6 +76,7 @@ def start_from_svd(
     n_cells: int,
     n_positives: int,
     seed: int,
+    on_event: Subscriber = ignore,
 ) -> Placed:
     """Set the embeddings and intercepts of `cells`; every worker calls it.
 
@@ -78,11 +86,21 @@ def start_from_svd(
         Training peaks, ascending; the others' labels stay unseen.
     n_cells, n_positives
         Of the whole atlas: they decide the sample.
+    on_event
+        Called with `Progress` after every pass over labels.
     """
     dim = cells.embedding.shape[1]
+    passes = (Progress(_STAGE, n, _N_PASSES, "passes over labels") for n in count())
+
+    def on_pass() -> None:
+        on_event(next(passes))
+
+    on_pass()
     scale = _scale(_open_peaks(data, peaks), len(peaks))
-    vectors = _of_sample(data, peaks, scale, runtime, dim, n_positives, seed)
+    on_pass()
+    vectors = _of_sample(data, peaks, scale, runtime, dim, n_positives, seed, on_pass)
     coordinates = _project_all(data, peaks, scale, vectors)
+    on_pass()
     turned = _place(cells, coordinates, runtime, n_cells)
     share = torch.from_numpy((scale.share * len(peaks) + 0.5) / (len(peaks) + 1))
     with torch.no_grad():
@@ -120,10 +138,13 @@ def _of_sample(
     dim: int,
     n_positives: int,
     seed: int,
+    on_pass: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
-    stride = max(1, -(-n_positives // _SAMPLE_POSITIVES))
+    stride = max(1, -(-n_positives // SAMPLE_POSITIVES))
     sample = np.arange(-data.start % stride, data.n_cells, stride)
-    return _vectors(_sampled(data, peaks, sample), scale.at(sample), runtime, dim, seed)
+    return _vectors(
+        _sampled(data, peaks, sample), scale.at(sample), runtime, dim, seed, on_pass=on_pass
+    )
 
 
 def _scale(n_open: NDArray[np.float64], n_peaks: int) -> _Scale:
@@ -142,16 +163,23 @@ def _sampled(
 
 
 def _vectors(
-    labels: sparse.csr_array, scale: _Scale, runtime: Runtime, dim: int, seed: int
+    labels: sparse.csr_array,
+    scale: _Scale,
+    runtime: Runtime,
+    dim: int,
+    seed: int,
+    *,
+    on_pass: Callable[[], None],
 ) -> NDArray[np.float64]:
     """Return an orthonormal basis of the leading right singular vectors, (peaks, dim + 10)."""
     n_peaks = labels.shape[0]
     rng = np.random.default_rng([seed, Stream.SVD])
-    basis = rng.standard_normal((n_peaks, min(dim + _OVERSAMPLING, n_peaks)))
+    basis = rng.standard_normal((n_peaks, min(dim + OVERSAMPLING, n_peaks)))
     for _ in range(_POWER_ITERATIONS):
         along = _weighted(labels.T @ basis, basis.sum(0), scale) * scale.weight[:, None]
         back = labels @ along - scale.share @ along
         basis = _of_the_first(np.linalg.qr(_summed(back, runtime))[0], runtime)
+        on_pass()
     return basis
 
 

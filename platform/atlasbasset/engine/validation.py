@@ -17,7 +17,9 @@ import torch
 from atlasbasset.core.runtime import gather_rows
 from atlasbasset.core.seeds import Stream
 from atlasbasset.engine.embed_shared import embed_shared
+from atlasbasset.engine.events import MEASURING
 from atlasbasset.metrics import auroc_columns, auroc_rows
+from atlasstore.events import ignore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.config import TrainConfig
     from atlasbasset.engine.labels.host import WorkerData
+    from atlasstore.events import Subscriber
 
 __all__ = ["Monitor", "Quality"]
 
@@ -89,17 +92,25 @@ class Monitor:
         return _Sample(peaks, labels)
 
     @torch.no_grad()
-    def measure(self, learner: Learner, runtime: Runtime) -> Quality:
+    def measure(
+        self, learner: Learner, runtime: Runtime, *, on_event: Subscriber = ignore
+    ) -> Quality:
         """Return the figures; every worker calls it and gets the same."""
-        train, valid = (self._logits(learner, s, runtime) for s in (self._train, self._valid))
+        train, valid = (
+            self._logits(learner, s, runtime, on_event) for s in (self._train, self._valid)
+        )
         return Quality(
             self._per_cell(train, self._train, runtime),
             self._per_cell(valid, self._valid, runtime),
             self._per_peak(valid, runtime),
         )
 
-    def _logits(self, learner: Learner, sample: _Sample, runtime: Runtime) -> Tensor:
-        h = embed_shared(learner, self._codes, sample.peaks, runtime)
+    def _logits(
+        self, learner: Learner, sample: _Sample, runtime: Runtime, on_event: Subscriber
+    ) -> Tensor:
+        h = embed_shared(
+            learner, self._codes, sample.peaks, runtime, stage=MEASURING, on_event=on_event
+        )
         table, own = learner.cells.table(), torch.from_numpy(self._cells).to(h.device)
         batch = None if table.batch is None else table.batch[own]
         sampled = table._replace(

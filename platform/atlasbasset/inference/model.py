@@ -7,7 +7,7 @@ in evaluation mode (running statistics, no dropout, no augmentation).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ __all__ = [
     "Model",
     "Scale",
     "as_model",
+    "check_compute",
     "check_scale",
     "load_model",
     "load_trunk",
@@ -200,6 +201,12 @@ def check_scale(scale: str) -> None:
         raise UserInputError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}.")
 
 
+def check_compute(compute: str) -> None:
+    """Raise UserInputError unless `compute` is an arithmetic of the convolutions."""
+    if compute not in get_args(Compute):
+        raise UserInputError(f"compute must be auto, bf16 or fp32, got {compute!r}.")
+
+
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     found: NDArray[np.float32] = torch.from_numpy(logits).sigmoid().numpy()
     return found
@@ -219,6 +226,12 @@ def load_model(
         where the hardware has it: faster, h within about 1 %).
     device
         Where the trunk computes; a GPU where there is one, by default.
+
+    Examples
+    --------
+    >>> model = load_model("model.zarr")  # doctest: +SKIP
+    >>> model.cell_embedding.shape  # doctest: +SKIP
+    >>> model.predict(["ACGT" * 336], cells=["cell1", "cell2"])  # doctest: +SKIP
 
     Raises
     ------
@@ -278,8 +291,7 @@ def load_trunk(
 def _trunk_of(
     store: ModelStore, checkpoint: Checkpoint, compute: str, device: str | torch.device | None
 ) -> LoadedTrunk:
-    if compute not in ("auto", "bf16", "fp32"):
-        raise UserInputError(f"compute must be auto, bf16 or fp32, got {compute!r}.")
+    check_compute(compute)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     trunk = Trunk(trunk_config(store))
     trunk.load_state_dict(trunk_from(checkpoint))

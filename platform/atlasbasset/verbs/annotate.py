@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.inference.cell_labels import joined_columns
 from atlasbasset.inference.model import Model
+from atlasbasset.verbs.shared.plan import told_lines
 from atlasstore.errors import UserInputError
-from atlasstore.events import Notice, ignore
+from atlasstore.events import Notice
 from atlasstore.files.locks import claimed
 from atlasstore.models.model_store import ModelStore
+from atlasstore.plans import Plan
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
 
     from atlasbasset.inference.cell_labels import Obs
     from atlasstore.events import Subscriber
+    from atlasstore.plans import Lines
 
-__all__ = ["AnnotateReport", "annotate", "check_annotate"]
+__all__ = ["AnnotatePlan", "AnnotateReport", "annotate", "label_lines", "plan_annotate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,45 @@ class AnnotateReport:
         return {**asdict(self), "replaced": list(self.replaced)}
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class AnnotatePlan(Plan[AnnotateReport]):
+    """Checked input of `annotate`; made by `plan_annotate`."""
+
+    store: ModelStore
+    labels: pd.DataFrame
+    """Columns to store, a row per cell."""
+    told: str | None
+    """A sentence on cells, names and columns that do not match, if any."""
+    report: AnnotateReport
+    """What there will be."""
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would store labels in {self.store.url}"
+
+    def lines(self) -> Lines:
+        """Return columns and their cells, and what is left out."""
+        return [*label_lines(self.report), *told_lines("left out", self.told)]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return self.report.as_json()
+
+    def _run(self, on_event: Subscriber) -> AnnotateReport:
+        if self.told:
+            on_event(Notice(self.told))
+        with claimed(self.store.url, on_event=on_event):
+            self.store.write_labels(self.labels)
+        return self.report
+
+
 def annotate(
     model: str | Path | Model,
     cells: Obs,
     *,
     columns: Sequence[str] | None = None,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> AnnotateReport:
     """Store labels of cells in a model, matched by the cells' names.
 
@@ -65,7 +102,11 @@ def annotate(
         Which of its columns; by default all that the model's obs lacks. Those named replace columns
         of the same name.
     on_event
-        Hears `Notice`.
+        Called with `Notice`; by default notices are printed.
+
+    Examples
+    --------
+    >>> annotate("model.zarr", "clusters.csv", columns=["leiden"])  # doctest: +SKIP
 
     Raises
     ------
@@ -73,19 +114,21 @@ def annotate(
         The table cannot be read, names a cell twice, has none of the model's cells, or lacks a
         column; or a column is one that the model depends on.
     """
+    return plan_annotate(model, cells, columns=columns).run(on_event=on_event)
+
+
+def plan_annotate(
+    model: str | Path | Model, cells: Obs, *, columns: Sequence[str] | None = None
+) -> AnnotatePlan:
+    """Plan `annotate`: check its input; nothing is written.
+
+    Parameters are those of `annotate`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> print(plan_annotate("model.zarr", "clusters.csv"))  # doctest: +SKIP
+    """
     store = model.store if isinstance(model, Model) else ModelStore.open(model)
-    labels, told, report = check_annotate(store, cells, columns=columns)
-    if told:
-        on_event(Notice(told))
-    with claimed(store.url, on_event=on_event):
-        store.write_labels(labels)
-    return report
-
-
-def check_annotate(
-    store: ModelStore, cells: Obs, *, columns: Sequence[str] | None
-) -> tuple[pd.DataFrame, str | None, AnnotateReport]:
-    """Return the labels, what is to be said of them, and the report; or raise as `annotate`."""
     labels, told = joined_columns(store.obs, cells, columns=columns, what=store.url)
     batch_key = dict(store.config.get("train", {})).get("batch_key")
     if batch_key in labels:
@@ -95,4 +138,14 @@ def check_annotate(
         )
     counts = {str(name): int(labels[name].notna().sum()) for name in labels}
     replaced = tuple(name for name in counts if name in store.obs)
-    return labels, told, AnnotateReport(store.url, store.n_cells, counts, replaced)
+    report = AnnotateReport(store.url, store.n_cells, counts, replaced)
+    return AnnotatePlan(store, labels, told, report)
+
+
+def label_lines(report: AnnotateReport) -> Lines:
+    """Return each column with the number of cells that have a label in it."""
+    replaced = set(report.replaced)
+    return [
+        (name, f"{count(n)} of {count(report.n_cells)} cells" + (", replaced" * (name in replaced)))
+        for name, n in report.columns.items()
+    ]

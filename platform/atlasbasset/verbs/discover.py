@@ -20,11 +20,13 @@ import numpy as np
 from atlasbasset.extras import needed
 from atlasbasset.inference.groups import regrouped
 from atlasstore.errors import UserInputError
-from atlasstore.events import Notice, Progress, ignore
+from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.genome.motifs import read_motifs, write_meme
+from atlasstore.plans import Plan
 from atlasstore.results.ism_result import IsmResult
+from atlasstore.text_units import count
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -35,14 +37,18 @@ if TYPE_CHECKING:
     from atlasbasset.inference.cell_labels import Obs
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
+    from atlasstore.plans import Lines
 
-__all__ = ["DiscoverReport", "Discovery", "check_discover", "discover"]
+__all__ = ["DiscoverPlan", "DiscoverReport", "discover", "plan_discover"]
 
 _STAGE = "reading scores"
 _READ_REGIONS = 32
 _CORE_BP, _FLANK_BP = 20, 5
 _MIN_SEQLETS = 100
 _SIGNS = ("pos_patterns", "neg_patterns")
+_CLUSTERING = ("seqlets", "positive seqlets", "negative seqlets")
+"""Steps of modisco-lite: the seqlets are extracted, those of either sign clustered; all but the
+first by words of what it prints when the step begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +67,61 @@ class DiscoverReport:
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Discovery:
-    """Checked input of `discover`."""
+@dataclass(frozen=True, eq=False, repr=False)
+class DiscoverPlan(Plan[DiscoverReport]):
+    """Checked input of `discover`; made by `plan_discover`."""
 
     result: IsmResult
+    group: str
     column: NDArray[np.int64]
-    """Of the group, (1,)."""
+    """The group's, in the result."""
+    out: str
     motifs: list[Motif]
     """Known ones, for the report."""
+    max_seqlets: int
     told: tuple[str, ...]
     """What is to be said of the input."""
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would discover motifs into {self.out}"
+
+    def lines(self) -> Lines:
+        """Return regions, group and seqlets."""
+        result, known = self.result, self.motifs
+        return [
+            ("regions", f"{count(result.n_regions)} of {count(result.span_bp)} bp"),
+            ("group", self.group),
+            ("seqlets", f"at most {count(self.max_seqlets)} of each sign"),
+            *(("note", told) for told in self.told),
+            *([("known motifs", count(len(known)))] if known else []),
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "out": self.out,
+            "n_regions": self.result.n_regions,
+            "span_bp": self.result.span_bp,
+            "group": self.group,
+        }
+
+    def _run(self, on_event: Subscriber) -> DiscoverReport:
+        result, out = self.result, self.out
+        refuse_existing(out)
+        for told in self.told:
+            on_event(Notice(told))
+        onehot, scores = _read(result, self.column, on_event)
+        positive, negative = _patterns(onehot, scores, self.max_seqlets, result, on_event)
+        with tempfile.TemporaryDirectory() as made, staged(out) as place:
+            known = self.motifs
+            found = _write(Path(made), positive, negative, result.span_bp, known, on_event)
+            for path in sorted(Path(made).rglob("*")):
+                if path.is_file():
+                    parts = path.relative_to(made).parts
+                    urls.write_bytes(urls.join(place, *parts), path.read_bytes())
+        return DiscoverReport(out, self.group, result.n_regions, found)
 
 
 def discover(
@@ -83,7 +133,7 @@ def discover(
     obs: Obs | None = None,
     motifs: str | Path | None = None,
     max_seqlets: int = 20_000,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> DiscoverReport:
     """Find motifs de novo in what a group's accessibility depends on.
 
@@ -104,7 +154,14 @@ def discover(
     max_seqlets
         Of each sign; the first are taken.
     on_event
-        Hears `Progress` and `Notice`.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> report = discover("ism.zarr", group="B cell", out="patterns")  # doctest: +SKIP
+    >>> report.patterns  # doctest: +SKIP
+    {'pos.0': 812, 'pos.1': 330, 'neg.0': 155}
 
     Raises
     ------
@@ -117,7 +174,7 @@ def discover(
     StoreExistsError
         When anything lies at `out`.
     """
-    checked = check_discover(
+    plan = plan_discover(
         result,
         group=group,
         out=out,
@@ -126,32 +183,27 @@ def discover(
         motifs=motifs,
         max_seqlets=max_seqlets,
     )
-    opened, column, known = checked.result, checked.column, checked.motifs
-    for told in checked.told:
-        on_event(Notice(told))
-    onehot, scores = _read(opened, column, on_event)
-    on_event(Notice(f"Clustering seqlets of {opened.n_regions:,} regions; this takes minutes."))
-    positive, negative = _patterns(onehot, scores, max_seqlets, opened)
-    with tempfile.TemporaryDirectory() as made, staged(out) as place:
-        found = _write(Path(made), positive, negative, opened.span_bp, known, on_event)
-        for path in sorted(Path(made).rglob("*")):
-            if path.is_file():
-                parts = path.relative_to(made).parts
-                urls.write_bytes(urls.join(place, *parts), path.read_bytes())
-    return DiscoverReport(str(out), group, opened.n_regions, found)
+    return plan.run(on_event=on_event)
 
 
-def check_discover(
+def plan_discover(
     result: str | Path | IsmResult,
     *,
     group: str,
     out: str | Path,
     group_by: str | None = None,
     obs: Obs | None = None,
-    motifs: str | Path | None,
-    max_seqlets: int,
-) -> Discovery:
-    """Return the checked input of `discover`, or raise what it raises."""
+    motifs: str | Path | None = None,
+    max_seqlets: int = 20_000,
+) -> DiscoverPlan:
+    """Plan `discover`: check its input; nothing is written.
+
+    Parameters are those of `discover`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> print(plan_discover("ism.zarr", group="B cell", out="patterns"))  # doctest: +SKIP
+    """
     refuse_existing(out)
     _modisco("tfmodisco")
     opened = result if isinstance(result, IsmResult) else IsmResult.open(result)
@@ -167,7 +219,8 @@ def check_discover(
             "of more regions or a wider --span."
         )
     known, renamed = ([], None) if motifs is None else read_motifs(motifs)
-    return Discovery(opened, column, known, tuple(told for told in (renamed, left_out) if told))
+    told = tuple(told for told in (renamed, left_out) if told)
+    return DiscoverPlan(opened, group, column, str(out), known, max_seqlets, told)
 
 
 def _read(
@@ -185,19 +238,26 @@ def _read(
 
 
 def _patterns(
-    onehot: NDArray[np.float32], scores: NDArray[np.float32], max_seqlets: int, result: IsmResult
+    onehot: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    max_seqlets: int,
+    result: IsmResult,
+    on_event: Subscriber,
 ) -> tuple[list[Any], list[Any]]:
     """Return the patterns that raise accessibility, and those that lower it."""
-    found = _modisco("tfmodisco").TFMoDISco(
-        onehot,
-        scores,
-        sliding_window_size=_CORE_BP,
-        flank_size=_FLANK_BP,
-        min_metacluster_size=_MIN_SEQLETS,
-        max_seqlets_per_metacluster=max_seqlets,
-        target_seqlet_fdr=0.05,
-        n_leiden_runs=2,
-    )
+    with contextlib.redirect_stdout(_Clustering(on_event)) as clustering:
+        found = _modisco("tfmodisco").TFMoDISco(
+            onehot,
+            scores,
+            sliding_window_size=_CORE_BP,
+            flank_size=_FLANK_BP,
+            min_metacluster_size=_MIN_SEQLETS,
+            max_seqlets_per_metacluster=max_seqlets,
+            target_seqlet_fdr=0.05,
+            n_leiden_runs=2,
+            verbose=True,
+        )
+    clustering.reach(len(_CLUSTERING))
     positive, negative = (list(patterns or ()) for patterns in found)
     if not positive and not negative:
         raise UserInputError(
@@ -206,6 +266,26 @@ def _patterns(
             "make a result of more regions."
         )
     return positive, negative
+
+
+class _Clustering(io.StringIO):
+    """Stands for standard output while modisco-lite says what it begins; tells how far it is."""
+
+    def __init__(self, on_event: Subscriber) -> None:
+        super().__init__()
+        self._on_event = on_event
+        self.reach(0)
+
+    def write(self, text: str) -> int:
+        """Tell the step that a line of modisco-lite's begins."""
+        for n_done, begins in enumerate(_CLUSTERING[1:], 1):
+            if begins in text:
+                self.reach(n_done)
+        return len(text)
+
+    def reach(self, n_done: int) -> None:
+        """Tell how many steps are done."""
+        self._on_event(Progress("clustering seqlets", n_done, len(_CLUSTERING), "steps"))
 
 
 def _write(

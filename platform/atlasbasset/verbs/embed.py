@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.inference.model import Model, as_model
 from atlasbasset.verbs.shared.depth import model_depth_correlation
+from atlasbasset.verbs.shared.plan import PlannedModel
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.plans import Plan
 from atlasstore.redaction import shown_values
 from atlasstore.results.writer import write_anndata
+from atlasstore.text_units import count, size
 from atlasstore.zarrio import formats, tables
 from atlasstore.zarrio.tidy import set_aside
 
@@ -21,9 +24,44 @@ if TYPE_CHECKING:
 
     import anndata
 
-__all__ = ["embed"]
+    from atlasbasset.inference.model import Model
+    from atlasstore.events import Subscriber
+    from atlasstore.plans import Lines
+
+__all__ = ["EmbedPlan", "embed", "plan_embed"]
 
 _INTERCEPT = "scbasset_intercept"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EmbedPlan(Plan["anndata.AnnData"]):
+    """Checked input of `embed`, and its sizes; made by `plan_embed`."""
+
+    model: PlannedModel
+    out: str | None
+    """None where the cells are returned alone."""
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return "Would embed the cells" + ("" if self.out is None else f" into {self.out}")
+
+    def lines(self) -> Lines:
+        """Return cells and bytes."""
+        stored = ("stored", f"about {size(self.model.table_bytes)}")
+        return [("cells", count(self.model.n_cells)), *([] if self.out is None else [stored])]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        stored = 0 if self.out is None else self.model.table_bytes
+        return {"out": self.out, "n_cells": self.model.n_cells, "stored_bytes": stored}
+
+    def _run(self, _on_event: Subscriber) -> anndata.AnnData:
+        suffix = None if self.out is None else _checked_out(self.out)
+        cells = _annotated(self.model.loaded)
+        if self.out is not None and suffix is not None:
+            _write(cells, self.out, suffix)
+        return cells
 
 
 def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndata.AnnData:
@@ -44,6 +82,11 @@ def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndat
         (Pearson's r of the intercept and log10 of ``obs["n_peaks"]``; paper, Supplementary Fig. 4)
         where it can be had, and ``provenance`` (JSON text).
 
+    Examples
+    --------
+    >>> cells = embed("model.zarr")  # doctest: +SKIP
+    >>> sc.pp.neighbors(cells, use_rep="X_scbasset")  # doctest: +SKIP
+
     Raises
     ------
     UserInputError
@@ -51,11 +94,22 @@ def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndat
     StoreExistsError
         When anything lies at `out`.
     """
-    suffix = None if out is None else _checked_out(out)
-    cells = _annotated(as_model(model))
-    if out is not None and suffix is not None:
-        _write(cells, out, suffix)
-    return cells
+    return plan_embed(model, out=out).run()
+
+
+def plan_embed(model: str | Path | Model, *, out: str | Path | None = None) -> EmbedPlan:
+    """Plan `embed`: check its input and compute its sizes; nothing is written.
+
+    Parameters are those of `embed`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> plan_embed("model.zarr", out="cells.h5ad").as_json()["stored_bytes"]  # doctest: +SKIP
+    """
+    planned = PlannedModel.of(model)
+    if out is not None:
+        _checked_out(out)
+    return EmbedPlan(planned, None if out is None else str(out))
 
 
 def _annotated(model: Model) -> anndata.AnnData:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from atlasbasset.inference.cell_labels import Obs, cell_labels, check_batches, opened_table
-from atlasbasset.inference.model import Model, as_model
+from atlasbasset.inference.cell_labels import cell_labels, check_batches, opened_table
 from atlasbasset.metrics import (
     CellTypeAsw,
     ClusterAgreement,
@@ -26,21 +25,29 @@ from atlasbasset.metrics.confounding import batch_groups
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasbasset.verbs.shared.held_out import judged_rows
+from atlasbasset.verbs.shared.plan import PlannedModel
 from atlasbasset.verbs.shared.prediction import Certainty, measure_predictions
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import Notice, ignore
+from atlasstore.events import Notice
+from atlasstore.plans import Plan
+from atlasstore.text_units import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.inference.model import Model
+    from atlasbasset.verbs.shared.prediction import Certainty
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
+    from atlasstore.models.model_store import ModelStore
+    from atlasstore.plans import Lines
 
-__all__ = ["Evaluation", "checked_keys", "evaluate"]
+__all__ = ["EvaluatePlan", "Evaluation", "evaluate", "plan_evaluate"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,6 +79,14 @@ class Evaluation:
     ilisi: Ilisi | None = None
     """Batch mixing, with `batch_key`."""
 
+    def __repr__(self) -> str:
+        found = self.prediction
+        per_cell, per_peak = found.mean_auroc_per_cell, found.mean_auroc_per_peak
+        return (
+            f"Evaluation({self.model!r}: auROC {per_cell:.3f} per cell, {per_peak:.3f} per peak "
+            f"on the {self.split} peaks of {self.atlas!r})"
+        )
+
     @property
     def per_cell(self) -> NDArray[np.float64]:
         """AuROC of each cell over the split's peaks, float64 (N,); NaN with one class."""
@@ -96,6 +111,68 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluatePlan(Plan[Evaluation]):
+    """Checked input of `evaluate`, and its sizes; made by `plan_evaluate`."""
+
+    model: PlannedModel
+    atlas: Atlas
+    split: Split
+    rows: NDArray[np.int64]
+    """The split's peaks."""
+    label: NDArray[np.object_] | None
+    """Of each cell, where the label score is asked for."""
+    batch: NDArray[np.object_] | None
+    """Of each cell, where batch mixing is asked for."""
+    ks: tuple[int, ...]
+    cluster: bool
+    told: tuple[str, ...]
+    """What is to be said of labels, batches and held-out peaks."""
+    n_overlapping: int
+    """Held-out peaks left out, as their windows share bases with training windows."""
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would evaluate {self.model.url}"
+
+    def lines(self) -> Lines:
+        """Return cells, peaks and predictions."""
+        n_predictions = count(len(self.rows) * self.model.n_cells)
+        return [
+            ("cells", count(self.model.n_cells)),
+            ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
+            ("predictions", f"{n_predictions}, computed in tiles"),
+            *(("labels", sentence) for sentence in self.told),
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"n_cells": self.model.n_cells, "n_peaks": len(self.rows), "split": self.split}
+
+    def _run(self, on_event: Subscriber) -> Evaluation:
+        model, label, batch = self.model.loaded, self.label, self.batch
+        for sentence in self.told:
+            on_event(Notice(sentence))
+        embedding = model.cell_embedding
+        grouped = label if self.cluster else None
+        prediction, certainty = measure_predictions(model, self.atlas, self.rows, on_event)
+        return Evaluation(
+            model=model.url,
+            atlas=self.atlas.url,
+            split=self.split,
+            n_peaks_overlapping=self.n_overlapping,
+            certainty=certainty,
+            prediction=prediction,
+            depth_correlation=model_depth_correlation(model),
+            labels=None if label is None else label_score(embedding, label, self.ks),
+            asw=None if grouped is None else cell_type_asw(embedding, grouped),
+            clusters=None if grouped is None else cluster_agreement(embedding, grouped),
+            kbet=None if batch is None else kbet(embedding, batch),
+            ilisi=None if batch is None else ilisi(embedding, batch),
+        )
+
+
 def evaluate(
     model: str | Path | Model,
     atlas: str | Path | Atlas,
@@ -106,7 +183,7 @@ def evaluate(
     obs: Obs | None = None,
     ks: Sequence[int] = (10, 50, 100),
     cluster: bool = False,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> Evaluation:
     """Measure a model against an atlas of its cells.
 
@@ -135,7 +212,13 @@ def evaluate(
     cluster
         With `label_key`: also cluster the cells and compare, and compute the silhouette.
     on_event
-        Hears `Progress`, and a `Notice` where labels and batches are confounded.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> found = evaluate("model.zarr", "atlas.zarr", label_key="cell_type")  # doctest: +SKIP
+    >>> found.prediction.mean_auroc_per_cell, found.labels.mean[50]  # doctest: +SKIP
 
     Raises
     ------
@@ -145,33 +228,64 @@ def evaluate(
     MissingExtraError
         When `cluster` is asked for and igraph is not installed.
     """
-    loaded, cells = as_model(model), atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    check_window(loaded.store, cells)
-    _check_same_cells(loaded, cells)
-    rows, n_overlapping = judged_rows(cells, split, on_event)
-    label, batch = checked_keys(cells, label_key, batch_key, obs=obs, on_event=on_event)
-    if label is not None and batch is not None:
-        _say_if_confounded(label, batch, on_event)
-    embedding = loaded.cell_embedding
-    grouped = label if cluster else None
-    prediction, certainty = measure_predictions(loaded, cells, rows, on_event)
-    return Evaluation(
-        model=loaded.url,
-        atlas=cells.url,
+    plan = plan_evaluate(
+        model,
+        atlas,
         split=split,
-        n_peaks_overlapping=n_overlapping,
-        certainty=certainty,
-        prediction=prediction,
-        depth_correlation=model_depth_correlation(loaded),
-        labels=None if label is None else label_score(embedding, label, ks),
-        asw=None if grouped is None else cell_type_asw(embedding, grouped),
-        clusters=None if grouped is None else cluster_agreement(embedding, grouped),
-        kbet=None if batch is None else kbet(embedding, batch),
-        ilisi=None if batch is None else ilisi(embedding, batch),
+        label_key=label_key,
+        batch_key=batch_key,
+        obs=obs,
+        ks=ks,
+        cluster=cluster,
+    )
+    return plan.run(on_event=on_event)
+
+
+def plan_evaluate(
+    model: str | Path | Model,
+    atlas: str | Path | Atlas,
+    *,
+    split: Split = "test",
+    label_key: str | None = None,
+    batch_key: str | None = None,
+    obs: Obs | None = None,
+    ks: Sequence[int] = (10, 50, 100),
+    cluster: bool = False,
+) -> EvaluatePlan:
+    """Plan `evaluate`: check its input; nothing is computed.
+
+    Parameters are those of `evaluate`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> print(plan_evaluate("model.zarr", "atlas.zarr"))  # doctest: +SKIP
+    """
+    planned = PlannedModel.of(model)
+    cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    check_window(planned.store, cells)
+    _check_same_cells(planned.store, cells)
+    said: list[Notice] = []
+    rows, n_overlapping = judged_rows(cells, split, said.append)
+    keys = _checked_keys(cells, label_key, batch_key, obs)
+    if keys.label is not None and keys.batch is not None:
+        _say_if_confounded(keys.label, keys.batch, said.append)
+    return EvaluatePlan(
+        planned,
+        cells,
+        split,
+        rows,
+        keys.label,
+        keys.batch,
+        tuple(ks),
+        cluster,
+        (*keys.told, *(notice.message for notice in said)),
+        n_overlapping,
     )
 
 
-def _say_if_confounded(label: NDArray[Any], batch: NDArray[Any], on_event: Subscriber) -> None:
+def _say_if_confounded(
+    label: NDArray[Any], batch: NDArray[Any], on_event: Callable[[Notice], object]
+) -> None:
     groups = batch_groups(label, batch)
     if len(groups) > 1:
         shown = " | ".join(", ".join(group[:5]) + " ..." * (len(group) > 5) for group in groups[:5])
@@ -184,8 +298,8 @@ def _say_if_confounded(label: NDArray[Any], batch: NDArray[Any], on_event: Subsc
         )
 
 
-def _check_same_cells(model: Model, atlas: Atlas) -> None:
-    ours, theirs = model.obs_names, atlas.obs.index
+def _check_same_cells(model: ModelStore, atlas: Atlas) -> None:
+    ours, theirs = model.obs.index, atlas.obs.index
     if len(ours) != len(theirs):
         raise UserInputError(
             f"{model.url} has {len(ours)} cells and {atlas.url} has {len(theirs)}; give the atlas "
@@ -201,31 +315,27 @@ def _check_same_cells(model: Model, atlas: Atlas) -> None:
         )
 
 
-def checked_keys(
-    atlas: Atlas,
-    label_key: str | None,
-    batch_key: str | None,
-    *,
-    obs: Obs | None = None,
-    on_event: Subscriber = ignore,
-) -> tuple[NDArray[np.object_] | None, NDArray[np.object_] | None]:
-    """Return each cell's label and batch (None for none), or raise what `evaluate` raises of them.
-
-    Before any work: that nothing can be measured is known from obs alone.
-    """
+def _checked_keys(
+    atlas: Atlas, label_key: str | None, batch_key: str | None, obs: Obs | None
+) -> _Keys:
+    """Return each cell's label and batch, or raise what `evaluate` raises of them."""
     if obs is not None and label_key is None and batch_key is None:
         raise UserInputError(
             "a table of cells (obs) is there for its labels; name the column (label_key, "
             "batch_key)."
         )
     table = None if obs is None else opened_table(obs)
-    found = []
+    found, told = [], []
     for key, least in ((label_key, 0), (batch_key, 2)):
         labels = None if key is None else cell_labels(atlas.obs, key, obs=table, what=atlas.url)
         if labels is not None:
             warning = check_batches(labels, atlas.url, least=least) if least else None
-            for told in (labels.told(), warning):
-                if told:
-                    on_event(Notice(told))
+            told += [sentence for sentence in (labels.told(), warning) if sentence]
         found.append(None if labels is None else labels.values())
-    return found[0], found[1]
+    return _Keys(found[0], found[1], tuple(told))
+
+
+class _Keys(NamedTuple):
+    label: NDArray[np.object_] | None
+    batch: NDArray[np.object_] | None
+    told: tuple[str, ...]

@@ -96,6 +96,10 @@ def import_weights(
     format
         "tensorflow", "scvi", or auto: by the file's first bytes.
 
+    Examples
+    --------
+    >>> import_weights("best_model.h5", out="model.zarr", obs_names="cells.txt")  # doctest: +SKIP
+
     Raises
     ------
     UserInputError
@@ -225,7 +229,7 @@ def _write_model(
     out: str, weights: PublishedWeights, obs: pd.DataFrame, batches: list[str], *, source: Any
 ) -> None:
     config = {
-        "train": TrainConfig(trunk=weights.trunk_config()).as_json(),
+        "train": TrainConfig.recipe("paper", trunk=weights.trunk_config()).as_json(),
         "atlas": None,
         "imported": source,
     }
@@ -273,6 +277,10 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
     -------
     Path
         The file.
+
+    Examples
+    --------
+    >>> export_weights("model.zarr", "best_model.h5")  # doctest: +SKIP
 
     Raises
     ------

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 
 from atlasstore import memory as memory_sizes
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.events import Notice, Subscriber, ignore
+from atlasstore.events import Notice
+from atlasstore.inputs.in_memory import input_urls, release
 from atlasstore.inputs.samples import plan_samples
 from atlasstore.preprocess._append_settings import AppendReport, AppendSettings
 from atlasstore.preprocess._settings import as_texts, counts_place
 from atlasstore.preprocess.filters import FilterSpec
+from atlasstore.preprocess.plan import check_reach
+from atlasstore.progress import shown
 from atlasstore.resume.executors import open_executor
 from atlasstore.resume.ledger import Ledger
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from anndata import AnnData
+
+    from atlasstore.events import Subscriber
     from atlasstore.resume.units import Executor
 
 
@@ -35,7 +41,7 @@ __all__ = ["AppendReport", "append"]
 
 
 def append(
-    inputs: str | Path | Sequence[str | Path],
+    inputs: str | Path | AnnData | Sequence[str | Path | AnnData],
     *,
     atlas: str | Path,
     peaks: str | Path | None = None,
@@ -50,7 +56,7 @@ def append(
     dask: str | None = None,
     executor: Executor | None = None,
     dry_run: bool = False,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> AppendReport:
     """Add samples to an atlas, at once: a reader sees the atlas as it was or with all of them.
 
@@ -72,6 +78,10 @@ def append(
         A cell is added when at least this many of its input's peaks are open in it, and one of
         the atlas's.
 
+    Examples
+    --------
+    >>> append("new_donor.h5ad", atlas="atlas.zarr", samples="donor 9")  # doctest: +SKIP
+
     Returns
     -------
     AppendReport
@@ -86,21 +96,25 @@ def append(
     from atlasstore.preprocess._append_steps import AppendSteps  # here: compiled code, every reader
 
     spec = FilterSpec(min_cell_fraction=0.0, min_peaks_per_cell=min_peaks_per_cell)
-    settings = AppendSettings(
-        samples=plan_samples(
-            as_texts(inputs), names=as_texts(samples) or None, barcodes=as_texts(barcodes) or None
-        ),
-        peaks=None if peaks is None else str(peaks),
-        min_peaks_per_cell=min_peaks_per_cell,
-        min_mapq=min_mapq,
-        skip_bad=skip_bad,
-        matrix=counts_place(layer, use_raw=use_raw),
-    )
     bound = None if memory is None else memory_sizes.parse_size(memory)
     opened = Atlas.open(atlas)
     with ExitStack() as stack:
+        subscriber = stack.enter_context(shown(on_event))
+        given = input_urls(inputs)
+        stack.callback(release, given)
+        check_reach(given, dask, executor)
+        settings = AppendSettings(
+            samples=plan_samples(
+                given, names=as_texts(samples) or None, barcodes=as_texts(barcodes) or None
+            ),
+            peaks=None if peaks is None else str(peaks),
+            min_peaks_per_cell=min_peaks_per_cell,
+            min_mapq=min_mapq,
+            skip_bad=skip_bad,
+            matrix=counts_place(layer, use_raw=use_raw),
+        )
         runner = executor or stack.enter_context(open_executor(dask, bound))
-        work = AppendSteps(opened, settings, spec, runner, on_event)
+        work = AppendSteps(opened, settings, spec, runner, subscriber)
         if dry_run:
             return work.plan(stack.enter_context(tempfile.TemporaryDirectory()))
         config = {"append": settings.as_config()}
@@ -108,7 +122,9 @@ def append(
             Ledger.open(opened.url, config=config, inputs=settings.files, adds=True)
         )
         if ledger.has_begun:
-            on_event(Notice(f"Resuming {ledger.url}: what has a receipt there is not done again."))
+            subscriber(
+                Notice(f"Resuming {ledger.url}: what has a receipt there is not done again.")
+            )
         report = work.make(ledger)
         ledger.publish()
     return report

@@ -9,33 +9,26 @@ a crash.
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from atlasstore import memory as memory_sizes
-from atlasstore.atlas.split import SplitMethod, check_fractions, check_method
-from atlasstore.events import Notice, Subscriber, ignore
-from atlasstore.genome.fasta import Genome
-from atlasstore.genome.sequences import check_window
-from atlasstore.inputs.samples import plan_samples
-from atlasstore.preprocess._settings import Settings, as_texts, counts_place
-from atlasstore.preprocess.filters import FilterSpec
+from atlasstore.preprocess.plan import PreprocessPlan, plan_preprocess
 from atlasstore.preprocess.report import PreprocessReport
-from atlasstore.resume.executors import open_executor
-from atlasstore.resume.ledger import Ledger, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from anndata import AnnData
+
+    from atlasstore.atlas.split import SplitMethod
+    from atlasstore.events import Subscriber
     from atlasstore.resume.units import Executor
 
-__all__ = ["PreprocessReport", "preprocess"]
+__all__ = ["PreprocessPlan", "PreprocessReport", "plan_preprocess", "preprocess"]
 
 
 def preprocess(
-    inputs: str | Path | Sequence[str | Path],
+    inputs: str | Path | AnnData | Sequence[str | Path | AnnData],
     *,
     genome: str | Path,
     out: str | Path,
@@ -61,7 +54,7 @@ def preprocess(
     dask: str | None = None,
     executor: Executor | None = None,
     dry_run: bool = False,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> PreprocessReport:
     """Make an atlas from counts and a genome.
 
@@ -73,7 +66,8 @@ def preprocess(
     ----------
     inputs
         One input, or several samples on the same peaks: paths, URLs or patterns of AnnData
-        ``.h5ad`` or ``.zarr``, 10x ``.h5``, 10x matrix folders, fragments or BAM; or one sample
+        ``.h5ad`` or ``.zarr``, 10x ``.h5``, 10x matrix folders, fragments or BAM; an AnnData in
+        memory with raw counts in X, of which a compressed copy is held meanwhile; or one sample
         sheet (``.csv``).
     genome
         FASTA on this machine, plain or compressed with bgzip.
@@ -126,14 +120,20 @@ def preprocess(
     executor
         Who reads and writes, in place of `dask`; `atlasbasset.preprocess` gives one of Ray.
     dry_run
-        Read and plan, but write nothing.
+        Read and plan, but write nothing; see also `plan_preprocess`.
     on_event
-        Called with each `Progress` and `Notice`.
+        Called with notices and progress; by default a bar is shown on a terminal or in a notebook.
 
     Returns
     -------
     PreprocessReport
         Cells and peaks before and after each filter, positives, blocks, splits, bytes, passes.
+
+    Examples
+    --------
+    >>> preprocess("counts.h5ad", genome="genome.fa", out="atlas.zarr")  # doctest: +SKIP
+    >>> adata = adata[:, adata.var["selected"]]  # doctest: +SKIP
+    >>> preprocess(adata, genome="genome.fa", out="atlas.zarr")  # doctest: +SKIP
 
     Raises
     ------
@@ -143,44 +143,30 @@ def preprocess(
         (`StoreExistsError`) or an unfinished run with other arguments is in its place. Nothing
         new is left then.
     """
-    from atlasstore.preprocess._steps import PreprocessSteps  # here: compiled code, every reader
-
-    refuse_taken(out)
-    check_window(window_bp, flank_bp)
-    check_method(split)
-    spec = FilterSpec(min_cell_fraction=min_cell_fraction, min_peaks_per_cell=min_peaks_per_cell)
-    settings = Settings(
-        samples=plan_samples(
-            as_texts(inputs), names=as_texts(samples) or None, barcodes=as_texts(barcodes) or None
-        ),
-        genome=str(genome),
-        peaks=None if peaks is None else str(peaks),
+    plan = plan_preprocess(
+        inputs,
+        genome=genome,
+        out=out,
+        peaks=peaks,
+        barcodes=barcodes,
         min_cell_fraction=min_cell_fraction,
         min_peaks_per_cell=min_peaks_per_cell,
         window_bp=window_bp,
         flank_bp=flank_bp,
         split=split,
-        split_fractions=check_fractions(split_fractions),
-        holdout=as_texts(holdout),
+        split_fractions=split_fractions,
+        holdout=holdout,
         seed=seed,
+        samples=samples,
         min_mapq=min_mapq,
         skip_bad=skip_bad,
-        matrix=counts_place(layer, use_raw=use_raw),
+        layer=layer,
+        use_raw=use_raw,
         drop_unplaced_peaks=drop_unplaced_peaks,
         strict=strict,
         allow_unknown_windows=allow_unknown_windows,
+        memory=memory,
+        dask=dask,
+        executor=executor,
     )
-    bound = None if memory is None else memory_sizes.parse_size(memory)
-    with ExitStack() as stack:
-        fasta = stack.enter_context(Genome.open(genome))
-        runner = executor or stack.enter_context(open_executor(dask, bound))
-        work = PreprocessSteps(settings, spec, fasta, runner, on_event)
-        if dry_run:
-            return work.plan(str(out), stack.enter_context(tempfile.TemporaryDirectory()))
-        files = [*settings.files, settings.genome]
-        ledger = stack.enter_context(Ledger.open(out, config=settings.as_config(), inputs=files))
-        if ledger.has_begun:
-            on_event(Notice(f"Resuming {ledger.url}: what has a receipt there is not done again."))
-        report = work.make(ledger)
-        ledger.publish()
-    return report
+    return (plan.read if dry_run else plan.run)(on_event=on_event)

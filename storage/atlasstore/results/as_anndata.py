@@ -77,6 +77,11 @@ def predicted(adata: anndata.AnnData) -> NDArray[np.float32]:
     numpy.ndarray
         float32, the shape of `adata`, on the scale that ``uns["scbasset"]`` says.
 
+    Examples
+    --------
+    >>> result = anndata.experimental.read_lazy("denoised.zarr")  # doctest: +SKIP
+    >>> predicted(result[:100, ["chr1:100-400"]])  # doctest: +SKIP
+
     Raises
     ------
     UserInputError

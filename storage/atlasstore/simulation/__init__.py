@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from atlasstore.simulation.config import SimulationConfig
 from atlasstore.simulation.folder import SimulationReport
-from atlasstore.simulation.simulate import simulate
+from atlasstore.simulation.simulate import SimulatePlan, plan_simulate, simulate
 from atlasstore.simulation.truth import Ceiling, Truth
 
-__all__ = ["Ceiling", "SimulationConfig", "SimulationReport", "Truth", "simulate"]
+__all__ = [
+    "Ceiling",
+    "SimulatePlan",
+    "SimulationConfig",
+    "SimulationReport",
+    "Truth",
+    "plan_simulate",
+    "simulate",
+]

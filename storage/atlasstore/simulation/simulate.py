@@ -8,20 +8,83 @@ from __future__ import annotations
 import shutil
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import StoreExistsError, UserInputError
-from atlasstore.events import Subscriber, ignore
 from atlasstore.files import urls
+from atlasstore.plans import Plan
 from atlasstore.simulation.builtin_motifs import choose_motifs
 from atlasstore.simulation.config import SimulationConfig
 from atlasstore.simulation.folder import SimulationReport, write_simulation
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["simulate"]
+    from atlasstore.events import Subscriber
+    from atlasstore.genome.motifs import Motif
+    from atlasstore.plans import Lines
+
+__all__ = ["SimulatePlan", "plan_simulate", "simulate"]
+
+_FRAGMENT_BYTES = 3  # a count in counts.h5ad: value and column, compressed
+_FASTA_BYTES = 1.02  # a base and its share of a line end
+_BP_PER_PEAK = 2500  # mean spacing of simulated peaks
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SimulatePlan(Plan[SimulationReport]):
+    """Checked dials of `simulate`, and estimated sizes; made by `plan_simulate`."""
+
+    config: SimulationConfig
+    motifs: Sequence[Motif]
+    """Those that are planted."""
+    out: str
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would simulate {self.out}"
+
+    @property
+    def genome_bp(self) -> int:
+        """Length of the genome, about."""
+        return self.config.n_peaks * _BP_PER_PEAK
+
+    @property
+    def n_open(self) -> int:
+        """Pairs of cell and peak in which the peak is open, about."""
+        return round(self.config.density * self.config.n_cells * self.config.n_peaks)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the folder, about."""
+        return round(self.n_open * _FRAGMENT_BYTES + self.genome_bp * _FASTA_BYTES)
+
+    def lines(self) -> Lines:
+        """Return cells, peaks, genome and bytes."""
+        config = self.config
+        return [
+            ("cells", f"{count(config.n_cells)} of {config.n_cell_types} types"),
+            ("peaks", count(config.n_peaks)),
+            ("genome", f"about {count(self.genome_bp)} bp"),
+            ("open", f"about {count(self.n_open)} pairs of cell and peak"),
+            ("stored", f"about {size(self.stored_bytes)}"),
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        sizes = {"n_open": self.n_open, "stored_bytes": self.stored_bytes}
+        return {**asdict(self.config), "out": self.out, **sizes}
+
+    def _run(self, on_event: Subscriber) -> SimulationReport:
+        target = _check_out(self.out)
+        with _appearing_whole(target) as folder:
+            return write_simulation(
+                folder, self.config, self.motifs, out=self.out, on_event=on_event
+            )
 
 
 def simulate(
@@ -40,7 +103,7 @@ def simulate(
     batch_shift_share: float = 0.2,
     batch_mix: float = 0.0,
     seed: int = 0,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> SimulationReport:
     """Make an atlas whose answers are known.
 
@@ -60,7 +123,12 @@ def simulate(
     motifs
         Path or URL of a MEME file to draw motifs from; None is the built-in set.
     on_event
-        Called with each `Progress`.
+        Called with `Progress`; by default a bar is shown on a terminal or in a notebook.
+
+    Examples
+    --------
+    >>> report = simulate("simulated", n_cells=500, n_peaks=2000, seed=1)  # doctest: +SKIP
+    >>> report.n_open  # doctest: +SKIP
 
     Raises
     ------
@@ -70,6 +138,51 @@ def simulate(
         When `out` exists.
     MotifError
         When the MEME file cannot be read or has too few usable motifs.
+    """
+    plan = plan_simulate(
+        out,
+        n_cells=n_cells,
+        n_peaks=n_peaks,
+        n_cell_types=n_cell_types,
+        motifs=motifs,
+        n_motifs=n_motifs,
+        n_batches=n_batches,
+        density=density,
+        depth_sd=depth_sd,
+        batch_effect=batch_effect,
+        batch_shift=batch_shift,
+        batch_shift_share=batch_shift_share,
+        batch_mix=batch_mix,
+        seed=seed,
+    )
+    return plan.run(on_event=on_event)
+
+
+def plan_simulate(
+    out: str | Path,
+    *,
+    n_cells: int = 2000,
+    n_peaks: int = 10000,
+    n_cell_types: int = 8,
+    motifs: str | None = None,
+    n_motifs: int = 16,
+    n_batches: int = 1,
+    density: float = 0.05,
+    depth_sd: float = 0.5,
+    batch_effect: float = 0.3,
+    batch_shift: float = 0.0,
+    batch_shift_share: float = 0.2,
+    batch_mix: float = 0.0,
+    seed: int = 0,
+) -> SimulatePlan:
+    """Plan `simulate`: check its dials and estimate its sizes; nothing is written.
+
+    Parameters are those of `simulate`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> plan_simulate("simulated", n_cells=500).config.n_cells
+    500
     """
     config = SimulationConfig(
         n_cells=n_cells,
@@ -86,10 +199,8 @@ def simulate(
         batch_mix=batch_mix,
         seed=seed,
     )
-    target = _check_out(out)
-    chosen = choose_motifs(config)
-    with _appearing_whole(target) as folder:
-        return write_simulation(folder, config, chosen, out=str(out), on_event=on_event)
+    _check_out(out)
+    return SimulatePlan(config, choose_motifs(config), str(out))
 
 
 def _check_out(out: str | Path) -> Path:

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
-from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.verbs.motifs.motifs import InsertionOptions, MotifReport
-from atlasjobs.reports.motifs import motifs_facts, motifs_plan
+from atlasbasset import plan_motifs
+from atlasbasset.verbs.motifs.report import MotifReport
+from atlasjobs.reports.motifs import motifs_facts
 from atlasstore.errors import MotifError, StoreExistsError, UserInputError
+from atlasstore.models.model_store import ModelStore
 from command import Atlasbasset, snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlasjobs.output.lines import Plan
+    from atlasbasset.verbs.motifs.plan import MotifsPlan
 
 
 def planned(
-    folder: Path, out: str = "new", *, scale: str = "linear", seed: int = 0, workers: int = 0
-) -> Plan:
-    return motifs_plan(
-        str(folder / "model.zarr"),
-        str(folder / "atlas.zarr"),
-        str(folder / "sim" / "motifs.meme"),
-        str(folder / out),
-        obs=None,
-        options=InsertionOptions(100, "all", seed, scale),
-        pool=WorkerPool(workers),
-    )
+    folder: Path, out: str = "new", *, motifs: str = "sim/motifs.meme", **options: Any
+) -> MotifsPlan:
+    model, atlas, meme = (str(folder / name) for name in ("model.zarr", "atlas.zarr", motifs))
+    chosen = {"out": str(folder / out), "n_backgrounds": 100} | options
+    return plan_motifs(model, atlas, motifs=meme, **chosen)
 
 
 def test_a_plan_counts_sequences_work_and_bytes(trained: Path) -> None:
     before = snapshot(trained)
     plan = planned(trained)
-    values, rows = plan.as_json(), dict(plan.rows)
+    values, rows = plan.as_json(), dict(plan.lines())
     assert values["n_sequences"] == 100 * (1 + 4)
     assert values["n_units"] == 2
     assert values["dense_bytes"] == 60 * 4 * 4
@@ -52,10 +48,22 @@ def test_a_plan_counts_sequences_work_and_bytes(trained: Path) -> None:
 
 def test_a_plan_of_sigmoids_and_of_workers(trained: Path) -> None:
     plan = planned(trained, scale="sigmoid", workers=2)
-    rows = dict(plan.rows)
+    rows = dict(plan.lines())
     assert rows["sigmoids"] == "30,000"
     assert rows["workers"] == "2 Ray actors"
     assert plan.as_json()["scratch_bytes"] == 100 * 5 * 32 * 4 + 60 * 4 * 4
+
+
+def test_a_plan_of_both_strands_and_of_labels(trained: Path) -> None:
+    cells = ModelStore.open(trained / "model.zarr").obs.index[:2]
+    table = pd.DataFrame({"leiden": ["0", "1"]}, index=cells)
+    plan = planned(trained, obs=table, both_strands=True)
+    one = planned(trained)
+    assert plan.as_json()["n_sequences"] == 2 * one.as_json()["n_sequences"]
+    assert plan.as_json()["scratch_bytes"] == 2 * one.as_json()["scratch_bytes"]
+    assert plan.as_json()["gflop"] == pytest.approx(2 * one.as_json()["gflop"])
+    assert "58 of 60 cells are not in the table" in dict(plan.lines())["labels"]
+    assert "labels" not in dict(one.lines())
 
 
 def test_a_plan_refuses_what_the_verb_would_refuse(trained: Path) -> None:
@@ -64,15 +72,7 @@ def test_a_plan_refuses_what_the_verb_would_refuse(trained: Path) -> None:
     with pytest.raises(UserInputError, match="seed must be 0 or more"):
         planned(trained, seed=-1)
     with pytest.raises(MotifError, match="does not exist"):
-        motifs_plan(
-            str(trained / "model.zarr"),
-            str(trained / "atlas.zarr"),
-            str(trained / "absent.meme"),
-            str(trained / "new"),
-            obs=None,
-            options=InsertionOptions(100, "all", 0, "linear"),
-            pool=WorkerPool(),
-        )
+        planned(trained, motifs="absent.meme")
 
 
 def test_facts() -> None:

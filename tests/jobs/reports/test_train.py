@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atlasbasset.verbs.train.train import TrainReport
+from atlasbasset.verbs.train.report import TrainReport
 from atlasjobs.reports.train import training_facts
 
 QUALITY = {

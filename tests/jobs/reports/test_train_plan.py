@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from atlasbasset import TrainConfig
+from atlasbasset import TrainConfig, plan_train
 from atlasbasset.engine.memory.limit import MemoryLimit
+from atlasbasset.engine.memory.lines import memory_lines
 from atlasbasset.engine.memory.parts import Layout
 from atlasbasset.engine.memory.plan import plan_training
-from atlasjobs.reports.memory import memory_rows
-from atlasjobs.reports.train import training_plan
 from atlasstore import Atlas
 from atlasstore.errors import UserInputError
 from command import TINY_TRAINING, Atlasbasset, snapshot
@@ -59,9 +58,9 @@ def test_a_dry_run_touches_nothing(
 
 
 def planned(tiny: Path, *, workers: int = 1, memory: str = "10GB") -> Mapping[str, Any]:
-    url, config = str(tiny / "atlas.zarr"), TrainConfig(batch_size=10)
-    plan = training_plan(url, str(tiny / "new.zarr"), config, workers=workers, memory=memory)
-    return plan.as_json()
+    url, config = str(tiny / "atlas.zarr"), TrainConfig.recipe("paper", batch_size=10)
+    out = str(tiny / "new.zarr")
+    return plan_train(url, out=out, config=config, workers=workers, memory=memory).as_json()
 
 
 def held(plan: Mapping[str, Any]) -> dict[str, int]:
@@ -92,22 +91,22 @@ def test_more_workers_hold_fewer_cells_each(tiny: Path) -> None:
 
 
 def test_the_memory_of_a_plan_is_printed_part_by_part(tiny: Path) -> None:
-    config = TrainConfig(batch_size=10)
-    plan = training_plan(str(tiny / "atlas.zarr"), "new", config, workers=1, memory="10GB")
-    rows = dict(plan.rows)
+    config = TrainConfig.recipe("paper", batch_size=10)
+    plan = plan_train(str(tiny / "atlas.zarr"), out="new", config=config, memory="10GB")
+    rows = dict(plan.lines())
     assert "read once" in rows["labels"]
     assert rows["memory"].endswith("per worker of 10.0 GB that it may take")
     assert {"sequences", "cell table, Adam", "checkpoint copy", "a step", "measuring"} <= set(rows)
 
 
 def test_streamed_labels_and_a_gpu_have_rows_of_their_own(tiny: Path) -> None:
-    atlas, config = Atlas.open(tiny / "atlas.zarr"), TrainConfig(group_peaks=512)
+    atlas, config = Atlas.open(tiny / "atlas.zarr"), TrainConfig.recipe("paper", group_peaks=512)
     plan = plan_training(atlas, config, workers=1, limit=MemoryLimit(64 * GB, 64 * GB))
-    rows = dict(memory_rows(plan))
+    rows = dict(memory_lines(plan))
     assert "on the GPU" in rows["labels"]
     assert rows["GPU memory"].endswith("of 64.0 GB on each GPU")
     streamed = replace(plan, layout=Layout("streamed", "ram", 512))
-    assert "read 512 peaks at a time" in dict(memory_rows(streamed))["labels"]
+    assert "read 512 peaks at a time" in dict(memory_lines(streamed))["labels"]
 
 
 def test_a_plan_that_does_not_fit_is_refused_and_touches_nothing(tiny: Path) -> None:

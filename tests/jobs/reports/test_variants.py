@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
-from atlasbasset.batch.executor import WorkerPool
+from atlasbasset import plan_variants
 from atlasbasset.verbs.variants.alleles import variant_bytes
-from atlasbasset.verbs.variants.variants import VariantsReport
-from atlasjobs.reports.variants import variants_facts, variants_plan
+from atlasbasset.verbs.variants.report import VariantsReport
+from atlasjobs.reports.variants import variants_facts
 from atlasstore.errors import GenomeError, StoreExistsError, UserInputError
 from small_atlas import write_fasta
 from small_model import TINY, random_weights, write_model
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
-CHOSEN = {
-    "group_by": None,
-    "obs": None,
-    "both_strands": False,
-    "scale": "linear",
-    "dense": True,
-    "max_allele_bp": 50,
-}
 
 
 @pytest.fixture
@@ -39,7 +32,7 @@ def files(tmp_path: Path, rng) -> dict[str, str]:
 
 def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    plan = variants_plan(**files, **CHOSEN, pool=WorkerPool())
+    plan = plan_variants(**files)
     assert plan.as_json() == {
         "dry_run": True,
         "out": files["out"],
@@ -50,7 +43,7 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
         "memory_bytes": 2 * (5 + 1) * 6 * 4 + variant_bytes(TINY),
         "workers": 0,
     }
-    rows = dict(plan.rows)
+    rows = dict(plan.lines())
     assert rows["variants"] == "5, 2 with an effect"
     assert rows["reference mismatch"] == "1"
     assert rows["columns"] == "6 cells"
@@ -62,12 +55,22 @@ def test_a_plan_counts_and_writes_nothing(files: dict[str, str], tmp_path: Path)
 
 
 def test_the_plan_follows_the_options(files: dict[str, str]) -> None:
-    chosen = CHOSEN | {"group_by": "n_peaks", "both_strands": True, "dense": False}
-    rows = dict(variants_plan(**files, **chosen, pool=WorkerPool(3)).rows)
+    chosen = {"group_by": "n_peaks", "both_strands": True, "dense": False, "workers": 3}
+    rows = dict(plan_variants(**files, **chosen).lines())
     assert rows["columns"] == "6 groups"
     assert rows["windows"] == "8 of 384 bp at most"
     assert rows["tables"] == "100 bytes in 1 shards"
     assert rows["workers"] == "3 Ray actors"
+
+
+def test_the_plan_tells_of_cells_in_no_group(files: dict[str, str]) -> None:
+    table = pd.DataFrame({"leiden": ["1", "2"]}, index=["cell0", "cell1"])
+    chosen = {"group_by": "leiden", "obs": table, "scale": "sigmoid"}
+    rows = dict(plan_variants(**files, **chosen).lines())
+    assert rows["columns"] == "2 groups"
+    assert rows["left out"] == "4 of 6 cells have no label in 'leiden' and are left out."
+    assert rows["scale"] == "sigmoid"
+    assert rows["scratch"] == f"about {5 * (64 + 2 * 5 * 4)} bytes"
 
 
 def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: Path) -> None:
@@ -77,13 +80,16 @@ def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: P
         ({"vcf": str(tmp_path / "no.vcf")}, UserInputError, "does not exist"),
         ({"genome": str(tmp_path / "no.fa")}, GenomeError, "is not a file"),
         ({"group_by": "kind"}, UserInputError, "no column 'kind'"),
+        ({"obs": pd.DataFrame()}, UserInputError, "name the column to group by"),
+        ({"scale": "log"}, UserInputError, "scale must be one of linear"),
+        ({"scale": "sigmoid", "dense": False}, UserInputError, "nothing on the scale sigmoid"),
         ({"max_allele_bp": 1000}, UserInputError, "a quarter of the model's window"),
         ({"out": files["vcf"]}, StoreExistsError, "exists already"),
-        ({"out": "memory://r", "pool": WorkerPool(1)}, UserInputError, "memory of this process"),
+        ({"out": "memory://r", "workers": 1}, UserInputError, "memory of this process"),
     ]
     for changed, error, message in cases:
         with pytest.raises(error, match=message):
-            variants_plan(**{**files, **CHOSEN, "pool": WorkerPool(), **changed})
+            plan_variants(**{**files, **changed}).lines()
 
 
 def test_facts() -> None:

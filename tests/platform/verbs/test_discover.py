@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from atlasbasset.verbs.discover import check_discover, discover
+from atlasbasset.verbs import discover as verb
+from atlasbasset.verbs.discover import discover, plan_discover
 from atlasstore.errors import MissingExtraError, StoreExistsError, UserInputError
 from atlasstore.genome.motifs import Motif, read_meme, write_meme
 from small_ism import make_ism, normalised
@@ -81,7 +82,7 @@ def test_refused(few, tmp_path):
     ]:
         given = {"group": "T", "out": tmp_path / "f", "motifs": None, "max_seqlets": 500} | change
         with pytest.raises(UserInputError, match=message):
-            check_discover(few, **given)
+            plan_discover(few, **given)
 
 
 def test_without_the_extra(tmp_path, monkeypatch):
@@ -89,3 +90,12 @@ def test_without_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "modiscolite.tfmodisco", None)
     with pytest.raises(MissingExtraError, match=r"modiscolite.*pip install .*'modisco-lite>="):
         discover(tmp_path / "none", group="T", out=tmp_path / "found")
+
+
+def test_clustering_says_how_far_it_is():
+    told = []
+    clustering = verb._Clustering(told.append)
+    print("Using 150 positive seqlets", file=clustering)
+    print("Extracted 120 negative seqlets", file=clustering)
+    clustering.reach(3)
+    assert [(event.done, event.total) for event in told] == [(0, 3), (1, 3), (2, 3), (3, 3)]

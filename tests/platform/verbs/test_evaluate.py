@@ -224,7 +224,7 @@ def test_model_and_atlas_must_fit(model, atlas, truth, tmp_path, rng):
 
 
 def test_agrees_with_what_training_reported(atlas, tmp_path):
-    config = TrainConfig(epochs=1, compute="fp32", batch_size=32, trunk=TINY)
+    config = TrainConfig.recipe("paper", epochs=1, compute="fp32", batch_size=32, trunk=TINY)
     report = atlasbasset.train(atlas.url, out=tmp_path / "trained", config=config)
     found = atlasbasset.evaluate(tmp_path / "trained", atlas, split="valid").prediction
     last = report.history[-1]

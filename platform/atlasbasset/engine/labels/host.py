@@ -17,6 +17,7 @@ from atlasbasset.core.loss_types import Positives
 from atlasbasset.engine.labels._sort_by_cell import pairs_by_cell
 from atlasbasset.engine.labels.device import DeviceCachedLabels
 from atlasstore.atlas.label_rows import LabelRows
+from atlasstore.events import Progress, ignore
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.core.cells import Tiles
-    from atlasbasset.engine.memory.parts import CodePlace, LabelPlace
+    from atlasbasset.engine.memory.places import CodePlace, LabelPlace
     from atlasstore.atlas.atlas import Atlas
+    from atlasstore.events import Subscriber
     from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = [
+    "READ_PEAKS",
+    "TILE_POSITIVES",
     "CachedLabels",
     "LabelShard",
     "Labels",
@@ -39,8 +43,10 @@ __all__ = [
 ]
 
 _CPU = torch.device("cpu")
-_READ_ROWS = 4096
-_TILE_POSITIVES = 4_000_000
+READ_PEAKS = 4096
+"""Peaks of a read of sequences, and of a tile of labels at most."""
+TILE_POSITIVES = 4_000_000
+"""Open pairs of a tile of labels, about."""
 _JOIN_GAP = 64
 """Peaks that are read for nothing rather than by a request of their own."""
 
@@ -145,9 +151,15 @@ class Labels(Protocol):
 class CachedLabels:
     """All labels of the worker's cells in memory, read once."""
 
-    def __init__(self, atlas: Atlas, blocks: Sequence[CellBlock]) -> None:
+    def __init__(
+        self, atlas: Atlas, blocks: Sequence[CellBlock], *, on_event: Subscriber = ignore
+    ) -> None:
         self.blocks = blocks
-        self._shard = LabelShard(blocks, [atlas.labels(b.index) for b in blocks])
+        read = []
+        for n_done, block in enumerate(blocks, 1):
+            read.append(atlas.labels(block.index))
+            on_event(Progress("reading labels", n_done, len(blocks), "blocks"))
+        self._shard = LabelShard(blocks, read)
 
     def load(self, peaks: NDArray[np.int64]) -> LabelShard:
         """Return everything."""
@@ -200,6 +212,8 @@ class WorkerData:
         Where sequences are.
     device
         Where the worker computes.
+    on_event
+        Called with `Progress` while labels and sequences are read.
     """
 
     def __init__(
@@ -210,14 +224,16 @@ class WorkerData:
         labels: LabelPlace = "ram",
         codes: CodePlace = "ram",
         device: torch.device = _CPU,
+        on_event: Subscriber = ignore,
     ) -> None:
         self.blocks = [atlas.blocks[i] for i in block_indices]
         self.start, self.stop = self.blocks[0].start, self.blocks[-1].stop
-        self.labels = _placed_labels(atlas, self.blocks, labels, device)
-        self.codes = torch.from_numpy(_all_codes(atlas)).to(device if codes == "device" else _CPU)
+        self.labels = _placed_labels(atlas, self.blocks, labels, device, on_event)
+        read = torch.from_numpy(_all_codes(atlas, on_event))
+        self.codes = read.to(device if codes == "device" else _CPU)
         positives = sum(atlas.block_positives[i] for i in block_indices)
         mean_row = max(1, positives // max(1, atlas.n_peaks))
-        self._tile_peaks = max(1, min(_READ_ROWS, _TILE_POSITIVES // mean_row))
+        self._tile_peaks = max(1, min(READ_PEAKS, TILE_POSITIVES // mean_row))
 
     @property
     def n_cells(self) -> int:
@@ -232,15 +248,22 @@ class WorkerData:
 
 
 def _placed_labels(
-    atlas: Atlas, blocks: Sequence[CellBlock], place: LabelPlace, device: torch.device
+    atlas: Atlas,
+    blocks: Sequence[CellBlock],
+    place: LabelPlace,
+    device: torch.device,
+    on_event: Subscriber,
 ) -> Labels:
     if place == "device":
         return DeviceCachedLabels(atlas, blocks, device)
-    return StreamedLabels(atlas, blocks) if place == "streamed" else CachedLabels(atlas, blocks)
+    if place == "streamed":
+        return StreamedLabels(atlas, blocks)
+    return CachedLabels(atlas, blocks, on_event=on_event)
 
 
-def _all_codes(atlas: Atlas) -> NDArray[np.uint8]:
+def _all_codes(atlas: Atlas, on_event: Subscriber) -> NDArray[np.uint8]:
     codes = np.empty((atlas.n_peaks, atlas.window_bp + 2 * atlas.flank_bp), np.uint8)
-    for start, stop in runs(atlas.n_peaks, _READ_ROWS):
+    for start, stop in runs(atlas.n_peaks, READ_PEAKS):
         codes[start:stop] = atlas.sequence_codes(start, stop)
+        on_event(Progress("reading sequences", stop, atlas.n_peaks, "peaks"))
     return codes

@@ -9,25 +9,27 @@ cells, but sums of 128 of them by less than a fifth (one standard deviation).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from atlasbasset.core.convolution import channel_multiple
+from atlasbasset.core.inference import EMBED_BATCH
 from atlasbasset.core.newton import working_bytes
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.cell_sampling import CellSampling
+from atlasbasset.engine.labels.host import READ_PEAKS, TILE_POSITIVES
+from atlasbasset.engine.solving import SOLVE_CELLS
+from atlasbasset.engine.svd_start import OVERSAMPLING, SAMPLE_POSITIVES
 from atlasstore.zarrio.blocks import assign_blocks
 
 if TYPE_CHECKING:
     from atlasbasset.core.config import TrunkConfig
     from atlasbasset.engine.config import TrainConfig
+    from atlasbasset.engine.memory.places import CodePlace, LabelPlace
     from atlasstore.atlas.atlas import Atlas
 
 __all__ = ["Layout", "Part", "Share", "TrainingSizes", "held_parts", "phases"]
-
-LabelPlace = Literal["device", "ram", "streamed"]
-CodePlace = Literal["device", "ram"]
 
 _FLOAT, _DOUBLE = 4, 8
 _ADAM = 12  # a float32 parameter and its two moments
@@ -40,12 +42,6 @@ _GPU_PROCESS = 2_500_000_000  # the same with CUDA's libraries
 _GPU_CONTEXT = 600_000_000  # of GPU memory: context, libraries' workspaces
 _CELL_NAME = 128  # a row of obs: its name and a few columns
 _READING = 128 << 20  # shards and their pieces while the store is read
-_READ_PEAKS = 4096  # peaks of a read of sequences, and of a tile of labels at most
-_TILE_PAIRS = 4_000_000
-_SAMPLE_PAIRS = 32_000_000  # of the start from the SVD
-_SVD_EXTRA = 10
-_SOLVE_CELLS = 65_536
-_EMBED_BATCH = 256
 _SORT_PAIR = 24  # a sampled (peak, cell) while auROC is taken: logits, labels, all workers' copies
 
 _STEP_ELEMENT = {"fused": {2: 5, 4: 10}, "plain": {2: 18, 4: 17}}
@@ -243,7 +239,7 @@ def phases(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -> 
 
 def _loading(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
     """Estimate sequences, which arrive one-hot, and labels that stay, block by block."""
-    codes = 8 * _READ_PEAKS * sizes.stored_bp
+    codes = 8 * READ_PEAKS * sizes.stored_bp
     if layout.codes == "device":
         codes += sizes.n_peaks * sizes.stored_bp
     block = 0 if layout.labels == "streamed" else 4 * share.block_positives + 24 * sizes.n_peaks
@@ -292,8 +288,8 @@ def _measuring(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool)
 def _svd(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
     """Estimate a sample of cells while its factors are sought, then all cells' coordinates."""
     total = max(1, sum(sizes.block_positives))
-    stride = max(1, _ceil(total, _SAMPLE_PAIRS))
-    dim = sizes.embedding_dim + _SVD_EXTRA
+    stride = max(1, _ceil(total, SAMPLE_POSITIVES))
+    dim = sizes.embedding_dim + OVERSAMPLING
     sampled = 16 * _ceil(share.n_positives, stride)
     factors = 4 * _DOUBLE * dim * (sizes.n_peaks + _ceil(share.n_cells, stride))
     projected = 3 * _DOUBLE * dim * share.n_cells
@@ -306,7 +302,7 @@ def _solving(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -
     sums = 2 * _DOUBLE * sizes.table_width * share.n_cells
     features = _DOUBLE * (sizes.table_width + sizes.embedding_dim) * sizes.n_peaks
     codes = _ceil(sizes.n_train_peaks, sizes.workers) * sizes.stored_bp
-    cells = min(share.n_cells, _SOLVE_CELLS)
+    cells = min(share.n_cells, SOLVE_CELLS)
     solver = working_bytes(sizes.n_train_peaks, cells, sizes.embedding_dim)
     return _sum(
         "solving",
@@ -319,12 +315,12 @@ def _solving(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -
 
 
 def _embedding(sizes: TrainingSizes, *, gpu: bool) -> Part:
-    return _on("embedding", _EMBED_BATCH * _activations(sizes, _EMBED_ELEMENT, gpu=gpu), gpu=gpu)
+    return _on("embedding", EMBED_BATCH * _activations(sizes, _EMBED_ELEMENT, gpu=gpu), gpu=gpu)
 
 
 def _tile(sizes: TrainingSizes, share: Share, layout: Layout) -> Part:
     """Estimate a tile of labels as a matrix."""
-    pairs = min(share.positives_of(_READ_PEAKS, sizes), _TILE_PAIRS * 3 // 2)
+    pairs = min(share.positives_of(READ_PEAKS, sizes), TILE_POSITIVES * 3 // 2)
     made = _MAKING_PAIR * pairs if layout.labels == "device" else 0
     return Part("labels of a tile of peaks", _MATRIX_PAIR * pairs, made)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from atlasbasset.engine.config import TrainConfig
-    from atlasbasset.engine.memory.parts import CodePlace
+    from atlasbasset.engine.memory.places import CodePlace
     from atlasstore.atlas.atlas import Atlas
 
 __all__ = [

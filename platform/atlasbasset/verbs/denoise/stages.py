@@ -62,9 +62,12 @@ class DenoiseStages:
     @property
     def plan(self) -> TablePlan | None:
         """How the dense table is cut; None without one."""
-        if self.dtype is None:
-            return None
-        return plan_table("X", (len(self.cells), len(self.peaks)), self.dtype)
+        return self.table_of(len(self.cells), len(self.peaks), self.dtype)
+
+    @staticmethod
+    def table_of(n_cells: int, n_columns: int, dtype: str | None) -> TablePlan | None:
+        """Return how a dense table is cut; None without one."""
+        return None if dtype is None else plan_table("X", (n_cells, n_columns), dtype)
 
     @cached_property
     def identity(self) -> JobIdentity:

@@ -7,58 +7,22 @@ groups of cells are written out besides.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.batch.job import JobIdentity, run_job
-from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
-from atlasbasset.inference.groups import CellGroups, cell_groups
-from atlasbasset.inference.model import Model, as_model
-from atlasbasset.verbs.ism.plan import IsmPlan, check_ism
-from atlasbasset.verbs.ism.work import MutateRegions, region_units, write_windows
-from atlasstore.events import Notice, ignore
-from atlasstore.files import urls
-from atlasstore.models.model_store import ModelStore
-from atlasstore.results.writer import create_result
-from atlasstore.resume.units import Stage
-from atlasstore.zarrio.names import EMBEDDING
+from atlasbasset.verbs.ism.plan import IsmPlan, plan_ism
+from atlasbasset.verbs.ism.report import IsmReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from atlasbasset.batch.job import ResumableJob
     from atlasbasset.core.compute import Compute
     from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 
-__all__ = ["IsmReport", "ism"]
-
-
-@dataclass(frozen=True, slots=True)
-class IsmReport:
-    """What was made."""
-
-    result: str
-    """URL of the result."""
-    n_regions: int
-    span_bp: int
-    """Mutated positions of each region."""
-    group_by: str | None
-    n_groups: int
-    """Groups of cells, or cells where they were not grouped."""
-    table_bytes: int
-    """Size of the tables before compression."""
-    was_finished: bool
-    """Whether the same job had made it before, and nothing was done."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
+__all__ = ["IsmPlan", "IsmReport", "ism", "plan_ism"]
 
 
 def ism(
@@ -76,7 +40,7 @@ def ism(
     workers: int = 0,
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> IsmReport:
     """Mutate regions in silico, exactly, at the cost of about a tenth of full passes.
 
@@ -114,7 +78,18 @@ def ism(
     cpus_per_worker, gpus_per_worker
         What each worker reserves.
     on_event
-        Hears `Progress` and `Notice`.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> ism(
+    ...     "model.zarr",
+    ...     out="ism.zarr",
+    ...     genome="genome.fa",
+    ...     regions="enhancers.bed",
+    ...     group_by="cell_type",
+    ... )  # doctest: +SKIP
 
     Raises
     ------
@@ -125,10 +100,9 @@ def ism(
     StoreExistsError
         When anything but this job's own work lies at `out`.
     """
-    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
-    store = model.store if isinstance(model, Model) else ModelStore.open(model)
-    plan = check_ism(
-        store,
+    plan = plan_ism(
+        model,
+        out=out,
         genome=genome,
         regions=regions,
         atlas=atlas,
@@ -136,98 +110,9 @@ def ism(
         span=span,
         group_by=group_by,
         obs=obs,
+        compute=compute,
+        workers=workers,
+        cpus_per_worker=cpus_per_worker,
+        gpus_per_worker=gpus_per_worker,
     )
-    for url in (store.url, out):
-        pool.worker_url(url)
-    loaded = as_model(model, compute=compute)
-    groups = cell_groups(loaded, group_by, obs=obs)
-    mutation = _Mutation(loaded, plan, groups, pool)
-    was_finished = run_job(
-        out, mutation.run, identity=mutation.identity, pool=pool, on_event=on_event
-    )
-    return IsmReport(
-        result=str(out),
-        n_regions=plan.n_regions,
-        span_bp=plan.span_bp,
-        group_by=group_by,
-        n_groups=len(groups),
-        table_bytes=plan.n_bytes,
-        was_finished=was_finished,
-    )
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Mutation:
-    """A mutagenesis whose input has been checked."""
-
-    model: Model
-    plan: IsmPlan
-    groups: CellGroups
-    workers: WorkerPool
-
-    @property
-    def identity(self) -> JobIdentity:
-        """What makes another run the same job."""
-        config = {
-            **self.plan.config(),
-            "model": model_identity(self.model),
-            "groups": digest_of(self.groups.names, self.groups.embedding),
-        }
-        return JobIdentity("ism", config, self.plan.inputs)
-
-    def run(self, job: ResumableJob) -> None:
-        """Mutate every region and publish."""
-        self._tell(job.on_event)
-        windows = urls.join(job.scratch, "windows")
-        job.once("windows", lambda: write_windows(windows, self.plan.regions))
-        job.once("create", lambda: self._create(job.place))
-        work = MutateRegions(
-            model=ModelSource.of(self.model, self.workers),
-            windows=windows,
-            place=job.place,
-            tables=self.plan.tables,
-            span=self.plan.span,
-            groups=self.groups.embedding if self.groups.is_grouped else None,
-        )
-        stage = Stage("mutating regions", "regions")
-        job.run("regions", region_units(self.plan.tables), work, stage=stage)
-        self._publish(job)
-
-    def _create(self, place: str) -> None:
-        about: dict[str, Any] = {"scale": "linear", "span_bp": self.plan.span_bp}
-        if self.plan.group_by is not None:
-            about["group_by"] = self.plan.group_by
-        create_result(
-            place,
-            kind="ism",
-            obs=self.plan.obs(),
-            var=self.groups.table(),
-            obsm={},
-            varm={EMBEDDING: self.groups.embedding},
-            tables=list(self.plan.tables.values()),
-            about=about,
-        )
-
-    def _publish(self, job: ResumableJob) -> None:
-        config = {
-            "model": self.model.url,
-            "regions": self.plan.inputs,
-            "span": self.plan.span_bp,
-            "group_by": self.plan.group_by,
-            "compute": "bf16" if self.model.compute_dtype == torch.bfloat16 else "fp32",
-        }
-        job.publish(config, {"model": self.model.store})
-
-    def _tell(self, on_event: Subscriber) -> None:
-        for told in (self.plan.strands, self.groups.told):
-            if told:
-                on_event(Notice(told))
-        table, span = self.plan.regions.table, self.plan.span_bp
-        longer = int((table["end"] - table["start"] > span).sum())
-        if longer:
-            on_event(
-                Notice(
-                    f"{longer:,} of {len(table):,} regions are longer than the {span:,} bp that "
-                    "are mutated: their ends are left as they are."
-                )
-            )
+    return plan.run(on_event=on_event)

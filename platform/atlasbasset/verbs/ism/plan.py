@@ -1,19 +1,28 @@
-"""What `ism` is asked for, checked, and how its result is cut: known before any work begins."""
+"""The plan of `ism`: what is read, written and held."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from atlasbasset.batch.model_source import digest_of
-from atlasbasset.inference.groups import group_labels
-from atlasbasset.inference.model import trunk_config
-from atlasbasset.verbs.ism.work import ism_tables
-from atlasstore.atlas.atlas import Atlas
-from atlasstore.atlas.regions import PeakRegions, Regions, bed_regions, is_reverse, peak_regions
-from atlasstore.errors import UserInputError
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
+from atlasbasset.inference.cell_labels import opened_table
+from atlasbasset.inference.groups import cell_groups
+from atlasbasset.verbs.ism.checked_input import IsmInput, check_ism
+from atlasbasset.verbs.ism.report import IsmReport
+from atlasbasset.verbs.ism.stages import MutationStages
+from atlasbasset.verbs.ism.work import mutation_bytes, region_units
+from atlasbasset.verbs.shared.plan import (
+    PlannedModel,
+    finished_line,
+    is_finished,
+    told_lines,
+    worker_count,
+)
+from atlasstore.plans import Plan
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,128 +30,140 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from atlasbasset.core.compute import Compute
     from atlasbasset.inference.cell_labels import Obs
-    from atlasstore.models.model_store import ModelStore
-    from atlasstore.zarrio.table_plan import TablePlan
+    from atlasbasset.inference.model import Model
+    from atlasstore.atlas.atlas import Atlas
+    from atlasstore.events import Subscriber
+    from atlasstore.plans import Lines
 
-__all__ = ["IsmPlan", "check_ism"]
+__all__ = ["IsmPlan", "plan_ism"]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class IsmPlan:
-    """Checked input of `ism`, and how its result is cut."""
+@dataclass(frozen=True, eq=False, repr=False)
+class IsmPlan(Plan[IsmReport]):
+    """Checked input of `ism`, and its sizes; made by `plan_ism`."""
 
-    regions: Regions
-    span: tuple[int, int]
-    """Positions of a window that are mutated, [start, stop)."""
-    group_by: str | None
-    n_groups: int
-    tables: dict[str, TablePlan]
-    inputs: list[str]
-    """What the sequences come from."""
-    told: str | None
-    """A sentence on cells that are in no group, if any."""
+    model: PlannedModel
+    out: str
+    given: IsmInput
+    cell_table: pd.DataFrame | None
+    """Made after the model; may have the column that makes the groups."""
+    workers: WorkerPool
 
     @property
-    def span_bp(self) -> int:
-        """Mutated positions of each region."""
-        return self.span[1] - self.span[0]
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would mutate regions into {self.out}"
+
+    @cached_property
+    def _stages(self) -> MutationStages:
+        groups = cell_groups(self.model.loaded, self.given.group_by, obs=self.cell_table)
+        return MutationStages(self.model.loaded, self.given, groups, self.workers)
+
+    @cached_property
+    def is_finished(self) -> bool:
+        """Whether the very same job has made the result already."""
+        return is_finished(self.out, lambda: self._stages.identity)
 
     @property
-    def n_regions(self) -> int:
-        """R."""
-        return len(self.regions.table)
+    def n_units(self) -> int:
+        """Units of work: shards of the result."""
+        return len(region_units(self.given.tables))
 
     @property
-    def n_bytes(self) -> int:
-        """Size of the tables before compression."""
-        return sum(table.n_bytes for table in self.tables.values())
+    def memory_bytes(self) -> int:
+        """Of a worker in addition to the program."""
+        return self.model.table_bytes + mutation_bytes(self.model.trunk, self.given.tables)
 
-    def obs(self) -> pd.DataFrame:
-        """Return the result's rows."""
-        table, (first, last) = self.regions.table, self.span
-        offset = np.where(is_reverse(table), self.regions.window_bp - last, first)
-        return table.assign(span_start=table["window_start"] + offset)
+    def lines(self) -> Lines:
+        """Return regions, columns, bytes, memory and workers."""
+        given = self.given
+        span, columns = given.span_bp, f"groups by {given.group_by}"
+        return [
+            ("regions", f"{count(given.n_regions)} in {count(self.n_units)} units"),
+            ("mutated", f"{count(span)} bp of each, {count(3 * span)} substitutions"),
+            ("columns", f"{count(given.n_groups)} {columns if given.group_by else 'cells'}"),
+            *told_lines("left out", given.told),
+            *told_lines("strands", given.strands),
+            ("tables", f"{size(given.n_bytes)} before compression"),
+            ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
+            ("workers", worker_count(self.workers)),
+            *finished_line(is_finished=self.is_finished),
+        ]
 
-    @property
-    def strands(self) -> str | None:
-        """A sentence on the regions' strands, where they have some."""
-        if "strand" not in self.regions.table:
-            return None
-        return (
-            f"{int(is_reverse(self.regions.table).sum()):,} of {self.n_regions:,} regions are on "
-            "the - strand and read as their reverse complement, so are their scores."
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "out": self.out,
+            "n_regions": self.given.n_regions,
+            "n_units": self.n_units,
+            "span_bp": self.given.span_bp,
+            "n_groups": self.given.n_groups,
+            "group_by": self.given.group_by,
+            "table_bytes": self.given.n_bytes,
+            "memory_bytes": self.memory_bytes,
+            "workers": self.workers.count,
+        }
+
+    def _run(self, on_event: Subscriber) -> IsmReport:
+        work = self._stages
+        was_finished = run_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
+        return IsmReport(
+            result=self.out,
+            n_regions=self.given.n_regions,
+            span_bp=self.given.span_bp,
+            group_by=self.given.group_by,
+            n_groups=self.given.n_groups,
+            table_bytes=self.given.n_bytes,
+            was_finished=was_finished,
         )
 
-    def config(self) -> dict[str, Any]:
-        """Return what decides the result besides the model, JSON values."""
-        chosen = {}
-        if isinstance(self.regions, PeakRegions):
-            names = digest_of([str(name) for name in self.regions.table.index])
-            chosen = {"n_peaks": self.n_regions, "peaks_sha256": names}
-        return {**chosen, "span": self.span_bp, "group_by": self.group_by}
 
-
-def check_ism(
-    model: ModelStore,
+def plan_ism(
+    model: str | Path | Model,
     *,
-    genome: str | Path | None,
-    regions: str | Path | None,
-    atlas: str | Path | Atlas | None,
-    peaks: Sequence[str] | None,
-    span: int | None,
-    group_by: str | None,
-    obs: Obs | None,
+    out: str | Path,
+    genome: str | Path | None = None,
+    regions: str | Path | None = None,
+    atlas: str | Path | Atlas | None = None,
+    peaks: Sequence[str] | None = None,
+    span: int | None = None,
+    group_by: str | None = None,
+    obs: Obs | None = None,
+    compute: Compute = "fp32",
+    workers: int = 0,
+    cpus_per_worker: float = 1,
+    gpus_per_worker: float = 0,
 ) -> IsmPlan:
-    """Plan `ism`, or raise what it raises of its options."""
-    trunk = trunk_config(model)
-    chosen, inputs = _regions(trunk.window_bp, genome, regions, atlas, peaks)
-    mutated = _span(span, trunk.window_bp)
-    labels = group_labels(model.obs, group_by, obs=obs, what=model.url)
-    n_groups = None if labels is None else len(labels.names)
-    tables = ism_tables(
-        len(chosen.table),
-        mutated[1] - mutated[0],
-        width=trunk.embedding_dim,
-        n_groups=n_groups,
+    """Plan `ism`: check its input and compute its sizes; nothing is written.
+
+    Parameters are those of `ism`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> plan = plan_ism(
+    ...     "model.zarr", out="ism.zarr", genome="genome.fa", regions="enhancers.bed"
+    ... )  # doctest: +SKIP
+    >>> print(plan)  # doctest: +SKIP
+    """
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
+    planned = PlannedModel.of(model, compute=compute)
+    table = None if obs is None else opened_table(obs)
+    given = check_ism(
+        planned.store,
+        genome=genome,
+        regions=regions,
+        atlas=atlas,
+        peaks=peaks,
+        span=span,
+        group_by=group_by,
+        obs=table,
     )
-    columns = model.n_cells if n_groups is None else n_groups
-    told = None if labels is None else labels.told()
-    return IsmPlan(chosen, mutated, group_by, columns, tables, inputs, told)
-
-
-def _regions(
-    window_bp: int,
-    genome: str | Path | None,
-    regions: str | Path | None,
-    atlas: str | Path | Atlas | None,
-    peaks: Sequence[str] | None,
-) -> tuple[Regions, list[str]]:
-    """Return the regions, and what they were read from."""
-    given = {"genome": genome, "regions": regions, "atlas": atlas, "peaks": peaks}
-    names = [name for name, value in given.items() if value is not None]
-    if genome is not None and regions is not None and len(names) == 2:
-        found = bed_regions(regions, genome, window_bp=window_bp)
-        return found, [str(regions), str(found.genome)]
-    if atlas is not None and peaks is not None and len(names) == 2:
-        store = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-        if store.window_bp != window_bp:
-            raise UserInputError(
-                f"{store.url} has windows of {store.window_bp} bp, but the model reads "
-                f"{window_bp} bp; give its genome and a BED file instead."
-            )
-        return peak_regions(store, peaks), [store.url]
-    raise UserInputError(
-        "regions come from a genome and a BED file (genome, regions) or from an atlas and names of "
-        f"its peaks (atlas, peaks); given were {', '.join(names) or 'none of them'}."
-    )
-
-
-def _span(span: int | None, window_bp: int) -> tuple[int, int]:
-    """Return the central positions of a window."""
-    if span is None:
-        return 0, window_bp
-    if not 1 <= span <= window_bp:
-        raise UserInputError(f"span must be 1 to {window_bp} bp (the model's window), got {span}.")
-    start = window_bp // 2 - span // 2
-    return start, start + span
+    for url in (planned.url, out):
+        pool.worker_url(url)
+    plan = IsmPlan(planned, str(out), given, table, pool)
+    _ = plan.is_finished  # refuses an output that is taken
+    return plan

@@ -8,60 +8,24 @@ that cell. The product is made after the mean, so the cost is (backgrounds x mot
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.batch.job import run_job
-from atlasbasset.inference.cell_labels import Obs, joined_columns
-from atlasbasset.inference.model import Model, as_model
-from atlasbasset.verbs.motifs.insertion import check_widths
-from atlasbasset.verbs.motifs.stages import InsertionOptions, MotifStages
-from atlasbasset.verbs.shared.atlas_peaks import check_window
-from atlasbasset.verbs.shared.split import split_rows
-from atlasstore.atlas.atlas import Atlas
-from atlasstore.errors import UserInputError
-from atlasstore.events import Notice, ignore
-from atlasstore.genome.motifs import read_motifs
-from atlasstore.results.result import Result
+from atlasbasset.verbs.motifs.plan import ActivityScale, MotifsPlan, plan_motifs
+from atlasbasset.verbs.motifs.report import MotifReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
-    from atlasstore.models.model_store import ModelStore
 
-__all__ = ["ActivityScale", "InsertionOptions", "MotifReport", "check_insertion", "motif_activity"]
-
-ActivityScale = Literal["linear", "sigmoid"]
-_SCALES: tuple[ActivityScale, ...] = ("linear", "sigmoid")
-_N_TOLD = 10
-
-
-@dataclass(frozen=True, slots=True)
-class MotifReport:
-    """What was written."""
-
-    result: str
-    """URL of the result."""
-    n_cells: int
-    n_motifs: int
-    n_backgrounds: int
-    scale: str
-    dense_bytes: int
-    """Size of the z-scores before compression."""
-    most_variable: tuple[str, ...]
-    """TFs whose raw activity differs most between cells, at most 10, the first one most."""
-    was_finished: bool
-    """Whether the very same job had made the result before, so that nothing was done."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {**asdict(self), "most_variable": list(self.most_variable)}
+__all__ = ["ActivityScale", "MotifReport", "MotifsPlan", "motif_activity", "plan_motifs"]
 
 
 def motif_activity(
@@ -80,7 +44,7 @@ def motif_activity(
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> MotifReport:
     """Score what each motif does to accessibility in each cell, by inserting it into sequences.
 
@@ -124,7 +88,15 @@ def motif_activity(
     gpus_per_worker, cpus_per_worker
         What each worker reserves; a worker computes on its GPU if it has one.
     on_event
-        Hears `Progress` and `Notice`.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> report = motif_activity(
+    ...     "model.zarr", "atlas.zarr", motifs="jaspar.meme", out="activity.zarr"
+    ... )  # doctest: +SKIP
+    >>> report.most_variable  # doctest: +SKIP
 
     Raises
     ------
@@ -136,52 +108,20 @@ def motif_activity(
     StoreExistsError
         When anything but this very job's result lies at `out`.
     """
-    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
-    chosen, renamed = read_motifs(motifs)
-    loaded = as_model(model, compute=compute)
-    source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    options = InsertionOptions(n_backgrounds, split, seed, scale, both_strands)
-    check_insertion(chosen, source, options, model=loaded.store)
-    file = str(motifs) if isinstance(motifs, str | Path) else None
-    labels, told = (None, None) if obs is None else joined_columns(loaded.obs, obs, what=loaded.url)
-    work = MotifStages(loaded, source, chosen, file, labels, options, pool, on_event)
-    for sentence in (renamed, told):
-        if sentence:
-            on_event(Notice(sentence))
-    was_finished = run_job(out, work.run, identity=work.identity, pool=pool, on_event=on_event)
-    return _report(str(out), work, was_finished=was_finished)
-
-
-def _report(out: str, work: MotifStages, *, was_finished: bool) -> MotifReport:
-    spread = Result.open(out).var.sort_values("sd", ascending=False, kind="stable")
-    return MotifReport(
-        result=out,
-        n_cells=work.model.n_cells,
-        n_motifs=len(work.motifs),
-        n_backgrounds=work.options.n_backgrounds,
-        scale=work.options.scale,
-        dense_bytes=work.plan.n_bytes,
-        most_variable=tuple(spread["tf"].iloc[:_N_TOLD].astype(str)),
-        was_finished=was_finished,
+    plan = plan_motifs(
+        model,
+        atlas,
+        motifs=motifs,
+        out=out,
+        obs=obs,
+        n_backgrounds=n_backgrounds,
+        split=split,
+        seed=seed,
+        scale=scale,
+        both_strands=both_strands,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
-
-
-def check_insertion(
-    motifs: Sequence[Motif],
-    atlas: Atlas,
-    options: InsertionOptions,
-    *,
-    model: ModelStore,
-) -> None:
-    """Raise what `motif_activity` raises of motifs, atlas and options."""
-    if options.n_backgrounds < 1:
-        raise UserInputError(f"n_backgrounds must be 1 or more, got {options.n_backgrounds}.")
-    if options.seed < 0:
-        raise UserInputError(f"seed must be 0 or more, got {options.seed}.")
-    if options.scale not in _SCALES:
-        raise UserInputError(f"scale must be one of {', '.join(_SCALES)}, got {options.scale!r}.")
-    if not motifs:
-        raise UserInputError("there are no motifs; give at least one.")
-    check_window(model, atlas)
-    check_widths(motifs, atlas.window_bp)
-    split_rows(atlas, options.split)
+    return plan.run(on_event=on_event)

@@ -86,7 +86,12 @@ class MotifStages:
     @property
     def plan(self) -> TablePlan:
         """How the z-scores are cut."""
-        return plan_table("X", (self.model.n_cells, len(self.motifs)), "float32")
+        return self.table_of(self.model.n_cells, len(self.motifs))
+
+    @staticmethod
+    def table_of(n_cells: int, n_motifs: int) -> TablePlan:
+        """Return how z-scores are cut."""
+        return plan_table("X", (n_cells, n_motifs), "float32")
 
     @cached_property
     def identity(self) -> JobIdentity:

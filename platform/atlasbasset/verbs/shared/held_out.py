@@ -9,6 +9,8 @@ from atlasstore.atlas.split import held_out_overlap, overlaps_training
 from atlasstore.events import Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["judged_rows", "tell_of_overlap"]
 
 
-def judged_rows(atlas: Atlas, split: str, on_event: Subscriber) -> tuple[NDArray[np.int64], int]:
+def judged_rows(
+    atlas: Atlas, split: str, on_event: Callable[[Notice], object]
+) -> tuple[NDArray[np.int64], int]:
     """Return the rows of a split's peaks to judge a model on, and how many were left out.
 
     Of held-out peaks, those whose windows share no base with a training window; all, with a

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from atlasbasset.batch.job import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
 from atlasbasset.verbs.variants.cell_table import CellTable
 from atlasbasset.verbs.variants.work import (
@@ -86,6 +87,11 @@ class VariantsStages:
         groups = self.groups
         digest = digest_of(groups.names, groups.embedding, groups.members, groups.n_cells)
         return {"model": model_identity(self.model), "groups": digest, **self.options}
+
+    @property
+    def identity(self) -> JobIdentity:
+        """The same with the verb and its inputs."""
+        return JobIdentity("variants", self.config, self.inputs)
 
     @property
     def _compute(self) -> Compute:

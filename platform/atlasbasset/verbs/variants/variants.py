@@ -7,57 +7,20 @@ cell.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.batch.job import JobIdentity, run_job
-from atlasbasset.inference.groups import cell_groups
-from atlasbasset.inference.model import Model, Scale, as_model, check_scale
-from atlasbasset.verbs.variants.stages import VariantsStages
-from atlasstore.errors import UserInputError
-from atlasstore.events import ignore
-from atlasstore.genome.fasta import Genome
-from atlasstore.genome.variants import STATUSES, read_vcf
-from atlasstore.results.result import Result
+from atlasbasset.verbs.variants.plan import VariantsPlan, plan_variants
+from atlasbasset.verbs.variants.report import VariantsReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from atlasbasset.core.compute import Compute
     from atlasbasset.inference.cell_labels import Obs
+    from atlasbasset.inference.model import Model, Scale
     from atlasstore.events import Subscriber
 
-__all__ = ["VariantsReport", "check_variant_scale", "check_variants", "variants"]
-
-_WINDOWS_PER_ALLELE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class VariantsReport:
-    """What was written."""
-
-    result: str
-    """URL of the result."""
-    counts: Mapping[str, int]
-    """Status -> variants that have it; "ok" are those with an effect."""
-    group_by: str | None
-    n_groups: int
-    """Groups of cells, or cells where they were not grouped."""
-    table_bytes: int
-    """Size of the tables before compression."""
-    was_finished: bool
-    """Whether the same job had made it before, and nothing was done."""
-
-    @property
-    def n_variants(self) -> int:
-        """Alternate alleles in the VCF."""
-        return sum(self.counts.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {"n_variants": self.n_variants, **asdict(self)}
+__all__ = ["VariantsPlan", "VariantsReport", "plan_variants", "variants"]
 
 
 def variants(
@@ -76,7 +39,7 @@ def variants(
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
-    on_event: Subscriber = ignore,
+    on_event: Subscriber | None = None,
 ) -> VariantsReport:
     """Predict what variants do to accessibility: ``(h_alternate - h_reference) . w``.
 
@@ -119,7 +82,15 @@ def variants(
     gpus_per_worker, cpus_per_worker
         What each worker reserves; a worker computes on its GPU if it has one.
     on_event
-        Hears `Progress` and `Notice`.
+        Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
+        notebook.
+
+    Examples
+    --------
+    >>> report = variants(
+    ...     "model.zarr", vcf="gwas.vcf.gz", genome="genome.fa", out="effects.zarr"
+    ... )  # doctest: +SKIP
+    >>> report.counts["ok"]  # doctest: +SKIP
 
     Raises
     ------
@@ -131,59 +102,20 @@ def variants(
     StoreExistsError
         When anything but this very job's work lies at `out`.
     """
-    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
-    loaded = as_model(model, compute=compute)
-    check_variants(vcf, genome, window_bp=loaded.window_bp, max_allele_bp=max_allele_bp)
-    for url in (loaded.url, genome, out):
-        pool.worker_url(url)
-    check_variant_scale(scale, dense=dense)
-    groups = cell_groups(loaded, group_by, obs=obs)
-    work = VariantsStages(
-        model=loaded,
-        vcf=str(vcf),
-        genome=str(genome),
-        groups=groups,
+    plan = plan_variants(
+        model,
+        vcf=vcf,
+        genome=genome,
+        out=out,
+        group_by=group_by,
+        obs=obs,
         both_strands=both_strands,
+        scale=scale,
         dense=dense,
         max_allele_bp=max_allele_bp,
-        scale=scale,
-        workers=pool,
-        on_event=on_event,
+        compute=compute,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
-    identity = JobIdentity("variants", work.config, work.inputs)
-    was_finished = run_job(out, work.run, identity=identity, pool=pool, on_event=on_event)
-    stored = Result.open(out).about["counts"]
-    counts: dict[str, int] = {name: int(stored[name]) for name in STATUSES if name in stored}
-    tables = work.tables(sum(counts.values()))
-    return VariantsReport(
-        result=str(out),
-        counts=counts,
-        group_by=group_by,
-        n_groups=len(groups),
-        table_bytes=sum(table.n_bytes for table in tables.values()),
-        was_finished=was_finished,
-    )
-
-
-def check_variant_scale(scale: str, *, dense: bool) -> None:
-    """Raise what `variants` raises of a scale."""
-    check_scale(scale)
-    if scale != "linear" and not dense:
-        raise UserInputError(
-            f"the factored form is linear, so without X there is nothing on the scale {scale}; "
-            "leave out one of the two options."
-        )
-
-
-def check_variants(
-    vcf: str | Path, genome: str | Path, *, window_bp: int, max_allele_bp: int
-) -> None:
-    """Raise what `variants` raises of its options, the VCF's first record and the genome."""
-    most = window_bp // _WINDOWS_PER_ALLELE
-    if not 1 <= max_allele_bp <= most:
-        raise UserInputError(
-            f"max_allele_bp must be 1 to {most} (a quarter of the model's window), got "
-            f"{max_allele_bp}."
-        )
-    Genome.open(genome).close()
-    next(read_vcf(vcf), None)
+    return plan.run(on_event=on_event)

@@ -12,7 +12,8 @@ from atlasbasset.core.loss import fused_bce
 from atlasbasset.core.loss_types import CellTable
 from atlasbasset.engine.labels.device import DeviceCachedLabels, DeviceLabels
 from atlasbasset.engine.labels.host import CachedLabels, LabelShard
-from atlasstore.atlas.atlas import Atlas, LabelRows
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.atlas.label_rows import LabelRows
 from atlasstore.zarrio.blocks import cut_cells
 from tiny import atlas
 

@@ -59,7 +59,7 @@ def test_positives_of_some_cells(opened, dense, seed):
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_label_tiles_cover_the_peaks(opened, dense, streamed, monkeypatch):
-    monkeypatch.setattr("atlasbasset.engine.labels.host._TILE_POSITIVES", 100)
+    monkeypatch.setattr("atlasbasset.engine.labels.host.TILE_POSITIVES", 100)
     data = WorkerData(opened, range(4, 12), labels="streamed" if streamed else "ram")
     peaks = opened.peak_rows("train")
     tiles = list(data.label_tiles(peaks))

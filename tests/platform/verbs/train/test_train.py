@@ -11,7 +11,7 @@ import pytest
 import atlasbasset
 from atlasbasset.engine.config import RECIPES, TrainConfig
 from atlasbasset.engine.events import CellsSolved, StepDone, TrainingStart
-from atlasbasset.verbs.train.train import check_training
+from atlasbasset.verbs.train.setup import check_training
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import NotAStoreError, UserInputError
 from atlasstore.events import Notice

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlasjobs.output.units import count, share, size
+from atlasstore.text_units import count, share, size
 
 if TYPE_CHECKING:
-    from atlasjobs.output.lines import Facts
-    from atlasstore import AppendReport, PreprocessReport
+    from atlasstore.plans import Lines
+    from atlasstore.preprocess._append_settings import AppendReport
+    from atlasstore.preprocess.report import PreprocessReport
 
-__all__ = ["append_facts", "preprocess_facts"]
+__all__ = ["append_lines", "preprocess_lines"]
 
 
-def preprocess_facts(report: PreprocessReport) -> Facts:
+def preprocess_lines(report: PreprocessReport) -> Lines:
     """Describe an atlas that was or would be made."""
     splits = ", ".join(f"{count(n)} {name}" for name, n in report.splits.items())
     about = "about " if report.dry_run else ""
@@ -32,7 +33,7 @@ def preprocess_facts(report: PreprocessReport) -> Facts:
     ]
 
 
-def append_facts(report: AppendReport) -> Facts:
+def append_lines(report: AppendReport) -> Lines:
     """Describe what was added to an atlas."""
     return [
         ("cells added", f"{count(report.n_cells_added)} of {count(report.n_cells_in)}"),
@@ -45,14 +46,14 @@ def append_facts(report: AppendReport) -> Facts:
     ]
 
 
-def _append_plan(report: AppendReport) -> Facts:
+def _append_plan(report: AppendReport) -> Lines:
     return [
         ("reading", f"{size(report.input_bytes)} of inputs, once"),
         ("memory", f"{size(report.peak_memory_bytes or 0)} at most"),
     ]
 
 
-def _plan(report: PreprocessReport) -> Facts:
+def _plan(report: PreprocessReport) -> Lines:
     work = report.work
     ranges = work.passes - 1
     return [
@@ -68,7 +69,7 @@ def _plan(report: PreprocessReport) -> Facts:
     ]
 
 
-def _unplaced(n_peaks: int) -> Facts:
+def _unplaced(n_peaks: int) -> Lines:
     return [("left out", f"{count(n_peaks)} peaks outside the genome")] if n_peaks else []
 
 
@@ -78,7 +79,7 @@ def _split(report: PreprocessReport) -> str:
     return f"{report.split}; windows that overlap training ones: {shares or 'none held out'}"
 
 
-def _sequences(report: PreprocessReport) -> Facts:
+def _sequences(report: PreprocessReport) -> Lines:
     looks, n_unknown = report.peak_check, report.n_unknown_windows
     rows = []
     if looks.count_correlation is not None:
@@ -98,5 +99,5 @@ def _samples(samples: dict[str, int]) -> str:
     return ", ".join(f"{name} {count(n)}" for name, n in samples.items())
 
 
-def _left_out(left_out: dict[str, str]) -> Facts:
+def _left_out(left_out: dict[str, str]) -> Lines:
     return [("left out", f"{name}: {why}") for name, why in left_out.items()]

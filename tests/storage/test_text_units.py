@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlasjobs.output.units import count, duration, rate, share, size
+from atlasstore.text_units import count, duration, rate, share, size
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,22 @@
-"""A training's memory plan as rows for a user and as JSON values."""
+"""A training's memory plan as lines for a user and as JSON values."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atlasjobs.output.units import count, size
+from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atlasbasset.engine.memory.parts import Part
     from atlasbasset.engine.memory.plan import MemoryPlan
-    from atlasjobs.output.lines import Facts
+    from atlasstore.plans import Lines
 
-__all__ = ["memory_rows", "memory_values"]
+__all__ = ["memory_lines", "memory_values"]
 
 
-def memory_rows(plan: MemoryPlan) -> Facts:
+def memory_lines(plan: MemoryPlan) -> Lines:
     """Return what the fullest worker holds, part by part, then each phase's additional needs."""
     held = [(part.name, _amount(part) + _where(plan, part.name)) for part in plan.held]
     besides = [(phase.name, f"{_amount(phase)} in addition") for phase in plan.phases]
@@ -56,7 +56,7 @@ def _peak(plan: MemoryPlan) -> str:
     return f"at most {size(plan.ram_bytes)} per worker of {size(room)} that it may take"
 
 
-def _gpu_row(plan: MemoryPlan) -> Facts:
+def _gpu_row(plan: MemoryPlan) -> Lines:
     if plan.limit.device_bytes is None:
         return []
     peak, room = size(plan.device_bytes), size(plan.limit.device_bytes)

@@ -1,0 +1,186 @@
+"""The plan of `map`: which cells and peaks, and what solving holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.job import run_job
+from atlasbasset.verbs.map_cells.report import MapReport
+from atlasbasset.verbs.map_cells.stages import MapStages
+from atlasbasset.verbs.map_cells.work import solving_bytes
+from atlasbasset.verbs.shared.atlas_peaks import check_window
+from atlasbasset.verbs.shared.plan import (
+    PlannedModel,
+    finished_line,
+    is_finished,
+    workers_in_full,
+)
+from atlasbasset.verbs.shared.split import split_rows
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
+from atlasstore.models.model_store import ModelStore
+from atlasstore.plans import Plan
+from atlasstore.text_units import count, size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from atlasbasset.core.compute import Compute
+    from atlasbasset.inference.model import Model
+    from atlasbasset.verbs.shared.split import Split
+    from atlasstore.events import Subscriber
+    from atlasstore.plans import Lines
+
+__all__ = ["MapPlan", "plan_map_cells"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MapPlan(Plan[MapReport]):
+    """Checked input of `map_cells`, and its sizes; made by `plan_map_cells`."""
+
+    model: PlannedModel
+    atlas: Atlas
+    out: str
+    l2: float
+    split: Split
+    rows: NDArray[np.int64]
+    """Peaks that are fitted."""
+    workers: WorkerPool
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would map {self.atlas.url} onto {self.model.url}"
+
+    @cached_property
+    def _stages(self) -> MapStages:
+        model = self.model.loaded
+        return MapStages(model, self.atlas, self.rows, self.l2, self.split, self.workers)
+
+    @cached_property
+    def is_finished(self) -> bool:
+        """Whether the very same job has made the model already."""
+        return is_finished(self.out, lambda: self._stages.identity)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of a worker while it solves cells."""
+        return solving_bytes(self.atlas, len(self.rows), self.model.trunk.embedding_dim)
+
+    def lines(self) -> Lines:
+        """Return cells, peaks, workers and memory."""
+        n_blocks, each = len(self.atlas.blocks), "per worker " if self.workers.count else ""
+        return [
+            ("cells", f"{count(self.atlas.n_cells)} in {count(n_blocks)} blocks"),
+            ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
+            ("workers", workers_in_full(self.workers)),
+            ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
+            *finished_line(is_finished=self.is_finished),
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "out": self.out,
+            "n_cells": self.atlas.n_cells,
+            "n_blocks": len(self.atlas.blocks),
+            "n_peaks": len(self.rows),
+            "workers": self.workers.count,
+            "memory_bytes": self.memory_bytes,
+        }
+
+    def _run(self, on_event: Subscriber) -> MapReport:
+        work = self._stages
+        was_finished = run_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
+        report = _report(self.out, was_finished=was_finished)
+        _tell(report, on_event)
+        return report
+
+
+def plan_map_cells(
+    model: str | Path | Model,
+    atlas: str | Path | Atlas,
+    *,
+    out: str | Path,
+    l2: float = 10.0,
+    split: Split = "train",
+    compute: Compute = "auto",
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
+) -> MapPlan:
+    """Plan `map_cells`: check its input and compute its sizes; nothing is written.
+
+    Parameters are those of `map_cells`, and so are the errors that are raised.
+
+    Examples
+    --------
+    >>> plan = plan_map_cells("model.zarr", "new_atlas.zarr", out="mapped.zarr")  # doctest: +SKIP
+    >>> plan.run().as_json()["n_converged"]  # doctest: +SKIP
+    """
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
+    cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    planned = PlannedModel.of(model, compute=compute)
+    rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
+    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool)
+    _ = plan.is_finished  # refuses an output that is taken
+    return plan
+
+
+def _check(
+    model: ModelStore, atlas: Atlas, *, out: str | Path, l2: float, split: str, workers: WorkerPool
+) -> NDArray[np.int64]:
+    """Return the rows of the peaks to fit, or raise what `map_cells` raises of its options."""
+    if not l2 > 0:
+        raise UserInputError(f"l2 must be above 0, got {l2}; without it a solution may not exist.")
+    if model.batches:
+        raise UserInputError(
+            f"{model.url} is batch-corrected ({len(model.batches)} batches), and new cells can be "
+            "mapped onto models without batch correction only; train one without --batch-key."
+        )
+    for url in (model.url, atlas.url, out):
+        workers.worker_url(url)
+    check_window(model, atlas)
+    return split_rows(atlas, split)
+
+
+def _report(out: str, *, was_finished: bool) -> MapReport:
+    """Read what was solved from the published model."""
+    store = ModelStore.open(out)
+    stored = store.newest()
+    mapped = stored.state["mapped"]
+    return MapReport(
+        model=out,
+        n_peaks=int(mapped["n_peaks"]),
+        l2=float(mapped["l2"]),
+        loss=float(mapped["loss"]),
+        seconds_embedding=float(mapped["seconds_embedding"]),
+        seconds_solving=float(mapped["seconds_solving"]),
+        iterations=stored.rows("solve/iterations", 0, store.n_cells).astype(np.int32),
+        gradient_norm=stored.rows("solve/gradient_norm", 0, store.n_cells),
+        converged=stored.rows("solve/converged", 0, store.n_cells).astype(bool),
+        one_class=stored.rows("solve/one_class", 0, store.n_cells).astype(bool),
+        was_finished=was_finished,
+    )
+
+
+def _tell(report: MapReport, on_event: Subscriber) -> None:
+    if n := int(report.one_class.sum()):
+        on_event(Notice(f"{n:,} cells have none or all of the fitted peaks open: no embedding."))
+    if n := int((~report.converged).sum()):
+        on_event(
+            Notice(
+                f"{n:,} cells did not converge in {report.iterations.max()} Newton steps (gradient "
+                f"per open peak above 1e-5); a larger l2 helps, now {report.l2:g}."
+            )
+        )

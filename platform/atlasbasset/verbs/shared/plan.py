@@ -1,0 +1,138 @@
+"""What plans of verbs share: a model that is loaded when work begins, an output that is free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from atlasbasset.batch.job import is_published
+from atlasbasset.inference.model import Model, as_model, check_compute, trunk_config
+from atlasstore.errors import StoreExistsError
+from atlasstore.models.model_store import ModelStore
+from atlasstore.resume.ledger import refuse_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.job import JobIdentity
+    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.config import TrunkConfig
+    from atlasstore.plans import Lines
+
+__all__ = [
+    "FLOAT_BYTES",
+    "PlannedModel",
+    "finished_line",
+    "is_finished",
+    "told_lines",
+    "worker_count",
+    "workers_in_full",
+]
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedModel:
+    """A model whose store has been opened; its weights are loaded when they are first needed."""
+
+    given: str | Path | Model
+    store: ModelStore
+    compute: Compute
+
+    @classmethod
+    def of(cls, model: str | Path | Model, *, compute: Compute = "fp32") -> Self:
+        """Open the store of `model`.
+
+        Raises
+        ------
+        UserInputError
+            For another `compute`.
+        NotAStoreError
+            There is no model, or its training has not finished an epoch.
+        """
+        check_compute(compute)
+        if isinstance(model, Model):
+            return cls(model, model.store, compute)
+        store = ModelStore.open(model)
+        store.newest()
+        return cls(model, store, compute)
+
+    @property
+    def url(self) -> str:
+        """Where it is stored."""
+        return self.store.url
+
+    @property
+    def n_cells(self) -> int:
+        """N."""
+        return self.store.n_cells
+
+    @cached_property
+    def trunk(self) -> TrunkConfig:
+        """Its architecture."""
+        return trunk_config(self.store)
+
+    @property
+    def table_bytes(self) -> int:
+        """What its cells' embeddings and intercepts take in memory."""
+        return self.row_bytes * self.n_cells
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a cell's embedding and intercept."""
+        return FLOAT_BYTES * (self.trunk.embedding_dim + 1)
+
+    @cached_property
+    def loaded(self) -> Model:
+        """The model with its weights; loaded once."""
+        return as_model(self.given, compute=self.compute)
+
+
+def is_finished(out: str | Path, identity: Callable[[], JobIdentity]) -> bool:
+    """Whether the very same job has published its result at `out`.
+
+    Parameters
+    ----------
+    out
+        URL of the result.
+    identity
+        Called only when something is stored there: what makes two runs the same job.
+
+    Raises
+    ------
+    StoreExistsError
+        When something else is stored at `out`.
+    """
+    try:
+        refuse_taken(out)
+    except StoreExistsError:
+        if not is_published(out, identity()):
+            raise
+        return True
+    return False
+
+
+def finished_line(*, is_finished: bool) -> Lines:
+    """Return the line of a plan whose job has run before; none of another plan."""
+    return [("result", "finished by the same job: nothing to do")] if is_finished else []
+
+
+def told_lines(name: str, told: str | None) -> Lines:
+    """Return the line of a sentence on the input; none where there is nothing to say."""
+    return [(name, told)] if told else []
+
+
+def worker_count(workers: WorkerPool) -> str:
+    """Return who computes, in words."""
+    return f"{workers.count} Ray actors" if workers.count else "this process"
+
+
+def workers_in_full(workers: WorkerPool) -> str:
+    """Return who computes and what each of them reserves."""
+    if not workers.count:
+        return worker_count(workers)
+    return f"{worker_count(workers)} of {workers.cpus:g} CPUs and {workers.gpus:g} GPUs"

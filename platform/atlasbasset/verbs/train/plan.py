@@ -1,0 +1,225 @@
+"""The plan of `train`: peaks, cells, steps, and what a worker holds part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.launch import run_in_process, run_processes
+from atlasbasset.engine.loop import Run
+from atlasbasset.engine.memory.limit import run_limit
+from atlasbasset.engine.memory.lines import memory_lines, memory_values
+from atlasbasset.engine.memory.plan import MemoryPlan, plan_training
+from atlasbasset.engine.peak_sampling import epoch_groups
+from atlasbasset.engine.state import RunState
+from atlasbasset.verbs.shared.held_out import tell_of_overlap
+from atlasbasset.verbs.shared.plan import told_lines
+from atlasbasset.verbs.train.report import TrainReport
+from atlasbasset.verbs.train.setup import (
+    Launcher,
+    batch_labels,
+    begun_store,
+    check_training,
+    has_begun,
+    still_to_do,
+)
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.events import Notice
+from atlasstore.files import urls
+from atlasstore.files.locks import claimed
+from atlasstore.models.model_store import ModelStore
+from atlasstore.plans import Plan
+from atlasstore.text_units import count
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atlasbasset.engine.config import Recipe
+    from atlasstore.events import Subscriber
+    from atlasstore.plans import Lines
+
+__all__ = ["TrainPlan", "plan_train"]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class TrainPlan(Plan[TrainReport]):
+    """Checked input of `train`, and its sizes; made by `plan_train`."""
+
+    atlas: Atlas
+    out: str
+    config: TrainConfig
+    """Resolved settings."""
+    memory: MemoryPlan
+    """Where labels and sequences are kept, and what that comes to."""
+    workers: int
+    min_workers: int
+    """The fewest that go on when nodes are lost; they have the most each."""
+    launcher: Launcher
+    gpus_per_worker: float
+    cpus_per_worker: float
+    warning: str | None
+    """A sentence on batches that look like none, if any."""
+
+    @property
+    def title(self) -> str:
+        """What would be done."""
+        return f"Would train {self.out}"
+
+    @property
+    def n_train_peaks(self) -> int:
+        """Peaks of an epoch."""
+        return len(self.atlas.peak_rows("train"))
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Steps that an epoch is cut into."""
+        peaks, config = self.atlas.peak_rows("train"), self._run_config
+        return sum(len(group.steps) for group in epoch_groups(peaks, config, 0))
+
+    @property
+    def n_parameters(self) -> int:
+        """Of the trunk and the cell layer."""
+        sizes = self.memory.sizes
+        return sizes.n_parameters + sizes.table_width * (self.atlas.n_cells + sizes.n_batches)
+
+    @property
+    def _run_config(self) -> TrainConfig:
+        return replace(self.config, group_peaks=self.memory.layout.group_peaks)
+
+    def lines(self) -> Lines:
+        """Return peaks, cells, workers, steps, and memory part by part."""
+        n_cells, n_blocks = self.atlas.n_cells, len(self.atlas.blocks)
+        steps, epochs = count(self.steps_per_epoch), count(self.config.epochs)
+        return [
+            ("training peaks", count(self.n_train_peaks)),
+            ("cells", f"{count(n_cells)} in {count(n_blocks)} blocks"),
+            ("parameters", count(self.n_parameters)),
+            *told_lines("batches", self.warning),
+            ("workers", self._workers_line),
+            ("steps", f"{steps} per epoch, {epochs} epochs at most"),
+            *memory_lines(self.memory),
+            ("model", self._standing),
+        ]
+
+    @property
+    def _workers_line(self) -> str:
+        line = f"{self.workers}, each with whole blocks"
+        if self.min_workers == self.workers:
+            return line
+        return f"{line}; memory is estimated for {self.min_workers}"
+
+    @property
+    def _standing(self) -> str:
+        """Say whether a model is begun, and from where it is resumed."""
+        if not has_begun(self.out):
+            return f"{self.out}, new"
+        checkpoint = ModelStore.open(self.out).latest()
+        done = 0 if checkpoint is None else len(checkpoint.state["history"])
+        return f"{self.out}, resumes after epoch {done}"
+
+    def values(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "n_train_peaks": self.n_train_peaks,
+            "n_cells": self.atlas.n_cells,
+            "n_blocks": len(self.atlas.blocks),
+            "workers": self.memory.sizes.workers,
+            "steps_per_epoch": self.steps_per_epoch,
+            "n_parameters": self.n_parameters,
+            "memory": memory_values(self.memory),
+            "config": self.config.as_json(),
+        }
+
+    def _run(self, on_event: Subscriber) -> TrainReport:
+        if self.warning:
+            on_event(Notice(self.warning))
+        tell_of_overlap(self.atlas, on_event)
+        config, layout = self._run_config, self.memory.layout
+        store = begun_store(self.atlas, self.out, config)
+        with claimed(store.url, on_event=on_event):
+            run = Run(
+                urls.absolute(self.atlas.url),
+                urls.absolute(self.out),
+                still_to_do(config, store),
+                layout.labels,
+                layout.codes,
+            )
+            self._launch(run, on_event)
+        return _report(store, config)
+
+    def _launch(self, run: Run, on_event: Subscriber) -> None:
+        if self.launcher == "ray" or (self.launcher == "auto" and self.workers > 1):
+            from atlasbasset.engine.ray_train import run_ray
+
+            run_ray(
+                run,
+                self.workers,
+                on_event,
+                gpus_per_worker=self.gpus_per_worker,
+                cpus_per_worker=self.cpus_per_worker,
+                min_workers=self.min_workers,
+            )
+        elif self.workers > 1:
+            run_processes(run, self.workers, on_event)
+        else:
+            run_in_process(run, on_event)
+
+
+def plan_train(
+    atlas: str | Path,
+    *,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    recipe: Recipe = "fast",
+    workers: int = 1,
+    min_workers: int | None = None,
+    launcher: Launcher = "auto",
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
+    memory: str | None = None,
+) -> TrainPlan:
+    """Plan `train`: check its input and compute its sizes; nothing is written.
+
+    Parameters are those of `train`, and so are the errors that are raised: also when the memory
+    does not suffice.
+
+    Examples
+    --------
+    >>> plan = plan_train("atlas.zarr", out="model.zarr", workers=4)  # doctest: +SKIP
+    >>> plan.memory.ram_bytes  # doctest: +SKIP
+    """
+    opened = Atlas.open(atlas)
+    resolved = check_training(
+        opened,
+        out=out,
+        config=config or TrainConfig.recipe(recipe),
+        workers=workers,
+        min_workers=min_workers,
+        launcher=launcher,
+        memory=memory,
+    )
+    limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
+    least = min_workers or workers
+    planned = plan_training(opened, resolved, workers=least, limit=limit, begun=has_begun(out))
+    return TrainPlan(
+        atlas=opened,
+        out=str(out),
+        config=resolved,
+        memory=planned,
+        workers=workers,
+        min_workers=least,
+        launcher=launcher,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+        warning=batch_labels(opened.obs, resolved.batch_key)[1],
+    )
+
+
+def _report(store: ModelStore, config: TrainConfig) -> TrainReport:
+    state = RunState.from_json(store.newest().state)
+    reason = state.stop_reason(config) or "stopped"
+    return TrainReport(
+        store.url, store.n_cells, reason, tuple(state.history), state.polished, tuple(state.notices)
+    )
