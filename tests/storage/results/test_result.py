@@ -196,7 +196,7 @@ def test_the_root_is_created_where_there_is_none(monkeypatch):
     """The other one publishes between the look and the write."""
     url = "memory://test_results/race"
     create(url)
-    monkeypatch.setattr("atlasstore.results.writer.create_bytes", lambda _url, _content: False)
+    monkeypatch.setattr("atlasstore.zarrio.publish.create_bytes", lambda _url, _content: False)
     with pytest.raises(StoreExistsError, match="published meanwhile"):
         finish_result(url, PROVENANCE)
 
