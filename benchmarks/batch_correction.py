@@ -1,11 +1,13 @@
 """Batch correction on atlases with planted batches: they mix, and the cell types stay apart.
 
-For every seed an atlas of two batches is simulated; each setting trains on it and its embedding is
-measured: kBET acceptance and iLISI (mixing, among the cells of one type: means over types, weighted
-by cells), label score (cell types), auROC per cell. Batches differ by their TFs (``--batch-effect``),
-by peaks of their own (``--batch-shift``), and in their shares of the types (``--batch-mix``). The
-same without a network, in seconds: ``batch_effects.py``. The network is the published one at a quarter of its width, which learns such an
-atlas in a quarter of the time; ``--full-size`` takes the published one.
+For every seed an atlas of two batches is simulated; each setting trains on it and its embedding
+is measured: kBET acceptance and iLISI (mixing, among the cells of one type: means over types,
+weighted by cells), label score (cell types), auROC per cell. Batches differ by their TFs
+(``--batch-effect``), by peaks of their own (``--batch-shift``), and in their shares of the types
+(``--batch-mix``). The same without a network, in seconds: ``batch_effects.py``.
+
+The network is the published one at a quarter of its width, which learns such an atlas in a quarter
+of the time; ``--full-size`` takes the published one.
 
     python benchmarks/batch_correction.py [--seeds 0 1 2] [--settings uncorrected "given state"]
 """
