@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 BASES = np.frombuffer(b"ACGT", np.uint8)
@@ -99,6 +100,7 @@ def make_atlas(
     flank_bp: int = 3,
     max_block_cells: int = 65_536,
     seed: int = 0,
+    more_obs: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
     """Write an atlas of dense bool labels (cells x peaks) and codes (peaks x stored bp)."""
     n_cells, n_peaks = labels.shape
@@ -110,6 +112,7 @@ def make_atlas(
     obs = pd.DataFrame(
         {"sample": "one", "n_peaks": labels.sum(1)}, index=[f"cell{i}" for i in range(n_cells)]
     )
+    obs = obs.assign(**more_obs)
     blocks = plan_cell_blocks(n_cells, max_block_cells=max_block_cells)
     with write_atlas(
         url,

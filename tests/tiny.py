@@ -31,7 +31,9 @@ def config(**changes: object) -> TrainConfig:
     return TrainConfig(**(RECIPES["paper"] | values | changes))
 
 
-def atlas(url: str | Path, *, n_cells: int = 40, n_peaks: int = 120, seed: int = 0) -> str:
+def atlas(
+    url: str | Path, *, n_cells: int = 40, n_peaks: int = 120, seed: int = 0, **more_obs: object
+) -> str:
     """AT-rich peaks are open in the first half of the cells, GC-rich ones in the second."""
     rng = np.random.default_rng(seed)
     kind = rng.random(n_peaks) < 0.5
@@ -41,4 +43,4 @@ def atlas(url: str | Path, *, n_cells: int = 40, n_peaks: int = 120, seed: int =
     first = np.arange(n_cells)[:, None] < n_cells // 2
     open_probability = np.where(first == kind[None], 0.4, 0.05)
     labels = rng.random((n_cells, n_peaks)) < open_probability
-    return make_atlas(url, labels, codes, max_block_cells=16)
+    return make_atlas(url, labels, codes, max_block_cells=16, more_obs=more_obs)
