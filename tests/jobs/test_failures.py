@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import atlasbasset as platform_package
 from atlasjobs.failures import failure_of
 from atlasstore.errors import AtlasError, CorruptStoreError, CountsError, MissingExtraError
 
@@ -76,12 +75,13 @@ def test_bad_values_are_the_persons_mistake(tiny: Path, atlasbasset: Atlasbasset
 
 
 def test_an_unforeseen_error_says_what_is_safe(
-    tiny: Path, atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(platform_package, "train", broken)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("atlasbasset.verbs.train.plan.TrainPlan._run", broken)
     arguments = ("train", tiny / "atlas.zarr", "--out", "m.zarr")
     done = atlasbasset(*arguments)
     assert done.code == 1
@@ -95,12 +95,13 @@ def test_an_unforeseen_error_says_what_is_safe(
 
 
 def test_an_interrupt_says_what_is_safe(
-    tiny: Path, atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(platform_package, "train", interrupted)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("atlasbasset.verbs.train.plan.TrainPlan._run", interrupted)
     done = atlasbasset("train", tiny / "atlas.zarr", "--out", "m.zarr")
     assert done.code == 130
     assert "the same command resumes" in one_line(done.err)

@@ -195,15 +195,21 @@ def test_labels_of_a_table_that_came_later(model, atlas):
     assert found.labels == label_score(model.cell_embedding, known, (3,))
     assert found.labels.n_unlabelled == 3
     assert found.kbet.n_batches == 3
-    told = [event.message for event in said if isinstance(event, Notice)]
+    told = sentences(said)
     assert told == ["3 of 60 cells have no label in 'leiden' and are left out."]
+
+
+def sentences(events):
+    """Return what notices say, but for that on so few peaks."""
+    told = [event.message for event in events if isinstance(event, Notice)]
+    return [sentence for sentence in told if "the figures stand on 4 peaks" not in sentence]
 
 
 def test_hardly_a_cell_for_each_batch_is_warned_of(model, atlas):
     obs = pd.DataFrame({"run": [f"r{i // 2}" for i in range(N)]}, atlas.obs.index)
     said = []
     atlasbasset.evaluate(model, atlas, batch_key="run", obs=obs, on_event=said.append)
-    told = [event.message for event in said if isinstance(event, Notice)]
+    told = sentences(said)
     assert told == [
         "'run' has 30 batches of 2.0 cells on average; make sure that it is a column of batches."
     ]
@@ -243,7 +249,7 @@ def test_confounded_labels_and_batches_are_said_before_the_work(model, atlas):
         atlasbasset.evaluate(
             model, opened, label_key="kind", batch_key="batch", on_event=heard.append
         )
-        return [event.message for event in heard if isinstance(event, Notice)]
+        return sentences(heard)
 
     assert evaluated(["x", "x", "y"] * (N // 3)) == []
     (said,) = evaluated(["x", "y"] * (N // 2))
