@@ -13,8 +13,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasstore.redaction import shown
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -82,7 +80,7 @@ def tell_error(message: str) -> None:
     word = "error:"
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         word = f"\x1b[1;31m{word}\x1b[0m"
-    sys.stderr.write(f"{word} {shown(message)}\n")
+    sys.stderr.write(f"{word} {_shown(message)}\n")
 
 
 def _short(error: BaseException) -> str:
@@ -95,3 +93,10 @@ def _short(error: BaseException) -> str:
 
 def _one_line(message: str) -> str:
     return " ".join(message.split())
+
+
+def _shown(text: str) -> str:
+    """Return text without credentials; imported here, as the program starts without stores."""
+    from atlasstore.redaction import shown
+
+    return shown(text)

@@ -23,7 +23,6 @@ from atlasjobs.failures import (
     failure_of,
     tell_error,
 )
-from atlasstore.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +49,7 @@ class Verb(TyperCommand):
             if _is_usage(error):
                 raise
             if ctx.params.get("debug"):
-                sys.stderr.write(shown("".join(traceback.format_exception(error))))
+                sys.stderr.write(_shown("".join(traceback.format_exception(error))))
             failure = failure_of(error, verb=str(self.name), params=ctx.params)
             raise _VerbFailed(failure) from error
 
@@ -107,3 +106,10 @@ def _leave_quietly() -> NoReturn:
     """End without a word when the reader of our output is gone (``atlasbasset ... | head``)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(FAILED)
+
+
+def _shown(text: str) -> str:
+    """Return text without credentials; imported here, as the program starts without stores."""
+    from atlasstore.redaction import shown
+
+    return shown(text)

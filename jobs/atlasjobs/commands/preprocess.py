@@ -112,14 +112,17 @@ Split = Annotated[
     Literal["grouped", "random", "chromosome"],
     typer.Option(
         "--split",
-        help="Dealt whole to train, validation and test: windows that overlap, single peaks (as "
-        "the released code; splits share bases), or chromosomes.",
+        metavar="METHOD",
+        help="Dealt whole to train, validation and test: grouped (windows that overlap), random "
+        "(single peaks, as the released code: splits share bases), or chromosome.",
     ),
 ]
 SplitFractions = Annotated[
     tuple[float, float, float],
     typer.Option(
-        "--split-fractions", metavar="TRAIN VALID TEST", help="Shares of the peaks; sum to 1."
+        "--split-fractions",
+        metavar="SHARES",
+        help="Shares of the peaks: train, validation, test; sum to 1.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the split.")]
