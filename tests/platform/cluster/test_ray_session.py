@@ -98,7 +98,7 @@ import json, os, sys
 import psutil
 if "late" in os.environ["IMPORTED"]:
     import ray
-from atlasbasset.ray_session import ray_session
+from atlasbasset.cluster.ray_session import ray_session
 
 with ray_session({"CPU": 1}, print):
     import ray
@@ -142,7 +142,7 @@ def test_the_first_use_in_a_new_home_makes_a_token_and_listens_on_loopback_alone
 BROKEN = """
 import resource
 import ray, torch
-from atlasbasset.ray_session import ray_session
+from atlasbasset.cluster.ray_session import ray_session
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 try:
@@ -172,7 +172,7 @@ sys.stdin.read()
 """
 JOIN = """
 import os
-from atlasbasset.ray_session import ray_session
+from atlasbasset.cluster.ray_session import ray_session
 
 for _ in range(2):  # the second finds what the first has left running
     with ray_session({"CPU": 1}, print):
