@@ -74,8 +74,6 @@ def scipy_in_memory(counts: str, _genome: str, _out: str, _memory: str) -> Calla
 
 
 def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[[], Any]:
-    from atlasstore.transpose.executors import LocalWorkers
-
     from atlasstore.events import ignore
     from atlasstore.files import urls
     from atlasstore.inputs.samples import plan_samples
@@ -84,12 +82,13 @@ def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[
     from atlasstore.preprocess import filters
     from atlasstore.preprocess._steps import label_rows
     from atlasstore.resume import ledger
+    from atlasstore.resume.executors import ThreadExecutor
     from atlasstore.transpose.block_writer import plan_blocks
     from atlasstore.transpose.stages import Stages, label_plan
     from atlasstore.zarrio import blocks
 
     def call() -> None:
-        workers = LocalWorkers(parse_size(memory))
+        workers = ThreadExecutor(parse_size(memory))
         options = {"peaks": None, "min_mapq": 30, "skip_bad": False}
         with ledger.Ledger.open(out, config={}, inputs=[counts]) as job:
             stages = Stages(job, workers, ignore)

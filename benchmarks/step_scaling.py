@@ -39,7 +39,7 @@ from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.labels.host import LabelShard
 from atlasbasset.engine.launch import use_threads
 from atlasbasset.engine.prefetch import Prefetch
-from atlasstore.atlas.atlas import LabelRows
+from atlasstore.atlas.label_rows import LabelRows
 from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
