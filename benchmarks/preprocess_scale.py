@@ -89,7 +89,7 @@ def transposition(counts: str, _genome: str, out: str, memory: str) -> Callable[
 
     def call() -> None:
         workers = ThreadExecutor(parse_size(memory))
-        options = {"peaks": None, "min_mapq": 30, "skip_bad": False}
+        options = {"peaks": None, "min_mapq": 30, "skip_bad": False, "matrix": "X"}
         with ledger.Ledger.open(out, config={}, inputs=[counts]) as job:
             stages = Stages(job, workers, ignore)
             place = urls.join(job.scratch, "inputs")
