@@ -24,6 +24,7 @@ from atlasstore.transpose.memory_plan import (
 
 MB = 10**6
 machines = st.builds(
+    Machine,
     memory_bytes=st.integers(50 * MB, 64_000 * MB),
     held_bytes=st.integers(0, 2_000 * MB),
     cores=st.integers(1, 128),
