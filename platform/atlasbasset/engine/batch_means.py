@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TILE_CELLS = 65_536
 
-__all__ = ["centre_batches", "clear_batches", "give_to_batches"]
+__all__ = ["centre_batches", "clear_batches", "give_to_batches", "set_batches"]
 
 
 @torch.no_grad()
@@ -67,3 +67,9 @@ def give_to_batches(cells: CellLayer, moved: Tensor) -> None:
     cells.batch_embedding.add_(shift)
     for start, stop in runs(len(cells.batch), _TILE_CELLS):
         cells.embedding[start:stop] -= shift[cells.batch[start:stop]]
+
+
+@torch.no_grad()
+def set_batches(cells: CellLayer, rows: Tensor) -> None:
+    """Make `rows`, (B, E), the batches' rows; sums stay."""
+    give_to_batches(cells, rows.to(cells.batch_embedding.device) - cells.batch_embedding)

@@ -18,7 +18,7 @@ import torch
 
 from atlasbasset.core.step import StepPace
 from atlasbasset.engine.batch_effects import BatchSettings, estimate_effects
-from atlasbasset.engine.batch_means import centre_batches, clear_batches, give_to_batches
+from atlasbasset.engine.batch_means import centre_batches, clear_batches, set_batches
 from atlasbasset.engine.batch_start import effects_at_start, untold_batches
 from atlasbasset.engine.batches import Feeder
 from atlasbasset.engine.build_learner import new_average, new_learner
@@ -197,7 +197,7 @@ class _Worker:
             self.state.notices.append(told)
             self.on_event(Notice(told))
         if placed is not None and given_state:
-            give_to_batches(cells, found.effects @ torch.from_numpy(placed.to_embedding))
+            set_batches(cells, found.effects @ torch.from_numpy(placed.to_embedding))
         elif placed is not None:
             centre_batches(cells, self.runtime)
 
@@ -304,8 +304,7 @@ class _Worker:
         learner.trunk.eval()
         h = embed_shared(learner, self.data.codes, self.train_peaks, runtime)
         found = estimate_effects(learner.cells, h, runtime, self._batch_settings())
-        given = found.effects.to(runtime.device) - learner.cells.batch_embedding
-        give_to_batches(learner.cells, given)
+        set_batches(learner.cells, found.effects)
         self.state.divided = True
         self.state.n_polished += 1
 

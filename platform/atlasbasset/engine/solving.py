@@ -2,8 +2,10 @@
 
 Each worker solves the cells it holds (`atlasbasset.core.newton`); only the peaks' embeddings are
 shared. With batch correction what is solved for is the sum of a cell's row and its batch's, held by
-its penalty to the latter. Batches' rows are their effects given the cells' states, estimated before
-that on a sample of cells; or, in the plain form, their cells' means after it.
+its penalty to the latter. Then the sums are divided: batches' rows are their effects given the
+cells' states, or, in the plain form, their cells' means. For the former the penalty holds cells to
+effects that were estimated, on a sample, without any such penalty: so it cannot uphold an effect
+that is none.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import numpy as np
 import torch
 
 from atlasbasset.core.newton import solve_cells
-from atlasbasset.engine.batch_effects import BatchSettings, solve_effects
-from atlasbasset.engine.batch_means import centre_batches, give_to_batches
+from atlasbasset.engine.batch_effects import BatchSettings, estimate_effects, solve_effects
+from atlasbasset.engine.batch_means import centre_batches, set_batches
 from atlasbasset.engine.embed_shared import embed_shared
 from atlasbasset.engine.events import SOLVING
 from atlasstore.events import Progress, ignore
@@ -72,16 +74,18 @@ def solve_layer(
     h = embed_shared(learner, data.codes, peaks, runtime, on_event=on_event)
     on_event(Progress(SOLVING, 0, data.n_cells, "cells"))
     sums = open_sums(data, peaks, h.cpu().numpy())
-    layer, given_state = learner.cells, batches.effect == "given_state"
-    if layer.batch is not None and given_state:
-        found = solve_effects(layer, h, sums, runtime, batches)
-        give_to_batches(layer, found.effects.to(layer.embedding) - layer.batch_embedding)
+    layer = learner.cells
+    given_state = layer.batch is not None and batches.effect == "given_state"
+    if given_state:
+        set_batches(layer, solve_effects(layer, h, sums, runtime, batches).effects)
     totals = torch.zeros(2, dtype=torch.float64)
     for start, stop in runs(data.n_cells, SOLVE_CELLS):
         cells = slice(start, stop)
         totals += _solve_rows(layer, cells, h, torch.from_numpy(sums[cells]), l2)
         on_event(Progress(SOLVING, stop, data.n_cells, "cells"))
-    if not given_state:
+    if given_state:  # the penalty has moved cells nearer to their batches' rows, or further away
+        set_batches(layer, estimate_effects(layer, h, runtime, batches).effects)
+    else:
         centre_batches(layer, runtime, pull=batches.pull)
     objective, n_converged = runtime.sum_(totals.to(runtime.device)).tolist()
     return Solved(objective / (len(peaks) * learner.n_cells_total), int(n_converged))
