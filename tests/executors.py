@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from atlasstore.resume.executors import ThreadExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from atlasstore.resume.machine import Machine
     from atlasstore.resume.units import Receipt, Unit, Work
@@ -31,7 +31,7 @@ class PickledExecutor:
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         there = travelled(work)
         for index, unit in enumerate(units):
             yield index, json.loads(json.dumps(there(travelled(unit))))
@@ -42,7 +42,7 @@ class ProcessExecutor(PickledExecutor):
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             yield from enumerate(pool.map(work, units))
@@ -61,7 +61,7 @@ class DyingExecutor(ThreadExecutor):
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         for done in super().run(work, units, at_once=1):
             if not self._left:
                 raise Killed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from logging import StreamHandler, getLogger
 from pathlib import Path
@@ -22,7 +22,7 @@ from atlasstore.resume.executors import ThreadExecutor
 from atlasstore.resume.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from ray.data import Dataset
@@ -130,14 +130,15 @@ class RayExecutor:
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         """Yield (index, receipt) of units as they finish; see `Executor.run`."""
         del at_once  # an actor does one at a time, with as many threads as it has CPUs
         dataset = _dataset(units, work, self._pool)
         dataset.context.enable_progress_bars = False
         dataset.context.print_on_execution_start = False
-        with _quiet_console():
-            for row in dataset.iter_rows():
+        # closed at once, as the next dataset's log would else take this one's place
+        with _quiet_console(), closing(iter(dataset.iter_rows())) as rows:
+            for row in rows:
                 if kind := row["error"]:
                     raise _error(kind, row["value"])
                 yield row["index"], json.loads(row["value"])

@@ -102,7 +102,7 @@ def begin_atlas(place: str, shape: AtlasShape, *, obs: pd.DataFrame, var: pd.Dat
 
 def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> None:
     """Write the windows of one range of peaks, codes uint8, shape (n, window + 2 flank)."""
-    arrays.writable(group["sequence"])[start : start + len(codes)] = codes_to_onehot(codes)
+    arrays.write_pieces(group["sequence"], start, codes_to_onehot(codes))
 
 
 class LabelWriter:
@@ -170,7 +170,7 @@ class LabelWriter:
             raise ValueError(f"{self._at} of {self._cells.shape[0]} positives were written")
 
     def _write(self, cells: NDArray[np.uint16]) -> None:
-        self._cells[self._at : self._at + len(cells)] = cells
+        arrays.write_pieces(self._cells, self._at, cells)
         self._at += len(cells)
 
 

@@ -149,7 +149,7 @@ class CheckpointWriter:
         """Write consecutive rows of a cell table; `start` must be a block's first cell."""
         if start % self._block_cells:
             raise ValueError(f"rows must start at a block's first cell, got {start}")
-        self._group[name][start : start + len(values)] = values
+        arrays.write_pieces(self._group[name], start, values)
 
     def write_tensors(self, name: str, tensors: Tensors) -> None:
         """Write ``<name>.safetensors``; one process only."""

@@ -158,7 +158,7 @@ def write_rows(
     if values.dtype != plan.dtype:
         raise ValueError(f"{values.dtype} given for {plan}")
     held = np.ascontiguousarray(values)
-    if not _put(place, plan, (start, stop), held):
+    if not _put(place, plan, start, held):
         found = arrays.read_array(_open_table(place, plan.name), start, stop, url=str(place))
         held = np.ascontiguousarray(found)
     return {"table": plan.name, "start": start, "crc32": checksum(held), "bytes": held.nbytes}
@@ -169,20 +169,20 @@ def checksum(values: NDArray[Any]) -> int:
     return zlib.crc32(values.data if values.size else b"")
 
 
-def _put(place: str | Path, plan: TablePlan, rows: tuple[int, int], values: NDArray[Any]) -> bool:
+def _put(place: str | Path, plan: TablePlan, start: int, values: NDArray[Any]) -> bool:
     """Write a shard; return whether it was, or another one was there and stayed."""
     if urls.is_local(place):  # a lock keeps others out, and renaming needs no look beforehand
-        _open_table(place, plan.name)[slice(*rows)] = values
+        arrays.write_pieces(_open_table(place, plan.name), start, values)
         return True
     store = FirstStays(urls.zarr_store(place, read_only=False), place)
-    _open_table(place, plan.name, store=store)[slice(*rows)] = values
+    arrays.write_pieces(_open_table(place, plan.name, store=store), start, values)
     return not store.refused
 
 
 def _open_table(place: str | Path, name: str, *, store: Store | None = None) -> zarr.Array:
     store = store or urls.zarr_store(place, read_only=False)
     try:
-        return arrays.writable(zarr.open_array(store, path=name, mode="r+", zarr_format=3))
+        return zarr.open_array(store, path=name, mode="r+", zarr_format=3)
     except FileNotFoundError as error:
         raise NotAStoreError(f"{place}: table {name} is gone; run the same job again.") from error
 

@@ -18,7 +18,7 @@ from atlasstore.errors import MissingExtraError, UserInputError, extra_packages
 from atlasstore.resume.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from atlasstore.resume.units import Executor, Receipt, Unit, Work
 
@@ -48,7 +48,7 @@ class ThreadExecutor:
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         """Yield (index, receipt) of units as they finish; see `Executor.run`."""
         threads = min(at_once or self.n_workers, len(units))
         if threads <= 1:
@@ -105,7 +105,7 @@ class DaskExecutor:
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         """Yield (index, receipt) of units, `at_once` in each process; see `Executor.run`."""
         from distributed import as_completed as as_dask_completed
 

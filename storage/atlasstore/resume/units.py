@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
@@ -26,7 +27,7 @@ from atlasstore.files import urls
 from atlasstore.resume.receipts import Row, write_receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from numpy.typing import NDArray
 
@@ -65,7 +66,7 @@ class Executor(Protocol):
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         """Yield (index, receipt) of each unit as it finishes; `at_once` at a time in a process.
 
         The first error is raised, of its own class where it is one of ours, when the units that
@@ -161,12 +162,13 @@ def run_units(
     runner = _Batch(
         work, units, None if len(left) == len(units) else left, receipts.url, keep_going
     )
-    for index, found in executor.run(runner, batches, at_once=at_once):
-        batch = left[batches[index]["start"] : batches[index]["stop"]]
-        bad = {at: errors.of_class(kind, said) for at, kind, said in found["errors"]}
-        failed |= bad
-        receipts.mark(batch[~np.isin(batch, list(bad))])
-        counter.add(batch, found["bytes"])
+    with closing(executor.run(runner, batches, at_once=at_once)) as results:
+        for index, found in results:
+            batch = left[batches[index]["start"] : batches[index]["stop"]]
+            bad = {at: errors.of_class(kind, said) for at, kind, said in found["errors"]}
+            failed |= bad
+            receipts.mark(batch[~np.isin(batch, list(bad))])
+            counter.add(batch, found["bytes"])
     return failed
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "member",
     "read_array",
     "writable",
+    "write_pieces",
 ]
 
 UNREADABLE = (
@@ -102,6 +103,26 @@ def create_array(
 def writable(array: zarr.Array) -> zarr.Array:
     """Return a reopened array such that its empty chunks are written too, as `create_array`'s."""
     return array.with_config({"write_empty_chunks": True})
+
+
+def write_pieces(array: zarr.Array, start: int, values: np.ndarray[Any, Any]) -> None:
+    """Write rows [start, start + len(values)), which are whole pieces (chunks or shards).
+
+    Several processes may write one array at a time so: each piece is written by one of them. Of a
+    piece that two had to read, change and write, one could lose what the other wrote.
+
+    Raises
+    ------
+    ValueError
+        When the rows begin or end within a piece.
+    """
+    piece, stop = (array.shards or array.chunks)[0], start + len(values)
+    if start % piece or (stop % piece and stop != array.shape[0]) or stop > array.shape[0]:
+        raise ValueError(
+            f"rows [{start}, {stop}) of {array.path} are not whole pieces of {piece} rows; the "
+            f"array has {array.shape[0]}"
+        )
+    writable(array)[start:stop] = values
 
 
 def member(group: zarr.Group, name: str, *, url: str) -> zarr.Array:

@@ -126,3 +126,25 @@ def test_what_a_killed_write_has_left_is_no_piece(tmp_path, group):
     (tmp_path / "s.zarr/x/c.1.0").unlink()
     with pytest.raises(CorruptStoreError, match="x has 2 of its 3"):
         arrays.check_chunks(array, url=where(array))
+
+
+@pytest.mark.parametrize("shard_rows", [None, 4])
+def test_rows_that_are_whole_pieces_are_written_and_no_others(group, shard_rows):
+    array = make(group, shard_rows=shard_rows)
+    piece = shard_rows or 2
+    arrays.write_pieces(array, piece, np.full((piece, 3), 7, np.int32))
+    arrays.write_pieces(array, 8, np.full((2, 3), 8, np.int32))  # the last one is smaller
+    expected = np.arange(30).reshape(10, 3)
+    expected[piece : 2 * piece], expected[8:] = 7, 8
+    np.testing.assert_array_equal(array[:], expected)
+    for start, n in ((1, piece), (0, piece - 1), (8, 1), (8, 3), (8, 4)):
+        with pytest.raises(ValueError, match="not whole pieces"):
+            arrays.write_pieces(array, start, np.zeros((n, 3), np.int32))
+    np.testing.assert_array_equal(array[:], expected)
+
+
+def test_pieces_of_zeros_are_written_to_a_reopened_array_too(group):
+    arrays.create_array(group, "z", shape=(4,), dtype=np.uint16, chunk_rows=2, axes=("a",))
+    reopened = urls.open_group(where(group), mode="r+")["z"]
+    arrays.write_pieces(reopened, 0, np.zeros(4, np.uint16))
+    arrays.check_chunks(reopened, url=where(group))

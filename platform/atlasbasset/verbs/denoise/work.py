@@ -162,7 +162,7 @@ class SpanPeaks:
             lows.append(values.amin(0))
             highs.append(values.amax(0))
         spans = torch.stack([torch.stack(lows).amin(0), torch.stack(highs).amax(0)], 1)
-        urls.open_group(self.url, mode="r+")[_SPANS][start:stop] = spans.numpy()
+        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_SPANS], start, spans.numpy())
         return {}
 
 

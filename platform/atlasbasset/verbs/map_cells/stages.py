@@ -102,7 +102,7 @@ class MapStages:
 
     def _solve(self, job: ResumableJob, peaks_url: str, url: str) -> float:
         """Solve every cell; return the sum of all cells' objectives."""
-        job.once("solved", lambda: create_solved(url, self.atlas.n_cells, self._width))
+        job.once("solved", lambda: create_solved(url, self.atlas.blocks, self._width))
         work = SolveCells(
             atlas=self._atlas_for_workers,
             rows=self.rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,17 +49,32 @@ _REPORTED = ("iterations", "gradient_norm", "objective", "converged", "one_class
 
 
 def cell_units(blocks: Sequence[CellBlock]) -> list[Unit]:
-    """Cut the cells into units, each within a block: small enough for hundreds of workers."""
+    """Cut the cells into units, each within a block: small enough for hundreds of workers.
+
+    A unit's cells go to the rows from ``row`` on of the arrays that `create_solved` makes. These
+    are one chunk, which no other unit writes.
+    """
+    size = _unit_cells(blocks)
     return [
-        {"block": block.index, "start": block.start + start, "stop": block.start + stop}
-        for block in blocks
-        for start, stop in runs(block.n_cells, _UNIT_CELLS)
+        {**block, "start": block["start"] + start, "stop": block["start"] + stop, "row": row}
+        for block in block_units(blocks)
+        for row, (start, stop) in zip(
+            count(block["row"], size), runs(block["stop"] - block["start"], size), strict=False
+        )
     ]
 
 
 def block_units(blocks: Sequence[CellBlock]) -> list[Unit]:
-    """Return a unit for each block of cells."""
-    return [{"block": b.index, "start": b.start, "stop": b.stop} for b in blocks]
+    """Return a unit for each block of cells; ``row`` as in `cell_units`."""
+    size = _unit_cells(blocks)
+    step = -(-blocks[0].n_cells // size) * size  # all but the last are as large as the first
+    return [
+        {"block": b.index, "start": b.start, "stop": b.stop, "row": b.index * step} for b in blocks
+    ]
+
+
+def _unit_cells(blocks: Sequence[CellBlock]) -> int:
+    return min(_UNIT_CELLS, blocks[0].n_cells)
 
 
 def solved_tables(width: int) -> Mapping[str, tuple[int, ...]]:
@@ -67,16 +83,17 @@ def solved_tables(width: int) -> Mapping[str, tuple[int, ...]]:
     return {"cells/embedding": (width,), "cells/intercept": (), **reported}
 
 
-def create_solved(url: str, n_cells: int, width: int) -> None:
+def create_solved(url: str, blocks: Sequence[CellBlock], width: int) -> None:
     """Create the arrays that `SolveCells` fills, over what an earlier run has left there."""
     group = scratch_group(url)
+    size = _unit_cells(blocks)
     for name, row_shape in solved_tables(width).items():
         arrays.create_array(
             group,
             _scratch_name(name),
-            shape=(n_cells, *row_shape),
+            shape=(len(cell_units(blocks)) * size, *row_shape),
             dtype=np.float32,
-            chunk_rows=_UNIT_CELLS,
+            chunk_rows=size,
             fill_value=float("nan"),
             axes=("cell", *(f"dim{i}" for i in range(len(row_shape)))),
         )
@@ -88,7 +105,7 @@ def _scratch_name(table: str) -> str:
 
 def solving_bytes(atlas: Atlas, n_fitted: int, width: int) -> int:
     """Return what a `SolveCells` holds at most beside the program itself, bytes."""
-    solver = working_bytes(n_fitted, min(_UNIT_CELLS, atlas.blocks[0].n_cells), width)
+    solver = working_bytes(n_fitted, _unit_cells(atlas.blocks), width)
     features = (8 * atlas.n_peaks + 4 * n_fitted) * (width + 1)
     positives = max(atlas.block_positives) * min(1.0, _READ_PEAKS / atlas.n_peaks)
     return solver + features + round(_POSITIVE_BYTES * positives)
@@ -140,7 +157,10 @@ class SolveCells:
         group = urls.open_group(self.url, mode="r+")
         for table in solved_tables(0):
             values = getattr(solved, table.rsplit("/", maxsplit=1)[-1])
-            group[_scratch_name(table)][unit["start"] : unit["stop"]] = values.cpu().numpy()
+            array = group[_scratch_name(table)]
+            whole = np.full((array.chunks[0], *values.shape[1:]), np.nan, np.float32)
+            whole[: len(values)] = values.cpu().numpy()
+            arrays.write_pieces(array, unit["row"], whole)
         return {"objective": float(solved.objective.sum())}
 
 
@@ -154,15 +174,15 @@ class AssembleBlocks:
 
     def __call__(self, unit: Unit) -> Receipt:
         """Copy cells [start, stop), which are a block."""
-        start, stop = unit["start"], unit["stop"]
+        row, n_cells = unit["row"], unit["stop"] - unit["start"]
         solved = urls.open_group(self.solved_url)
         written = urls.open_group(self.checkpoint_url, mode="r+")
         for table in solved_tables(0):
             stored = solved[_scratch_name(table)]
-            rows = arrays.read_array(stored, start, stop, url=self.solved_url)
+            rows = arrays.read_array(stored, row, row + n_cells, url=self.solved_url)
             if np.isnan(rows).any():
                 arrays.check_chunks(stored, url=self.solved_url)
-            written[table][start:stop] = rows
+            arrays.write_pieces(written[table], unit["start"], rows)
         return {}
 
 

@@ -251,8 +251,8 @@ class InsertMotifs:
         if self.both_strands:
             strands.append(self._embedded(start, stop, turned=True))
         h = np.stack(strands, axis=1).reshape(-1, *strands[0].shape[1:])
-        rows = slice(start * len(strands), stop * len(strands))
-        arrays.writable(urls.open_group(self.url, mode="r+")[_ARRAY])[rows] = h
+        array = urls.open_group(self.url, mode="r+")[_ARRAY]
+        arrays.write_pieces(array, start * len(strands), h)
         return {"bytes": h.nbytes}
 
     def _embedded(self, start: int, stop: int, *, turned: bool) -> NDArray[np.float32]:

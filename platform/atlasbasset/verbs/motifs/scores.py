@@ -189,7 +189,7 @@ class SigmoidActivity:
         for first, last in runs(stop - start, _TILE_CELLS):
             tile = torch.from_numpy(embedding[first:last]).to(self._inserted.device)
             raw[first:last] = self._tile(tile).cpu().numpy()
-        arrays.writable(urls.open_group(self.url, mode="r+")[_RAW])[start:stop] = raw
+        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_RAW], start, raw)
         return {"bytes": raw.nbytes}
 
     def _tile(self, embedding: torch.Tensor) -> torch.Tensor:

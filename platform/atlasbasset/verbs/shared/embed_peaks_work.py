@@ -85,5 +85,5 @@ class EmbedPeaks:
         """Embed and write positions [start, stop)."""
         start, stop = unit["start"], unit["stop"]
         h = embed_peaks(self.model.embedder, self._atlas, self.rows[start:stop], on_event=ignore)
-        urls.open_group(self.url, mode="r+")[_ARRAY][start:stop] = h
+        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_ARRAY], start, h)
         return {}

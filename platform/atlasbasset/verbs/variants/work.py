@@ -108,13 +108,13 @@ class EmbedVariants:
 
     def __call__(self, unit: Unit) -> Receipt:
         """Embed and write variants [start, stop), which are one piece."""
-        start, stop = unit["start"], unit["stop"]
+        start = unit["start"]
         piece = read_piece(self.pieces, start // PIECE)
         is_ok = np.array([status == "ok" for _, status in piece])
         shape = (len(piece), self._engine.n_strands, 2, self._engine.width)
         h = np.full(shape, np.nan, np.float32)
         h[is_ok] = self._embedded([v for v, status in piece if status == "ok"])
-        urls.open_group(self.url, mode="r+")[_EMBEDDED][start:stop] = h
+        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_EMBEDDED], start, h)
         return {"n_ok": int(is_ok.sum())}
 
     def _embedded(self, variants: Sequence[Variant]) -> Floats:
