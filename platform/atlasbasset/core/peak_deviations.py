@@ -1,9 +1,10 @@
 """The exact peaks: with the cells given, every peak is a small convex problem, as a cell is.
 
-A peak's embedding x is its sequence's h plus a deviation of its own, held to zero by its prior: with
-the cells' embeddings w and intercepts b, ``sum over c of BCE(x . w_c + b_c, y_c) + l2 / 2 |x - h|^2``
-is minimised (docs/peak-deviations.md). It is the problem of `atlasbasset.core.newton` with cells and
-peaks exchanged: no intercept, but an offset b that all peaks share.
+A peak's embedding x is its sequence's h plus a deviation of its own, held to zero by its prior.
+With the cells' embeddings w and intercepts b, ``sum over c of BCE(x . w_c + b_c, y_c) +
+l2 / 2 |x - h|^2`` is minimised (docs/peak-deviations.md). It is the problem of
+`atlasbasset.core.newton` with cells and peaks exchanged: no intercept, but an offset b that all
+peaks share.
 
 Shape letters: P peaks, N cells, E embedding.
 """

@@ -12,20 +12,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BETWEEN_STEPS",
+    "CHOOSING",
     "EMBEDDING",
     "MEASURING",
     "SOLVING",
+    "SOLVING_PEAKS",
     "CellsSolved",
     "EpochEnd",
     "EpochStart",
+    "PeaksSolved",
     "StepDone",
     "TrainingEnd",
     "TrainingStart",
+    "deviations_sentence",
 ]
 
 
 EMBEDDING, SOLVING, MEASURING = "embedding all peaks", "solving all cells", "measuring"
-BETWEEN_STEPS = frozenset({EMBEDDING, SOLVING, MEASURING})
+SOLVING_PEAKS, CHOOSING = "solving all peaks", "choosing the weight of deviations"
+BETWEEN_STEPS = frozenset({EMBEDDING, SOLVING, MEASURING, SOLVING_PEAKS, CHOOSING})
 """Stages of `Progress` that belong to an epoch or a solve, which has an event of its own."""
 
 
@@ -106,6 +111,31 @@ class CellsSolved:
 
     record: Mapping[str, Any]
     """Loss, cells that converged, seconds; at the end auROC as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeaksSolved:
+    """Peaks have deviated from their sequences as far as the labels ask for, or not at all."""
+
+    record: Mapping[str, Any]
+    """``weight`` (None: no deviations), ``rounds``, ``held_out_losses`` of all that was tried,
+    ``seconds``; and the last solve of the cells, as in `CellsSolved`."""
+
+    def shown(self) -> Notice:
+        """Return a sentence with the choice."""
+        return Notice(deviations_sentence(self.record))
+
+
+def deviations_sentence(record: Mapping[str, Any]) -> str:
+    """Say how peaks deviate and what that was chosen by."""
+    tried = {(t["weight"], t["rounds"]): t["loss"] for t in record["held_out_losses"]}
+    if record["weight"] is None:
+        return "Peaks stay at their sequences: no deviations predict held-out pairs better."
+    said = f"Peaks deviate with weight {record['weight']:g}, {record['rounds']} rounds"
+    if not tried:
+        return f"{said}."
+    found = tried[record["weight"], record["rounds"]]
+    return f"{said}: held-out pairs at {found:.5f} nats, {tried[None, 0]:.5f} without."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,214 @@
+"""Peaks that deviate from their sequences, solved in turn with the cells at the end of training.
+
+Only training peaks deviate: the labels of others stay unseen. Labels enter a peak's problem through
+33 sums over its open cells, to which every worker adds its own cells; then the cells' table, 132
+bytes a cell, is gathered, and each worker solves a share of the peaks (docs/peak-deviations.md).
+So the result depends on the number of workers by rounding alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from atlasbasset.core.deviation_choice import held_out_losses
+from atlasbasset.core.peak_deviations import solve_peaks
+from atlasbasset.core.runtime import gather_rows, share_of
+from atlasbasset.core.seeds import Stream
+from atlasbasset.engine.batch_effects import BatchSettings
+from atlasbasset.engine.events import CHOOSING, SOLVING_PEAKS
+from atlasbasset.engine.solving import solve_layer
+from atlasstore.events import Progress, ignore
+from atlasstore.zarrio.blocks import runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from atlasbasset.core.runtime import Runtime
+    from atlasbasset.core.step import Learner
+    from atlasbasset.engine.labels.host import WorkerData
+    from atlasbasset.engine.solving import Solved
+    from atlasstore.events import Subscriber
+
+__all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate"]
+
+WEIGHTS = (3.0, 10.0, 30.0, 100.0, 300.0)
+"""Candidates; no deviations at all are one more."""
+_MOST_PEAKS, _MOST_CELLS = 8192, 4096
+"""Of the sample that the weight is chosen on."""
+_SOLVE_PEAKS = 8192
+"""Between two events."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviationSettings:
+    """How peaks may deviate."""
+
+    l2_cells: float
+    """Weight of ``|w|^2 / 2`` of a cell."""
+    rounds: int
+    """Solves of all peaks and then all cells, at most."""
+    weight: float = 0.0
+    """Of ``|d|^2 / 2`` of a peak; 0: chosen by pairs that are held out."""
+    batches: BatchSettings = BatchSettings()
+    seed: int = 0
+
+
+class Choice(NamedTuple):
+    """The weight and the rounds, and what they were chosen by."""
+
+    weight: float | None
+    """None: no deviations."""
+    rounds: int
+    losses: NDArray[np.float64] | None = None
+    """(weights, rounds + 1): see `held_out_losses`; None where nothing was chosen."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        tried = [] if self.losses is None else zip(WEIGHTS, self.losses.tolist(), strict=True)
+        return {
+            "weight": self.weight,
+            "rounds": self.rounds,
+            "held_out_losses": [
+                {"weight": weight if n_done else None, "rounds": n_done, "loss": loss}
+                for weight, losses in tried
+                for n_done, loss in enumerate(losses)
+                if n_done or weight == WEIGHTS[0]
+            ],
+        }
+
+
+class Deviated(NamedTuple):
+    """What was found; the same on every worker."""
+
+    deviation: Tensor
+    """(P, E) float32 of the fitted peaks."""
+    choice: Choice
+    solved: Solved | None
+    """The last solve of the cells; None where nothing deviates."""
+
+
+def deviate(
+    learner: Learner,
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    h: Tensor,
+    runtime: Runtime,
+    settings: DeviationSettings,
+    *,
+    on_event: Subscriber = ignore,
+) -> Deviated:
+    """Let peaks deviate from `h`, and solve the cells on what they become.
+
+    Parameters
+    ----------
+    learner
+        Its cells have been solved on `h`.
+    peaks
+        The fitted peaks, ascending.
+    h
+        (P, E) float32 embeddings of their sequences.
+    on_event
+        Called with `Progress`.
+    """
+    choice = Choice(settings.weight, settings.rounds)
+    if not settings.weight:
+        choice = _chosen(data, peaks, h, runtime, settings, on_event)
+    x, solved = h, None
+    for _ in range(choice.rounds):
+        x = _solve_peaks(learner, data, peaks, (h, x), runtime, choice.weight, on_event)
+        solved = solve_layer(
+            learner,
+            data,
+            peaks,
+            runtime,
+            l2=settings.l2_cells,
+            h=x,
+            batches=settings.batches,
+            on_event=on_event,
+        )
+    return Deviated(x - h, choice, solved)
+
+
+def _solve_peaks(
+    learner: Learner,
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    embedded: tuple[Tensor, Tensor],
+    runtime: Runtime,
+    weight: float,
+    on_event: Subscriber,
+) -> Tensor:
+    """Return the solved embeddings of `peaks`; `embedded` are the sequences' and where to begin."""
+    own = learner.cells.table().tile(slice(None))
+    sums = torch.from_numpy(_open_sums(data, peaks, own[0].cpu().numpy())).to(runtime.device)
+    sums = runtime.sum_(sums)
+    cells = slice(data.start, data.stop)
+    w, intercept = (gather_rows(t, cells, learner.n_cells_total, runtime) for t in own)
+    share = share_of(len(peaks), runtime.rank, runtime.world)
+    h, start = embedded
+    solved = [h[:0]]
+    on_event(Progress(SOLVING_PEAKS, 0, share.stop - share.start, "peaks"))
+    for first, last in runs(share.stop - share.start, _SOLVE_PEAKS):
+        rows = slice(share.start + first, share.start + last)
+        x = solve_peaks(w, intercept, sums[rows], h[rows], l2=weight, start=start[rows]).embedding
+        solved.append(x.to(h))
+        on_event(Progress(SOLVING_PEAKS, last, share.stop - share.start, "peaks"))
+    return gather_rows(torch.cat(solved), share, len(peaks), runtime)
+
+
+def _open_sums(
+    data: WorkerData, peaks: NDArray[np.int64], w: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Sum ``[w_c, 1]`` over each peak's open cells among the worker's, float64 (P, E + 1)."""
+    features = np.concatenate([w, np.ones((len(w), 1))], axis=1, dtype=np.float64)
+    sums = np.empty((len(peaks), features.shape[1]))
+    for rows, labels in data.label_tiles(peaks):
+        sums[rows] = labels @ features
+    return sums
+
+
+def _chosen(
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    h: Tensor,
+    runtime: Runtime,
+    settings: DeviationSettings,
+    on_event: Subscriber,
+) -> Choice:
+    """Choose weight and rounds on a sample; each worker tries some of the weights."""
+    on_event(Progress(CHOOSING, 0, 1, "samples"))
+    rng = np.random.default_rng([settings.seed, Stream.DEVIATIONS])
+    rows, labels = _sample(data, peaks, runtime, rng)
+    losses = torch.zeros(len(WEIGHTS), settings.rounds + 1, dtype=torch.float64)
+    own = slice(runtime.rank, None, runtime.world)
+    if len(WEIGHTS[own]):
+        losses[own] = held_out_losses(
+            h[rows], labels, WEIGHTS[own], l2=settings.l2_cells, rounds=settings.rounds, rng=rng
+        )
+    losses = runtime.sum_(losses.to(runtime.device)).cpu()
+    best, n_rounds = divmod(int(losses.argmin()), settings.rounds + 1)
+    on_event(Progress(CHOOSING, 1, 1, "samples"))
+    return Choice(WEIGHTS[best] if n_rounds else None, n_rounds, losses.numpy())
+
+
+def _sample(
+    data: WorkerData, peaks: NDArray[np.int64], runtime: Runtime, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return positions in `peaks`, and their labels (peaks, cells), float32, of sampled cells."""
+    counts = torch.zeros(runtime.world, dtype=torch.int64, device=runtime.device)
+    counts[runtime.rank] = data.n_cells
+    n_cells = int(runtime.sum_(counts).sum())
+    rows = np.sort(rng.permutation(len(peaks))[:_MOST_PEAKS])
+    cells = np.sort(rng.permutation(n_cells)[:_MOST_CELLS])
+    first, last = np.searchsorted(cells, (data.start, data.stop))
+    labels = np.empty((last - first, len(rows)), np.uint8)
+    for part, tile in data.label_tiles(peaks[rows]):
+        labels[:, part] = tile[:, cells[first:last] - data.start].toarray().T
+    own = torch.from_numpy(labels).to(runtime.device)
+    whole = gather_rows(own, slice(int(first), int(last)), len(cells), runtime)
+    return torch.from_numpy(rows).to(runtime.device), whole.T.float()
