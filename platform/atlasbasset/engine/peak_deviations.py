@@ -40,6 +40,7 @@ WEIGHTS = (3.0, 10.0, 30.0, 100.0, 300.0)
 """Candidates; no deviations at all are one more."""
 _MOST_PEAKS, _MOST_CELLS = 8192, 4096
 """Of the sample that the weight is chosen on."""
+_PLAIN = BatchSettings()
 _SOLVE_PEAKS = 8192
 """Between two events."""
 
@@ -54,7 +55,7 @@ class DeviationSettings:
     """Solves of all peaks and then all cells, at most."""
     weight: float = 0.0
     """Of ``|d|^2 / 2`` of a peak; 0: chosen by pairs that are held out."""
-    batches: BatchSettings = BatchSettings()
+    batches: BatchSettings = _PLAIN
     seed: int = 0
 
 
