@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from atlasbasset.batch.job import is_published
 from atlasbasset.inference.model import Model, as_model, check_compute, trunk_config
+from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasstore.errors import StoreExistsError
 from atlasstore.models.model_store import ModelStore
 from atlasstore.resume.ledger import refuse_taken
@@ -85,6 +86,13 @@ class PlannedModel:
     def row_bytes(self) -> int:
         """Of a cell's embedding and intercept."""
         return FLOAT_BYTES * (self.trunk.embedding_dim + 1)
+
+    @cached_property
+    def deviations(self) -> PeakDeviations | None:
+        """Its peak deviations; the rest of its weights is not read."""
+        if isinstance(self.given, Model):
+            return self.given.deviations
+        return PeakDeviations.of(self.store.newest())
 
     @cached_property
     def loaded(self) -> Model:
