@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     Labels = sp.csr_array | sp.csr_matrix
 
-__all__ = ["baselines", "logistic_factorisation", "lsi", "lsi_variants", "pca", "unit_rows"]
+__all__ = [
+    "baselines",
+    "logistic_factorisation",
+    "lsi",
+    "lsi_variants",
+    "open_sums",
+    "pca",
+    "unit_rows",
+]
 
 _LOG_SCALE = 1e4
 """Term frequencies are multiplied by it before the logarithm, as Signac does."""
@@ -123,14 +131,20 @@ def logistic_factorisation(
     intercept = torch.from_numpy(share).logit().float()
     free = torch.zeros(is_open.shape[1], w.shape[1])
     for _ in range(rounds):
-        h = solve_peaks(w, intercept, _open_sums(is_open.T, w), free, l2=l2).embedding.float()
-        cells = solve_cells(h, _open_sums(is_open, h), l2=l2)
+        h = solve_peaks(w, intercept, open_sums(is_open.T, w), free, l2=l2).embedding.float()
+        cells = solve_cells(h, open_sums(is_open, h), l2=l2)
         w, intercept = cells.embedding.float(), cells.intercept.float()
     return cells
 
 
-def _open_sums(is_open: sp.csr_array, features: torch.Tensor) -> torch.Tensor:
-    """Sum ``[f, 1]`` over each row's open columns, float64 (rows, features + 1)."""
+def open_sums(is_open: sp.csr_array, features: torch.Tensor) -> torch.Tensor:
+    """Sum ``[f, 1]`` over each row's open columns: what a solve sees of the labels.
+
+    Returns
+    -------
+    torch.Tensor
+        float64 (rows, features + 1).
+    """
     ones = np.ones((len(features), 1))
     return torch.from_numpy(is_open @ np.concatenate([features.double().numpy(), ones], axis=1))
 
