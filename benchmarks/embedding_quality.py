@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 RARE = 0.02
 """Share of the cells up to which a type is rare."""
+CLUSTERED = ("fast", "deviations, chosen")
+"""Solves whose cells are clustered."""
 TRUNKS = {
     "full": TrunkConfig(),
     "small": TrunkConfig(
@@ -77,11 +79,14 @@ def read(path: str, label_key: str) -> Data:
     return Data(name, sp.csr_array(found.X != 0), found.obs[label_key].astype(str).to_numpy(object))
 
 
-def measures(table: NDArray[np.float32], types: NDArray[np.object_]) -> dict[str, float]:
+def measures(
+    table: NDArray[np.float32], types: NDArray[np.object_], *, cluster: bool = True
+) -> dict[str, float]:
     """Return label scores, ARI, AMI and, where types are rare, their recall."""
-    clusters = cluster_agreement(table, types)
     found = {f"label score k={k}": v for k, v in label_score(table, types).mean.items()}
-    found |= {"ARI": clusters.ari, "AMI": clusters.ami}
+    if cluster:
+        clusters = cluster_agreement(table, types)
+        found |= {"ARI": clusters.ari, "AMI": clusters.ami}
     rare = [name for name in sorted(set(types)) if (types == name).mean() <= RARE]
     if rare:
         voted = KNeighborsClassifier(5, algorithm="brute").fit(table, types).predict(None)
@@ -142,7 +147,11 @@ def of_models(args: argparse.Namespace, data: Data) -> Iterator[tuple[str, dict[
         for cells in variants(model, sweep=args.sweep):
             yield cells.name, predicted(model, cells, held_out)
             for metric, table in cells.by_metric():
-                yield f"{cells.name} | {metric}", measures(table, data.types)
+                cluster = cells.name in CLUSTERED
+                yield (
+                    f"{cells.name} | {metric}",
+                    measures(table, data.types, cluster=cluster),
+                )
 
 
 def predicted(model: Trained, cells: Cells, labels: SparseLabels) -> dict[str, float]:
