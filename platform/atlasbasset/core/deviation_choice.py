@@ -26,6 +26,7 @@ __all__ = ["held_out_losses", "open_sums_of"]
 
 _HELD_SHARE = 0.2
 """Of the peaks, and of the cells."""
+_SUMMED_ROWS = 256
 
 
 class _Table(NamedTuple):
@@ -49,7 +50,7 @@ def held_out_losses(
     h_PE
         (P, E) float32, the embeddings of the peaks' sequences.
     labels_PN
-        (P, N) float32, 0 or 1.
+        (P, N) uint8, 0 or 1, on the device of `h_PE`.
     weights
         Candidates for the weight of ``|d|^2 / 2``.
     l2
@@ -79,8 +80,8 @@ def held_out_losses(
 
 def open_sums_of(labels: Tensor, features: Tensor) -> Tensor:
     """Sum ``[f, 1]`` over the positive columns of each row, float64."""
-    ones = features.new_ones(len(features), 1)
-    return labels.double() @ torch.cat([features, ones], 1).double()
+    wide = torch.cat([features, features.new_ones(len(features), 1)], 1).double()
+    return torch.cat([rows.double() @ wide for rows in labels.split(_SUMMED_ROWS)])
 
 
 class _HeldOut(NamedTuple):
@@ -132,7 +133,7 @@ class _HeldOut(NamedTuple):
 
     def loss(self, x_PE: Tensor, table: _Table) -> float:
         """Return the mean cross-entropy of the pairs that no solve has seen."""
-        labels = self.labels_PN[self.held_P][:, self.held_N]
+        labels = self.labels_PN[self.held_P][:, self.held_N].float()
         w, intercept = table.w_NE[self.held_N], table.intercept_N[self.held_N]
         logits = torch.addmm(intercept, x_PE[self.held_P], w.T)
         return float((softplus(logits) - labels * logits).mean(dtype=torch.float64))

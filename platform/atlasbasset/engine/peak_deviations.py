@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from atlasbasset.core.deviation_choice import held_out_losses
-from atlasbasset.core.peak_deviations import solve_peaks
+from atlasbasset.core.peak_deviations import solve_peaks, solving_bytes
 from atlasbasset.core.runtime import gather_rows, share_of
 from atlasbasset.core.seeds import Stream
 from atlasbasset.engine.batch_effects import BatchSettings
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from atlasbasset.engine.solving import Solved
     from atlasstore.events import Subscriber
 
-__all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate"]
+__all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate", "deviating_bytes"]
 
 WEIGHTS = (3.0, 10.0, 30.0, 100.0, 300.0)
 """Candidates; no deviations at all are one more."""
-_MOST_PEAKS, _MOST_CELLS = 8192, 4096
+_MOST_PEAKS = _MOST_CELLS = 4096
 """Of the sample that the weight is chosen on."""
 _PLAIN = BatchSettings()
 _SOLVE_PEAKS = 8192
@@ -135,6 +135,22 @@ def deviate(
     return Deviated(x - h, choice, solved)
 
 
+def deviating_bytes(n_peaks: int, n_cells: int, n_own_cells: int, embedding_dim: int) -> int:
+    """Return what `deviate` holds at most beside a solve of the cells, bytes.
+
+    Parameters
+    ----------
+    n_cells, n_own_cells
+        Cells over all workers, and this worker's.
+    """
+    width = embedding_dim + 1
+    sums = 8 * width * (n_peaks + n_own_cells)
+    embedded = 4 * 4 * n_peaks * embedding_dim
+    solver = solving_bytes(min(n_peaks, _SOLVE_PEAKS), n_cells, embedding_dim)
+    sample = 4 * min(n_peaks, _MOST_PEAKS) * min(n_cells, _MOST_CELLS)
+    return sums + embedded + 4 * n_cells * width + max(solver, sample)
+
+
 def _solve_peaks(
     learner: Learner,
     data: WorkerData,
@@ -200,7 +216,7 @@ def _chosen(
 def _sample(
     data: WorkerData, peaks: NDArray[np.int64], runtime: Runtime, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return positions in `peaks`, and their labels (peaks, cells), float32, of sampled cells."""
+    """Return positions in `peaks`, and their labels (peaks, cells), uint8, of sampled cells."""
     counts = torch.zeros(runtime.world, dtype=torch.int64, device=runtime.device)
     counts[runtime.rank] = data.n_cells
     n_cells = int(runtime.sum_(counts).sum())
@@ -212,4 +228,4 @@ def _sample(
         labels[:, part] = tile[:, cells[first:last] - data.start].toarray().T
     own = torch.from_numpy(labels).to(runtime.device)
     whole = gather_rows(own, slice(int(first), int(last)), len(cells), runtime)
-    return torch.from_numpy(rows).to(runtime.device), whole.T.float()
+    return torch.from_numpy(rows).to(runtime.device), whole.T
