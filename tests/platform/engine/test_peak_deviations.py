@@ -76,27 +76,29 @@ def test_training_with_deviations(atlas_url, tmp_path):
     chosen = report.polished["peak_deviations"]
     assert told.record["weight"] == chosen["weight"] is not None
     assert f"weight {chosen['weight']:g}" in told.shown().message
-    best = min(chosen["held_out_losses"], key=lambda tried: tried["loss"])
-    assert (best["weight"], best["rounds"]) == (chosen["weight"], chosen["rounds"])
+    best = min(chosen["tried"], key=lambda tried: tried["loss"])
+    for name in ("l2_cells", "weight", "rounds"):
+        assert best[name] == chosen[name]
+    assert sum(tried["weight"] is None for tried in chosen["tried"]) == 2
     assert json.loads(json.dumps(report.as_json()))["polished"]["peak_deviations"] == chosen
     train = Atlas.open(atlas_url).peak_rows("train")
     deviation = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
     assert np.abs(deviation[train]).min(axis=0).max() > 0
     assert not np.delete(deviation, train, axis=0).any()
-    atlasbasset.map_cells(tmp_path / "m", atlas_url, out=tmp_path / "mapped", compute="fp32")
+    options = {"l2": chosen["l2_cells"], "compute": "fp32"}
+    atlasbasset.map_cells(tmp_path / "m", atlas_url, out=tmp_path / "mapped", **options)
     model, mapped = (atlasbasset.load_model(tmp_path / name) for name in ("m", "mapped"))
     np.testing.assert_allclose(mapped.cell_embedding, model.cell_embedding, atol=2e-3)
     np.testing.assert_array_equal(mapped.deviations.deviation, model.deviations.deviation)
 
 
-def test_peaks_that_say_nothing_more_stay(tmp_path):
-    """Pure noise: no deviations is among the candidates, and the model stores none."""
+def test_a_weight_that_is_given_is_taken(tmp_path):
     url = atlas(tmp_path / "a.zarr", n_cells=40, n_peaks=120)
     settings = config(epochs=1, polish=True, peak_deviations=True, deviation_l2=1e12)
     report = atlasbasset.train(url, out=tmp_path / "m", config=settings)
     stored = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
     assert np.abs(stored).max() < 1e-6
-    assert report.polished["peak_deviations"]["held_out_losses"] == []
+    assert report.polished["peak_deviations"]["tried"] == []
 
 
 def test_deviations_need_the_last_solve():
