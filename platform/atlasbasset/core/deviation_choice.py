@@ -1,20 +1,20 @@
-"""How freely peaks may deviate: the weight, and the rounds, that predict held-out pairs best.
+"""How strongly cells and peaks' deviations are held: the weights whose neighbours predict best.
 
-Some peaks and some cells are held out: their pairs, a block, are seen by no solve. Held peaks are
-solved on the kept cells, held cells on the kept peaks, all others on everything; then the block is
-predicted (bi-cross-validation). Infinite weight, no deviations, is among the candidates.
+Some peaks are held out: no solve sees them. For each candidate the others and all cells are solved
+in turn; then a held-out peak is predicted in a cell by its share among the open peaks of the cell's
+nearest neighbours, times the cell's own depth. So weights are judged by what embeddings are for,
+and cells of like depth are no better neighbours than others. (The likelihood of held-out pairs asks
+for weaker weights, whose embeddings predict better and are worse maps: docs/peak-deviations.md.)
 
-Shape letters: P peaks, N cells, E embedding.
+Shape letters: P peaks, Q held-out peaks, N cells, E embedding.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.core.peak_deviations import solve_peaks
@@ -22,10 +22,26 @@ from atlasbasset.core.peak_deviations import solve_peaks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["held_out_losses", "open_sums_of"]
+    import numpy as np
+
+__all__ = ["Weights", "neighbour_losses"]
 
 _HELD_SHARE = 0.2
-"""Of the peaks, and of the cells."""
+_NEIGHBOURS = 15
+_PRIOR_CELLS = 5
+"""Mean cells that are added to a cell's neighbours, so that a rate is not 0."""
+_RATES = 1e-6, 0.95
+_TILE_CELLS = 1024
+_SUMMED_ROWS = 256
+
+
+class Weights(NamedTuple):
+    """A candidate."""
+
+    cells: float
+    """Of ``|w|^2 / 2`` of a cell."""
+    deviations: float
+    """Of ``|d|^2 / 2`` of a peak."""
 
 
 class _Table(NamedTuple):
@@ -33,113 +49,82 @@ class _Table(NamedTuple):
     intercept_N: Tensor
 
 
-def held_out_losses(
+def neighbour_losses(
     h_PE: Tensor,
     labels_PN: Tensor,
-    weights: Sequence[float],
+    candidates: Sequence[Weights],
     *,
-    l2: float,
     rounds: int,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Return how well held-out pairs are predicted with deviations of several weights.
+    """Return how well neighbours predict held-out peaks under several weights.
 
     Parameters
     ----------
     h_PE
         (P, E) float32, the embeddings of the peaks' sequences.
     labels_PN
-        (P, N) float32, 0 or 1.
-    weights
-        Candidates for the weight of ``|d|^2 / 2``.
-    l2
-        Weight of ``|w|^2 / 2`` of a cell.
+        (P, N) uint8, 0 or 1, on the device of `h_PE`; two peaks and two cells at least.
+    candidates
+        Weights to try.
     rounds
         Solves of peaks and then cells, in turn.
     rng
-        Chooses what is held out.
+        Chooses the peaks that are held out, a fifth.
 
     Returns
     -------
     Tensor
-        float64 (weights, rounds + 1), mean cross-entropy of held-out pairs, nats: first without
+        float64 (candidates, rounds + 1), mean cross-entropy of held-out pairs, nats: first without
         deviations, then after each round.
     """
-    held = _HeldOut.chosen(h_PE, labels_PN, l2, rng)
-    first = held.cells(h_PE, None)
-    losses = torch.full((len(weights), rounds + 1), held.loss(h_PE, first), dtype=torch.float64)
-    for row, weight in enumerate(weights):
-        x, table = h_PE, first
+    n_held = max(1, round(_HELD_SHARE * len(h_PE)))
+    held = torch.zeros(len(h_PE), dtype=torch.bool, device=h_PE.device)
+    held[torch.from_numpy(rng.permutation(len(h_PE))[:n_held]).to(h_PE.device)] = True
+    h, labels, unseen = h_PE[~held], labels_PN[~held], labels_PN[held].float()
+    depth = labels.sum(0, dtype=torch.float32)
+    losses = torch.empty(len(candidates), rounds + 1, dtype=torch.float64)
+    for row, weights in enumerate(candidates):
+        x, table = h, _cells(h, labels, weights, None)
+        losses[row, 0] = _loss(unseen, depth, table.w_NE)
         for n_done in range(1, rounds + 1):
-            x = held.peaks(x, table, weight)
-            table = held.cells(x, table)
-            losses[row, n_done] = held.loss(x, table)
+            x = _peaks(h, labels, weights, table, x)
+            table = _cells(x, labels, weights, table)
+            losses[row, n_done] = _loss(unseen, depth, table.w_NE)
     return losses
 
 
-def open_sums_of(labels: Tensor, features: Tensor) -> Tensor:
+def _cells(x_PE: Tensor, labels: Tensor, weights: Weights, start: _Table | None) -> _Table:
+    found = solve_cells(x_PE, _open_sums(labels.T, x_PE), l2=weights.cells, start=start)
+    return _Table(found.embedding.float(), found.intercept.float())
+
+
+def _peaks(h_PE: Tensor, labels: Tensor, weights: Weights, table: _Table, start: Tensor) -> Tensor:
+    sums = _open_sums(labels, table.w_NE)
+    found = solve_peaks(*table, sums, h_PE, l2=weights.deviations, start=start)
+    return found.embedding.float()
+
+
+def _open_sums(labels: Tensor, features: Tensor) -> Tensor:
     """Sum ``[f, 1]`` over the positive columns of each row, float64."""
-    ones = features.new_ones(len(features), 1)
-    return labels.double() @ torch.cat([features, ones], 1).double()
+    wide = torch.cat([features, features.new_ones(len(features), 1)], 1).double()
+    return torch.cat([rows.double() @ wide for rows in labels.split(_SUMMED_ROWS)])
 
 
-class _HeldOut(NamedTuple):
-    h_PE: Tensor
-    labels_PN: Tensor
-    held_P: Tensor
-    held_N: Tensor
-    l2: float
-
-    @classmethod
-    def chosen(
-        cls, h_PE: Tensor, labels_PN: Tensor, l2: float, rng: np.random.Generator
-    ) -> _HeldOut:
-        held = [_chosen(n, rng).to(h_PE.device) for n in labels_PN.shape]
-        return cls(h_PE, labels_PN, *held, l2)
-
-    def cells(self, x_PE: Tensor, start: _Table | None) -> _Table:
-        """Solve all cells: held ones on kept peaks."""
-        found = _Table(
-            x_PE.new_empty(len(self.held_N), x_PE.shape[1]), x_PE.new_empty(len(self.held_N))
-        )
-        for cells, peaks in ((~self.held_N, None), (self.held_N, ~self.held_P)):
-            labels, x = self.labels_PN[:, cells], x_PE
-            if peaks is not None:
-                labels, x = labels[peaks], x[peaks]
-            begun = None if start is None else (start.w_NE[cells], start.intercept_N[cells])
-            solved = solve_cells(x, open_sums_of(labels.T, x), l2=self.l2, start=begun)
-            found.w_NE[cells] = solved.embedding.float()
-            found.intercept_N[cells] = solved.intercept.float()
-        return found
-
-    def peaks(self, x_PE: Tensor, table: _Table, weight: float) -> Tensor:
-        """Solve all peaks: held ones on kept cells."""
-        found = torch.empty_like(x_PE)
-        for peaks, cells in ((~self.held_P, None), (self.held_P, ~self.held_N)):
-            labels, (w, intercept) = self.labels_PN[peaks], table
-            if cells is not None:
-                labels, w, intercept = labels[:, cells], w[cells], intercept[cells]
-            solved = solve_peaks(
-                w,
-                intercept,
-                open_sums_of(labels, w),
-                self.h_PE[peaks],
-                l2=weight,
-                start=x_PE[peaks],
-            )
-            found[peaks] = solved.embedding.float()
-        return found
-
-    def loss(self, x_PE: Tensor, table: _Table) -> float:
-        """Return the mean cross-entropy of the pairs that no solve has seen."""
-        labels = self.labels_PN[self.held_P][:, self.held_N]
-        w, intercept = table.w_NE[self.held_N], table.intercept_N[self.held_N]
-        logits = torch.addmm(intercept, x_PE[self.held_P], w.T)
-        return float((softplus(logits) - labels * logits).mean(dtype=torch.float64))
-
-
-def _chosen(size: int, rng: np.random.Generator) -> Tensor:
-    """Choose about a fifth, at least one and not all, of `size` >= 2; a bool mask."""
-    held = np.zeros(size, bool)
-    held[rng.permutation(size)[: max(1, round(_HELD_SHARE * size))]] = True
-    return torch.from_numpy(held)
+def _loss(unseen_QN: Tensor, depth_N: Tensor, w_NE: Tensor) -> float:
+    """Return the mean cross-entropy of labels, predicted by those of the nearest cells."""
+    n_cells = len(w_NE)
+    k, total = min(_NEIGHBOURS, n_cells - 1), 0.0
+    prior_Q1 = _PRIOR_CELLS * unseen_QN.mean(1, keepdim=True)
+    prior_depth = _PRIOR_CELLS * depth_N.mean().clamp(min=1)
+    for start in range(0, n_cells, _TILE_CELLS):
+        cells = torch.arange(start, min(start + _TILE_CELLS, n_cells), device=w_NE.device)
+        apart = torch.cdist(w_NE[cells], w_NE)
+        apart[cells - start, cells] = torch.inf
+        near = torch.zeros_like(apart).scatter_(1, apart.topk(k, largest=False).indices, 1.0)
+        share = (unseen_QN @ near.T + prior_Q1) / (near @ depth_N + prior_depth)
+        rate = (depth_N[cells] * share).clamp(*_RATES)
+        labels = unseen_QN[:, cells]
+        terms = labels * rate.log() + (1 - labels) * (-rate).log1p()
+        total -= float(terms.sum(dtype=torch.float64))
+    return total / unseen_QN.numel()

@@ -145,7 +145,7 @@ class TrainConfig:
         float,
         Setting(
             "Weight of |d|^2 / 2 of a peak's deviation, relative to its summed cross-entropy; 0: "
-            "the weight, or none, that predicts held-out pairs best.",
+            "chosen, with the cells' weight, so that neighbours best predict peaks not seen.",
             _CELLS,
             least=0,
         ),

@@ -118,8 +118,8 @@ class PeaksSolved:
     """Peaks have deviated from their sequences as far as the labels ask for, or not at all."""
 
     record: Mapping[str, Any]
-    """``weight`` (None: no deviations), ``rounds``, ``held_out_losses`` of all that was tried,
-    ``seconds``; and the last solve of the cells, as in `CellsSolved`."""
+    """``l2_cells``, ``weight`` (None: no deviations), ``rounds``; ``tried``, everything that was
+    tried with its loss; ``seconds``; and the last solve of the cells, as in `CellsSolved`."""
 
     def shown(self) -> Notice:
         """Return a sentence with the choice."""
@@ -128,14 +128,17 @@ class PeaksSolved:
 
 def deviations_sentence(record: Mapping[str, Any]) -> str:
     """Say how peaks deviate and what that was chosen by."""
-    tried = {(t["weight"], t["rounds"]): t["loss"] for t in record["held_out_losses"]}
     if record["weight"] is None:
-        return "Peaks stay at their sequences: no deviations predict held-out pairs better."
-    said = f"Peaks deviate with weight {record['weight']:g}, {record['rounds']} rounds"
-    if not tried:
+        return f"Peaks stay at their sequences, cells have weight {record['l2_cells']:g}."
+    said = (
+        f"Peaks deviate with weight {record['weight']:g}, cells have {record['l2_cells']:g}, "
+        f"{record['rounds']} rounds"
+    )
+    if not record["tried"]:
         return f"{said}."
-    found = tried[record["weight"], record["rounds"]]
-    return f"{said}: held-out pairs at {found:.5f} nats, {tried[None, 0]:.5f} without."
+    without = next(t["loss"] for t in record["tried"] if not t["rounds"])
+    found = min(t["loss"] for t in record["tried"])
+    return f"{said}: neighbours predict unseen peaks at {found:.5f} nats, {without:.5f} without."
 
 
 @dataclass(frozen=True, slots=True)

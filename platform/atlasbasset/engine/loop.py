@@ -328,11 +328,10 @@ class _Worker:
             self._deviation_settings(),
             on_event=self.on_event,
         )
-        solved = {} if found.solved is None else found.solved._asdict()
-        if found.solved is not None:
+        if found.choice.rounds:
             self._peaks = self._stored_peaks(found.deviation)
-        seconds = time.perf_counter() - began
-        record = {**found.choice.as_json(), "seconds": seconds}
+        solved = {} if found.solved is None else found.solved._asdict()
+        record = {**found.choice._asdict(), "seconds": time.perf_counter() - began}
         self.on_event(PeaksSolved({**record, **solved}))
         return {**first, **solved, "peak_deviations": record}
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from atlasbasset.core.deviation_choice import held_out_losses
-from atlasbasset.core.peak_deviations import solve_peaks
+from atlasbasset.core.deviation_choice import Weights, neighbour_losses
+from atlasbasset.core.peak_deviations import solve_peaks, solving_bytes
 from atlasbasset.core.runtime import gather_rows, share_of
 from atlasbasset.core.seeds import Stream
 from atlasbasset.engine.batch_effects import BatchSettings
@@ -25,6 +25,8 @@ from atlasstore.events import Progress, ignore
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -34,13 +36,15 @@ if TYPE_CHECKING:
     from atlasbasset.engine.solving import Solved
     from atlasstore.events import Subscriber
 
-__all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate"]
+__all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate", "deviating_bytes"]
 
-WEIGHTS = (3.0, 10.0, 30.0, 100.0, 300.0)
-"""Candidates; no deviations at all are one more."""
-_MOST_PEAKS, _MOST_CELLS = 8192, 4096
-"""Of the sample that the weight is chosen on."""
 _PLAIN = BatchSettings()
+WEIGHTS = (3.0, 10.0, 30.0, 100.0, 300.0)
+"""Candidates of deviations; none at all are one more."""
+CELL_FACTORS = (1.0, 3.0)
+"""Candidates of cells, times the weight of other solves: peaks that fit better ask for more."""
+_MOST_PEAKS = _MOST_CELLS = 4096
+"""Of the sample that the weight is chosen on."""
 _SOLVE_PEAKS = 8192
 """Between two events."""
 
@@ -54,33 +58,37 @@ class DeviationSettings:
     rounds: int
     """Solves of all peaks and then all cells, at most."""
     weight: float = 0.0
-    """Of ``|d|^2 / 2`` of a peak; 0: chosen by pairs that are held out."""
+    """Of ``|d|^2 / 2`` of a peak; 0: this and the cells' weight are chosen."""
     batches: BatchSettings = _PLAIN
     seed: int = 0
 
+    @property
+    def candidates(self) -> list[Weights]:
+        """The weights that are tried."""
+        return [Weights(f * self.l2_cells, weight) for f in CELL_FACTORS for weight in WEIGHTS]
+
 
 class Choice(NamedTuple):
-    """The weight and the rounds, and what they were chosen by."""
+    """The weights and the rounds, and what they were chosen by."""
 
+    l2_cells: float
     weight: float | None
     """None: no deviations."""
     rounds: int
-    losses: NDArray[np.float64] | None = None
-    """(weights, rounds + 1): see `held_out_losses`; None where nothing was chosen."""
+    tried: list[dict[str, Any]]
+    """``l2_cells``, ``weight``, ``rounds`` and the ``loss`` of everything that was tried."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        tried = [] if self.losses is None else zip(WEIGHTS, self.losses.tolist(), strict=True)
-        return {
-            "weight": self.weight,
-            "rounds": self.rounds,
-            "held_out_losses": [
-                {"weight": weight if n_done else None, "rounds": n_done, "loss": loss}
-                for weight, losses in tried
-                for n_done, loss in enumerate(losses)
-                if n_done or weight == WEIGHTS[0]
-            ],
+    @classmethod
+    def best(cls, candidates: Sequence[Weights], losses: NDArray[np.float64]) -> Choice:
+        """Choose by `neighbour_losses`, (candidates, rounds + 1)."""
+        tried = {
+            (weights.cells, weights.deviations if n_done else None, n_done): float(loss)
+            for weights, row in zip(candidates, losses, strict=True)
+            for n_done, loss in enumerate(row)
         }
+        names = ("l2_cells", "weight", "rounds", "loss")
+        rows = [dict(zip(names, (*key, loss), strict=True)) for key, loss in tried.items()]
+        return cls(*min(tried, key=lambda key: tried[key]), rows)
 
 
 class Deviated(NamedTuple):
@@ -116,23 +124,42 @@ def deviate(
     on_event
         Called with `Progress`.
     """
-    choice = Choice(settings.weight, settings.rounds)
+    choice = Choice(settings.l2_cells, settings.weight, settings.rounds, [])
     if not settings.weight:
         choice = _chosen(data, peaks, h, runtime, settings, on_event)
     x, solved = h, None
-    for _ in range(choice.rounds):
-        x = _solve_peaks(learner, data, peaks, (h, x), runtime, choice.weight, on_event)
+    for n_done in range(choice.rounds + 1):
+        if choice.weight is not None and n_done:
+            x = _solve_peaks(learner, data, peaks, (h, x), runtime, choice.weight, on_event)
+        elif choice.l2_cells == settings.l2_cells:
+            continue  # as the cells have been solved
         solved = solve_layer(
             learner,
             data,
             peaks,
             runtime,
-            l2=settings.l2_cells,
+            l2=choice.l2_cells,
             h=x,
             batches=settings.batches,
             on_event=on_event,
         )
     return Deviated(x - h, choice, solved)
+
+
+def deviating_bytes(n_peaks: int, n_cells: int, n_own_cells: int, embedding_dim: int) -> int:
+    """Return what `deviate` holds at most beside a solve of the cells, bytes.
+
+    Parameters
+    ----------
+    n_cells, n_own_cells
+        Cells over all workers, and this worker's.
+    """
+    width = embedding_dim + 1
+    sums = 8 * width * (n_peaks + n_own_cells)
+    embedded = 4 * 4 * n_peaks * embedding_dim
+    solver = solving_bytes(min(n_peaks, _SOLVE_PEAKS), n_cells, embedding_dim)
+    sample = 8 * min(n_peaks, _MOST_PEAKS) * min(n_cells, _MOST_CELLS)
+    return sums + embedded + 4 * n_cells * width + max(solver, sample)
 
 
 def _solve_peaks(
@@ -181,26 +208,24 @@ def _chosen(
     settings: DeviationSettings,
     on_event: Subscriber,
 ) -> Choice:
-    """Choose weight and rounds on a sample; each worker tries some of the weights."""
+    """Choose weights and rounds on a sample; each worker tries some of the candidates."""
     on_event(Progress(CHOOSING, 0, 1, "samples"))
     rng = np.random.default_rng([settings.seed, Stream.DEVIATIONS])
     rows, labels = _sample(data, peaks, runtime, rng)
-    losses = torch.zeros(len(WEIGHTS), settings.rounds + 1, dtype=torch.float64)
-    own = slice(runtime.rank, None, runtime.world)
-    if len(WEIGHTS[own]):
-        losses[own] = held_out_losses(
-            h[rows], labels, WEIGHTS[own], l2=settings.l2_cells, rounds=settings.rounds, rng=rng
-        )
+    candidates, own = settings.candidates, slice(runtime.rank, None, runtime.world)
+    losses = torch.zeros(len(candidates), settings.rounds + 1, dtype=torch.float64)
+    losses[own] = neighbour_losses(
+        h[rows], labels, candidates[own], rounds=settings.rounds, rng=rng
+    )
     losses = runtime.sum_(losses.to(runtime.device)).cpu()
-    best, n_rounds = divmod(int(losses.argmin()), settings.rounds + 1)
     on_event(Progress(CHOOSING, 1, 1, "samples"))
-    return Choice(WEIGHTS[best] if n_rounds else None, n_rounds, losses.numpy())
+    return Choice.best(candidates, losses.numpy())
 
 
 def _sample(
     data: WorkerData, peaks: NDArray[np.int64], runtime: Runtime, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return positions in `peaks`, and their labels (peaks, cells), float32, of sampled cells."""
+    """Return positions in `peaks`, and their labels (peaks, cells), uint8, of sampled cells."""
     counts = torch.zeros(runtime.world, dtype=torch.int64, device=runtime.device)
     counts[runtime.rank] = data.n_cells
     n_cells = int(runtime.sum_(counts).sum())
@@ -212,4 +237,4 @@ def _sample(
         labels[:, part] = tile[:, cells[first:last] - data.start].toarray().T
     own = torch.from_numpy(labels).to(runtime.device)
     whole = gather_rows(own, slice(int(first), int(last)), len(cells), runtime)
-    return torch.from_numpy(rows).to(runtime.device), whole.T.float()
+    return torch.from_numpy(rows).to(runtime.device), whole.T

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from atlasbasset.engine.checkpoints import PEAKS
 from atlasstore.genome.peaks import peaks_digest
@@ -40,6 +40,10 @@ class PeakDeviations:
             return None
         found = checkpoint.tensors(PEAKS)
         return cls(found["deviation"], found["peaks_sha256"])
+
+    def as_tensors(self) -> dict[str, NDArray[Any]]:
+        """Return what `of` reads."""
+        return {"deviation": self.deviation, "peaks_sha256": self.peaks_sha256}
 
     def fit(self, peaks: pd.DataFrame) -> bool:
         """Whether `peaks`, an atlas's table, are the peaks that they are of."""

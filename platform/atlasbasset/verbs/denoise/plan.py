@@ -274,7 +274,7 @@ def plan_denoise(
     check_window(planned.store, source)
     for url in (planned.url, source.url, out):
         pool.worker_url(url)
-    deviates, told = _deviating(planned, source, sequence_only=sequence_only)
+    deviates, told = (False, None) if sequence_only else planned.deviates_on(source)
     rows, columns = _columns(source, _chosen_peaks(source, peaks), genes)
     plan = DenoisePlan(
         model=planned,
@@ -291,19 +291,6 @@ def plan_denoise(
     )
     _ = plan.is_finished  # refuses an output that is taken
     return plan
-
-
-def _deviating(
-    model: PlannedModel, atlas: Atlas, *, sequence_only: bool
-) -> tuple[bool, str | None]:
-    """Return whether the model's peak deviations are used, and a sentence where they do not fit."""
-    found = None if sequence_only else model.deviations
-    if found is None or found.fit(atlas.var):
-        return found is not None, None
-    return False, (
-        f"The peak deviations of {model.url} are of other peaks than those of {atlas.url}: "
-        "predictions are from sequences alone."
-    )
 
 
 def _check_table(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job import JobIdentity
     from atlasbasset.core.compute import Compute
     from atlasbasset.core.config import TrunkConfig
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.plans import Lines
 
 __all__ = [
@@ -93,6 +94,16 @@ class PlannedModel:
         if isinstance(self.given, Model):
             return self.given.deviations
         return PeakDeviations.of(self.store.newest())
+
+    def deviates_on(self, atlas: Atlas) -> tuple[bool, str | None]:
+        """Return whether its peaks deviate for `atlas`, and a sentence where they do not fit."""
+        found = self.deviations
+        if found is None or found.fit(atlas.var):
+            return found is not None, None
+        return False, (
+            f"The peak deviations of {self.url} are of other peaks than those of {atlas.url}: "
+            "only sequences count here."
+        )
 
     @cached_property
     def loaded(self) -> Model:
