@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from atlasbasset import load_model
-from atlasbasset.core.deviation_choice import held_out_losses
+from atlasbasset.core.deviation_choice import neighbour_losses
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.core.peak_deviations import solve_peaks
 from atlasbasset.core.seeds import Stream
-from atlasbasset.engine.peak_deviations import WEIGHTS
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.peak_deviations import Choice, DeviationSettings
 from atlasbasset.metrics.baselines import open_sums, unit_rows
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
     from atlasstore import Atlas
 
-L2 = 10.0
-"""Of a cell, as `TrainConfig.solve_l2`."""
+L2 = TrainConfig().solve_l2
 ROUNDS = 3
 EMPIRICAL_ROUNDS = 5
 
@@ -86,24 +86,26 @@ class Trained:
         solved = solve_cells(x, open_sums(self.is_open, x), l2=l2)
         return Cells(name, *_floats(solved.embedding, solved.intercept), x)
 
-    def deviating(self, weight: float, rounds: int) -> Iterator[Cells]:
+    def deviating(self, weight: float, rounds: int, *, l2: float = L2) -> Iterator[Cells]:
         """Yield the cells after each round of peaks and cells solved in turn."""
-        found = self.cells("", self.h)
+        found = self.cells("", self.h, l2=l2)
         for n_done in range(1, rounds + 1):
             w, intercept = (torch.from_numpy(t) for t in (found.embedding, found.intercept))
             sums = open_sums(self.is_open.T, w)
             x = solve_peaks(w, intercept, sums, self.h, l2=weight, start=found.x).embedding.float()
-            found = self.cells(f"deviations, weight {weight:g}, round {n_done}", x)
+            found = self.cells(f"deviations {weight:g}, L2 {l2:g}, round {n_done}", x, l2=l2)
             yield found
 
     def chosen(self) -> Cells:
-        """Solve with the weight and rounds that `train --peak-deviations` chooses."""
-        labels = torch.from_numpy(self.is_open.T.toarray().astype(np.float32))
+        """Solve with the weights and rounds that ``train --peak-deviations`` chooses."""
+        rounds = TrainConfig().deviation_rounds
+        candidates = DeviationSettings(l2_cells=L2, rounds=rounds).candidates
+        labels = torch.from_numpy(self.is_open.T.toarray().astype(np.uint8))
         rng = np.random.default_rng([self.seed, Stream.DEVIATIONS])
-        losses = held_out_losses(self.h, labels, WEIGHTS, l2=L2, rounds=2, rng=rng)
-        best, rounds = divmod(int(losses.argmin()), losses.shape[1])
-        found = [self.cells("", self.h), *self.deviating(WEIGHTS[best], rounds)][-1]
-        print(f"chosen: weight {WEIGHTS[best]:g}, {rounds} rounds; {losses.numpy().round(5)}")
+        losses = neighbour_losses(self.h, labels, candidates, rounds=rounds, rng=rng)
+        l2, weight, rounds, _ = Choice.best(candidates, losses.numpy())
+        print(f"chosen: cells' L2 {l2:g}, deviations' {weight}, {rounds} rounds")
+        found = [self.cells("", self.h, l2=l2), *self.deviating(weight or 1, rounds, l2=l2)][-1]
         return found._replace(name="deviations, chosen")
 
     def empirical_prior(self) -> Cells:
@@ -130,6 +132,8 @@ def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
         yield trained.empirical_prior()
         for weight in (3.0, 10.0, 30.0, 100.0):
             yield from trained.deviating(weight, ROUNDS)
+        for weight in (10.0, 30.0):
+            yield from trained.deviating(weight, ROUNDS, l2=30.0)
 
 
 def root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
