@@ -94,9 +94,12 @@ def measures(
     return found
 
 
-def without_sequences(data: Data) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def without_sequences(
+    data: Data, *, peers_alone: bool = False
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield every baseline that can be had here."""
-    yield from baselines(data.is_open)
+    if not peers_alone:
+        yield from baselines(data.is_open)
     for name, package, embed in (
         ("SnapATAC2 spectral", "snapatac2", spectral),
         ("PeakVI", "scvi", peakvi),
@@ -177,10 +180,14 @@ def main() -> None:
     parser.add_argument("--change", nargs="*", default=[], metavar="SETTING=JSON")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument(
+        "--peers-alone", action="store_true", help="not the baselines of atlasbasset.metrics"
+    )
     args = parser.parse_args()
     data, found = read(args.data, args.label_key), defaultdict[tuple[str, str], list[float]](list)
     of: Any = of_models(args, data) if args.train else (
-        (name, measures(table, data.types)) for name, table in without_sequences(data)
+        (name, measures(table, data.types)) 
+        for name, table in without_sequences(data, peers_alone=args.peers_alone)
     )  # fmt: skip
     for name, values in of:
         print(name, {key: round(value, 3) for key, value in values.items()}, flush=True)
