@@ -186,7 +186,7 @@ def main() -> None:
     args = parser.parse_args()
     data, found = read(args.data, args.label_key), defaultdict[tuple[str, str], list[float]](list)
     of: Any = of_models(args, data) if args.train else (
-        (name, measures(table, data.types)) 
+        (name, measures(table, data.types))
         for name, table in without_sequences(data, peers_alone=args.peers_alone)
     )  # fmt: skip
     for name, values in of:
