@@ -72,7 +72,7 @@ def _join() -> bool:
     from ray._private.services import get_ray_address_from_environment
 
     try:
-        address = get_ray_address_from_environment(None, None)
+        address = get_ray_address_from_environment(None, None)  # type: ignore[arg-type]
         if address in (None, "local"):
             return False
         ray.init(log_to_driver=False, configure_logging=False)
@@ -115,7 +115,7 @@ def _require_token() -> None:
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
     setup._enable_token_auth()  # Ray read the variable when it was imported: told anew
-    loader = setup.AuthenticationTokenLoader.instance()
+    loader = setup.AuthenticationTokenLoader.instance()  # type: ignore[attr-defined]
     if not loader.has_token(ignore_auth_mode=True):
         _make_token(Path.home() / ".ray" / "auth_token")
         loader.reset_cache()

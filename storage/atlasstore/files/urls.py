@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import fsspec
 import zarr
@@ -184,7 +184,7 @@ def _options(url: str | Path) -> dict[str, Any]:
 
 
 def open_group(
-    url: str | Path, *, mode: str = "r", use_consolidated: bool | None = None
+    url: str | Path, *, mode: Literal["r", "r+"] = "r", use_consolidated: bool | None = None
 ) -> zarr.Group:
     """Open an existing zarr v3 group at `url` (``mode`` "r" or "r+").
 

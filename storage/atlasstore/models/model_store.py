@@ -149,7 +149,7 @@ class CheckpointWriter:
         """Write consecutive rows of a cell table; `start` must be a block's first cell."""
         if start % self._block_cells:
             raise ValueError(f"rows must start at a block's first cell, got {start}")
-        arrays.write_pieces(self._group[name], start, values)
+        arrays.write_pieces(arrays.member(self._group, name, url=self.url), start, values)
 
     def write_tensors(self, name: str, tensors: Tensors) -> None:
         """Write ``<name>.safetensors``; one process only."""
@@ -179,8 +179,8 @@ class CheckpointWriter:
 
     def _table_names(self) -> list[str]:
         """Return the cell tables that are stored: another process may have begun them."""
-        names = [n for n in urls.list_names(self.url) if n in self._group]  # no tensor files
-        groups = [self._group[name] for name in names]
+        names = urls.list_names(self.url)
+        groups = (found for name in names if isinstance(found := self._group.get(name), zarr.Group))
         return sorted(table.path for group in groups for table in _arrays(group))
 
 
@@ -421,7 +421,7 @@ def _delete_checkpoints_except(model: str, kept: Collection[str | None]) -> None
             urls.delete(urls.join(folder, name))
 
 
-def _arrays(group: zarr.Group) -> list[zarr.Array]:
+def _arrays(group: zarr.Group) -> list[zarr.Array[Any]]:
     """Return the arrays below a group, at any depth."""
     members = (member for _, member in group.members(max_depth=None))
     return [member for member in members if isinstance(member, zarr.Array)]
