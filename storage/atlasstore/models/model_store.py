@@ -126,7 +126,14 @@ class CheckpointWriter:
         """Create the empty cell tables (name -> shape of a row), float32; one process only.
 
         What a killed writer left is deleted, or with `over` written over.
+
+        Raises
+        ------
+        ValueError
+            This number is the newest checkpoint's, which would be lost until the next is whole.
         """
+        if not over and self.name == _latest_name(self._model):
+            raise ValueError(f"checkpoint {self.name} of {self._model} is the newest: take another")
         if over:
             store = WrittenOver(urls.zarr_store(self.url, read_only=False))
             group = zarr.create_group(store, zarr_format=3)
