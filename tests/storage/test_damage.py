@@ -59,6 +59,7 @@ def model(tmp_path_factory):
                 values = np.full((block.n_cells, *shape), step + block.index, np.float32)
                 writer.write_rows(f"cells/{name}", block.start, values)
         writer.write_tensors("trunk", {"w": np.arange(5, dtype=np.float32)})
+        writer.write_tensors("peaks", {"deviation": np.eye(WIDTH, dtype=np.float32)})
         state = {"epoch": step, "history": [{"epoch": n + 1, "loss": 0.5} for n in range(step)]}
         writer.commit(state)
         store.write_metrics(state["history"])
@@ -115,6 +116,7 @@ def everything(url: str) -> str:
             "batches": store.batches,
             "state": newest.state,
             "trunk": newest.tensors("trunk")["w"].tolist(),
+            "peaks": newest.tensors("peaks")["deviation"].tolist(),
             "cells": [newest.rows(name, 0, N_CELLS).tolist() for name in names],
         }
     elif isinstance(store, Result):

@@ -56,6 +56,13 @@ Dense = Annotated[
         show_default=False,
     ),
 ]
+SequenceOnly = Annotated[
+    bool,
+    typer.Option(
+        "--sequence-only",
+        help="Leave out the peaks' deviations from their sequences, where the model has some.",
+    ),
+]
 
 
 def denoise(
@@ -69,6 +76,7 @@ def denoise(
     scale: Scale = "linear",
     dtype: DType = "float32",
     dense: Dense = True,
+    sequence_only: SequenceOnly = False,
     compute: Compute = "fp32",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
@@ -94,6 +102,7 @@ def denoise(
         scale=scale,
         dtype=dtype,
         dense=dense,
+        sequence_only=sequence_only,
         compute=compute,
         workers=workers,
         gpus_per_worker=gpus_per_worker,

@@ -28,6 +28,7 @@ from atlasbasset.engine.events import (
     CellsSolved,
     EpochEnd,
     EpochStart,
+    PeaksSolved,
     StepDone,
     TrainingEnd,
     TrainingStart,
@@ -78,6 +79,8 @@ class _View:
             self._on_epoch(event)
         elif isinstance(event, CellsSolved):
             self._output.line(self._lines.solved(event.record))
+        elif isinstance(event, PeaksSolved):
+            self._output.line(event.shown().message)
         elif isinstance(event, TrainingEnd):
             self._output.line(f"Training ended after epoch {event.epochs}: {event.reason}.")
 

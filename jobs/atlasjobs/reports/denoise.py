@@ -22,6 +22,8 @@ def denoise_facts(report: DenoiseReport) -> Lines:
         ("scale", report.scale),
         ("dense table", dense),
     ]
+    if report.peak_deviations:
+        rows.append(("predicted from", "sequences and the peaks' deviations"))
     if report.largest_error is not None:
         rows.append(("largest error", f"{report.largest_error:.2g}, by rounding to a byte"))
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.engine.events import deviations_sentence
 from atlasjobs.output.training_lines import converged
 from atlasstore.text_units import duration
 
@@ -31,6 +32,8 @@ def training_facts(report: TrainReport) -> Lines:
         took = f"{converged(solved, report.n_cells)}, in {duration(solved['seconds'])}"
         rows.append(("cells solved at the end", took))
         rows += [(f"{name}, solved", value) for name, value in _quality_facts(solved)]
+        if (found := solved.get("peak_deviations")) is not None:
+            rows.append(("peak deviations", deviations_sentence(found)))
         rows.append(("stored model", "the one with its cells solved"))
     else:
         rows.append(("stored model", "that of the last epoch"))

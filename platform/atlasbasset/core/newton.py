@@ -10,30 +10,27 @@ Choices:
 * Embeddings are centred over peaks: the same problem (the intercept takes up the shift), better
   conditioned. The intercept at the mean peak carries a tiny ridge, which matters only to cells
   with no or all peaks open: they alone would have no finite solution.
-* Hessians are one product of the cells' P weights with P x F (F + 1) / 2 products of features, for
-  the cells that have not converged. The first step from zero needs none: there all cells share one
-  Hessian up to a factor. Reusing a Hessian for several steps saved nothing: more steps were taken.
-* Products are in `dtype`, sums over tiles of peaks and the 33 x 33 solves in float64. No array is
-  larger than a tile of cells times a tile of peaks.
+* The first step from zero needs no Hessians of its own: there all cells share one up to a factor.
+* Products are in `dtype`, sums over tiles of peaks and the 33 x 33 solves in float64
+  (`atlasbasset.core._newton_steps`). No array is larger than a tile of cells times a tile of peaks.
 
 Shape letters: P peaks, N cells (n of a tile), E embedding, F = E + 1 features (the last is 1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, softplus
+from torch.nn.functional import pad
+
+from atlasbasset.core._newton_steps import Problem, evaluate, iterate
 
 __all__ = ["SolvedCells", "solve_cells", "working_bytes"]
 
 TILE_CELLS = 1024
 TILE_PEAKS = 2048
-_ARMIJO = 1e-4
-_HALVINGS = 30
 
 
 class SolvedCells(NamedTuple):
@@ -55,40 +52,16 @@ class SolvedCells(NamedTuple):
     """(N,) bool: no peak open, or all; the ridge alone keeps the intercept finite."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """What all cells share."""
+class _Centred(NamedTuple):
+    """The peaks' embeddings less their mean, and a constant, as features of every cell."""
 
-    features_PF: Tensor
+    problem: Problem
     mean_E: Tensor
-    penalty_F: Tensor
-    tile_peaks: int
     tolerance: float
-    max_iterations: int
 
     @property
     def n_peaks(self) -> int:
-        return self.features_PF.shape[0]
-
-    @property
-    def slack(self) -> float:
-        """Relative error of an objective's terms: a rise below it is rounding."""
-        return 16 * torch.finfo(self.features_PF.dtype).eps
-
-
-class _Points(NamedTuple):
-    """Where the cells of a tile stand."""
-
-    x_nF: Tensor
-    value_n: Tensor
-    gradient_nF: Tensor
-
-    def at(self, rows: Tensor) -> _Points:
-        return _Points(self.x_nF[rows], self.value_n[rows], self.gradient_nF[rows])
-
-    def replace_(self, rows: Tensor, by: _Points) -> None:
-        for ours, theirs in zip(self, by, strict=True):
-            ours[rows] = theirs
+        return len(self.problem.features_RF)
 
 
 def solve_cells(
@@ -145,14 +118,14 @@ def solve_cells(
         When shapes do not fit or a penalty is not above 0.
     """
     _check(h_PE, open_sums_NF, l2, intercept_l2)
-    problem = _problem(h_PE.to(dtype), (l2, intercept_l2), tile_peaks, tolerance, max_iterations)
+    shared = _centred(h_PE.to(dtype), (l2, intercept_l2), tile_peaks, tolerance, max_iterations)
     sums = open_sums_NF.to(h_PE.device, torch.float64)
     pull = torch.zeros_like(sums[:, :-1]) if prior is None else l2 * prior.to(sums)
     tiles = []
     for first in range(0, len(sums), tile_cells):
         cells = slice(first, first + tile_cells)
         begun = None if start is None else (start[0][cells], start[1][cells])
-        tiles.append(_solve_tile(problem, sums[cells], pull[cells], begun))
+        tiles.append(_solve_tile(shared, sums[cells], pull[cells], begun))
     return SolvedCells(*(torch.cat(parts) for parts in zip(*tiles, strict=True)))
 
 
@@ -183,128 +156,47 @@ def _check(h_PE: Tensor, open_sums_NF: Tensor, l2: float, intercept_l2: float) -
         raise ValueError(f"l2 and intercept_l2 must be above 0, got {l2} and {intercept_l2}")
 
 
-def _problem(
+def _centred(
     h_PE: Tensor, l2: tuple[float, float], tile_peaks: int, tolerance: float, max_iterations: int
-) -> _Problem:
+) -> _Centred:
     mean = h_PE.mean(0, dtype=torch.float64).to(h_PE)
     features = h_PE.new_ones(h_PE.shape[0], h_PE.shape[1] + 1)
     torch.sub(h_PE, mean, out=features[:, :-1])
     penalty = torch.full((features.shape[1],), l2[0], dtype=torch.float64, device=h_PE.device)
     penalty[-1] = l2[1]
-    mean = mean.double()
-    return _Problem(features, mean, penalty, tile_peaks, tolerance, max_iterations)
+    problem = Problem(features, penalty, tile_peaks, max_iterations)
+    return _Centred(problem, mean.double(), tolerance)
 
 
 def _solve_tile(
-    problem: _Problem,
+    shared: _Centred,
     raw_sums_nF: Tensor,
     pull_nE: Tensor,
     start: tuple[Tensor, Tensor] | None,
 ) -> SolvedCells:
-    n_open = raw_sums_nF[:, -1]
-    centred = raw_sums_nF[:, :-1] - n_open[:, None] * problem.mean_E
+    problem, n_open = shared.problem, raw_sums_nF[:, -1]
+    centred = raw_sums_nF[:, :-1] - n_open[:, None] * shared.mean_E
     # a penalty held to a prior differs from one held to zero by a linear term, as the labels do
     sums = torch.cat([centred + pull_nE, n_open[:, None]], 1)
-    points = _evaluate(problem, _first(problem, n_open, start), sums)
-    iterations, converged = _iterate(problem, points, sums, from_zero=start is None)
+    points = evaluate(problem, _first(shared, n_open, start), sums)
+    goal = shared.tolerance * n_open.clamp(min=1)
+    iterations, converged = iterate(problem, points, sums, goal, from_zero=start is None)
     embedding = points.x_nF[:, :-1]
     return SolvedCells(
         embedding=embedding,
-        intercept=points.x_nF[:, -1] - embedding @ problem.mean_E,
+        intercept=points.x_nF[:, -1] - embedding @ shared.mean_E,
         iterations=iterations,
         gradient_norm=points.gradient_nF.norm(dim=1),
         objective=points.value_n + pull_nE.square().sum(1) / (2 * problem.penalty_F[0]),
         converged=converged,
-        one_class=(n_open == 0) | (n_open == problem.n_peaks),
+        one_class=(n_open == 0) | (n_open == shared.n_peaks),
     )
 
 
-def _first(problem: _Problem, n_open: Tensor, start: tuple[Tensor, Tensor] | None) -> Tensor:
+def _first(shared: _Centred, n_open: Tensor, start: tuple[Tensor, Tensor] | None) -> Tensor:
     """Return the starting points (n, F) in the centred features."""
     if start is None:
-        share = (n_open + 0.5) / (problem.n_peaks + 1)
-        return pad(share.logit()[:, None], (len(problem.mean_E), 0))
+        share = (n_open + 0.5) / (shared.n_peaks + 1)
+        return pad(share.logit()[:, None], (len(shared.mean_E), 0))
     embedding, intercept = (part.to(n_open) for part in start)
-    return torch.cat([embedding, (intercept + embedding @ problem.mean_E)[:, None]], 1)
-
-
-def _iterate(
-    problem: _Problem, points: _Points, sums: Tensor, *, from_zero: bool
-) -> tuple[Tensor, Tensor]:
-    """Move `points` to the minimum in place; return (iterations, converged)."""
-    goal = problem.tolerance * sums[:, -1].clamp(min=1)
-    iterations = torch.zeros_like(goal, dtype=torch.int64)
-    for count in range(problem.max_iterations):
-        active = (points.gradient_nF.norm(dim=1) > goal).nonzero().squeeze(1)
-        if not len(active):
-            break
-        before = points.at(active)
-        factors = _factors(problem, before.x_nF, shared=from_zero and not count)
-        step = -torch.cholesky_solve(before.gradient_nF[:, :, None], factors).squeeze(2)
-        points.replace_(active, _descend(problem, before, step, sums[active]))
-        iterations[active] += 1
-    return iterations, points.gradient_nF.norm(dim=1) <= goal
-
-
-def _evaluate(problem: _Problem, x_nF: Tensor, sums_nF: Tensor) -> _Points:
-    """Return objective and gradient at `x_nF`."""
-    value = (x_nF * (problem.penalty_F * x_nF / 2 - sums_nF)).sum(1)
-    gradient = problem.penalty_F * x_nF - sums_nF
-    x = x_nF.to(problem.features_PF.dtype)
-    for features in problem.features_PF.split(problem.tile_peaks):
-        logits = x @ features.T
-        value += softplus(logits, threshold=40).sum(1, dtype=torch.float64)
-        gradient += logits.sigmoid_() @ features
-    return _Points(x_nF, value, gradient)
-
-
-def _descend(problem: _Problem, before: _Points, step_nF: Tensor, sums_nF: Tensor) -> _Points:
-    """Take each cell's step, halved until its objective falls; none where it never does."""
-    slope = _ARMIJO * (before.gradient_nF * step_nF).sum(1)
-    terms = before.value_n.abs() + (before.x_nF * sums_nF).abs().sum(1)
-    bound = before.value_n + problem.slack * terms
-    found = _evaluate(problem, before.x_nF + step_nF, sums_nF)
-    size = 1.0
-    for _ in range(_HALVINGS):
-        # "not below" rather than "above": a NaN is too high as well
-        high = (~(found.value_n <= bound + size * slope)).nonzero().squeeze(1)
-        if not len(high):
-            return found
-        size /= 2
-        shorter = before.x_nF[high] + size * step_nF[high]
-        found.replace_(high, _evaluate(problem, shorter, sums_nF[high]))
-    high = (~(found.value_n <= bound)).nonzero().squeeze(1)
-    found.replace_(high, before.at(high))
-    return found
-
-
-def _factors(problem: _Problem, x_nF: Tensor, *, shared: bool) -> Tensor:
-    """Return the Cholesky factors (n, F, F) of the Hessians at `x_nF`, float64."""
-    hessian = _shared_hessian(problem, x_nF) if shared else _hessian(problem, x_nF)
-    diagonal = hessian.diagonal(dim1=1, dim2=2)
-    # rounding must not make the sum of products indefinite
-    rounding = 32 * torch.finfo(problem.features_PF.dtype).eps * diagonal.amax(1, keepdim=True)
-    diagonal += problem.penalty_F + rounding
-    factors: Tensor = torch.linalg.cholesky(hessian)
-    return factors
-
-
-def _hessian(problem: _Problem, x_nF: Tensor) -> Tensor:
-    """Return the Hessians (n, F, F) of the cross-entropy: sum of s (1 - s) f f' over peaks."""
-    n_features = x_nF.shape[1]
-    i, j = torch.triu_indices(n_features, n_features, device=x_nF.device)
-    x = x_nF.to(problem.features_PF.dtype)
-    packed = x.new_zeros(len(x), len(i))
-    for features in problem.features_PF.split(problem.tile_peaks):
-        share = (x @ features.T).sigmoid_()
-        packed.addmm_(share.mul_(1 - share), features[:, i] * features[:, j])
-    hessian = x_nF.new_empty(len(x), n_features, n_features)
-    hessian[:, i, j] = hessian[:, j, i] = packed.to(hessian)
-    return hessian
-
-
-def _shared_hessian(problem: _Problem, x_nF: Tensor) -> Tensor:
-    """Return the Hessians where every embedding is zero: one product for all cells."""
-    share = x_nF[:, -1].sigmoid()
-    features = problem.features_PF
-    return (share * (1 - share))[:, None, None] * (features.T @ features).to(x_nF)
+    return torch.cat([embedding, (intercept + embedding @ shared.mean_E)[:, None]], 1)

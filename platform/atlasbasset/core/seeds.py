@@ -22,3 +22,5 @@ class Stream(IntEnum):
     """The randomised SVD of the start."""
     BATCHES = 5
     """Cells that batches' effects are estimated on."""
+    DEVIATIONS = 6
+    """Peaks and cells that the weight of peaks' deviations is chosen on."""

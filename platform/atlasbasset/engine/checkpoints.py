@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Saver", "cells_from", "load_average", "load_learner", "trunk_from"]
 
+PEAKS = "peaks"
+"""Tensor file of the peaks' deviations."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -57,8 +59,17 @@ class Saver:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: _Pending | None = None
 
-    def save(self, learner: Learner, state: RunState, average: AveragedModel | None) -> None:
-        """Begin a checkpoint of the values as they are now; waits for the one before."""
+    def save(
+        self,
+        learner: Learner,
+        state: RunState,
+        average: AveragedModel | None,
+        peaks: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Begin a checkpoint of the values as they are now; waits for the one before.
+
+        `peaks` are the peaks' deviations, where they have some.
+        """
         self.finish()
         writer = self._store.write_checkpoint(state.checkpoint)
         rows = {name: _copy(t) for name, t in _cell_tables(learner).items()}
@@ -66,6 +77,8 @@ class Saver:
         if self._runtime.rank == 0:
             writer.begin({name: tuple(t.shape[1:]) for name, t in rows.items()})
             whole = _whole_tensors(learner, average)
+            if peaks is not None:
+                whole[PEAKS] = _arrays(peaks)
         self._runtime.barrier()
         written = self._thread.submit(_write, writer, rows, self._first_cell, whole)
         self._pending = _Pending(writer, written, state.as_json())

@@ -32,7 +32,7 @@ _BATCHES, _RECORDS = "Batch correction", "Records"
 # What may differ between the run that started a model and the one that resumes it.
 _MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
 
-_BEFORE_THEY_WERE = {"batch_effect": "free"}
+_BEFORE_THEY_WERE = {"batch_effect": "free", "peak_deviations": False}
 """Values of settings in models that were begun before there were these settings."""
 
 
@@ -133,6 +133,26 @@ class TrainConfig:
             above=0,
         ),
     ] = 10.0
+    peak_deviations: Annotated[
+        bool,
+        Setting(
+            "Whether training peaks may deviate from their sequences at the end, solved exactly in "
+            "turn with the cells; needs polish.",
+            _CELLS,
+        ),
+    ] = False
+    deviation_l2: Annotated[
+        float,
+        Setting(
+            "Weight of |d|^2 / 2 of a peak's deviation, relative to its summed cross-entropy; 0: "
+            "chosen, with the cells' weight, so that neighbours best predict peaks not seen.",
+            _CELLS,
+            least=0,
+        ),
+    ] = 0.0
+    deviation_rounds: Annotated[
+        int, Setting("Solves of peaks and then cells in turn, at most.", _CELLS, above=0)
+    ] = 2
     per_cell_eps: Annotated[
         bool,
         Setting(
@@ -206,6 +226,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.peak_deviations and not self.polish:
+            raise UserInputError(
+                "peak_deviations needs polish: peaks are solved in turn with the cells."
+            )
         if self.average and not self.polish:
             raise UserInputError(
                 "average needs polish: the cells must be solved on the averaged trunk."

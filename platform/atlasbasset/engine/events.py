@@ -12,20 +12,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BETWEEN_STEPS",
+    "CHOOSING",
     "EMBEDDING",
     "MEASURING",
     "SOLVING",
+    "SOLVING_PEAKS",
     "CellsSolved",
     "EpochEnd",
     "EpochStart",
+    "PeaksSolved",
     "StepDone",
     "TrainingEnd",
     "TrainingStart",
+    "deviations_sentence",
 ]
 
 
 EMBEDDING, SOLVING, MEASURING = "embedding all peaks", "solving all cells", "measuring"
-BETWEEN_STEPS = frozenset({EMBEDDING, SOLVING, MEASURING})
+SOLVING_PEAKS, CHOOSING = "solving all peaks", "choosing the weight of deviations"
+BETWEEN_STEPS = frozenset({EMBEDDING, SOLVING, MEASURING, SOLVING_PEAKS, CHOOSING})
 """Stages of `Progress` that belong to an epoch or a solve, which has an event of its own."""
 
 
@@ -106,6 +111,34 @@ class CellsSolved:
 
     record: Mapping[str, Any]
     """Loss, cells that converged, seconds; at the end auROC as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeaksSolved:
+    """Peaks have deviated from their sequences as far as the labels ask for, or not at all."""
+
+    record: Mapping[str, Any]
+    """``l2_cells``, ``weight`` (None: no deviations), ``rounds``; ``tried``, everything that was
+    tried with its loss; ``seconds``; and the last solve of the cells, as in `CellsSolved`."""
+
+    def shown(self) -> Notice:
+        """Return a sentence with the choice."""
+        return Notice(deviations_sentence(self.record))
+
+
+def deviations_sentence(record: Mapping[str, Any]) -> str:
+    """Say how peaks deviate and what that was chosen by."""
+    if record["weight"] is None:
+        return f"Peaks stay at their sequences, cells have weight {record['l2_cells']:g}."
+    said = (
+        f"Peaks deviate with weight {record['weight']:g}, cells have {record['l2_cells']:g}, "
+        f"{record['rounds']} rounds"
+    )
+    if not record["tried"]:
+        return f"{said}."
+    without = next(t["loss"] for t in record["tried"] if not t["rounds"])
+    found = min(t["loss"] for t in record["tried"])
+    return f"{said}: neighbours predict unseen peaks at {found:.5f} nats, {without:.5f} without."
 
 
 @dataclass(frozen=True, slots=True)

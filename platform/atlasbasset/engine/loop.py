@@ -29,18 +29,21 @@ from atlasbasset.engine.events import (
     CellsSolved,
     EpochEnd,
     EpochStart,
+    PeaksSolved,
     StepDone,
     TrainingEnd,
     TrainingStart,
 )
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.learning_rate import learning_rate
+from atlasbasset.engine.peak_deviations import DeviationSettings, deviate
 from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
 from atlasbasset.engine.svd_start import leading_vectors, start_from_svd
 from atlasbasset.engine.validation import Monitor
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import Notice
+from atlasstore.genome.peaks import peaks_digest
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
 
@@ -130,6 +133,8 @@ class _Worker:
         self._sums = torch.zeros(2, dtype=torch.float64, device=runtime.device)
         """Loss and penalty of the epoch under way: rank 0's begin at what a checkpoint holds."""
         self._saved_at = time.monotonic()
+        self._peaks: dict[str, torch.Tensor] | None = None
+        """The peaks' deviations, once they are solved."""
 
     def start(self) -> None:
         """Go to where the newest checkpoint stands, or to the start."""
@@ -213,7 +218,7 @@ class _Worker:
 
     def run_epoch(self) -> None:
         """Finish the epoch under way, from its next step."""
-        self.state.polished, self.state.divided = None, False
+        self.state.polished, self.state.divided, self._peaks = None, False, None
         n_steps, batches = self.feeder.rest_of_epoch(self.state)
         n_done = len(self.train_peaks) * self.state.step // n_steps
         seconds_before, waited_before = self.state.seconds, self.state.seconds_waiting
@@ -282,7 +287,7 @@ class _Worker:
         if self.config.polish and self.state.polished is None:
             if self.average is not None:
                 self.learner.trunk.load_state_dict(self.average.module.state_dict())
-            solved = self._solve()
+            solved = self._solve_all()
             quality = self.monitor.measure(self.learner, self.runtime, on_event=self.on_event)
             self.state.polished = {**solved, **quality._asdict()}
             self.state.n_polished += 1
@@ -308,16 +313,50 @@ class _Worker:
         self.state.divided = True
         self.state.n_polished += 1
 
-    def _solve(self) -> dict[str, Any]:
-        began = time.perf_counter()
+    def _solve_all(self) -> dict[str, Any]:
+        """Solve the cells, and the peaks in turn with them where they may deviate."""
+        if not self.config.peak_deviations:
+            return self._solve()
+        h = self._embed()
+        first, began = self._solve(h), time.perf_counter()
+        found = deviate(
+            self.learner,
+            self.data,
+            self.train_peaks,
+            h,
+            self.runtime,
+            self._deviation_settings(),
+            on_event=self.on_event,
+        )
+        if found.choice.rounds:
+            self._peaks = self._stored_peaks(found.deviation)
+        solved = {} if found.solved is None else found.solved._asdict()
+        record = {**found.choice._asdict(), "seconds": time.perf_counter() - began}
+        self.on_event(PeaksSolved({**record, **solved}))
+        return {**first, **solved, "peak_deviations": record}
+
+    def _embed(self) -> torch.Tensor:
         self.learner.trunk.eval()
-        l2 = self._solve_l2()
+        return embed_shared(
+            self.learner, self.data.codes, self.train_peaks, self.runtime, on_event=self.on_event
+        )
+
+    def _stored_peaks(self, deviation: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what the model's checkpoint holds: rows of all of the atlas's peaks."""
+        whole = deviation.new_zeros(self.atlas.n_peaks, deviation.shape[1])
+        whole[torch.from_numpy(self.train_peaks).to(whole.device)] = deviation
+        digest = torch.from_numpy(peaks_digest(self.atlas.var).copy())
+        return {"deviation": whole, "peaks_sha256": digest}
+
+    def _solve(self, h: torch.Tensor | None = None) -> dict[str, Any]:
+        began = time.perf_counter()
         solved = solve_layer(
             self.learner,
             self.data,
             self.train_peaks,
             self.runtime,
-            l2=l2,
+            l2=self._solve_l2(),
+            h=self._embed() if h is None else h,
             batches=self._batch_settings(),
             on_event=self.on_event,
         )
@@ -330,6 +369,16 @@ class _Worker:
         """Return the solves' weight: never less than what `l2_cells` means for a mean loss."""
         pairs = len(self.train_peaks) * self.learner.n_cells_total
         return max(self.config.solve_l2, 2 * self.config.l2_cells * pairs)
+
+    def _deviation_settings(self) -> DeviationSettings:
+        config = self.config
+        return DeviationSettings(
+            l2_cells=self._solve_l2(),
+            rounds=config.deviation_rounds,
+            weight=config.deviation_l2,
+            batches=self._batch_settings(),
+            seed=config.seed,
+        )
 
     def _batch_settings(self) -> BatchSettings:
         config, pairs = self.config, len(self.train_peaks) * self.learner.n_cells_total
@@ -351,5 +400,5 @@ class _Worker:
 
     def _save(self) -> None:
         self._collect_losses()
-        self.saver.save(self.learner, self.state, self.average)
+        self.saver.save(self.learner, self.state, self.average, self._peaks)
         self._saved_at = time.monotonic()

@@ -55,6 +55,7 @@ def solve_layer(
     runtime: Runtime,
     *,
     l2: float,
+    h: Tensor | None = None,
     batches: BatchSettings = _PLAIN,
     on_event: Subscriber = ignore,
 ) -> Solved:
@@ -66,12 +67,15 @@ def solve_layer(
         The peaks to fit, ascending.
     l2
         Weight of ``|w|^2 / 2`` relative to the cross-entropy summed over `peaks`.
+    h
+        (P, E) float32 embeddings to solve on, the same on all workers; by default the trunk's.
     batches
         How batches' effects are told from cells, where there are batches.
     on_event
         Called with `Progress`.
     """
-    h = embed_shared(learner, data.codes, peaks, runtime, on_event=on_event)
+    if h is None:
+        h = embed_shared(learner, data.codes, peaks, runtime, on_event=on_event)
     on_event(Progress(SOLVING, 0, data.n_cells, "cells"))
     sums = open_sums(data, peaks, h.cpu().numpy())
     layer = learner.cells

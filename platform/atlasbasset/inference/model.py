@@ -16,6 +16,7 @@ from atlasbasset.core.compute import Compute, compute_dtype_for
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import cells_from, trunk_from
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasbasset.inference.selection import selected_rows
 from atlasbasset.inference.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError
@@ -73,6 +74,8 @@ class Model:
     """c: float32 (n_batches,); None without batch correction."""
     compute_dtype: torch.dtype
     """Arithmetic of the convolutions."""
+    deviations: PeakDeviations | None = None
+    """Of its atlas's peaks; predictions of sequences do without."""
 
     def __repr__(self) -> str:
         return f"Model({self.store.url!r}: {self.n_cells} cells)"
@@ -255,6 +258,7 @@ def load_model(
         batch_embedding=cells.get("batch_embedding"),
         batch_intercept=cells.get("batch_intercept"),
         compute_dtype=loaded.compute_dtype,
+        deviations=PeakDeviations.of(checkpoint),
     )
 
 

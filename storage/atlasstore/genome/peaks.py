@@ -8,6 +8,7 @@ Whether peaks fit a genome is checked where the genome is read, not here.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "has_place_columns",
     "parse_peak_names",
     "peak_names",
+    "peaks_digest",
     "peaks_from_var",
     "read_bed",
 ]
@@ -54,6 +56,12 @@ def peak_names(peaks: pd.DataFrame) -> pd.Index[str]:
     """Return ``chrom:start-end`` for each row of a peak table."""
     start, end = peaks["start"].astype(str), peaks["end"].astype(str)
     return pd.Index(peaks["chrom"].astype(str) + ":" + start + "-" + end, dtype=object)
+
+
+def peaks_digest(peaks: pd.DataFrame) -> npt.NDArray[np.uint8]:
+    """Return the SHA-256 of the peaks' coordinates in their order, uint8 (32,)."""
+    names = "\n".join([*peak_names(peaks), ""])
+    return np.frombuffer(hashlib.sha256(names.encode()).digest(), np.uint8)
 
 
 def parse_peak_names(names: Sequence[str] | pd.Index[str]) -> pd.DataFrame:

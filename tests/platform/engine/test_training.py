@@ -42,7 +42,8 @@ def metrics_of(model):
 def weights_of(model):
     store = ModelStore.open(model)
     checkpoint = store.newest()
-    return checkpoint.tensors("trunk") | cells_from(checkpoint, store.n_cells)
+    peaks = checkpoint.tensors("peaks") if checkpoint.has_tensors("peaks") else {}
+    return checkpoint.tensors("trunk") | cells_from(checkpoint, store.n_cells) | peaks
 
 
 def test_it_learns_and_records_every_epoch(atlas_url, tmp_path):
@@ -110,6 +111,8 @@ EVERYTHING = {
     "average": 0.9,
     "solve_every": 2,
     "polish": True,
+    "peak_deviations": True,
+    "deviation_l2": 3.0,
     "per_cell_eps": True,
     "group_peaks": 40,
 }

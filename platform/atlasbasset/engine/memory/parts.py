@@ -19,6 +19,7 @@ from atlasbasset.core.newton import working_bytes
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.cell_sampling import CellSampling
 from atlasbasset.engine.labels.host import READ_PEAKS, TILE_POSITIVES
+from atlasbasset.engine.peak_deviations import deviating_bytes
 from atlasbasset.engine.solving import SOLVE_CELLS
 from atlasbasset.engine.svd_start import OVERSAMPLING, SAMPLE_POSITIVES
 from atlasstore.zarrio.blocks import assign_blocks
@@ -99,6 +100,8 @@ class TrainingSizes:
     """Sampled peaks times sampled cells of the auROC."""
     group_peaks: int | None = None
     """As in `Layout`, where it is settled already; None to let it be chosen."""
+    deviates: bool = False
+    """Whether peaks are solved in turn with the cells."""
 
     @classmethod
     def of(
@@ -137,6 +140,7 @@ class TrainingSizes:
             solves=config.polish or config.solve_every > 0 or config.cell_start == "solve",
             auroc_pairs=sampled,
             group_peaks=config.group_peaks if begun else config.group_peaks or None,
+            deviates=config.peak_deviations,
         )
 
     @property
@@ -304,9 +308,15 @@ def _solving(sizes: TrainingSizes, share: Share, layout: Layout, *, gpu: bool) -
     codes = _ceil(sizes.n_train_peaks, sizes.workers) * sizes.stored_bp
     cells = min(share.n_cells, SOLVE_CELLS)
     solver = working_bytes(sizes.n_train_peaks, cells, sizes.embedding_dim)
+    deviating = 0
+    if sizes.deviates:
+        deviating = deviating_bytes(
+            sizes.n_train_peaks, sizes.n_cells, share.n_cells, sizes.embedding_dim
+        )
     return _sum(
         "solving",
         Part("sums", sums + features),
+        _on("peaks", deviating, gpu=gpu),
         _on("codes", codes, gpu=layout.codes == "device"),
         _on("solver", solver, gpu=gpu),
         _embedding(sizes, gpu=gpu),

@@ -31,6 +31,7 @@ def denoise(
     scale: Scale = "linear",
     dtype: DenseType = "float32",
     dense: bool = True,
+    sequence_only: bool = False,
     compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
@@ -71,6 +72,9 @@ def denoise(
     dense
         Whether to write the dense table X as well as the factored form, which takes 132 bytes a
         cell and 128 a peak.
+    sequence_only
+        Whether to leave out the peaks' deviations from their sequences, where the model has some
+        (`TrainConfig.peak_deviations`). They are used for the very peaks that it was trained on.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.
@@ -109,6 +113,7 @@ def denoise(
         scale=scale,
         dtype=dtype,
         dense=dense,
+        sequence_only=sequence_only,
         compute=compute,
         workers=workers,
         gpus_per_worker=gpus_per_worker,

@@ -115,7 +115,7 @@ class GeneStages(DenoiseStages):
             obsm={EMBEDDING: self.model.cell_embedding[self.cells]},
             varm={SEQUENCE: gene_factors(self.means, h)} if is_linear else {},
             tables=[] if self.plan is None else [self.plan],
-            about={"scale": self.scale, "reach_bp": REACH_BP},
+            about={"scale": self.scale, "reach_bp": REACH_BP, **self.origin},
         )
 
 

@@ -24,6 +24,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
+    told_lines,
     workers_in_full,
 )
 from atlasstore.atlas.atlas import Atlas
@@ -80,6 +81,10 @@ class DenoisePlan(Plan[DenoiseReport]):
     dtype: DenseType | None
     """Of the dense table; None without one."""
     workers: WorkerPool
+    deviates: bool = False
+    """Whether the peaks' deviations are part of the predictions."""
+    told: str | None = None
+    """A sentence on deviations that do not fit, if any."""
 
     @property
     def title(self) -> str:
@@ -96,10 +101,16 @@ class DenoisePlan(Plan[DenoiseReport]):
             "scale": self.scale,
             "dtype": self.dtype,
             "workers": self.workers,
+            "deviation": self._deviation,
         }
         if self.genes is None:
             return DenoiseStages(**given)
         return GeneStages(**given, genes=self.genes.table, means=self.genes.means)
+
+    @property
+    def _deviation(self) -> NDArray[np.float32] | None:
+        found = self.model.loaded.deviations
+        return found.deviation[self.peaks] if self.deviates and found is not None else None
 
     @cached_property
     def is_finished(self) -> bool:
@@ -155,6 +166,7 @@ class DenoisePlan(Plan[DenoiseReport]):
             ("cells", f"{count(len(self.cells))} of {count(self.model.n_cells)}"),
             *self._column_lines(),
             ("scale", self.scale),
+            *told_lines("peak deviations", self.told or ("used" if self.deviates else None)),
             ("factored form", size(self.factored_bytes)),
             *self._table_lines(),
             ("workers", workers_in_full(self.workers)),
@@ -204,6 +216,8 @@ class DenoisePlan(Plan[DenoiseReport]):
         return self._report(was_finished=was_finished)
 
     def _tell(self, on_event: Subscriber) -> None:
+        if self.told:
+            on_event(Notice(self.told))
         if self.genes is None:
             return
         if n_without := self.genes.n_in_file - self.n_columns:
@@ -221,6 +235,7 @@ class DenoisePlan(Plan[DenoiseReport]):
             dtype=self.dtype,
             dense_bytes=0 if self.table is None else self.table.n_bytes,
             largest_error=None if error is None else float(error),
+            peak_deviations=self.deviates,
             was_finished=was_finished,
         )
 
@@ -236,6 +251,7 @@ def plan_denoise(
     scale: Scale = "linear",
     dtype: DenseType = "float32",
     dense: bool = True,
+    sequence_only: bool = False,
     compute: Compute = "fp32",
     workers: int = 0,
     gpus_per_worker: float = 0,
@@ -258,6 +274,7 @@ def plan_denoise(
     check_window(planned.store, source)
     for url in (planned.url, source.url, out):
         pool.worker_url(url)
+    deviates, told = (False, None) if sequence_only else planned.deviates_on(source)
     rows, columns = _columns(source, _chosen_peaks(source, peaks), genes)
     plan = DenoisePlan(
         model=planned,
@@ -269,6 +286,8 @@ def plan_denoise(
         scale=scale,
         dtype=kept,
         workers=pool,
+        deviates=deviates,
+        told=told,
     )
     _ = plan.is_finished  # refuses an output that is taken
     return plan

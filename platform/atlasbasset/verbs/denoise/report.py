@@ -28,6 +28,8 @@ class DenoiseReport:
     """Of a value stored in a byte, by rounding; None for other dtypes."""
     was_finished: bool
     """Whether the very same job had made the result before, so that nothing was done."""
+    peak_deviations: bool = False
+    """Whether the peaks' deviations from their sequences are part of the predictions."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -58,6 +58,8 @@ class DenoiseStages:
     dtype: str | None
     """Of the dense table; None without one."""
     workers: WorkerPool
+    deviation: NDArray[np.float32] | None = None
+    """(peaks, E) the chosen peaks' deviations; None: sequences alone."""
 
     @property
     def plan(self) -> TablePlan | None:
@@ -79,6 +81,8 @@ class DenoiseStages:
             "scale": self.scale,
             "dtype": self.dtype,
         }
+        if self.deviation is not None:
+            config["peak_deviations"] = digest_of(self.deviation)
         return JobIdentity("denoise", config, peak_inputs(self.atlas))
 
     @cached_property
@@ -111,6 +115,7 @@ class DenoiseStages:
             atlas=self.workers.worker_url(self.atlas.url) if is_elsewhere else self.atlas,
             rows=self.peaks,
             url=url,
+            deviation=self.deviation,
         )
         job.once("peaks", lambda: create_embedded(url, n_peaks, width))
         job.run("embed", peak_units(n_peaks), work, stage=Stage("embedding sequences", "peaks"))
@@ -133,8 +138,13 @@ class DenoiseStages:
             obsm={EMBEDDING: self.model.cell_embedding[self.cells]},
             varm={SEQUENCE: h},
             tables=[] if self.plan is None else [self.plan],
-            about={"scale": self.scale, **self._quantisation(spans)},
+            about={"scale": self.scale, **self.origin, **self._quantisation(spans)},
         )
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Say of a result that peaks are more in it than their sequences."""
+        return {} if self.deviation is None else {"peak_deviations": True}
 
     def _quantisation(self, spans: PeakSpans | None) -> dict[str, Any]:
         """Say what a stored byte means."""

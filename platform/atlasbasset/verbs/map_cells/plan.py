@@ -18,6 +18,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
+    told_lines,
     workers_in_full,
 )
 from atlasbasset.verbs.shared.split import split_rows
@@ -54,6 +55,10 @@ class MapPlan(Plan[MapReport]):
     rows: NDArray[np.int64]
     """Peaks that are fitted."""
     workers: WorkerPool
+    deviates: bool = False
+    """Whether the peaks are those that the model's peaks deviate for."""
+    told: str | None = None
+    """A sentence on deviations that do not fit, if any."""
 
     @property
     def title(self) -> str:
@@ -63,7 +68,9 @@ class MapPlan(Plan[MapReport]):
     @cached_property
     def _stages(self) -> MapStages:
         model = self.model.loaded
-        return MapStages(model, self.atlas, self.rows, self.l2, self.split, self.workers)
+        return MapStages(
+            model, self.atlas, self.rows, self.l2, self.split, self.workers, self.deviates
+        )
 
     @cached_property
     def is_finished(self) -> bool:
@@ -81,6 +88,7 @@ class MapPlan(Plan[MapReport]):
         return [
             ("cells", f"{count(self.atlas.n_cells)} in {count(n_blocks)} blocks"),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
+            *told_lines("peak deviations", self.told or ("used" if self.deviates else None)),
             ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
             *finished_line(is_finished=self.is_finished),
@@ -98,6 +106,8 @@ class MapPlan(Plan[MapReport]):
         }
 
     def _run(self, on_event: Subscriber) -> MapReport:
+        if self.told:
+            on_event(Notice(self.told))
         work = self._stages
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
@@ -132,7 +142,8 @@ def plan_map_cells(
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     planned = PlannedModel.of(model, compute=compute)
     rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
-    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool)
+    deviates, told = planned.deviates_on(cells)
+    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool, deviates, told)
     _ = plan.is_finished  # refuses an output that is taken
     return plan
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from atlasbasset.batch.job import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of
+from atlasbasset.engine.checkpoints import PEAKS
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.map_cells.work import (
     SOLVED_STEP,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.batch.job import ResumableJob
     from atlasbasset.inference.model import Model
+    from atlasbasset.inference.peak_deviations import PeakDeviations
     from atlasstore.atlas.atlas import Atlas
 
 __all__ = ["MapStages"]
@@ -52,6 +54,8 @@ class MapStages:
     l2: float
     split: str
     pool: WorkerPool
+    deviates: bool = False
+    """Whether the peaks are those that the model's peaks deviate for."""
 
     @cached_property
     def identity(self) -> JobIdentity:
@@ -59,11 +63,17 @@ class MapStages:
         source = self._source.identity
         model = {part: source[part] for part in ("trunk", "compute")}
         config = {"model": model, "peaks": digest_of(self.rows), "l2": self.l2}
+        if self._deviations is not None:
+            config["peak_deviations"] = digest_of(self._deviations.deviation)
         return JobIdentity("map", config, [self.atlas.url])
 
     @cached_property
     def _source(self) -> ModelSource:
         return ModelSource.of(self.model, self.pool)
+
+    @property
+    def _deviations(self) -> PeakDeviations | None:
+        return self.model.deviations if self.deviates else None
 
     @property
     def _atlas_for_workers(self) -> Atlas | str:
@@ -96,7 +106,9 @@ class MapStages:
 
     def _embed(self, job: ResumableJob, url: str) -> None:
         job.once("peaks", lambda: create_embedded(url, len(self.rows), self._width))
-        work = EmbedPeaks(self._source, self._atlas_for_workers, self.rows, url)
+        found = self._deviations
+        deviation = None if found is None else found.deviation[self.rows]
+        work = EmbedPeaks(self._source, self._atlas_for_workers, self.rows, url, deviation)
         stage = Stage("embedding sequences", "peaks")
         job.run("embed", peak_units(len(self.rows)), work, stage=stage)
 
@@ -140,6 +152,8 @@ class MapStages:
         writer = self._writer(job)
         trunk = {name: t.cpu().numpy() for name, t in self.model.trunk.state_dict().items()}
         writer.write_tensors("trunk", trunk)
+        if self._deviations is not None:
+            writer.write_tensors(PEAKS, self._deviations.as_tensors())
         mapped = {
             "n_peaks": len(self.rows),
             "l2": self.l2,

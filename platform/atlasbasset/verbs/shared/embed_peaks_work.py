@@ -75,6 +75,8 @@ class EmbedPeaks:
     """The chosen peaks' rows in the atlas; a unit is a run of positions in it."""
     url: str
     """Where `create_embedded` made the array."""
+    deviation: NDArray[np.float32] | None = None
+    """(len(rows), E), added to the embeddings."""
 
     @cached_property
     def _atlas(self) -> Atlas:
@@ -84,5 +86,7 @@ class EmbedPeaks:
         """Embed and write positions [start, stop)."""
         start, stop = unit["start"], unit["stop"]
         h = embed_peaks(self.model.embedder, self._atlas, self.rows[start:stop], on_event=ignore)
+        if self.deviation is not None:
+            h += self.deviation[start:stop]
         arrays.write_pieces(arrays.open_member(self.url, _ARRAY, mode="r+"), start, h)
         return {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from atlasbasset.batch.job import is_published
 from atlasbasset.inference.model import Model, as_model, check_compute, trunk_config
+from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasstore.errors import StoreExistsError
 from atlasstore.models.model_store import ModelStore
 from atlasstore.resume.ledger import refuse_taken
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job import JobIdentity
     from atlasbasset.core.compute import Compute
     from atlasbasset.core.config import TrunkConfig
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.plans import Lines
 
 __all__ = [
@@ -85,6 +87,23 @@ class PlannedModel:
     def row_bytes(self) -> int:
         """Of a cell's embedding and intercept."""
         return FLOAT_BYTES * (self.trunk.embedding_dim + 1)
+
+    @cached_property
+    def deviations(self) -> PeakDeviations | None:
+        """Its peak deviations; the rest of its weights is not read."""
+        if isinstance(self.given, Model):
+            return self.given.deviations
+        return PeakDeviations.of(self.store.newest())
+
+    def deviates_on(self, atlas: Atlas) -> tuple[bool, str | None]:
+        """Return whether its peaks deviate for `atlas`, and a sentence where they do not fit."""
+        found = self.deviations
+        if found is None or found.fit(atlas.var):
+            return found is not None, None
+        return False, (
+            f"The peak deviations of {self.url} are of other peaks than those of {atlas.url}: "
+            "only sequences count here."
+        )
 
     @cached_property
     def loaded(self) -> Model:

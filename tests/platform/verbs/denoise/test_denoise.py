@@ -79,6 +79,7 @@ def test_whole_table(model, atlas, codes, tmp_path, monkeypatch, scale, dtype):
         "dtype": dtype,
         "dense_bytes": N * P * np.dtype(dtype).itemsize,
         "largest_error": None,
+        "peak_deviations": False,
         "was_finished": False,
     }
 

@@ -1,0 +1,240 @@
+"""Peaks that deviate from their sequences, solved in turn with the cells at the end of training.
+
+Only training peaks deviate: the labels of others stay unseen. Labels enter a peak's problem through
+33 sums over its open cells, to which every worker adds its own cells; then the cells' table, 132
+bytes a cell, is gathered, and each worker solves a share of the peaks (docs/peak-deviations.md).
+So the result depends on the number of workers by rounding alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from atlasbasset.core.deviation_choice import Weights, neighbour_losses
+from atlasbasset.core.peak_deviations import solve_peaks, solving_bytes
+from atlasbasset.core.runtime import gather_rows, share_of
+from atlasbasset.core.seeds import Stream
+from atlasbasset.engine.batch_effects import BatchSettings
+from atlasbasset.engine.events import CHOOSING, SOLVING_PEAKS
+from atlasbasset.engine.solving import solve_layer
+from atlasstore.events import Progress, ignore
+from atlasstore.zarrio.blocks import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from atlasbasset.core.runtime import Runtime
+    from atlasbasset.core.step import Learner
+    from atlasbasset.engine.labels.host import WorkerData
+    from atlasbasset.engine.solving import Solved
+    from atlasstore.events import Subscriber
+
+__all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate", "deviating_bytes"]
+
+_PLAIN = BatchSettings()
+WEIGHTS = (3.0, 10.0, 30.0, 100.0)
+"""Candidates of deviations; none at all are one more."""
+CELL_FACTORS = (1.0, 3.0)
+"""Candidates of cells, times the weight of other solves: peaks that fit better ask for more."""
+_MOST_PEAKS = _MOST_CELLS = 4096
+"""Of the sample that the weight is chosen on."""
+_SOLVE_PEAKS = 8192
+"""Between two events."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviationSettings:
+    """How peaks may deviate."""
+
+    l2_cells: float
+    """Weight of ``|w|^2 / 2`` of a cell."""
+    rounds: int
+    """Solves of all peaks and then all cells, at most."""
+    weight: float = 0.0
+    """Of ``|d|^2 / 2`` of a peak; 0: this and the cells' weight are chosen."""
+    batches: BatchSettings = _PLAIN
+    seed: int = 0
+
+    @property
+    def candidates(self) -> list[Weights]:
+        """The weights that are tried."""
+        return [Weights(f * self.l2_cells, weight) for f in CELL_FACTORS for weight in WEIGHTS]
+
+
+class Choice(NamedTuple):
+    """The weights and the rounds, and what they were chosen by."""
+
+    l2_cells: float
+    weight: float | None
+    """None: no deviations."""
+    rounds: int
+    tried: list[dict[str, Any]]
+    """``l2_cells``, ``weight``, ``rounds`` and the ``loss`` of everything that was tried."""
+
+    @classmethod
+    def best(cls, candidates: Sequence[Weights], losses: NDArray[np.float64]) -> Choice:
+        """Choose by `neighbour_losses`, (candidates, rounds + 1)."""
+        tried = {
+            (weights.cells, weights.deviations if n_done else None, n_done): float(loss)
+            for weights, row in zip(candidates, losses, strict=True)
+            for n_done, loss in enumerate(row)
+        }
+        names = ("l2_cells", "weight", "rounds", "loss")
+        rows = [dict(zip(names, (*key, loss), strict=True)) for key, loss in tried.items()]
+        return cls(*min(tried, key=lambda key: tried[key]), rows)
+
+
+class Deviated(NamedTuple):
+    """What was found; the same on every worker."""
+
+    deviation: Tensor
+    """(P, E) float32 of the fitted peaks."""
+    choice: Choice
+    solved: Solved | None
+    """The last solve of the cells; None where nothing deviates."""
+
+
+def deviate(
+    learner: Learner,
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    h: Tensor,
+    runtime: Runtime,
+    settings: DeviationSettings,
+    *,
+    on_event: Subscriber = ignore,
+) -> Deviated:
+    """Let peaks deviate from `h`, and solve the cells on what they become.
+
+    Parameters
+    ----------
+    learner
+        Its cells have been solved on `h`.
+    peaks
+        The fitted peaks, ascending.
+    h
+        (P, E) float32 embeddings of their sequences.
+    on_event
+        Called with `Progress`.
+    """
+    choice = Choice(settings.l2_cells, settings.weight, settings.rounds, [])
+    if not settings.weight:
+        choice = _chosen(data, peaks, h, runtime, settings, on_event)
+    x, solved = h, None
+    for n_done in range(choice.rounds + 1):
+        if choice.weight is not None and n_done:
+            x = _solve_peaks(learner, data, peaks, (h, x), runtime, choice.weight, on_event)
+        elif choice.l2_cells == settings.l2_cells:
+            continue  # as the cells have been solved
+        solved = solve_layer(
+            learner,
+            data,
+            peaks,
+            runtime,
+            l2=choice.l2_cells,
+            h=x,
+            batches=settings.batches,
+            on_event=on_event,
+        )
+    return Deviated(x - h, choice, solved)
+
+
+def deviating_bytes(n_peaks: int, n_cells: int, n_own_cells: int, embedding_dim: int) -> int:
+    """Return what `deviate` holds at most beside a solve of the cells, bytes.
+
+    Parameters
+    ----------
+    n_cells, n_own_cells
+        Cells over all workers, and this worker's.
+    """
+    width = embedding_dim + 1
+    sums = 8 * width * (n_peaks + n_own_cells)
+    embedded = 4 * 4 * n_peaks * embedding_dim
+    solver = solving_bytes(min(n_peaks, _SOLVE_PEAKS), n_cells, embedding_dim)
+    sample = 8 * min(n_peaks, _MOST_PEAKS) * min(n_cells, _MOST_CELLS)
+    return sums + embedded + 4 * n_cells * width + max(solver, sample)
+
+
+def _solve_peaks(
+    learner: Learner,
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    embedded: tuple[Tensor, Tensor],
+    runtime: Runtime,
+    weight: float,
+    on_event: Subscriber,
+) -> Tensor:
+    """Return the solved embeddings of `peaks`; `embedded` are the sequences' and where to begin."""
+    own = learner.cells.table().tile(slice(None))
+    sums = torch.from_numpy(_open_sums(data, peaks, own[0].cpu().numpy())).to(runtime.device)
+    sums = runtime.sum_(sums)
+    cells = slice(data.start, data.stop)
+    w, intercept = (gather_rows(t, cells, learner.n_cells_total, runtime) for t in own)
+    share = share_of(len(peaks), runtime.rank, runtime.world)
+    h, start = embedded
+    solved = [h[:0]]
+    on_event(Progress(SOLVING_PEAKS, 0, share.stop - share.start, "peaks"))
+    for first, last in runs(share.stop - share.start, _SOLVE_PEAKS):
+        rows = slice(share.start + first, share.start + last)
+        x = solve_peaks(w, intercept, sums[rows], h[rows], l2=weight, start=start[rows]).embedding
+        solved.append(x.to(h))
+        on_event(Progress(SOLVING_PEAKS, last, share.stop - share.start, "peaks"))
+    return gather_rows(torch.cat(solved), share, len(peaks), runtime)
+
+
+def _open_sums(
+    data: WorkerData, peaks: NDArray[np.int64], w: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Sum ``[w_c, 1]`` over each peak's open cells among the worker's, float64 (P, E + 1)."""
+    features = np.concatenate([w, np.ones((len(w), 1))], axis=1, dtype=np.float64)
+    sums = np.empty((len(peaks), features.shape[1]))
+    for rows, labels in data.label_tiles(peaks):
+        sums[rows] = labels @ features
+    return sums
+
+
+def _chosen(
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    h: Tensor,
+    runtime: Runtime,
+    settings: DeviationSettings,
+    on_event: Subscriber,
+) -> Choice:
+    """Choose weights and rounds on a sample; each worker tries some of the candidates."""
+    on_event(Progress(CHOOSING, 0, 1, "samples"))
+    rng = np.random.default_rng([settings.seed, Stream.DEVIATIONS])
+    rows, labels = _sample(data, peaks, runtime, rng)
+    candidates, own = settings.candidates, slice(runtime.rank, None, runtime.world)
+    losses = torch.zeros(len(candidates), settings.rounds + 1, dtype=torch.float64)
+    losses[own] = neighbour_losses(
+        h[rows], labels, candidates[own], rounds=settings.rounds, rng=rng
+    )
+    losses = runtime.sum_(losses.to(runtime.device)).cpu()
+    on_event(Progress(CHOOSING, 1, 1, "samples"))
+    return Choice.best(candidates, losses.numpy())
+
+
+def _sample(
+    data: WorkerData, peaks: NDArray[np.int64], runtime: Runtime, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return positions in `peaks`, and their labels (peaks, cells), uint8, of sampled cells."""
+    counts = torch.zeros(runtime.world, dtype=torch.int64, device=runtime.device)
+    counts[runtime.rank] = data.n_cells
+    n_cells = int(runtime.sum_(counts).sum())
+    rows = np.sort(rng.permutation(len(peaks))[:_MOST_PEAKS])
+    cells = np.sort(rng.permutation(n_cells)[:_MOST_CELLS])
+    first, last = np.searchsorted(cells, (data.start, data.stop))
+    labels = np.empty((last - first, len(rows)), np.uint8)
+    for part, tile in data.label_tiles(peaks[rows]):
+        labels[:, part] = tile[:, cells[first:last] - data.start].toarray().T
+    own = torch.from_numpy(labels).to(runtime.device)
+    whole = gather_rows(own, slice(int(first), int(last)), len(cells), runtime)
+    return torch.from_numpy(rows).to(runtime.device), whole.T

@@ -1,0 +1,106 @@
+"""Peaks and cells solved in turn at the end of training."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import atlasbasset
+from atlasbasset.core.peak_deviations import solve_peaks
+from atlasbasset.core.runtime import LocalRuntime
+from atlasbasset.engine.build_learner import new_learner
+from atlasbasset.engine.embed_shared import embed_shared
+from atlasbasset.engine.events import PeaksSolved
+from atlasbasset.engine.labels.host import WorkerData
+from atlasbasset.engine.peak_deviations import DeviationSettings, deviate
+from atlasbasset.engine.solving import solve_layer
+from atlasbasset.verbs.train.setup import begun_store
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.errors import UserInputError
+from atlasstore.models.model_store import ModelStore
+from tiny import atlas, config
+
+CPU = LocalRuntime(torch.device("cpu"))
+L2, WEIGHT = 3.0, 2.0
+
+
+@pytest.fixture(scope="module")
+def atlas_url(tmp_path_factory):
+    return atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_peaks=200)
+
+
+@pytest.fixture(params=[None, "sample"])
+def worker(request, atlas_url, tmp_path):
+    opened = Atlas.open(atlas_url)
+    settings = config(batch_key=request.param)
+    store = begun_store(opened, str(tmp_path / "m"), settings)
+    data = WorkerData(opened, range(len(opened.blocks)))
+    learner = new_learner(settings, data, store, n_cells=opened.n_cells, device=CPU.device)
+    learner.trunk.eval()
+    return learner, data, opened
+
+
+def test_a_round_is_all_peaks_then_all_cells(worker):
+    """Against dense labels: peaks given the cells before, the cells' gradient vanishing after."""
+    learner, data, opened = worker
+    peaks = opened.peak_rows("train")
+    labels = torch.from_numpy(opened.to_anndata().X.toarray()[:, peaks].astype(float)).T
+    h = embed_shared(learner, data.codes, peaks, CPU)
+    solve_layer(learner, data, peaks, CPU, l2=L2, h=h)
+    w, b = (t.double() for t in learner.cells.table().tile(slice(None)))
+    sums = torch.cat([labels @ w, labels.sum(1, keepdim=True)], 1)
+    found = deviate(learner, data, peaks, h, CPU, DeviationSettings(L2, 1, WEIGHT))
+    wide = {"dtype": torch.float64, "tolerance": 1e-10}
+    expected = solve_peaks(w, b, sums, h, l2=WEIGHT, **wide).embedding - h
+    torch.testing.assert_close(found.deviation.double(), expected, rtol=0, atol=1e-4)
+    assert found.deviation.norm(dim=1).min() > 0
+    x = h.double() + found.deviation.double()
+    w, b = (t.double().requires_grad_() for t in learner.cells.table().tile(slice(None)))
+    bce = torch.nn.functional.binary_cross_entropy_with_logits(x @ w.T + b, labels, reduction="sum")
+    (gradient,) = torch.autograd.grad(bce, b)
+    assert gradient.abs().max() < 2e-3 * labels.sum(0).max()
+    assert found.solved.n_converged == opened.n_cells
+
+
+def test_training_with_deviations(atlas_url, tmp_path):
+    """Other peaks than training's stay at their sequences; new cells see what old ones saw."""
+    events: list[object] = []
+    settings = config(epochs=2, polish=True, peak_deviations=True)
+    report = atlasbasset.train(
+        atlas_url, out=tmp_path / "m", config=settings, on_event=events.append
+    )
+    (told,) = (event for event in events if isinstance(event, PeaksSolved))
+    chosen = report.polished["peak_deviations"]
+    assert told.record["weight"] == chosen["weight"] is not None
+    assert f"weight {chosen['weight']:g}" in told.shown().message
+    best = min(chosen["tried"], key=lambda tried: tried["loss"])
+    for name in ("l2_cells", "weight", "rounds"):
+        assert best[name] == chosen[name]
+    assert sum(tried["weight"] is None for tried in chosen["tried"]) == 2
+    assert json.loads(json.dumps(report.as_json()))["polished"]["peak_deviations"] == chosen
+    train = Atlas.open(atlas_url).peak_rows("train")
+    deviation = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
+    assert np.abs(deviation[train]).min(axis=0).max() > 0
+    assert not np.delete(deviation, train, axis=0).any()
+    options = {"l2": chosen["l2_cells"], "compute": "fp32"}
+    atlasbasset.map_cells(tmp_path / "m", atlas_url, out=tmp_path / "mapped", **options)
+    model, mapped = (atlasbasset.load_model(tmp_path / name) for name in ("m", "mapped"))
+    np.testing.assert_allclose(mapped.cell_embedding, model.cell_embedding, atol=2e-3)
+    np.testing.assert_array_equal(mapped.deviations.deviation, model.deviations.deviation)
+
+
+def test_a_weight_that_is_given_is_taken(tmp_path):
+    url = atlas(tmp_path / "a.zarr", n_cells=40, n_peaks=120)
+    settings = config(epochs=1, polish=True, peak_deviations=True, deviation_l2=1e12)
+    report = atlasbasset.train(url, out=tmp_path / "m", config=settings)
+    stored = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
+    assert np.abs(stored).max() < 1e-6
+    assert report.polished["peak_deviations"]["tried"] == []
+
+
+def test_deviations_need_the_last_solve():
+    with pytest.raises(UserInputError, match="peak_deviations needs polish"):
+        config(peak_deviations=True, polish=False)
