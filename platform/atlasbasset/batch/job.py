@@ -28,7 +28,7 @@ from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
 from atlasstore.results.writer import finish_result
 from atlasstore.resume.identity import job_difference, job_identity
-from atlasstore.resume.ledger import Ledger, open_finished, partial_url, refuse_taken
+from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
 from atlasstore.resume.units import run_units
 from atlasstore.zarrio import formats
 
@@ -279,7 +279,7 @@ def is_published(out: str | Path, identity: JobIdentity) -> bool:
 
 def _clean(out: str | Path, identity: JobIdentity) -> None:
     """Delete the folder that a job left when it ended between publishing and cleaning up."""
-    if not urls.exists(urls.join(partial_url(out), "run.json")):
+    if not is_begun(out):
         return
     with (
         suppress(UserInputError),
