@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import fsspec
 import zarr
@@ -37,12 +38,15 @@ __all__ = [
     "list_names",
     "local_path",
     "open_group",
+    "path_end",
     "read_bytes",
+    "stands_for",
     "stored_bytes",
     "write_bytes",
     "zarr_store",
 ]
 
+_HTTP = ("http://", "https://")
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
 
 
@@ -63,8 +67,25 @@ def absolute(url: str | Path) -> str:
 
 
 def join(url: str | Path, *parts: str) -> str:
-    """Return `url` with `parts` below it, by forward slashes."""
-    return "/".join([str(url).rstrip("/"), *parts])
+    """Return `url` with `parts` below it, by forward slashes; a query stays behind them."""
+    path, query = _split(url)
+    return "/".join([path.rstrip("/"), *parts]) + query
+
+
+def path_end(url: str | Path) -> str:
+    """Return `url` in lower case up to the end of its path, which says what lies there."""
+    return _split(url)[0].rstrip("/").lower()
+
+
+def _split(url: str | Path) -> tuple[str, str]:
+    """Return a URL up to the end of its path, and the query behind it: a signature, a version."""
+    text = str(url)
+    path, _, query = text.partition("?")
+    if path.startswith(_HTTP):
+        path = path.partition("#")[0]
+    elif is_local(text) or "=" not in query:  # a name with a question mark, or a pattern
+        return text, ""
+    return path, text[len(path) :]
 
 
 def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -104,6 +125,18 @@ def stored_bytes(url: str | Path) -> int:
     fs.invalidate_cache()
     with remote.told(url):
         return int(fs.du(path)) if fs.exists(path) else 0
+
+
+def stands_for(url: str | Path) -> str:
+    """Return the file to look at for what lies at `url`: itself, wherever it is seen.
+
+    Servers of files know no folders: a zarr group is there when its root metadata is.
+    """
+    if not is_local(url) and not exists(url):
+        for name in ("zarr.json", ".zmetadata", ".zgroup"):
+            if exists(join(url, name)):
+                return join(url, name)
+    return str(url)
 
 
 def list_names(url: str | Path) -> list[str]:
@@ -174,7 +207,12 @@ def zarr_store(url: str | Path, *, read_only: bool) -> Store:
     if str(url).startswith("memory:"):
         return FsspecStore.from_url(str(url), read_only=read_only)
     options = {**_options(url), "asynchronous": True}
-    store = FsspecStore.from_url(str(url), storage_options=options, read_only=read_only)
+    place, query = _split(url)
+    if query and place.startswith(_HTTP):  # goes with every request
+        options["params"] = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
+    else:
+        place = str(url)
+    store = FsspecStore.from_url(place, storage_options=options, read_only=read_only)
     return remote.RemoteStore(store, str(url))
 
 
