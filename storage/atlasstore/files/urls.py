@@ -6,7 +6,9 @@ credential or an endpoint override (``AWS_ENDPOINT_URL``) is dealt with once.
 
 from __future__ import annotations
 
+import glob
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -25,6 +27,8 @@ from atlasstore.errors import (
 from atlasstore.files import remote
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zarr.abc.store import Store
 
 __all__ = [
@@ -40,6 +44,7 @@ __all__ = [
     "open_group",
     "path_end",
     "read_bytes",
+    "read_files",
     "stands_for",
     "stored_bytes",
     "write_bytes",
@@ -153,12 +158,12 @@ def list_names(url: str | Path) -> list[str]:
 
 
 def delete(url: str | Path) -> None:
-    """Remove what is at `url` and below; nothing there is no error."""
+    """Remove what is at `url` and below; nothing there, or no longer, is no error."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    with remote.told(url):
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
+    with remote.told(url), suppress(FileNotFoundError):
+        if fs.exists(path):  # elsewhere a path is a pattern to fsspec
+            fs.rm(path if is_local(url) else glob.escape(path), recursive=True)
 
 
 def read_bytes(url: str | Path) -> bytes:
@@ -175,6 +180,22 @@ def read_bytes(url: str | Path) -> bytes:
             return bytes(fs.cat_file(path))
     except FileNotFoundError as error:
         raise NotAStoreError(f"{url} does not exist; check the path or URL.") from error
+
+
+def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Return the content of files directly below `folder`, by name; many are asked for at once.
+
+    Raises
+    ------
+    FileNotFoundError
+        When one is absent.
+    """
+    fs, path = filesystem(folder)
+    with remote.told(folder):
+        found = fs.cat_ranges([f"{path}/{name}" for name in names], None, None, on_error="raise")
+        if failed := next((one for one in found if isinstance(one, Exception)), None):
+            raise failed
+    return dict(zip(names, found, strict=True))
 
 
 def write_bytes(url: str | Path, content: bytes) -> None:

@@ -35,7 +35,7 @@ from atlasstore.errors import (
     TooLittleMemoryError,
     UserInputError,
 )
-from atlasstore.files import remote, urls
+from atlasstore.files import urls
 from atlasstore.files.create import create_bytes
 from atlasstore.files.locks import file_lock
 from atlasstore.files.staging import refuse_existing
@@ -341,12 +341,10 @@ def _read_steps(where: str) -> dict[str, dict[str, Any]]:
         for name in urls.list_names(where)
         if name.endswith(".json") and not name.startswith(".")  # a killed process's half file
     ]
-    fs, folder = urls.filesystem(where)
-    with remote.told(where):
-        contents = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
+    contents = urls.read_files(where, names) if names else {}
     return {
-        path.rpartition("/")[2].removesuffix(".json"): _loaded(contents[path], path)
-        for path in sorted(contents)
+        name.removesuffix(".json"): _loaded(contents[name], urls.join(where, name))
+        for name in sorted(contents)
     }
 
 
