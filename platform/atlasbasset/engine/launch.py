@@ -72,7 +72,7 @@ def _started(run: Run, workers: int, folder: str, threads: int) -> ProcessContex
     resource_tracker.ensure_running()  # which would let them come
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     try:
-        group = spawn(
+        group: ProcessContext | None = spawn(
             _process, args=(run, workers, folder, threads, os.getpid()), nprocs=workers, join=False
         )
     finally:
