@@ -83,6 +83,7 @@ def _run(
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(Path(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # a Ray of this process alone, on loopback
     from atlasjobs.cli import main
 
     small_units()

@@ -279,6 +279,48 @@ def test_processes_of_a_training(folder, tmp_path, to_all):
     assert done < len(ModelStore.open(tmp_path / "m").newest().state["history"]) == 15
 
 
+def ray_ended(children):
+    _, alive = psutil.wait_procs(children, timeout=20)
+    return not alive
+
+
+@pytest.mark.ray
+def test_workers_of_ray(folder, undisturbed, tmp_path):
+    """SIGTERM, whose handlers Ray would replace."""
+    out = tmp_path / "r"
+    given = (*arguments("denoise", folder, out), "--workers", 1)
+    moment = Moment(RECORD, 1, after=True)
+    process = start(given, folder=tmp_path / "said", number=signal.SIGSTOP, moment=moment)
+    driver = psutil.Process(process.pid)
+    until(lambda: driver.status() == psutil.STATUS_STOPPED, process)
+    children = driver.children(recursive=True)
+    assert any("raylet" in child.name() for child in children)
+    os.kill(process.pid, SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    ended = finished(process, tmp_path / "said")
+    told_in_one_sentence(ended, SIGTERM)
+    assert KEPT in ended.err
+    assert ray_ended(children)
+    again = command(arguments("denoise", folder, out), folder=tmp_path / "said")
+    assert again.code == 0, again.err
+    assert written(out) == undisturbed("denoise", "")
+
+
+@pytest.mark.ray
+def test_a_training_on_ray(folder, tmp_path):
+    options = ("--workers", 2, "--launcher", "ray", "--patience", 99)
+    given = training(folder, tmp_path / "m", epochs=40, options=options)
+    process = start(given, folder=tmp_path / "said")
+    until((tmp_path / "m" / "latest.json").exists, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, SIGTERM)
+    ended = finished(process, tmp_path / "said")
+    told_in_one_sentence(ended, SIGTERM)
+    assert "resumes from its newest checkpoint, after step" in ended.err
+    assert ray_ended(children)
+    assert not (tmp_path / "m" / "ray").exists()
+
+
 def test_a_second_signal_ends_at_once(folder, tmp_path):
     """Also while the first one waits for a step that takes for ever."""
     moment = Moment("atlasbasset.engine.loop:Saver.save")

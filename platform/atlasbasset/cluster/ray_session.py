@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,16 +168,22 @@ def _on_loopback() -> Iterator[None]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Keep who hears SIGTERM, where somebody does: Ray would end this process at once."""
+    """Keep who hears SIGTERM, where somebody does: Ray would end this process at once.
+
+    Ray sets a handler in Python as it starts, and one below Python that aborts 3 s later.
+    """
     from ray._private import utils
 
-    theirs = utils.set_sigterm_handler
-    if callable(signal.getsignal(signal.SIGTERM)):
-        utils.set_sigterm_handler = lambda _: None
+    ours, theirs = signal.getsignal(signal.SIGTERM), utils.set_sigterm_handler
+    if not callable(ours) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    utils.set_sigterm_handler = lambda _: None
     try:
         yield
     finally:
         utils.set_sigterm_handler = theirs
+        signal.signal(signal.SIGTERM, ours)
 
 
 @contextmanager
