@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, UserInputError
+from atlasstore.errors import NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
@@ -121,12 +121,10 @@ def run_job(
     pool.worker_url(out)
     with Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger:
         try:
-            # by an equal job that began and ended in the meantime
-            if ledger.is_new and not urls.is_local(out) and is_published(out, identity):
-                raise StoreExistsError(f"{out} was published meanwhile.")
+            _refuse_published(ledger, identity)
             with pool.session(on_event):
                 make(ResumableJob(ledger, identity, pool, on_event))
-        except (AtlasError, OSError):
+        except Exception:  # of whatever kind: an equal job deletes what is read, file by file
             if urls.is_local(out) or not is_published(out, identity):
                 raise
             ledger.discard()  # what was begun again in the folder; not the result
@@ -256,6 +254,13 @@ def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -
     _clean(out, identity)
     on_event(Notice(f"{out} is finished: the same job made it before; nothing was done."))
     return True
+
+
+def _refuse_published(ledger: Ledger, identity: JobIdentity) -> None:
+    """Raise StoreExistsError where an equal job has begun and ended in the meantime."""
+    out = ledger.out
+    if ledger.is_new and not urls.is_local(out) and is_published(out, identity):
+        raise StoreExistsError(f"{out} was published meanwhile.")
 
 
 def is_published(out: str | Path, identity: JobIdentity) -> bool:
