@@ -83,7 +83,8 @@ def _run(
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(Path(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # a Ray of this process alone, on loopback
+    # a Ray of this process alone, on loopback
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     from atlasjobs.cli import main
 
     small_units()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -66,5 +65,4 @@ class Interrupts:
             self.received, self._at = signal.Signals(number), time.monotonic()
             raise KeyboardInterrupt
         if time.monotonic() - self._at > _ONE_S:
-            sys.stderr.flush()
             os._exit(128 + number)
