@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +77,8 @@ def _join() -> bool:
         address = get_ray_address_from_environment(None, None)  # type: ignore[arg-type]
         if address in (None, "local"):
             return False
-        ray.init(log_to_driver=False, configure_logging=False)
+        with _signals_kept():
+            ray.init(log_to_driver=False, configure_logging=False)
     except Exception as error:
         named = os.environ.get("RAY_ADDRESS") or "that `ray start` made on this machine"
         raise AtlasError(
@@ -92,9 +95,12 @@ def _start() -> None:
 
     try:
         _require_token()
-        with _on_loopback():
+        with _on_loopback(), _signals_kept():
             ray.init(address="local", log_to_driver=False, configure_logging=False)
     except UserInputError:
+        raise
+    except KeyboardInterrupt:
+        ray.shutdown()
         raise
     except Exception as error:
         logs = _newest_logs()
@@ -158,6 +164,26 @@ def _on_loopback() -> Iterator[None]:
             yield  # the processes that Ray starts inherit the variables
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = reachable
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep who hears SIGTERM, where somebody does: Ray would end this process at once.
+
+    Ray sets a handler in Python as it starts, and one below Python that aborts 3 s later.
+    """
+    from ray._private import utils
+
+    ours, theirs = signal.getsignal(signal.SIGTERM), utils.set_sigterm_handler
+    if not callable(ours) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
+        signal.signal(signal.SIGTERM, ours)
 
 
 @contextmanager

@@ -214,7 +214,9 @@ def _write(index: Path, records: list[Record]) -> None:
         index.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text("".join(lines))
         partial.replace(index)
-    except OSError:  # no room for it: it is built again next time
+    except OSError:
+        pass  # no room for it: it is built again next time
+    finally:
         partial.unlink(missing_ok=True)
 
 

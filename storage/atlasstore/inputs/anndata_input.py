@@ -53,7 +53,7 @@ _MODALITIES = ("atac", "peaks", "chromatin accessibility")
 
 def _open_group(url: str | Path) -> tuple[Any, Callable[[], None]]:
     """Return the HDF5 or zarr group of an AnnData and what closes it."""
-    if str(url).rstrip("/").lower().endswith((".h5ad", ".h5mu", ".h5", ".hdf5")):
+    if urls.path_end(url).endswith((".h5ad", ".h5mu", ".h5", ".hdf5")):
         file = open_hdf5(url)
         return file, file.close
     with readable(str(url), what="a zarr group"):
