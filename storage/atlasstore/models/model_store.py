@@ -4,7 +4,8 @@
 
     MODEL/                 zarr v3 group; attrs: format, config, n_cells, block_cells, batches
       obs/                 the atlas's cells, in anndata's encoding
-      labels.json          names the newest table of labels that came later; replaced atomically
+      labels.json          names the newest table of labels that came later, with the sha256 of its
+                           metadata; replaced atomically
       labels/<name>/obs/   that table: more columns for obs, which win over those of the same name
       metrics.jsonl        one line per epoch, a copy of what the newest checkpoint holds
       latest.json          names the newest whole checkpoint; replaced atomically
@@ -21,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +35,12 @@ from safetensors import SafetensorError
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.models._later_labels import (
+    labels_url,
+    read_labels,
+    with_columns,
+    write_labels,
+)
 from atlasstore.redaction import shown_values
 from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats
@@ -52,7 +58,6 @@ __all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors", "model_att
 
 Tensors = Mapping[str, "NDArray[Any]"]
 _POINTER_READS = 3
-_LABELS, _LABELS_POINTER = "labels", "labels.json"
 _NAME = re.compile(r"\d{10,}")
 
 
@@ -267,18 +272,12 @@ class ModelStore:
     def obs(self) -> pd.DataFrame:
         """One row per cell, with the labels that came later; read once."""
         cells = table_io.read_table(urls.open_group(self.url), "obs", url=self.url)
-        later = self.labels_url()
-        if later is None:
-            return cells
-        labels = table_io.read_table(urls.open_group(later), "obs", url=later)
-        return _with_columns(cells, labels)
+        labels = read_labels(self.url)
+        return cells if labels is None else with_columns(cells, labels)
 
     def labels_url(self) -> str | None:
         """Return where the labels that came later lie; None where there are none."""
-        pointer = urls.join(self.url, _LABELS_POINTER)
-        if not urls.exists(pointer):
-            return None
-        return urls.join(self.url, _LABELS, str(_json(pointer, _read(pointer)).get("labels")))
+        return labels_url(self.url)
 
     def write_labels(self, labels: pd.DataFrame) -> None:
         """Add columns to obs, or replace some; the store is whole at every moment.
@@ -288,17 +287,7 @@ class ModelStore:
         labels
             One row per cell, in the order of obs.
         """
-        before = self.labels_url()
-        if before is not None:
-            known = table_io.read_table(urls.open_group(before), "obs", url=before)
-            labels = _with_columns(known, labels)
-        name = uuid.uuid4().hex
-        group = urls.create_group(urls.join(self.url, _LABELS, name))
-        table_io.write_table(group, "obs", labels)
-        urls.write_bytes(urls.join(self.url, _LABELS_POINTER), _json_bytes({"labels": name}))
-        for other in urls.list_names(urls.join(self.url, _LABELS)):
-            if other != name:
-                urls.delete(urls.join(self.url, _LABELS, other))
+        write_labels(self.url, labels)
         self.__dict__.pop("obs", None)
 
     def latest(self) -> Checkpoint | None:
@@ -425,11 +414,6 @@ def _arrays(group: zarr.Group) -> list[zarr.Array]:
     """Return the arrays below a group, at any depth."""
     members = (member for _, member in group.members(max_depth=None))
     return [member for member in members if isinstance(member, zarr.Array)]
-
-
-def _with_columns(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the columns of another that has the same rows, which win."""
-    return table.assign(**{str(name): more[name].set_axis(table.index, axis=0) for name in more})
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:
