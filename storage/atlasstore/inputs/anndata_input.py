@@ -72,8 +72,9 @@ def anndata_group(url: str | Path, *, name: str) -> Iterator[Any]:
     """
     group, close = _open_group(url)
     try:
-        found = _modality(group, name)
-        _check_parts(found, name)
+        with readable(name, what="a root group"):
+            found = _modality(group, name)
+            _check_parts(found, name)
         yield found
     finally:
         close()
@@ -122,8 +123,9 @@ def read_obs(url: str | Path) -> pd.DataFrame:
     """
     group, close = _open_group(url)
     try:
-        if "obs" not in group:
-            raise CountsError(f"{url} has no obs, so it is no AnnData; give one with a table obs.")
+        with readable(str(url), what="a root group"):
+            if "obs" not in group:
+                raise CountsError(f"{url} has no obs and is no AnnData; give one with a table obs.")
         table = _table(group, "obs", str(url), ignore)
     finally:
         close()
