@@ -43,6 +43,18 @@ def test_h5ad_reads_every_layout(sample, layout, dtype) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_counts_in_half_precision_which_scipy_lacks(sample, layout) -> None:
+    path = sample.h5ad(layout)
+    place = "X" if layout == "dense" else "X/data"
+    with h5py.File(path, "r+") as file:
+        values, attributes = file[place][()].astype(np.float16), dict(file[place].attrs)
+        del file[place]
+        file[place] = values
+        file[place].attrs.update(attributes)
+    check(open_source(path), sample)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_reads_every_layout(sample, layout, version) -> None:
     check(open_source(sample.zarr(layout, version)), sample)
