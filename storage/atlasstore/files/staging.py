@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import StoreExistsError, UserInputError
-from atlasstore.files import urls
+from atlasstore.files import remote, urls
 from atlasstore.files.locks import lock_folder
 
 if TYPE_CHECKING:
@@ -31,12 +31,33 @@ _WRITES_END_S = 20.0
 
 
 def refuse_existing(url: str | Path) -> None:
-    """Raise StoreExistsError when something exists at `url`."""
+    """Refuse an output where something exists, or that cannot be made there.
+
+    Raises
+    ------
+    StoreExistsError
+        When something exists at `url`.
+    UserInputError
+        When a local one would lie below a file.
+    AccessDeniedError
+        When its folder may not be written to.
+    """
+    if urls.is_local(url):
+        _check_folder(urls.local_path(url).absolute(), url)
     if urls.exists(url):
         raise StoreExistsError(
             f"{url} exists already and nothing is overwritten; choose another output, or delete it "
             "first."
         )
+
+
+def _check_folder(path: Path, url: str | Path) -> None:
+    """Check the nearest folder above a path that is there: what lacks below it is made."""
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir():
+        raise UserInputError(f"{url} would lie below {above}, which is a file; name another place.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise remote.denied(above, PermissionError("it may not be written to"))
 
 
 @contextmanager

@@ -172,14 +172,16 @@ def read_bytes(url: str | Path) -> bytes:
     Raises
     ------
     NotAStoreError
-        When there is no such file.
+        When there is no such file, or it is a folder.
     """
     fs, path = filesystem(url)
     try:
         with remote.told(url):
             return bytes(fs.cat_file(path))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NotAStoreError(f"{url} does not exist; check the path or URL.") from error
+    except IsADirectoryError as error:
+        raise NotAStoreError(f"{url} is a folder where a file is needed.") from error
 
 
 def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from atlasstore.errors import CountsError
 from atlasstore.files import urls
 from atlasstore.inputs.anndata_input import describe_anndata, open_anndata
 from atlasstore.inputs.bam import bam_files, is_bam
-from atlasstore.inputs.hdf5 import open_hdf5
+from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.matrix_counts import MatrixCounts
 from atlasstore.inputs.tenx_folder import describe_tenx_folder, is_tenx_folder, triplet_files
 from atlasstore.inputs.tenx_h5 import describe_tenx_h5, open_tenx_h5
@@ -117,6 +117,6 @@ def _folder_kind(url: str | Path) -> str:
 
 
 def _hdf5_kind(url: str | Path) -> str:
-    with open_hdf5(url) as file:
+    with open_hdf5(url) as file, readable(str(url), what="a root group"):
         parts = set(file)
         return "h5ad" if {"obs", "var"} <= parts and parts & {"X", "layers", "mod"} else "10x-h5"

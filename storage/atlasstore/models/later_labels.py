@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 import warnings
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ __all__ = ["labels_url", "read_labels", "write_labels"]
 
 _FOLDER, _POINTER = "labels", "labels.json"
 _NAME, _DIGEST = "labels", "metadata_sha256"
+_TABLE = re.compile(r"[0-9a-f]{32}")
 
 
 def labels_url(model: str) -> str | None:
@@ -100,9 +102,12 @@ def _pointer(model: str) -> tuple[str | None, str | None]:
         return None, None
     try:
         pointer = dict(json.loads(urls.read_bytes(place)))
-        return pointer[_NAME], pointer.get(_DIGEST)
+        name, digest = pointer[_NAME], pointer.get(_DIGEST)
+        if name is None or _TABLE.fullmatch(name):
+            return name, digest
     except (LookupError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(place) from error
+    raise _damaged(place)
 
 
 def _digest(url: str) -> str:
@@ -112,5 +117,5 @@ def _digest(url: str) -> str:
 def _damaged(place: str) -> CorruptStoreError:
     return CorruptStoreError(
         f"{place} is lost or is not what was written: the labels of the model's cells cannot be "
-        "read; copy the model again, or delete its folder labels and annotate it anew."
+        "read; copy the model again, or delete its folder labels and annotate it again."
     )

@@ -4,7 +4,8 @@
 
     MODEL/                 zarr v3 group; attrs: format, config, n_cells, block_cells, batches
       obs/                 the atlas's cells, in anndata's encoding
-      labels.json          names the newest table of labels that came later; replaced atomically
+      labels.json          names the newest table of labels that came later, with the sha256 of its
+                           metadata; replaced atomically
       labels/<name>/obs/   that table: more columns for obs, which win over those of the same name
       metrics.jsonl        one line per epoch, a copy of what the newest checkpoint holds
       latest.json          names the newest whole checkpoint; replaced atomically

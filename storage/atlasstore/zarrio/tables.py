@@ -177,8 +177,9 @@ def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> Non
     with warnings.catch_warnings():
         # Consolidated metadata is what anndata writes too; readers without it lose only time.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        group = zarr.consolidate_metadata(store)
-    _check_consolidated(group)
+        with _readable("its metadata", url=str(store)):  # of a job that goes on, maybe of long ago
+            group = zarr.consolidate_metadata(store)
+            _check_consolidated(group)
     formats.stamp(group, format_name, formats.WRITTEN[format_name], provenance)
 
 
