@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install wheel demo test test-slow lint picture bench clean
+.PHONY: install wheel demo test test-slow fuzz lint picture bench clean
 
 install:
 	@sh tools/venv.sh $(VENV) $(PYTHON)
@@ -31,11 +31,19 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=0
 
+# Damaged and odd inputs for every reader (tests/fuzz): make fuzz FUZZ_SECONDS=1200 FUZZ="--seed 3"
+FUZZ_SECONDS ?= 300
+FUZZ ?=
+
+fuzz: install
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/lint-imports
 
 picture: install

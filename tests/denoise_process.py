@@ -1,4 +1,7 @@
-"""`denoise` in processes of its own, to be killed; all is imported already when one starts."""
+"""`denoise`, or another job, in processes of its own, to be killed.
+
+All is imported already when one starts.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable  # noqa: TC003 - of a value, too
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,11 +27,15 @@ from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
 N, P = 96, 60
 OPTIONS: dict[str, Any] = {"compute": "fp32", "dtype": "uint8"}
+MAP: dict[str, Any] = {"compute": "fp32", "l2": 3.0}
+JOBS: dict[str, Callable[..., object]] = {
+    "denoise": partial(atlasbasset.denoise, **OPTIONS),
+    "map": partial(atlasbasset.map_cells, **MAP),
+}
 Moment = Literal["before", "after"]
 """Of the receipt: all of the unit is written, but nobody knows; or its receipt is written too."""
 Kill = tuple[str, Moment] | None
@@ -51,14 +60,16 @@ def small_units(put: Callable[[Any, str, int], None] = setattr) -> None:
     put(table_plan, "_SHARD_BYTES", 16 * P)  # of bytes, 16 cells: 6 shards
 
 
-def run(stores: tuple[str, str], out: str, settings: dict[str, str], said: str, kill: Kill) -> None:
-    """Denoise in this process; write what goes wrong to the file `said`."""
+def run(
+    job: str, stores: tuple[str, str], out: str, settings: dict[str, str], said: str, kill: Kill
+) -> None:
+    """Do a job in this process; write what goes wrong to the file `said`."""
     os.environ.update(settings)
     small_units()
     if kill is not None:
         kill_there(*kill)
     try:
-        atlasbasset.denoise(*stores, out=out, **OPTIONS)
+        JOBS[job](*stores, out=out)
     except Exception as error:  # noqa: BLE001 - the test looks at it
         Path(said).write_text(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
@@ -100,13 +111,14 @@ def start(
     *,
     settings: dict[str, str] | None = None,
     kill: Kill = None,
+    job: str = "denoise",
 ) -> BaseProcess:
     """Start `run` in a new process, which begins to work within milliseconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["atlasbasset.verbs.denoise.denoise", "anndata", "Bio.bgzf", "s3fs"]
     )
-    process = context.Process(target=run, args=(stores, out, settings or {}, str(said), kill))
+    process = context.Process(target=run, args=(job, stores, out, settings or {}, str(said), kill))
     process.start()
     return process
 

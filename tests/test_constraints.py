@@ -33,7 +33,9 @@ def constraints(python: str) -> dict[str, str]:
     given = [Requirement(line) for line in lines if line and not line.startswith("#")]
     here = {"python_version": python}
     valid = [one for one in given if one.marker is None or one.marker.evaluate(here)]
-    pinned = {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in valid}
+    pinned = {
+        str(canonicalize_name(one.name)): str(one.specifier).removeprefix("==") for one in valid
+    }
     assert len(pinned) == len(valid), "a package is pinned twice"
     return pinned
 

@@ -30,7 +30,7 @@ def commands(text: str) -> list[list[str]]:
 
 def accept(arguments: list[str]) -> None:
     """Parse as the program would, without running."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_group(app)
     if arguments[0].startswith("-") or "--help" in arguments or "VERB" in arguments:
         return
     parent = command.make_context("atlasbasset", list(arguments))

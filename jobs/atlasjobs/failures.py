@@ -1,8 +1,9 @@
 """What went wrong, as one message and an exit code.
 
-0 done; 2 the person's input is wrong (one sentence, nothing half-written); 130 interrupted; 1
-anything else. For 1 and 130 the message goes on with what is safe and how to resume; what an error
-of ours was told by others (its notes: the last lines of a log) follows line by line.
+0 done; 2 the person's input is wrong (one sentence, nothing half-written); 130 interrupted by
+Ctrl-C and 143 by SIGTERM; 1 anything else. But for 2 the message goes on with what is safe and how
+to resume (`safe`); what an error of ours was told by others (its notes: the last lines of a log)
+follows line by line.
 """
 
 from __future__ import annotations
@@ -13,33 +14,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasjobs.safe import what_is_safe
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_INPUT", "Failure", "failure_of", "tell_error"]
+__all__ = ["DONE", "FAILED", "WRONG_INPUT", "Failure", "failure_of", "interrupted", "tell_error"]
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-
-_ALL_OR_NOTHING = "{out} was not written; run the same command again."
-_JOB = "Finished work is kept next to {out}: the same command resumes it."
-_SAFE = {
-    "train": "{out} is kept: the same command resumes from its newest checkpoint.",
-    "demo": "Finished stages in {out} are kept: the same command resumes from there.",
-    "simulate": _ALL_OR_NOTHING,
-    "preprocess": _JOB,
-    "denoise": _JOB,
-    "motifs": _JOB,
-    "ism": _JOB,
-    "variants": _JOB,
-    "match": _ALL_OR_NOTHING,
-    "discover": _ALL_OR_NOTHING,
-    "map": _JOB,
-    "import-weights": _ALL_OR_NOTHING,
-    "inspect": "Nothing was changed.",
-    "evaluate": "Nothing was changed; run the same command again.",
-}
-"""Verb -> what is safe and how to resume; `{out}` is the verb's output."""
-_INPUTS_SAFE = "The inputs are untouched; run the same command again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +46,20 @@ def failure_of(error: BaseException, *, verb: str, params: Mapping[str, Any]) ->
     """
     from atlasstore.errors import AtlasError, UserInputError
 
-    safe = _SAFE.get(verb, _INPUTS_SAFE).format(out=params.get("out"))
     if isinstance(error, UserInputError):
         return Failure(WRONG_INPUT, _one_line(str(error)))
     if isinstance(error, KeyboardInterrupt):
-        return Failure(INTERRUPTED, f"Interrupted. {safe}")
+        return interrupted(INTERRUPTED, verb=verb, params=params)
+    safe = what_is_safe(verb, params)
     if isinstance(error, AtlasError):
         noted = "".join(f"\n  {_one_line(note)}" for note in getattr(error, "__notes__", ()))
         return Failure(FAILED, f"{_one_line(str(error))} {safe}{noted}")
     return Failure(FAILED, f"{_short(error)} {safe} For the traceback, add --debug.")
+
+
+def interrupted(exit_code: int, *, verb: str, params: Mapping[str, Any]) -> Failure:
+    """Return how an interrupt by a signal is told; parameters as for `failure_of`."""
+    return Failure(exit_code, f"Interrupted. {what_is_safe(verb, params)}")
 
 
 def tell_error(message: str) -> None:

@@ -1,7 +1,8 @@
 """How the program and its verbs end: every error becomes one message and an exit code.
 
 `Verb` catches what its work raises, because it knows the verb and its output; `Program` prints the
-message, also for a misused command line, and exits.
+message, also for a misused command line, and exits. Signals are heard by `Interrupts`: once one has
+come, whatever ends the verb is told as an interrupt.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from typer.core import TyperCommand, TyperGroup
 from atlasjobs.failures import (
     DONE,
     FAILED,
-    INTERRUPTED,
     WRONG_INPUT,
     Failure,
     failure_of,
+    interrupted,
     tell_error,
 )
+from atlasjobs.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Program", "Verb"]
+
+_BEFORE = "Interrupted before anything was done; run the same command again."
 
 
 class _VerbFailed(Exception):
@@ -45,13 +49,20 @@ class Verb(TyperCommand):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             if _is_usage(error):
                 raise
             if ctx.params.get("debug"):
                 sys.stderr.write(_shown("".join(traceback.format_exception(error))))
-            failure = failure_of(error, verb=str(self.name), params=ctx.params)
-            raise _VerbFailed(failure) from error
+            raise _VerbFailed(self._failure(ctx, error)) from error
+
+    def _failure(self, ctx: Any, error: BaseException) -> Failure:
+        verb, signals = str(self.name), ctx.find_object(Interrupts)
+        if signals is not None and signals.received:
+            return interrupted(signals.exit_code, verb=verb, params=ctx.params)
+        if isinstance(error, SystemExit):
+            raise error
+        return failure_of(error, verb=verb, params=ctx.params)
 
 
 class Program(TyperGroup):
@@ -60,24 +71,29 @@ class Program(TyperGroup):
     def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
         """Run a command line; exit with its code, or return it where `standalone_mode` is false."""
         standalone = options.pop("standalone_mode", True)
-        code = self._run(args, options)
-        if standalone:
-            sys.exit(code)
+        with Interrupts() as interrupts:
+            code = self._run(args, interrupts, options)
+            if standalone:
+                sys.exit(code)
         return code
 
-    def _run(self, args: Sequence[str] | None, options: dict[str, Any]) -> int:
+    def _run(
+        self, args: Sequence[str] | None, interrupts: Interrupts, options: dict[str, Any]
+    ) -> int:
         try:
-            found = super().main(args, standalone_mode=False, **options)
+            found = super().main(args, standalone_mode=False, obj=interrupts, **options)
         except _VerbFailed as failed:
             return _tell(failed.failure)
         except (KeyboardInterrupt, typer.Abort):
-            return _tell(Failure(INTERRUPTED, "Interrupted."))
+            return _tell(Failure(interrupts.exit_code, _BEFORE))
         except BrokenPipeError:
             _leave_quietly()
         except Exception as error:
             if not _is_usage(error):
                 raise
             return _tell(_usage_failure(error))
+        if interrupts.received and found:  # before the verb's work began: the library returns 130
+            return _tell(Failure(interrupts.exit_code, _BEFORE))
         return found if isinstance(found, int) else DONE
 
 

@@ -17,7 +17,8 @@
     └── CorruptStoreError                      stored bytes are not what was written
 
 Every message says what was got, what is allowed and what to do next. All of them take one
-string, so they pickle across processes as they are; URLs in it lose their credentials.
+string, so they pickle across processes as they are; URLs in it lose their credentials, and what it
+quotes of a file its control characters.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from importlib.metadata import requires
 
 from packaging.requirements import Requirement
 
-from atlasstore.redaction import shown
+from atlasstore.redaction import legible, shown
 
 __all__ = [
     "AccessDeniedError",
@@ -53,7 +54,7 @@ class AtlasError(Exception):
     kind: str = "error"
 
     def __str__(self) -> str:
-        return shown(super().__str__())
+        return legible(shown(super().__str__()))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from atlasstore.redaction import shown
+from atlasstore.redaction import legible, shown
 
 __all__ = ["Event", "Notice", "Progress", "Subscriber", "ignore"]
 
@@ -36,7 +36,7 @@ class Notice:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", shown(self.message))
+        object.__setattr__(self, "message", legible(shown(self.message)))
 
 
 Event = Progress | Notice

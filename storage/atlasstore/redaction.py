@@ -1,4 +1,4 @@
-"""URLs as they may be shown and stored: without passwords, tokens and signatures.
+"""Text as it may be shown and stored: without secrets in URLs, and without control characters.
 
 What is stored or printed outlives a run and is passed on; credentials in a URL must not be. An
 input is compared with an earlier run's by what is left, so a newly signed URL of the same file is
@@ -11,9 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["shown", "shown_values"]
+__all__ = ["legible", "shown", "shown_values"]
 
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s\"<>]+)")
+_URL = re.compile(
+    r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z0-9+.-]+)://(?P<rest>[^\s\"<>]+)"  # in linear time
+)
+_LONG_WORD = re.compile(r"\S{401,}")
+_MOST_LETTERS = 1600
 _SECRET = re.compile(
     r"x-(?:amz|goog|ms|oss)-.*"
     r"|.*(?:token|secret|password|passwd|signature|credential|api-?key|access-?key|auth).*"
@@ -33,6 +37,8 @@ _BARE = re.compile(
     r"|awsaccesskeyid|key)=)[^\s&\"'<>)]+"
 )
 """The same in text that holds a query without its URL."""
+_SENTENCE_END = ")].,;:'}"
+"""What may stand between a URL and the rest of a sentence."""
 _NAMES_ITS_USER = ("http", "https", "ftp", "ftps")
 """Schemes whose user is the person; of others it may be a container (``abfs://data@account``)."""
 
@@ -45,6 +51,23 @@ def shown(text: object) -> str:
     """
     url_by_url = _URL.sub(lambda found: f"{found['scheme']}://{_rest(*found.groups())}", str(text))
     return _BARE.sub(r"\1***", url_by_url)
+
+
+def legible(text: str) -> str:
+    """Return text as one line that a terminal shows as it is, long words and long text cut.
+
+    What a message quotes of a file may hold anything: escape sequences, or a field of megabytes.
+    """
+    if not text.isprintable():
+        text = "".join(map(_printable, text))
+    text = _LONG_WORD.sub(lambda word: f"{word[0][:200]}...{word[0][-50:]}", text)
+    return text if len(text) <= _MOST_LETTERS else f"{text[:1200]} ... {text[-350:]}"
+
+
+def _printable(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return " " if letter.isspace() else letter.encode("unicode_escape").decode()
 
 
 def shown_values(values: Any) -> Any:
@@ -68,8 +91,7 @@ def _rest(scheme: str, rest: str) -> str:
     if not mark:
         return rest
     query, fragment, after = query.partition("#")
-    end = re.search(r"[)\].,;:'}]*$", query) if not fragment else None  # of the sentence around it
-    tail = end[0] if end else ""
+    tail = "" if fragment else query[len(query.rstrip(_SENTENCE_END)) :]
     kept = _kept(query.removesuffix(tail) if tail else query)
     return before + (mark + kept if kept else "") + tail + fragment + after
 

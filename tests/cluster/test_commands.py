@@ -55,12 +55,12 @@ def accept(arguments: list[str]) -> None:
 
     from atlasjobs.cli import app
 
-    command = typer.main.get_command(app)
+    command = typer.main.get_group(app)
     if arguments[0] == "--help":
         return
     verb, *rest = arguments
     parent = command.make_context("atlasbasset", [verb, *rest])
-    verb_command = command.get_command(parent, verb)  # type: ignore[attr-defined]
+    verb_command = command.get_command(parent, verb)
     assert verb_command is not None, f"no verb {verb}"
     verb_command.make_context(verb, rest, parent=parent)
 

@@ -23,7 +23,7 @@ from small_model import TINY, random_weights, write_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 N_CELLS, N_PEAKS, L = 6, 12, TINY.window_bp
 LENGTHS = {"chrI": 9000, "chrII": 9000}

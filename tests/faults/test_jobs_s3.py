@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from types import SimpleNamespace
 
 import dask
@@ -13,10 +14,12 @@ import atlasbasset
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice, Progress
 from atlasstore.files import remote, urls
+from atlasstore.inspect_store import inspect_store
 from atlasstore.results._lazy_tables import PredictedTable
 from atlasstore.results.result import Result
 from atlasstore.resume.ledger import partial_url
 from denoise_process import (
+    MAP,
     OPTIONS,
     finish,
     make_stores,
@@ -158,9 +161,6 @@ def test_a_result_is_opened_lazily_here_and_elsewhere(stores, out):
     assert os.environ["AWS_ENDPOINT_URL"] not in held
 
 
-MAP = {"compute": "fp32", "l2": 3.0}
-
-
 def test_a_killed_map_is_resumed_to_the_same_model(stores, proxy, out, tmp_path):
     """Killed between its stages; then by an error of the server that lasts."""
     atlasbasset.map_cells(*stores, out=tmp_path / "here", **MAP)
@@ -178,11 +178,27 @@ def test_a_killed_map_is_resumed_to_the_same_model(stores, proxy, out, tmp_path)
         atlasbasset.map_cells(*stores, out=out, **MAP)
     report = atlasbasset.map_cells(*stores, out=out, **MAP)
     assert not report.was_finished
-    for found, expected in zip(
-        atlasbasset.load_model(out).table(),
-        atlasbasset.load_model(tmp_path / "here").table(),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(found, expected)
+    assert_same_cells(out, tmp_path / "here")
     assert atlasbasset.map_cells(*stores, out=out, **MAP).was_finished
+    assert not urls.exists(partial_url(out))
+
+
+def assert_same_cells(one, other):
+    tables = [atlasbasset.load_model(url).table() for url in (one, other)]
+    for found, expected in zip(*tables, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.5, 1.5])
+def test_two_identical_maps_at_once(stores, proxy, out, tmp_path, pause_s):
+    """The second one comes together with the first, or in its midst."""
+    atlasbasset.map_cells(*stores, out=tmp_path / "here", **MAP)
+    processes = []
+    for name in "ab":
+        processes.append(start(stores, out, tmp_path / name, settings=settings(), job="map"))
+        time.sleep(pause_s)
+    ends = [finish(p, tmp_path / name) for p, name in zip(processes, "ab", strict=True)]
+    assert ends == ["", ""]
+    assert_same_cells(out, tmp_path / "here")
+    inspect_store(out, verify=True)
     assert not urls.exists(partial_url(out))

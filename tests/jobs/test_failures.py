@@ -86,8 +86,8 @@ def test_an_unforeseen_error_says_what_is_safe(
     done = atlasbasset(*arguments)
     assert done.code == 1
     assert one_line(done.err) == (
-        "error: RuntimeError: two lines. m.zarr is kept: the same command resumes from its "
-        "newest checkpoint. For the traceback, add --debug."
+        "error: RuntimeError: two lines. Nothing was learned yet: the same command begins the "
+        "training of m.zarr. For the traceback, add --debug."
     )
     assert "Traceback" in atlasbasset(*arguments, "--debug").err
     monkeypatch.setenv("ATLASBASSET_DEBUG", "1")
@@ -104,7 +104,7 @@ def test_an_interrupt_says_what_is_safe(
     monkeypatch.setattr("atlasbasset.verbs.train.plan.TrainPlan._run", interrupted)
     done = atlasbasset("train", tiny / "atlas.zarr", "--out", "m.zarr")
     assert done.code == 130
-    assert "the same command resumes" in one_line(done.err)
+    assert "the same command begins the training of m.zarr" in one_line(done.err)
 
 
 @pytest.mark.parametrize(

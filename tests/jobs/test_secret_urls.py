@@ -8,8 +8,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import anndata
 import pytest
 
+from atlasstore.files import urls
+from atlasstore.results.writer import write_anndata
 from atlasstore.simulation import simulate
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ def told(path: Path, *texts: str) -> str:
 
 FORMS = [
     "http://user:pass-w0rd@{}/{}",
-    "http://{}/{}?sig=s1gned&as=.h5ad",  # what an input is, is read from the end of its URL
+    "http://{}/{}?X-Amz-Signature=s1gned&part=[a/b]*.csv",  # what it is, its path's end tells
 ]
 
 
@@ -92,7 +95,67 @@ def test_preprocess(atlasbasset, server, folder, tmp_path, form):
     everything = told(tmp_path, done.out, done.err, shown.out, shown.err)
     assert not any(secret in everything for secret in SECRETS)
     inputs = json.loads(shown.out)["provenance"]["inputs"]
-    assert inputs[0]["url"].removesuffix("?as=.h5ad") == f"http://{server}/counts.h5ad"
+    kept = inputs[0]["url"].removesuffix("?part=[a/b]*.csv")
+    assert kept == f"http://{server}/counts.h5ad"
+
+
+@pytest.fixture(scope="module")
+def other_forms(folder):
+    """The counts as a zarr store and as fragments, with their peaks."""
+    counts = anndata.read_h5ad(folder / "counts.h5ad")
+    write_anndata(counts, folder / "counts.zarr")
+    peaks = counts.var[["chrom", "start", "end"]]
+    peaks.to_csv(folder / "peaks.bed", sep="\t", header=False, index=False)
+    cells, found = counts.X.nonzero()
+    lines = peaks.iloc[found].assign(barcode=counts.obs_names[cells], reads=1)
+    lines = lines.sort_values(["chrom", "start"])
+    lines.to_csv(folder / "fragments.tsv.gz", sep="\t", header=False, index=False)
+
+
+def with_query(server, name):
+    return f"http://{server}/{name}?X-Amz-Signature=s1gned%2Bx"
+
+
+def test_a_folder_behind_a_signature(atlasbasset, server, folder, tmp_path, other_forms):
+    counts = with_query(server, "counts.zarr")
+    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr")
+    done = atlasbasset("preprocess", counts, *options)
+    assert done.code == 0, done.err
+    everything = told(tmp_path, done.out, done.err)
+    assert not any(secret in everything for secret in SECRETS)
+
+
+def test_fragments_and_peaks_behind_a_signature(atlasbasset, server, folder, tmp_path, other_forms):
+    fragments, peaks = (with_query(server, name) for name in ("fragments.tsv.gz", "peaks.bed"))
+    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr")
+    done = atlasbasset("preprocess", fragments, "--peaks", peaks, *options)
+    assert done.code == 0, done.err
+    everything = told(tmp_path, done.out, done.err)
+    assert not any(secret in everything for secret in SECRETS)
+
+
+def test_a_genome_behind_a_signature_is_to_be_downloaded(atlasbasset, server, tmp_path):
+    genome = with_query(server, "genome.fa.gz")
+    options = ("--genome", genome, "--out", tmp_path / "a.zarr")
+    done = atlasbasset("preprocess", with_query(server, "counts.h5ad"), *options)
+    assert done.code == 2
+    assert "genome.fa.gz is a URL" in done.err
+    assert "s1gned" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("url", "end", "below"),
+    [
+        ("https://h/A.h5ad?sig=a/b.csv", "https://h/a.h5ad", "https://h/A.h5ad/x?sig=a/b.csv"),
+        ("https://h/a.zarr/#top", "https://h/a.zarr", "https://h/a.zarr/x#top"),
+        ("s3://b/a.zarr?versionId=1", "s3://b/a.zarr", "s3://b/a.zarr/x?versionId=1"),
+        ("s3://b/what?.zarr", "s3://b/what?.zarr", "s3://b/what?.zarr/x"),
+        ("what?a=.zarr", "what?a=.zarr", "what?a=.zarr/x"),
+    ],
+)
+def test_the_end_of_a_path(url, end, below):
+    assert urls.path_end(url) == end
+    assert urls.join(url, "x") == below
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,122 +10,31 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 import atlasstore
-from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import (
     CorruptStoreError,
     FormatVersionError,
     NotAStoreError,
     TooLittleMemoryError,
 )
-from atlasstore.inspect_store import inspect_store
-from atlasstore.models.model_store import ModelStore
-from atlasstore.results.result import Result
-from atlasstore.results.writer import create_result, finish_result, write_rows
-from atlasstore.zarrio.table_plan import plan_table
-from small_atlas import make_atlas, random_labels
-
-N_CELLS, N_PEAKS, WIDTH = 4, 3, 2
+from small_stores import everything, make_small_atlas, make_small_model, make_small_result
 
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    rng = np.random.default_rng(1)
-    codes = rng.integers(0, 4, (N_PEAKS, 198), dtype=np.uint8)
-    labels = random_labels(rng, N_CELLS, N_PEAKS, density=0.5)
-    return make_atlas(tmp_path_factory.mktemp("a") / "a.zarr", labels, codes, max_block_cells=2)
+    return make_small_atlas(tmp_path_factory.mktemp("a") / "a.zarr")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    url = tmp_path_factory.mktemp("m") / "m.zarr"
-    store = ModelStore.create(
-        url,
-        obs=cells(),
-        config={"seed": 1},
-        block_cells=2,
-        batches=["left", "right"],
-        provenance={"seed": 3},
-    )
-    for step in (1, 2):
-        writer = store.write_checkpoint(step)
-        writer.begin({"cells/embedding": (WIDTH,), "cells/intercept": ()})
-        for block in store.blocks:
-            for name, shape in (("embedding", (WIDTH,)), ("intercept", ())):
-                values = np.full((block.n_cells, *shape), step + block.index, np.float32)
-                writer.write_rows(f"cells/{name}", block.start, values)
-        writer.write_tensors("trunk", {"w": np.arange(5, dtype=np.float32)})
-        writer.write_tensors("peaks", {"deviation": np.eye(WIDTH, dtype=np.float32)})
-        state = {"epoch": step, "history": [{"epoch": n + 1, "loss": 0.5} for n in range(step)]}
-        writer.commit(state)
-        store.write_metrics(state["history"])
-    return str(url)
+    return make_small_model(tmp_path_factory.mktemp("m") / "m.zarr")
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    url = str(tmp_path_factory.mktemp("r") / "r.zarr")
-    plan = plan_table("X", (N_CELLS, N_PEAKS), "float32")
-    create_result(
-        url,
-        kind="denoised",
-        obs=cells(),
-        var=pd.DataFrame({"chrom": ["c1"] * N_PEAKS}, index=[f"p{i}" for i in range(N_PEAKS)]),
-        obsm={"X_scbasset": np.zeros((N_CELLS, WIDTH), np.float32)},
-        varm={"scbasset_sequence": np.ones((N_PEAKS, WIDTH), np.float32)},
-        tables=[plan],
-        about={"scale": "linear", "flags": np.zeros(2, np.int64), "n": 0, "on": False},
-    )
-    receipt = write_rows(url, plan, 0, np.zeros((N_CELLS, N_PEAKS), np.float32))
-    finish_result(url, {"seed": 2}, shards=[receipt])
-    return url
-
-
-def cells() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "type": pd.Categorical(["a", "b", "a", "b"]),
-            "depth": np.zeros(N_CELLS, np.int64),
-            "flag": pd.array([True, None, False, True], dtype="boolean"),
-        },
-        index=[f"cell{i}" for i in range(N_CELLS)],
-    )
-
-
-def everything(url: str) -> str:
-    """Read and verify all of a store; return its values as text."""
-    inspect_store(url, verify=True)
-    store = atlasstore.open(url)
-    found = {"provenance": store.provenance, "obs": store.obs.to_csv()}
-    if isinstance(store, Atlas):
-        rows = [store.labels(block.index) for block in store.blocks]
-        found |= {
-            "var": store.var.to_csv(),
-            "codes": store.sequence_codes(0, N_PEAKS).tolist(),
-            "labels": [(r.indptr.tolist(), r.indices.tolist()) for r in rows],
-        }
-    elif isinstance(store, ModelStore):
-        newest = store.newest()
-        names = ("cells/embedding", "cells/intercept")
-        found |= {
-            "config": store.config,
-            "batches": store.batches,
-            "state": newest.state,
-            "trunk": newest.tensors("trunk")["w"].tolist(),
-            "peaks": newest.tensors("peaks")["deviation"].tolist(),
-            "cells": [newest.rows(name, 0, N_CELLS).tolist() for name in names],
-        }
-    elif isinstance(store, Result):
-        found |= {
-            "var": store.var.to_csv(),
-            "about": repr(store.about),
-            "tables": [store.rows(name).tolist() for name in store.tables],
-        }
-    return json.dumps(found, sort_keys=True)
+    return make_small_result(tmp_path_factory.mktemp("r") / "r.zarr")
 
 
 def values(url: str) -> str | None:
@@ -159,6 +68,8 @@ def is_redundant(path: Path, url: str) -> bool:
     below = path.relative_to(url).parts
     if below[0] == "checkpoints":
         return below[1] != "0000000002" or below[-2:] == ("cells", "zarr.json")
+    if below[0] == "labels" and len(below) == 3 and len(below[1]) == 32:
+        return False  # the root of a model's later labels, which lists what is below
     return path.name == "zarr.json" and len(below) > 1
 
 

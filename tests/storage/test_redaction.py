@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle  # noqa: TID251 - errors cross processes this way
+import time
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice
-from atlasstore.redaction import shown, shown_values
+from atlasstore.redaction import legible, shown, shown_values
 
 S3 = "https://b.s3.amazonaws.com/a.h5ad"
 SHOWN = {
@@ -28,6 +29,7 @@ SHOWN = {
     "https://h/x?api_key=abc&key=d&format=gz": "https://h/x?format=gz",
     "see 'http://u:p@h/x?sig=s', or (https://h/y?token=t).": "see 'http://h/x', or (https://h/y).",
     '{"url":"http://u:p@h/x","n":1}': '{"url":"http://h/x","n":1}',
+    "9https://u:p@h/x": "9https://h/x",
     "with url: /x?X-Amz-Signature=abc&list-type=2": "with url: /x?X-Amz-Signature=***&list-type=2",
 }
 KEPT = [
@@ -82,3 +84,27 @@ def test_errors_and_notices_tell_no_credentials():
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
     assert Notice("http://u:p@h/x").message == "http://h/x"
+
+
+@given(st.text(st.characters(), max_size=3000) | st.text("ab", min_size=390, max_size=420))
+def test_what_a_message_quotes_is_one_short_printable_line(text):
+    line = legible(text)
+    assert line.isprintable()
+    assert len(line) <= 1600
+    if text.isprintable() and len(text) <= 400:
+        assert line == text
+
+
+def test_control_characters_are_written_out_and_long_fields_cut():
+    assert legible("x\x1b[31mred\ty\n\ufeffz") == "x\\x1b[31mred y \\ufeffz"
+    assert str(AtlasError("a " + "9" * 5000 + " b")) == f"a {'9' * 200}...{'9' * 50} b"
+    assert Notice("column \x00").message == "column \\x00"
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 100_000, "https://h/x?" + "." * 100_000 + "a", "&" * 100_000]
+)
+def test_long_text_takes_no_longer_than_it_is(text):
+    started = time.process_time()
+    shown(text)
+    assert time.process_time() - started < 1

@@ -137,7 +137,8 @@ class RayExecutor:
         dataset.context.enable_progress_bars = False
         dataset.context.print_on_execution_start = False
         # closed at once, as the next dataset's log would else take this one's place
-        with _quiet_console(), closing(iter(dataset.iter_rows())) as rows:
+        rows: Any = iter(dataset.iter_rows())
+        with _quiet_console(), closing(rows):
             for row in rows:
                 if kind := row["error"]:
                     raise _error(kind, row["value"])
@@ -180,7 +181,7 @@ def _dataset(units: Sequence[Unit], work: Work, pool: WorkerPool) -> Dataset:
 
     items = [{"index": index, "unit": dict(unit)} for index, unit in enumerate(units)]
     return from_items(items, override_num_blocks=len(items)).map(
-        _Actor,
+        _Actor,  # type: ignore[arg-type]  # a class is allowed
         fn_constructor_args=(work, start_attempts(), str(Path.cwd())),
         # one at a time: a unit queued behind a long one would wait while another actor is idle
         compute=ActorPoolStrategy(

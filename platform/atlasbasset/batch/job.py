@@ -22,13 +22,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, UserInputError
+from atlasstore.errors import NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
 from atlasstore.results.writer import finish_result
 from atlasstore.resume.identity import job_difference, job_identity
-from atlasstore.resume.ledger import Ledger, open_finished, partial_url, refuse_taken
+from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
 from atlasstore.resume.units import run_units
 from atlasstore.zarrio import formats
 
@@ -121,12 +121,10 @@ def run_job(
     pool.worker_url(out)
     with Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger:
         try:
-            # by an equal job that began and ended in the meantime
-            if ledger.is_new and not urls.is_local(out) and is_published(out, identity):
-                raise StoreExistsError(f"{out} was published meanwhile.")
+            _refuse_published(ledger, identity)
             with pool.session(on_event):
                 make(ResumableJob(ledger, identity, pool, on_event))
-        except (AtlasError, OSError):
+        except Exception:  # of whatever kind: an equal job deletes what is read, file by file
             if urls.is_local(out) or not is_published(out, identity):
                 raise
             ledger.discard()  # what was begun again in the folder; not the result
@@ -258,6 +256,13 @@ def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -
     return True
 
 
+def _refuse_published(ledger: Ledger, identity: JobIdentity) -> None:
+    """Raise StoreExistsError where an equal job has begun and ended in the meantime."""
+    out = ledger.out
+    if ledger.is_new and not urls.is_local(out) and is_published(out, identity):
+        raise StoreExistsError(f"{out} was published meanwhile.")
+
+
 def is_published(out: str | Path, identity: JobIdentity) -> bool:
     """Whether the job's store is there, finished; raise StoreExistsError for another store."""
     try:
@@ -279,7 +284,7 @@ def is_published(out: str | Path, identity: JobIdentity) -> bool:
 
 def _clean(out: str | Path, identity: JobIdentity) -> None:
     """Delete the folder that a job left when it ended between publishing and cleaning up."""
-    if not urls.exists(urls.join(partial_url(out), "run.json")):
+    if not is_begun(out):
         return
     with (
         suppress(UserInputError),

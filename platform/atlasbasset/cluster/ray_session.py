@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,10 +74,11 @@ def _join() -> bool:
     from ray._private.services import get_ray_address_from_environment
 
     try:
-        address = get_ray_address_from_environment(None, None)
+        address = get_ray_address_from_environment(None, None)  # type: ignore[arg-type]
         if address in (None, "local"):
             return False
-        ray.init(log_to_driver=False, configure_logging=False)
+        with _signals_kept():
+            ray.init(log_to_driver=False, configure_logging=False)
     except Exception as error:
         named = os.environ.get("RAY_ADDRESS") or "that `ray start` made on this machine"
         raise AtlasError(
@@ -92,9 +95,12 @@ def _start() -> None:
 
     try:
         _require_token()
-        with _on_loopback():
+        with _on_loopback(), _signals_kept():
             ray.init(address="local", log_to_driver=False, configure_logging=False)
     except UserInputError:
+        raise
+    except KeyboardInterrupt:
+        ray.shutdown()
         raise
     except Exception as error:
         logs = _newest_logs()
@@ -115,7 +121,7 @@ def _require_token() -> None:
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
     setup._enable_token_auth()  # Ray read the variable when it was imported: told anew
-    loader = setup.AuthenticationTokenLoader.instance()
+    loader = setup.AuthenticationTokenLoader.instance()  # type: ignore[attr-defined]
     if not loader.has_token(ignore_auth_mode=True):
         _make_token(Path.home() / ".ray" / "auth_token")
         loader.reset_cache()
@@ -158,6 +164,26 @@ def _on_loopback() -> Iterator[None]:
             yield  # the processes that Ray starts inherit the variables
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = reachable
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep who hears SIGTERM, where somebody does: Ray would end this process at once.
+
+    Ray sets a handler in Python as it starts, and one below Python that aborts 3 s later.
+    """
+    from ray._private import utils
+
+    ours, theirs = signal.getsignal(signal.SIGTERM), utils.set_sigterm_handler
+    if not callable(ours) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
+        signal.signal(signal.SIGTERM, ours)
 
 
 @contextmanager

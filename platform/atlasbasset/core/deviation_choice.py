@@ -1,10 +1,11 @@
 """How strongly cells and peaks' deviations are held: the weights whose neighbours predict best.
 
-Some peaks are held out: no solve sees them. For each candidate the others and all cells are solved
-in turn; then a held-out peak is predicted in a cell by its share among the open peaks of the cell's
-nearest neighbours, times the cell's own depth. So weights are judged by what embeddings are for,
-and cells of like depth are no better neighbours than others. (The likelihood of held-out pairs asks
-for weaker weights, whose embeddings predict better and are worse maps: docs/peak-deviations.md.)
+A fifth of the peaks is held out, three times another: no solve sees them. For each candidate the
+others and all cells are solved in turn; then a held-out peak is predicted in a cell by its share
+among the open peaks of the cell's nearest neighbours, times the cell's own depth. So weights are
+judged by what embeddings are for, and cells of like depth are no better neighbours than others.
+(The likelihood of held-out pairs asks for weaker weights, whose embeddings predict better and are
+worse maps: docs/peak-deviations.md.)
 
 Shape letters: P peaks, Q held-out peaks, N cells, E embedding.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,11 +24,11 @@ from atlasbasset.core.peak_deviations import solve_peaks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-
 __all__ = ["Weights", "neighbour_losses"]
 
-_HELD_SHARE = 0.2
+_FOLDS, _HELD_FOLDS = 5, 3
+"""Peaks are cut into so many folds, of which so many are held out, one after the other."""
+_TOLERANCE = 1e-3
 _NEIGHBOURS = 15
 _PRIOR_CELLS = 5
 """Mean cells that are added to a cell's neighbours, so that a rate is not 0."""
@@ -70,7 +72,7 @@ def neighbour_losses(
     rounds
         Solves of peaks and then cells, in turn.
     rng
-        Chooses the peaks that are held out, a fifth.
+        Chooses the peaks that are held out, three times a fifth.
 
     Returns
     -------
@@ -78,30 +80,41 @@ def neighbour_losses(
         float64 (candidates, rounds + 1), mean cross-entropy of held-out pairs, nats: first without
         deviations, then after each round.
     """
-    n_held = max(1, round(_HELD_SHARE * len(h_PE)))
-    held = torch.zeros(len(h_PE), dtype=torch.bool, device=h_PE.device)
-    held[torch.from_numpy(rng.permutation(len(h_PE))[:n_held]).to(h_PE.device)] = True
-    h, labels, unseen = h_PE[~held], labels_PN[~held], labels_PN[held].float()
+    folds = np.array_split(rng.permutation(len(h_PE)), min(_FOLDS, len(h_PE)))[:_HELD_FOLDS]
+    losses = torch.zeros(len(candidates), rounds + 1, dtype=torch.float64)
+    for fold in folds:
+        held = torch.zeros(len(h_PE), dtype=torch.bool, device=h_PE.device)
+        held[torch.from_numpy(fold).to(h_PE.device)] = True
+        losses += _fold_losses(h_PE, labels_PN, held, candidates, rounds) / len(folds)
+    return losses
+
+
+def _fold_losses(
+    h_PE: Tensor, labels_PN: Tensor, held_P: Tensor, candidates: Sequence[Weights], rounds: int
+) -> Tensor:
+    h, labels, unseen = h_PE[~held_P], labels_PN[~held_P], labels_PN[held_P].float()
     depth = labels.sum(0, dtype=torch.float32)
+    first = {l2: _cells(h, labels, l2, None) for l2 in {weights.cells for weights in candidates}}
     losses = torch.empty(len(candidates), rounds + 1, dtype=torch.float64)
     for row, weights in enumerate(candidates):
-        x, table = h, _cells(h, labels, weights, None)
+        x, table = h, first[weights.cells]
         losses[row, 0] = _loss(unseen, depth, table.w_NE)
         for n_done in range(1, rounds + 1):
-            x = _peaks(h, labels, weights, table, x)
-            table = _cells(x, labels, weights, table)
+            x = _peaks(h, labels, weights.deviations, table, x)
+            table = _cells(x, labels, weights.cells, table)
             losses[row, n_done] = _loss(unseen, depth, table.w_NE)
     return losses
 
 
-def _cells(x_PE: Tensor, labels: Tensor, weights: Weights, start: _Table | None) -> _Table:
-    found = solve_cells(x_PE, _open_sums(labels.T, x_PE), l2=weights.cells, start=start)
+def _cells(x_PE: Tensor, labels: Tensor, l2: float, start: _Table | None) -> _Table:
+    sums = _open_sums(labels.T, x_PE)
+    found = solve_cells(x_PE, sums, l2=l2, start=start, tolerance=_TOLERANCE)
     return _Table(found.embedding.float(), found.intercept.float())
 
 
-def _peaks(h_PE: Tensor, labels: Tensor, weights: Weights, table: _Table, start: Tensor) -> Tensor:
+def _peaks(h_PE: Tensor, labels: Tensor, l2: float, table: _Table, start: Tensor) -> Tensor:
     sums = _open_sums(labels, table.w_NE)
-    found = solve_peaks(*table, sums, h_PE, l2=weights.deviations, start=start)
+    found = solve_peaks(*table, sums, h_PE, l2=l2, start=start, tolerance=_TOLERANCE)
     return found.embedding.float()
 
 

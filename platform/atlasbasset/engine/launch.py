@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,19 +19,29 @@ from torch.multiprocessing.spawn import spawn
 
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.engine.events import EpochEnd
+from atlasbasset.engine.interrupts import EndAsked
 from atlasbasset.engine.loop import Run, train_worker
 from atlasstore.errors import AtlasError
 from atlasstore.events import Notice, ignore
 from atlasstore.models.model_store import ModelStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.process import BaseProcess
+
+    from torch.multiprocessing.spawn import ProcessContext
 
     from atlasstore.events import Subscriber
 
 __all__ = ["run_in_process", "run_processes"]
 
 _FOLLOW_S = 1.0
+_END = "end"
+"""File that asks the processes to end."""
+_INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
+END_S = 25.0
+"""How long workers may take to write a checkpoint and end; clusters kill half a minute after
+SIGTERM."""
 
 
 def run_in_process(run: Run, on_event: Subscriber) -> None:
@@ -38,25 +51,74 @@ def run_in_process(run: Run, on_event: Subscriber) -> None:
 
 
 def run_processes(run: Run, workers: int, on_event: Subscriber) -> None:
-    """Train with `workers` processes of this machine in one process group (gloo or NCCL)."""
+    """Train with `workers` processes of this machine in one process group (gloo or NCCL).
+
+    An interrupt of this process lets them write a checkpoint and end.
+    """
     threads = max(1, torch.get_num_threads() // workers)
     with tempfile.TemporaryDirectory() as folder, followed(run.model_url, on_event):
-        meeting = (Path(folder) / "meeting").as_uri()
-        spawn(_process, args=(run, workers, meeting, threads), nprocs=workers)
+        group = _started(run, workers, folder, threads)
+        try:
+            while not group.join():
+                pass
+        except KeyboardInterrupt:
+            Path(folder, _END).touch()
+            _let_end(group.processes)
+            raise
 
 
-def _process(rank: int, run: Run, workers: int, meeting: str, threads: int) -> None:
+def _started(run: Run, workers: int, folder: str, threads: int) -> ProcessContext:
+    """Start the processes; the signals that interrupt us wait meanwhile, and wait for them too."""
+    resource_tracker.ensure_running()  # which would let them come
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        group: ProcessContext | None = spawn(
+            _process, args=(run, workers, folder, threads, os.getpid()), nprocs=workers, join=False
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if group is None:
+        raise RuntimeError("the processes were not started")
+    return group
+
+
+def _let_end(processes: Sequence[BaseProcess]) -> None:
+    """Wait for the processes to end, but not for ever."""
+    until = time.monotonic() + END_S
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def _process(rank: int, run: Run, workers: int, folder: str, threads: int, parent: int) -> None:
+    _leave_interrupts_to(parent)
     use_threads(threads)
     gpu = torch.cuda.device_count() >= workers
     device = torch.device("cuda", rank) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)
-    backend = "nccl" if gpu else "gloo"
+    backend, meeting = "nccl" if gpu else "gloo", Path(folder, "meeting").as_uri()
     dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=workers)
     try:
-        train_worker(run, DistributedRuntime(device), ignore)
+        end_asked = EndAsked(Path(folder, _END))
+        train_worker(run, DistributedRuntime(device), ignore, end_asked=end_asked)
     finally:
         dist.destroy_process_group()
+
+
+def _leave_interrupts_to(parent: int) -> None:
+    """Go on when a signal comes to all of a group, as the parent asks us; end without a parent."""
+
+    def hear(*_: object) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    for number in _INTERRUPTS:
+        signal.signal(number, hear)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+    hear()
 
 
 def use_threads(threads: int) -> None:

@@ -4,6 +4,9 @@ The loop is a function of (configuration, atlas, model store): its position come
 model's newest checkpoint, so a killed run is resumed by starting it again. Every random
 number depends on (seed, epoch, step) alone; a resumed run repeats an undisturbed one exactly.
 
+An interrupt waits for the end of a step and leaves a checkpoint there. Workers in other processes
+are asked instead: they agree on a step, save it, and return.
+
 Nothing in a step waits for the device: losses are summed there and fetched with the next
 checkpoint.
 """
@@ -34,6 +37,7 @@ from atlasbasset.engine.events import (
     TrainingEnd,
     TrainingStart,
 )
+from atlasbasset.engine.interrupts import held_back, never
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.learning_rate import learning_rate
 from atlasbasset.engine.peak_deviations import DeviationSettings, deviate
@@ -48,6 +52,8 @@ from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -60,8 +66,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "train_worker"]
 
-_STEPS_BETWEEN_VOTES = 16
-"""Several workers agree on checkpoints every so many steps: agreeing makes them wait."""
+_STEPS_BETWEEN_VOTES = {"cpu": 1}
+_FEWER_VOTES = 16
+"""Several workers agree on checkpoints every so many steps: a device waits when they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +84,54 @@ class Run:
     """Where the sequences are."""
 
 
-def train_worker(run: Run, runtime: Runtime, on_event: Subscriber) -> None:
+def train_worker(
+    run: Run, runtime: Runtime, on_event: Subscriber, *, end_asked: Callable[[], bool] = never
+) -> None:
     """Train as one of `runtime.world` workers, from the newest checkpoint to the end.
 
     The model store exists already (`atlasbasset.train` makes it).
+
+    Parameters
+    ----------
+    run
+        What to train.
+    runtime
+        This worker's view of the run.
+    on_event
+        Called with events.
+    end_asked
+        Asked now and then. Once it says yes to a worker, all of them write a checkpoint, where
+        training has begun, and return.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When it interrupts a worker that is alone; there is a checkpoint of its last step then.
     """
-    worker = _Worker(run, runtime, on_event)
+    worker = _Worker(run, runtime, on_event, end_asked)
     try:
-        worker.start()
-        while (reason := worker.state.stop_reason(run.config)) is None:
-            worker.run_epoch()
-        worker.finish()
+        reason = worker.run()
+    except KeyboardInterrupt:
+        if runtime.world == 1:  # alone it need not agree with others
+            worker.keep()
+        raise
+    except _EndAsked:
+        worker.keep()
+        return
     finally:
         worker.saver.close()
     on_event(TrainingEnd(reason, worker.state.epoch))
 
 
+class _EndAsked(Exception):
+    """The workers have agreed to end here."""
+
+
 class _Worker:
-    def __init__(self, run: Run, runtime: Runtime, on_event: Subscriber) -> None:
+    def __init__(
+        self, run: Run, runtime: Runtime, on_event: Subscriber, end_asked: Callable[[], bool]
+    ) -> None:
+        self._end_asked = end_asked
         atlas, self.store = Atlas.open(run.atlas_url), ModelStore.open(run.model_url)
         self.atlas, self.config, self.runtime, self.on_event = atlas, run.config, runtime, on_event
         self.train_peaks = atlas.peak_rows("train")
@@ -135,6 +172,26 @@ class _Worker:
         self._saved_at = time.monotonic()
         self._peaks: dict[str, torch.Tensor] | None = None
         """The peaks' deviations, once they are solved."""
+        self._saved: int | None = None
+        """Number of the checkpoint that this process has begun or loaded last."""
+        self._is_whole = False
+        """Whether parameters and state are those after the same step."""
+
+    def run(self) -> str:
+        """Train to the end; return why it came."""
+        self._end_if_asked()
+        self.start()
+        while (reason := self.state.stop_reason(self.config)) is None:
+            self._end_if_asked()
+            self.run_epoch()
+        self.finish()
+        return reason
+
+    def keep(self) -> None:
+        """Save the last step, unless it is saved already or something is changed half-way."""
+        if self._is_whole and self.state.checkpoint != self._saved:
+            self._save()
+        self.saver.finish()
 
     def start(self) -> None:
         """Go to where the newest checkpoint stands, or to the start."""
@@ -143,6 +200,7 @@ class _Worker:
             self._begin()
         else:
             self.state = RunState.from_json(checkpoint.state)
+            self._saved = self.state.checkpoint
             if self.runtime.rank == 0:
                 self._sums += self._sums.new_tensor([self.state.bce_sum, self.state.penalty_sum])
             load_learner(self.learner, checkpoint, first_cell=self.data.start)
@@ -150,6 +208,7 @@ class _Worker:
                 load_average(self.average, checkpoint)
             if self.runtime.rank == 0:  # a kill may have come between checkpoint and copy
                 self.store.write_metrics(self.state.as_json()["history"])
+        self._is_whole = True
         self.on_event(
             TrainingStart(
                 n_peaks=len(self.train_peaks),
@@ -225,14 +284,15 @@ class _Worker:
         began = time.perf_counter()
         self.on_event(EpochStart(self.state.epoch + 1, self.state.step, n_steps))
         for batch in batches:
-            self._step(batch, n_steps)
+            with held_back():
+                self._step(batch, n_steps)
+                self.state.seconds = seconds_before + time.perf_counter() - began
+                self.state.seconds_waiting = waited_before + batches.waited_s
+                if self.state.step < n_steps:
+                    self._tend_checkpoints()
             n_done += len(batch.codes)
-            self.state.seconds = seconds_before + time.perf_counter() - began
-            self.state.seconds_waiting = waited_before + batches.waited_s
             rate = n_done / self.state.seconds
             self.on_event(StepDone(self.state.epoch + 1, self.state.step, n_steps, rate))
-            if self.state.step < n_steps:
-                self._tend_checkpoints()
         self._collect_losses()  # waits for the device
         self.state.seconds = seconds_before + time.perf_counter() - began
         self._end_epoch(n_steps)
@@ -262,9 +322,11 @@ class _Worker:
         quality = self.monitor.measure(self.learner, self.runtime, on_event=self.on_event)
         seconds = time.perf_counter() - began
         record = self._record(quality._asdict(), n_steps, seconds)
-        self.state.end_epoch(record, self.config)
-        self._sums.zero_()
-        self._save()
+        with held_back():
+            self.state.end_epoch(record, self.config)
+            self._sums.zero_()
+            self._is_whole = True
+            self._save()
         self.on_event(EpochEnd(record))
 
     def _record(self, quality: dict[str, float], n_steps: int, measuring: float) -> dict[str, Any]:
@@ -284,6 +346,7 @@ class _Worker:
     def finish(self) -> None:
         """End the run: the averaged trunk, solved cells, a last checkpoint, all as asked for."""
         self.saver.finish()  # solving takes time and memory: the last epoch is safe before it
+        self._is_whole = False
         if self.config.polish and self.state.polished is None:
             if self.average is not None:
                 self.learner.trunk.load_state_dict(self.average.module.state_dict())
@@ -349,6 +412,7 @@ class _Worker:
         return {"deviation": whole, "peaks_sha256": digest}
 
     def _solve(self, h: torch.Tensor | None = None) -> dict[str, Any]:
+        self._is_whole = False  # until the state says so too
         began = time.perf_counter()
         solved = solve_layer(
             self.learner,
@@ -387,18 +451,38 @@ class _Worker:
 
     def _tend_checkpoints(self) -> None:
         """Publish what all have written; begin a checkpoint when one is due by rank 0's clock."""
-        if self.runtime.world > 1 and self.state.total_steps % _STEPS_BETWEEN_VOTES:
+        between = _STEPS_BETWEEN_VOTES.get(self.runtime.device.type, _FEWER_VOTES)
+        if self.runtime.world > 1 and self.state.total_steps % between:
             return
         due = time.monotonic() - self._saved_at >= self.config.checkpoint_s
         votes = [float(due and self.runtime.rank == 0), float(not self.saver.written())]
-        if self.runtime.world > 1:
-            votes = self.runtime.sum_(torch.tensor(votes, device=self.runtime.device)).tolist()
+        votes = self._sum([*votes, self._asks_for_end()])
+        if votes[2]:
+            raise _EndAsked
         if not votes[1]:
             self.saver.publish()
             if votes[0]:
                 self._save()
 
+    def _end_if_asked(self) -> None:
+        """End here when a worker is asked to, as all agree."""
+        if self._sum([self._asks_for_end()])[0]:
+            raise _EndAsked
+
+    def _asks_for_end(self) -> float:
+        return float(self.runtime.rank == 0 and self._end_asked())
+
+    def _sum(self, votes: list[float]) -> list[float]:
+        if self.runtime.world == 1:
+            return votes
+        found: list[float] = self.runtime.sum_(
+            torch.tensor(votes, device=self.runtime.device)
+        ).tolist()
+        return found
+
     def _save(self) -> None:
+        if self.state.checkpoint == self._saved:  # of the same step, but before it was measured
+            self.state.n_again += 1
         self._collect_losses()
         self.saver.save(self.learner, self.state, self.average, self._peaks)
-        self._saved_at = time.monotonic()
+        self._saved, self._saved_at = self.state.checkpoint, time.monotonic()

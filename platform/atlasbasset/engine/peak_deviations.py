@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate", "deviating_bytes"]
 
 _PLAIN = BatchSettings()
-WEIGHTS = (3.0, 10.0, 30.0, 100.0, 300.0)
+WEIGHTS = (3.0, 10.0, 30.0, 100.0)
 """Candidates of deviations; none at all are one more."""
 CELL_FACTORS = (1.0, 3.0)
 """Candidates of cells, times the weight of other solves: peaks that fit better ask for more."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 __all__ = ["Prefetch"]
 
@@ -28,7 +28,7 @@ class Prefetch(Generic[T]):
         self._items = items
         self.waited_s = 0.0
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Generator[T, None, None]:
         """Yield the items; an error while making one is raised where it would be used."""
         with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
             coming = thread.submit(next, self._items, _END)

@@ -6,7 +6,9 @@ restarted group resumes from the newest one, regardless of what Ray knows of the
 
 from __future__ import annotations
 
+import threading
 import uuid
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ from atlasbasset.cluster.ray_session import ray_session
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.events import EpochEnd
-from atlasbasset.engine.launch import followed, use_threads
+from atlasbasset.engine.interrupts import EndAsked
+from atlasbasset.engine.launch import END_S, followed, use_threads
 from atlasbasset.engine.loop import Run, train_worker
 from atlasstore.files import urls
 
@@ -60,21 +63,48 @@ def run_ray(
     """
     resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
     least = min_workers or workers
-    with ray_session({name: least * amount for name, amount in resources.items()}, on_event):
-        size: dict[str, Any] = {"num_workers": workers}
-        if least < workers:
-            size = {
-                "num_workers": (least, workers),
-                "elastic_resize_monitor_interval_s": resize_check_s,
-            }
-        trainer = _trainer(run, size, resources, max_failures)
-        with followed(run.model_url, on_event):
+    size: dict[str, Any] = {"num_workers": workers}
+    if least < workers:
+        size = {
+            "num_workers": (least, workers),
+            "elastic_resize_monitor_interval_s": resize_check_s,
+        }
+    name = f"atlasbasset-{uuid.uuid4().hex[:12]}"
+    try:
+        with ray_session({r: least * amount for r, amount in resources.items()}, on_event):
+            trainer = _trainer(run, name, size, resources, max_failures)
+            with followed(run.model_url, on_event):
+                _fit(trainer, _end_url(run.model_url, name))
+    finally:
+        urls.delete(_ray_folder(run.model_url))
+
+
+def _fit(trainer: TorchTrainer, end_url: str) -> None:
+    """Train; an interrupt lets the workers write a checkpoint and end.
+
+    In a thread of its own: in the main one Ray would make Ctrl-C an end without a checkpoint.
+    """
+    fitted: Future[None] = Future()
+
+    def fit() -> None:
+        try:
             trainer.fit()
-    urls.delete(_ray_folder(run.model_url))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            fitted.set_exception(error)
+        else:
+            fitted.set_result(None)
+
+    threading.Thread(target=fit, daemon=True, name="ray-train").start()
+    try:
+        fitted.result()
+    except KeyboardInterrupt:
+        urls.write_bytes(end_url, b"")
+        wait([fitted], timeout=END_S)
+        raise
 
 
 def _trainer(
-    run: Run, size: dict[str, Any], resources: dict[str, float], max_failures: int
+    run: Run, name: str, size: dict[str, Any], resources: dict[str, float], max_failures: int
 ) -> TorchTrainer:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -82,21 +112,21 @@ def _trainer(
     gpu = "GPU" in resources
     return TorchTrainer(
         _train_function,
-        train_loop_config=_payload(run, int(resources["CPU"])),
+        train_loop_config=_payload(run, name, int(resources["CPU"])),
         scaling_config=ScalingConfig(use_gpu=gpu, resources_per_worker=resources, **size),
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         run_config=RunConfig(
-            name=f"atlasbasset-{uuid.uuid4().hex[:12]}",
+            name=name,
             failure_config=FailureConfig(max_failures=max_failures),
             **_ray_storage(run.model_url),
         ),
     )
 
 
-def _payload(run: Run, threads: int) -> dict[str, Any]:
+def _payload(run: Run, name: str, threads: int) -> dict[str, Any]:
     values = asdict(run)
     values["config"] = run.config.as_json()
-    return {"run": values, "threads": threads}
+    return {"run": values, "threads": threads, "end": _end_url(run.model_url, name)}
 
 
 def _train_function(payload: dict[str, Any]) -> None:
@@ -113,11 +143,17 @@ def _train_function(payload: dict[str, Any]) -> None:
 
     device = ray.train.torch.get_device()
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
-    train_worker(run, DistributedRuntime(device) if several else LocalRuntime(device), report)
+    runtime = DistributedRuntime(device) if several else LocalRuntime(device)
+    train_worker(run, runtime, report, end_asked=EndAsked(payload["end"]))
 
 
 def _ray_folder(model_url: str) -> str:
     return urls.join(model_url, "ray")
+
+
+def _end_url(model_url: str, name: str) -> str:
+    """Return the file that asks the workers of one run to end."""
+    return urls.join(_ray_folder(model_url), f"{name}.end")
 
 
 def _ray_storage(model_url: str) -> dict[str, Any]:

@@ -44,13 +44,15 @@ class RunState:
     """Whether batches were told from cells since the last step, where the run ends with that."""
     n_polished: int = 0
     """How often the run has ended with a solve or such: epochs may be added afterwards."""
+    n_again: int = 0
+    """How often a step that had a checkpoint got another one: never is one written over."""
     polished: dict[str, Any] | None = None
     """What was measured after the last solve, where the run ends with one."""
 
     @property
     def checkpoint(self) -> int:
         """Number of the checkpoint of this state: rises with every step and every last solve."""
-        return self.total_steps + self.n_polished
+        return self.total_steps + self.n_polished + self.n_again
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values (the start of `best_auroc`, minus infinity, as None)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasbasset.verbs.shared.plan import PlannedModel
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
-from atlasstore.files.staging import refuse_existing
+from atlasstore.files.staging import refuse_existing, staged_path
 from atlasstore.plans import Plan
 from atlasstore.redaction import shown_values
 from atlasstore.results.writer import write_anndata
@@ -146,11 +145,5 @@ def _write(cells: anndata.AnnData, out: str | Path, suffix: str) -> None:
         obs = tables.tidy(cells.obs).table  # anndata writes names as they are
         write_anndata(anndata.AnnData(obs=obs, obsm=dict(cells.obsm), uns=cells.uns), out)
         return
-    target = urls.local_path(out)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
-        cells.write_h5ad(partial)
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with staged_path(urls.local_path(out)) as path:
+        cells.write_h5ad(path)

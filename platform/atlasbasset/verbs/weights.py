@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +16,7 @@ from atlasbasset.weights import PublishedWeights, check_weights, read_keras, rea
 from atlasbasset.weights.batch_order import Batches, number_batches
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
-from atlasstore.files.staging import refuse_existing, staged
+from atlasstore.files.staging import refuse_existing, staged, staged_path
 from atlasstore.files.text import numbered_lines
 from atlasstore.inputs.cell_table import read_cell_table
 from atlasstore.models.model_store import ModelStore
@@ -300,13 +299,8 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
         batch_embedding=loaded.batch_embedding,
         batch_intercept=loaded.batch_intercept,
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
-        write_keras(partial, weights)
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with staged_path(target) as place:
+        write_keras(place, weights)
     return target
 
 

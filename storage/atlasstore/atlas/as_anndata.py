@@ -30,7 +30,7 @@ def lazy_matrix(atlas: AtlasReader) -> Any:
     A chunk is read when it is computed, in any process: the atlas travels as its URL.
     """
     import dask.array
-    from dask import delayed
+    from dask.delayed import delayed
 
     empty = sparse.csr_matrix((0, 0), dtype=np.uint8)
     read = delayed(block_matrix, pure=True)

@@ -195,12 +195,9 @@ class AtlasReader:
             raise UserInputError(f"There is no split {split!r}; use one of {', '.join(SPLITS)}.")
         return np.flatnonzero(self.var["split"].to_numpy() == split).astype(np.int64)
 
-    def array(self, name: str) -> zarr.Array:
+    def array(self, name: str) -> zarr.Array[Any]:
         """Return the zarr array `name`; a missing one is a CorruptStoreError."""
-        try:
-            return self.group[name]
-        except KeyError as error:
-            raise self._corrupt(name, "the whole array", "it is absent") from error
+        return arrays.member(self.group, name, url=self.url)
 
     def _corrupt(self, array: str, part: str, what: str) -> CorruptStoreError:
         return CorruptStoreError(

@@ -102,7 +102,9 @@ def begin_atlas(place: str, shape: AtlasShape, *, obs: pd.DataFrame, var: pd.Dat
 
 def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> None:
     """Write the windows of one range of peaks, codes uint8, shape (n, window + 2 flank)."""
-    arrays.write_pieces(group["sequence"], start, codes_to_onehot(codes))
+    arrays.write_pieces(
+        arrays.member(group, "sequence", url=str(group.store_path)), start, codes_to_onehot(codes)
+    )
 
 
 class LabelWriter:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["claimed", "file_lock"]
+__all__ = ["claimed", "file_lock", "lock_folder"]
 
 _FILE = ".claim"
 _BEAT_S = 5.0
@@ -60,8 +60,8 @@ def claimed(url: str | Path, *, on_event: Subscriber = ignore) -> Iterator[None]
             os.close(lock)
         return
     record = _Record(place, on_event)
-    record.acquire()
     try:
+        record.acquire()
         yield
     finally:
         record.release()
@@ -103,6 +103,24 @@ def file_lock(place: str) -> int | None:
     return file
 
 
+def lock_folder(path: Path) -> int | None:
+    """Lock a local folder; return what holds the lock until it is closed or the process ends.
+
+    None where another process holds it, and on file systems without locks.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(folder)
+        return None
+    return folder
+
+
 class _Record:
     """A claim by a record that a thread renews."""
 
@@ -125,7 +143,8 @@ class _Record:
     def release(self) -> None:
         """Stop renewing; delete the record unless somebody else has replaced it."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         with suppress(AtlasError, OSError):  # left behind it costs the next run half a minute
             if self._is_mine(_read(self._place)):
                 urls.delete(self._place)

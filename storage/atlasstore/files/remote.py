@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from fsspec.config import conf
+from zarr.abc.store import Store
 from zarr.storage import WrapperStore
 
 from atlasstore.errors import AccessDeniedError, AtlasError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
-    from zarr.abc.store import ByteRequest, Store
+    from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
 __all__ = ["RemoteFile", "RemoteStore", "denied", "is_denial", "is_remote", "s3_options", "told"]
@@ -196,7 +197,7 @@ class RemoteFile(io.RawIOBase):
         super().close()
 
 
-class RemoteStore(WrapperStore):  # type: ignore[misc]
+class RemoteStore(WrapperStore[Store]):
     """A zarr store on the network; see `told`."""
 
     def __init__(self, store: Store, url: str) -> None:
@@ -219,7 +220,7 @@ class RemoteStore(WrapperStore):  # type: ignore[misc]
     ) -> list[Buffer | None]:
         """Return parts of stored values."""
         with told(self._url):
-            return await self._store.get_partial_values(prototype, key_ranges)  # type: ignore[no-any-return]
+            return await self._store.get_partial_values(prototype, key_ranges)
 
     async def _get_many(
         self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]

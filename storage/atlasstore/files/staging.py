@@ -1,33 +1,63 @@
-"""Atomic output: a store appears whole or not at all.
+"""Atomic output: a store, a folder or a file appears whole or not at all.
 
-A local store is written to a hidden folder next to its final place and renamed at the end, which is
-atomic. An object store has no rename: there the store is written in place, its finishing
-attributes last (see `formats`), and deleted when the work fails.
+On a local disk it is written in a hidden folder next to its final place and renamed at the end,
+which is atomic. The folder is locked for as long as its process lives, so that the next one that
+writes there deletes what a killed one has left. An object store has no rename: there a store is
+written in place, its finishing attributes last (see `formats`), and deleted when the work fails.
 """
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import glob
+import os
+import shutil
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from atlasstore.errors import StoreExistsError
-from atlasstore.files import urls
+from atlasstore.errors import StoreExistsError, UserInputError
+from atlasstore.files import remote, urls
+from atlasstore.files.locks import lock_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["refuse_existing", "staged"]
+__all__ = ["refuse_existing", "staged", "staged_path"]
+
+_WRITES_END_S = 20.0
 
 
 def refuse_existing(url: str | Path) -> None:
-    """Raise StoreExistsError when something exists at `url`."""
+    """Refuse an output where something exists, or that cannot be made there.
+
+    Raises
+    ------
+    StoreExistsError
+        When something exists at `url`.
+    UserInputError
+        When a local one would lie below a file.
+    AccessDeniedError
+        When its folder may not be written to.
+    """
+    if urls.is_local(url):
+        _check_folder(urls.local_path(url).absolute(), url)
     if urls.exists(url):
         raise StoreExistsError(
             f"{url} exists already and nothing is overwritten; choose another output, or delete it "
             "first."
         )
+
+
+def _check_folder(path: Path, url: str | Path) -> None:
+    """Check the nearest folder above a path that is there: what lacks below it is made."""
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir():
+        raise UserInputError(f"{url} would lie below {above}, which is a file; name another place.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise remote.denied(above, PermissionError("it may not be written to"))
 
 
 @contextmanager
@@ -41,19 +71,71 @@ def staged(url: str | Path) -> Iterator[str]:
     StoreExistsError
         When something exists at `url`, before or after the work.
     """
+    if urls.is_local(url):
+        with staged_path(urls.local_path(url)) as path:
+            yield str(path)
+        return
     refuse_existing(url)
-    target = _partial(urls.local_path(url)) if urls.is_local(url) else None
-    place = str(url if target is None else target)
     try:
-        yield place
-        if target is not None:
-            refuse_existing(url)
-            target.rename(urls.local_path(url))
+        yield str(url)
     except BaseException:
-        urls.delete(place)
+        _let_writes_end()
+        urls.delete(url)
         raise
 
 
-def _partial(final: Path) -> Path:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    return final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
+@contextmanager
+def staged_path(final: Path) -> Iterator[Path]:
+    """Yield the path to write a file or a folder to, as `staged`; nothing lies there yet."""
+    refuse_existing(final)
+    folder = _made_folder(final)
+    lock = lock_folder(folder)
+    try:
+        yield folder / final.name
+        refuse_existing(final)
+        (folder / final.name).rename(final)
+    except BaseException:
+        _let_writes_end()
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _let_writes_end() -> None:
+    """Wait for what zarr's own thread is still writing: an interrupt stops its caller alone."""
+    from zarr.core import sync
+
+    if sync.loop[0] is not None:
+        sync.sync(_others_ended())
+
+
+async def _others_ended() -> None:
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others, timeout=_WRITES_END_S)
+
+
+def _made_folder(final: Path) -> Path:
+    """Make the folder to write in; delete those of processes that are no more."""
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for path in final.parent.glob(f".{glob.escape(final.name)}.{'?' * 32}.partial"):
+            _delete_left_over(path)
+        folder = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
+        folder.mkdir()
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserInputError(
+            f"{final.parent} cannot be written to ({error}); choose a folder of yours, or another "
+            "output."
+        ) from error
+    return folder
+
+
+def _delete_left_over(folder: Path) -> None:
+    """Delete a folder whose lock went with its process; without locks nobody can tell."""
+    if folder.is_dir() and (lock := lock_folder(folder)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)

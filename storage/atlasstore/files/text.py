@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 import zlib
 from typing import IO, TYPE_CHECKING, Literal, cast
 
@@ -33,6 +34,7 @@ __all__ = [
     "open_raw",
     "open_text",
     "text_kind",
+    "whole_number",
 ]
 
 DAMAGED = (EOFError, OSError, zlib.error)
@@ -48,6 +50,7 @@ _HEAD_BYTES = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
 _BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _BGZF_EXTRA = b"\x06\x00BC\x02\x00"
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _MARK = "\ufeff"
 """Byte order mark."""
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -168,6 +171,22 @@ def _last_whole_line(raw: IO[bytes]) -> int:
     except DAMAGED:
         pass
     return number
+
+
+def whole_number(field: str) -> int:
+    """Return the whole number that a field of a text is.
+
+    Python's `int` takes more for one than the programs that write these files: ``1_000``, digits of
+    other scripts, and as many as there are.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or has more than 18 digits.
+    """
+    if not _WHOLE_NUMBER.fullmatch(field.strip()):
+        raise ValueError(f"{field[:40]!r} is no whole number")
+    return int(field)
 
 
 def numbered_lines(

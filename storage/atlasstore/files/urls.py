@@ -6,9 +6,12 @@ credential or an endpoint override (``AWS_ENDPOINT_URL``) is dealt with once.
 
 from __future__ import annotations
 
+import glob
 import uuid
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qsl
 
 import fsspec
 import zarr
@@ -24,6 +27,8 @@ from atlasstore.errors import (
 from atlasstore.files import remote
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zarr.abc.store import Store
 
 __all__ = [
@@ -37,12 +42,16 @@ __all__ = [
     "list_names",
     "local_path",
     "open_group",
+    "path_end",
     "read_bytes",
+    "read_files",
+    "stands_for",
     "stored_bytes",
     "write_bytes",
     "zarr_store",
 ]
 
+_HTTP = ("http://", "https://")
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
 
 
@@ -63,8 +72,25 @@ def absolute(url: str | Path) -> str:
 
 
 def join(url: str | Path, *parts: str) -> str:
-    """Return `url` with `parts` below it, by forward slashes."""
-    return "/".join([str(url).rstrip("/"), *parts])
+    """Return `url` with `parts` below it, by forward slashes; a query stays behind them."""
+    path, query = _split(url)
+    return "/".join([path.rstrip("/"), *parts]) + query
+
+
+def path_end(url: str | Path) -> str:
+    """Return `url` in lower case up to the end of its path, which says what lies there."""
+    return _split(url)[0].rstrip("/").lower()
+
+
+def _split(url: str | Path) -> tuple[str, str]:
+    """Return a URL up to the end of its path, and the query behind it: a signature, a version."""
+    text = str(url)
+    path, _, query = text.partition("?")
+    if path.startswith(_HTTP):
+        path = path.partition("#")[0]
+    elif is_local(text) or "=" not in query:  # a name with a question mark, or a pattern
+        return text, ""
+    return path, text[len(path) :]
 
 
 def filesystem(url: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -106,6 +132,18 @@ def stored_bytes(url: str | Path) -> int:
         return int(fs.du(path)) if fs.exists(path) else 0
 
 
+def stands_for(url: str | Path) -> str:
+    """Return the file to look at for what lies at `url`: itself, wherever it is seen.
+
+    Servers of files know no folders: a zarr group is there when its root metadata is.
+    """
+    if not is_local(url) and not exists(url):
+        for name in ("zarr.json", ".zmetadata", ".zgroup"):
+            if exists(join(url, name)):
+                return join(url, name)
+    return str(url)
+
+
 def list_names(url: str | Path) -> list[str]:
     """Return the sorted names directly below `url`; empty when there is nothing."""
     fs, path = filesystem(url)
@@ -120,12 +158,12 @@ def list_names(url: str | Path) -> list[str]:
 
 
 def delete(url: str | Path) -> None:
-    """Remove what is at `url` and below; nothing there is no error."""
+    """Remove what is at `url` and below; nothing there, or no longer, is no error."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    with remote.told(url):
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
+    with remote.told(url), suppress(FileNotFoundError):
+        if fs.exists(path):  # elsewhere a path is a pattern to fsspec
+            fs.rm(path if is_local(url) else glob.escape(path), recursive=True)
 
 
 def read_bytes(url: str | Path) -> bytes:
@@ -134,14 +172,32 @@ def read_bytes(url: str | Path) -> bytes:
     Raises
     ------
     NotAStoreError
-        When there is no such file.
+        When there is no such file, or it is a folder.
     """
     fs, path = filesystem(url)
     try:
         with remote.told(url):
             return bytes(fs.cat_file(path))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NotAStoreError(f"{url} does not exist; check the path or URL.") from error
+    except IsADirectoryError as error:
+        raise NotAStoreError(f"{url} is a folder where a file is needed.") from error
+
+
+def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Return the content of files directly below `folder`, by name; many are asked for at once.
+
+    Raises
+    ------
+    FileNotFoundError
+        When one is absent.
+    """
+    fs, path = filesystem(folder)
+    with remote.told(folder):
+        found = fs.cat_ranges([f"{path}/{name}" for name in names], None, None, on_error="raise")
+        if failed := next((one for one in found if isinstance(one, Exception)), None):
+            raise failed
+    return dict(zip(names, found, strict=True))
 
 
 def write_bytes(url: str | Path, content: bytes) -> None:
@@ -174,7 +230,12 @@ def zarr_store(url: str | Path, *, read_only: bool) -> Store:
     if str(url).startswith("memory:"):
         return FsspecStore.from_url(str(url), read_only=read_only)
     options = {**_options(url), "asynchronous": True}
-    store = FsspecStore.from_url(str(url), storage_options=options, read_only=read_only)
+    place, query = _split(url)
+    if query and place.startswith(_HTTP):  # goes with every request
+        options["params"] = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
+    else:
+        place = str(url)
+    store = FsspecStore.from_url(place, storage_options=options, read_only=read_only)
     return remote.RemoteStore(store, str(url))
 
 
@@ -184,7 +245,7 @@ def _options(url: str | Path) -> dict[str, Any]:
 
 
 def open_group(
-    url: str | Path, *, mode: str = "r", use_consolidated: bool | None = None
+    url: str | Path, *, mode: Literal["r", "r+"] = "r", use_consolidated: bool | None = None
 ) -> zarr.Group:
     """Open an existing zarr v3 group at `url` (``mode`` "r" or "r+").
 

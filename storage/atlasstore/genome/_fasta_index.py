@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from atlasstore.errors import GenomeError
+from atlasstore.files.text import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +84,7 @@ def _read(index: Path) -> list[Record]:
     """Return the records of an index; none where it is no index."""
     try:
         rows = [line.split("\t") for line in index.read_text().splitlines()]
-        return [Record(row[0], *map(int, row[1:5])) for row in rows]
+        return [Record(row[0], *map(whole_number, row[1:5])) for row in rows]
     except (OSError, ValueError, TypeError, IndexError):
         return []
 
@@ -98,10 +99,11 @@ def _agree(records: list[Record], text: Text, fasta: Path) -> bool:
     """
     end = 0
     for record in sorted(records, key=lambda record: record.offset):
-        gap = text.read(end, record.offset)
-        if not end <= record.offset <= end + _MOST_HEADER_BYTES or not _is_header(gap, record.name):
+        if not end <= record.offset <= min(end + _MOST_HEADER_BYTES, text.size):
             return False
-        if record.length and not 0 < record.line_bases < record.line_bytes:
+        if record.length < 0 or (record.length and not 0 < record.line_bases < record.line_bytes):
+            return False
+        if not _is_header(text.read(end, record.offset), record.name):
             return False
         if record.end > text.size:
             raise GenomeError(
@@ -214,7 +216,9 @@ def _write(index: Path, records: list[Record]) -> None:
         index.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text("".join(lines))
         partial.replace(index)
-    except OSError:  # no room for it: it is built again next time
+    except OSError:
+        pass  # no room for it: it is built again next time
+    finally:
         partial.unlink(missing_ok=True)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import sparse
 
 from atlasstore.errors import UserInputError
-from atlasstore.files.text import numbered_lines
+from atlasstore.files.text import numbered_lines, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +107,7 @@ def _take(
 
 def _bounds(fields: list[str], where: tuple[str | Path, int, str]) -> tuple[int, int]:
     try:
-        start, end = int(fields[3]), int(fields[4])
+        start, end = whole_number(fields[3]), whole_number(fields[4])
     except ValueError:
         start, end = 0, 0
     if not (fields[0] and 1 <= start <= end < _MOST_BP):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.errors import PeaksError
-from atlasstore.files.text import numbered_lines
+from atlasstore.files.text import numbered_lines, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,8 @@ __all__ = [
     "read_bed",
 ]
 
-_NAME = r"^(?P<chrom>.*[^:_-])[:_-](?P<start>\d{1,18})[-_](?P<end>\d{1,18})$"
-_DOTTED = r"^(?P<chrom>.*[^:_.-])\.(?P<start>\d{1,18})\.(?P<end>\d{1,18})$"
+_NAME = r"^(?P<chrom>.*[^:_-])[:_-](?P<start>[0-9]{1,18})[-_](?P<end>[0-9]{1,18})$"
+_DOTTED = r"^(?P<chrom>.*[^:_.-])\.(?P<start>[0-9]{1,18})\.(?P<end>[0-9]{1,18})$"
 """As R makes names of the others."""
 _COLUMNS = {
     "chrom": ("chrom", "chr", "seqnames", "seqname", "chromosome", "peak_chr", "peak_chrom"),
@@ -182,7 +182,7 @@ def _typed(var: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 
 def _whole_numbers(var: pd.DataFrame, column: str) -> pd.Series[int]:
     values = pd.to_numeric(var[column], errors="coerce").astype(float)
-    wrong = values.isna() | (values % 1 != 0)
+    wrong = values.isna() | (values % 1 != 0) | (var[column].dtype.kind == "b")
     _refuse(wrong.to_numpy(), var, f"has no whole number in {column}")
     _refuse((values.abs() > MAX_POSITION).to_numpy(), var, f"has {column} past {MAX_POSITION:,}")
     return values.astype(np.int64)
@@ -262,7 +262,7 @@ def read_bed(url: str | Path, *, with_strand: bool = False) -> pd.DataFrame:
 def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int, str]:
     fields = [field.strip('"') for field in (line.split("\t") if "\t" in line else line.split())]
     try:
-        chrom, start, end = fields[0], int(fields[1]), int(fields[2])
+        chrom, start, end = fields[0], whole_number(fields[1]), whole_number(fields[2])
     except (IndexError, ValueError):
         chrom, start, end = "", 0, 0
     if not chrom or not 0 <= start < end <= MAX_POSITION:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anndata
+import numpy as np
 import pandas as pd
 import zarr
 from scipy.sparse import csr_array, vstack
@@ -21,7 +22,7 @@ from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.files import urls
 from atlasstore.genome.peaks import has_place_columns, peaks_from_var
 from atlasstore.inputs.compressed import CompressedMatrix
-from atlasstore.inputs.counts import check_unique
+from atlasstore.inputs.counts import check_unique, without_halves
 from atlasstore.inputs.declared import check_inside, refuse_links
 from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.source import Description
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
@@ -53,7 +53,7 @@ _MODALITIES = ("atac", "peaks", "chromatin accessibility")
 
 def _open_group(url: str | Path) -> tuple[Any, Callable[[], None]]:
     """Return the HDF5 or zarr group of an AnnData and what closes it."""
-    if str(url).rstrip("/").lower().endswith((".h5ad", ".h5mu", ".h5", ".hdf5")):
+    if urls.path_end(url).endswith((".h5ad", ".h5mu", ".h5", ".hdf5")):
         file = open_hdf5(url)
         return file, file.close
     with readable(str(url), what="a zarr group"):
@@ -72,8 +72,9 @@ def anndata_group(url: str | Path, *, name: str) -> Iterator[Any]:
     """
     group, close = _open_group(url)
     try:
-        found = _modality(group, name)
-        _check_parts(found, name)
+        with readable(name, what="a root group"):
+            found = _modality(group, name)
+            _check_parts(found, name)
         yield found
     finally:
         close()
@@ -122,8 +123,9 @@ def read_obs(url: str | Path) -> pd.DataFrame:
     """
     group, close = _open_group(url)
     try:
-        if "obs" not in group:
-            raise CountsError(f"{url} has no obs, so it is no AnnData; give one with a table obs.")
+        with readable(str(url), what="a root group"):
+            if "obs" not in group:
+                raise CountsError(f"{url} has no obs and is no AnnData; give one with a table obs.")
         table = _table(group, "obs", str(url), ignore)
     finally:
         close()
@@ -288,10 +290,10 @@ class _DenseRows:
 
     def read(self, start: int, stop: int) -> csr_array:
         parts = [
-            csr_array(self._x[first : min(first + self._step, stop)])
+            csr_array(without_halves(self._x[first : min(first + self._step, stop)]))
             for first in range(start, stop, self._step)
         ]
         return csr_array(vstack(parts, format="csr")) if parts else self._none()
 
     def _none(self) -> csr_array:
-        return csr_array((0, self._x.shape[1]), dtype=self._x.dtype)
+        return csr_array((0, self._x.shape[1]), dtype=np.int32)

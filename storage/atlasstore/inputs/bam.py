@@ -59,7 +59,7 @@ class _Read(NamedTuple):
 
 def is_bam(url: str | Path) -> bool:
     """Whether an input is BAM: a ``.bam`` file, a pattern of them, or a folder with one inside."""
-    if str(url).lower().endswith(".bam"):
+    if urls.path_end(url).endswith(".bam"):
         return True
     return any(name.lower().endswith(".bam") for name in urls.list_names(url))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from atlasstore.errors import UserInputError
+from atlasstore.files import urls
 from atlasstore.files.text import numbered_lines
 from atlasstore.inputs.anndata_input import read_obs
 
@@ -40,7 +41,7 @@ def read_cell_table(url: str | Path) -> pd.DataFrame:
     UserInputError
         When it cannot be read, names a cell twice, or has no column beside the names.
     """
-    name = str(url).rstrip("/").lower().removesuffix(".gz")
+    name = urls.path_end(url).removesuffix(".gz")
     if name.endswith(_ANNDATA):
         table = read_obs(url)
     elif name.endswith(_TEXTS):

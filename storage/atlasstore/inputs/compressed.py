@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from atlasstore.errors import CountsError
+from atlasstore.inputs.counts import without_halves
 from atlasstore.inputs.declared import check_inside, check_slice, refuse_links
 from atlasstore.inputs.hdf5 import readable
 
@@ -72,7 +73,8 @@ class CompressedMatrix:
         begin, end = int(self.indptr[start]), int(self.indptr[stop])
         check_slice((self._data, self._indices), begin, end, name=self._name)
         with readable(self._name, what=f"counts of {unit} {start}-{stop}"):
-            data, indices = self._data[begin:end], self._indices[begin:end]
+            data = without_halves(self._data[begin:end])
+            indices = self._indices[begin:end]
         where = f"{self._where}/indices"
         check_indices(indices, self.length, first=begin, where=where, name=self._name)
         indptr = self.indptr[start : stop + 1] - begin

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["canonical_counts", "cells_table", "check_counts", "check_unique"]
+__all__ = ["canonical_counts", "cells_table", "check_counts", "check_unique", "without_halves"]
 
 _LARGEST = np.iinfo(np.int32).max
+
+
+def without_halves(values: Any) -> Any:
+    """Return numbers that SciPy's sparse matrices hold: it has no float16."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def canonical_counts(

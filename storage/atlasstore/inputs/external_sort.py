@@ -8,7 +8,7 @@ pass over the entries once; neither holds more than the bound.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
@@ -104,7 +104,7 @@ def write_run(url: str, counts: csr_array) -> None:
         array[:] = values
 
 
-def create_vector(group: zarr.Group, name: str, size: int, dtype: type) -> zarr.Array:
+def create_vector(group: zarr.Group, name: str, size: int, dtype: type) -> zarr.Array[Any]:
     """Create a one-dimensional array in chunks fit for runs of cells."""
     chunk = _CHUNK_CELLS if name == "indptr" else _CHUNK_ENTRIES
     return arrays.create_array(
@@ -119,7 +119,7 @@ class Run:
         self._url = url
         group = urls.open_group(url)
         self._indptr, self._indices, self._counts = (
-            group[name] for name in ("indptr", "indices", "counts")
+            arrays.member(group, name, url=url) for name in ("indptr", "indices", "counts")
         )
         self.n_cells = int(self._indptr.shape[0]) - 1
 

@@ -16,7 +16,7 @@ from pandas.errors import EmptyDataError, ParserError
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
-from atlasstore.files.text import DAMAGED, numbered_lines, open_raw
+from atlasstore.files.text import DAMAGED, numbered_lines, open_raw, whole_number
 from atlasstore.genome.peaks import MAX_POSITION
 from atlasstore.inputs.text_ranges import open_piece
 
@@ -141,7 +141,7 @@ def _explain(url: str | Path, cause: Exception) -> NoReturn:
 def _is_fragment(line: str) -> bool:
     fields = line.split("\t")
     try:
-        start, end = int(fields[1]), int(fields[2])
+        start, end = whole_number(fields[1]), whole_number(fields[2])
         return bool(fields[0] and fields[3]) and max(start, end, -start) <= MAX_POSITION
     except (IndexError, ValueError):
         return False

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import struct
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import zarr
 
 from atlasstore.errors import AtlasError, CountsError, MissingExtraError
 from atlasstore.files import remote, urls
-from atlasstore.files.text import DAMAGED, open_raw
+from atlasstore.files.text import open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["open_hdf5", "readable"]
-
-_UNREADABLE = (
-    *DAMAGED,
-    ArithmeticError,
-    AssertionError,
-    struct.error,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    IndexError,
-    zarr.errors.BaseZarrError,
-)
 
 
 def open_hdf5(url: str | Path) -> h5py.File:
@@ -72,7 +56,12 @@ def readable(name: str, *, what: str) -> Iterator[None]:
         raise
     except PermissionError as cause:
         raise remote.denied(name, cause) from cause
-    except _UNREADABLE as cause:
+    except MemoryError as cause:
+        raise CountsError(
+            f"{name} has {what} that takes more memory than there is ({_first(cause)}); see "
+            "whether the file is whole, or use a larger machine."
+        ) from cause
+    except Exception as cause:  # of h5py, zarr, anndata, pandas and the codecs below them
         _say_filter(cause, name)
         raise CountsError(
             f"{name} has {what} that cannot be read ({type(cause).__name__}: {_first(cause)}); "

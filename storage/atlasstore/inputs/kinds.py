@@ -8,7 +8,7 @@ from atlasstore.errors import CountsError
 from atlasstore.files import urls
 from atlasstore.inputs.anndata_input import describe_anndata, open_anndata
 from atlasstore.inputs.bam import bam_files, is_bam
-from atlasstore.inputs.hdf5 import open_hdf5
+from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inputs.matrix_counts import MatrixCounts
 from atlasstore.inputs.tenx_folder import describe_tenx_folder, is_tenx_folder, triplet_files
 from atlasstore.inputs.tenx_h5 import describe_tenx_h5, open_tenx_h5
@@ -62,7 +62,7 @@ def files_of(spec: SourceSpec) -> list[str]:
     """Return the files and folders an input is made of: one, except for BAM and 10x triplets."""
     if spec.kind == "bam":
         return list(map(str, bam_files(spec.name)))
-    return triplet_files(spec.name) if ".mtx" in spec.name.lower() else [spec.name]
+    return triplet_files(spec.name) if ".mtx" in urls.path_end(spec.name) else [spec.name]
 
 
 def describe(spec: SourceSpec, **options: object) -> Description:
@@ -90,10 +90,10 @@ def input_kind(url: str | Path) -> str:
     CountsError
         When there is no such input, or it is of no kind that can be read.
     """
-    text = str(url).rstrip("/").lower()
+    text = urls.path_end(url)
     if text.endswith(".bam") and bam_files(url):
         return "bam"
-    if not urls.exists(url):
+    if not urls.exists(urls.stands_for(url)):
         raise CountsError(f"{url} does not exist; check the path or URL.")
     if text.endswith((".h5ad", ".h5mu")):
         return "h5ad"
@@ -105,7 +105,7 @@ def input_kind(url: str | Path) -> str:
 
 
 def _folder_kind(url: str | Path) -> str:
-    if str(url).rstrip("/").lower().endswith(".zarr"):
+    if urls.path_end(url).endswith(".zarr"):
         return "zarr"
     if set(urls.list_names(url)) & {"zarr.json", ".zgroup"}:
         return "zarr"
@@ -117,6 +117,6 @@ def _folder_kind(url: str | Path) -> str:
 
 
 def _hdf5_kind(url: str | Path) -> str:
-    with open_hdf5(url) as file:
+    with open_hdf5(url) as file, readable(str(url), what="a root group"):
         parts = set(file)
         return "h5ad" if {"obs", "var"} <= parts and parts & {"X", "layers", "mod"} else "10x-h5"

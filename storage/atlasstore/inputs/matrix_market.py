@@ -10,7 +10,7 @@ import pandas as pd
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
-from atlasstore.files.text import open_raw, open_text
+from atlasstore.files.text import open_raw, open_text, whole_number
 from atlasstore.inputs.hdf5 import readable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _header(text: TextStream) -> _Header:
     line = text.readline(_HEAD_LINE_BYTES)
     while line.startswith(b"%") or (line and not line.strip()):
         line = text.readline(_HEAD_LINE_BYTES)
-    n_rows, n_columns, n_entries = (int(word) for word in line.split())
+    n_rows, n_columns, n_entries = (whole_number(word.decode("latin-1")) for word in line.split())
     if min(n_rows, n_columns, n_entries) < 0 or n_entries > n_rows * n_columns:
         raise ValueError(f"{n_entries:,} entries in {n_rows:,} x {n_columns:,} places")
     return _Header(n_rows, n_columns, n_entries, words[3])

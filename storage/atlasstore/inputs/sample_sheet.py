@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import AtlasError, UserInputError
+from atlasstore.files import urls
 from atlasstore.files.text import numbered_lines
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class SheetRow:
 
 def is_sample_sheet(url: str | Path) -> bool:
     """Whether an input is a sample sheet: ``.csv``, or ``.tsv`` whose first line has ``path``."""
-    text = str(url).lower()
+    text = urls.path_end(url)
     if text.endswith(".csv"):
         return True
     return text.endswith((".tsv", ".txt")) and "path" in _first_fields(url)

@@ -108,8 +108,8 @@ def _from_sheet(url: str, *, alone: bool) -> tuple[Sample, ...]:
 
 def _expanded(text: str) -> list[str]:
     """Return what a pattern matches, sorted; an input that is no pattern stays as it is."""
-    wild = "*[" if text.startswith(("http://", "https://")) else "*?["  # there ? begins a query
-    if not any(sign in text for sign in wild) or text.lower().endswith(".bam"):
+    path = urls.path_end(text)  # no pattern is in a query
+    if not any(sign in path for sign in "*?[") or path.endswith(".bam"):
         return [text]
     if urls.exists(text):
         return [text]

@@ -57,12 +57,12 @@ _FEATURE_COLUMNS = ["id", "name", "type", "chrom", "start", "end"]
 
 def is_tenx_folder(url: str | Path) -> bool:
     """Whether a matrix.mtx or matrix.mtx.gz lies directly below `url`, or `url` is one."""
-    return str(url).lower().endswith(_MATRIX) or bool(_matrices(url))
+    return urls.path_end(url).endswith(_MATRIX) or bool(_matrices(url))
 
 
 def triplet_files(url: str | Path) -> list[str]:
     """Return the files of a triplet that is given by its matrix; the folder where it is one."""
-    if not str(url).lower().endswith(_MATRIX):
+    if not urls.path_end(url).endswith(_MATRIX):
         return [str(url)]
     return [str(url), _need(url, *_BARCODES), _need(url, *_PEAKS, *_FEATURES)]
 
@@ -160,7 +160,7 @@ def _place(url: str | Path) -> tuple[str, str]:
         When the folder has several.
     """
     text = str(url)
-    if text.lower().endswith(_MATRIX):
+    if urls.path_end(url).endswith(_MATRIX):
         folder, _, name = text.rpartition("/")
         return folder or ".", _prefix(name)
     found = _matrices(url)
@@ -193,7 +193,7 @@ def _need(url: str | Path, *names: str) -> str:
 def _features(url: str | Path, on_event: Subscriber) -> tuple[pd.DataFrame, Rows, int]:
     """Return the peaks, the rows of the matrix that hold them (None: all), the rows in all."""
     path = _need(url, *_PEAKS, *_FEATURES)
-    if path.removesuffix(".gz").endswith(".bed"):
+    if urls.path_end(path).removesuffix(".gz").endswith(".bed"):
         peaks = read_bed(path)
         return peaks, None, len(peaks)
     table = _feature_table(path)

@@ -166,11 +166,16 @@ def _features(matrix: h5py.Group, name: str) -> tuple[_Texts, _Texts]:
     ids = _texts(features["interval" if "interval" in features else "id"], name)
     if "feature_type" not in features:
         return ids, np.full(len(ids), "", object)
-    return ids, _texts(features["feature_type"], name)
+    types = _texts(features["feature_type"], name)
+    if len(types) != len(ids):
+        raise ValueError(f"{len(types):,} feature types of {len(ids):,} features")
+    return ids, types
 
 
 def _texts(dataset: Any, name: str) -> _Texts:
     check_inside(dataset, name=name)
+    if dataset.ndim != 1:
+        raise ValueError(f"{dataset.name} of shape {dataset.shape} is no list of names")
     texts: _Texts = dataset.asstr()[:].astype(object)
     return texts
 

@@ -4,7 +4,8 @@
 
     MODEL/                 zarr v3 group; attrs: format, config, n_cells, block_cells, batches
       obs/                 the atlas's cells, in anndata's encoding
-      labels.json          names the newest table of labels that came later; replaced atomically
+      labels.json          names the newest table of labels that came later, with the sha256 of its
+                           metadata; replaced atomically
       labels/<name>/obs/   that table: more columns for obs, which win over those of the same name
       metrics.jsonl        one line per epoch, a copy of what the newest checkpoint holds
       latest.json          names the newest whole checkpoint; replaced atomically
@@ -21,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +35,7 @@ from safetensors import SafetensorError
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
+from atlasstore.models import later_labels
 from atlasstore.redaction import shown_values
 from atlasstore.resume.ledger import open_finished
 from atlasstore.zarrio import arrays, formats
@@ -52,7 +53,6 @@ __all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors", "model_att
 
 Tensors = Mapping[str, "NDArray[Any]"]
 _POINTER_READS = 3
-_LABELS, _LABELS_POINTER = "labels", "labels.json"
 _NAME = re.compile(r"\d{10,}")
 
 
@@ -126,7 +126,14 @@ class CheckpointWriter:
         """Create the empty cell tables (name -> shape of a row), float32; one process only.
 
         What a killed writer left is deleted, or with `over` written over.
+
+        Raises
+        ------
+        ValueError
+            This number is the newest checkpoint's, which would be lost until the next is whole.
         """
+        if not over and self.name == _latest_name(self._model):
+            raise ValueError(f"checkpoint {self.name} of {self._model} is the newest: take another")
         if over:
             store = WrittenOver(urls.zarr_store(self.url, read_only=False))
             group = zarr.create_group(store, zarr_format=3)
@@ -149,7 +156,7 @@ class CheckpointWriter:
         """Write consecutive rows of a cell table; `start` must be a block's first cell."""
         if start % self._block_cells:
             raise ValueError(f"rows must start at a block's first cell, got {start}")
-        arrays.write_pieces(self._group[name], start, values)
+        arrays.write_pieces(arrays.member(self._group, name, url=self.url), start, values)
 
     def write_tensors(self, name: str, tensors: Tensors) -> None:
         """Write ``<name>.safetensors``; one process only."""
@@ -179,8 +186,8 @@ class CheckpointWriter:
 
     def _table_names(self) -> list[str]:
         """Return the cell tables that are stored: another process may have begun them."""
-        names = [n for n in urls.list_names(self.url) if n in self._group]  # no tensor files
-        groups = [self._group[name] for name in names]
+        names = urls.list_names(self.url)
+        groups = (found for name in names if isinstance(found := self._group.get(name), zarr.Group))
         return sorted(table.path for group in groups for table in _arrays(group))
 
 
@@ -267,18 +274,12 @@ class ModelStore:
     def obs(self) -> pd.DataFrame:
         """One row per cell, with the labels that came later; read once."""
         cells = table_io.read_table(urls.open_group(self.url), "obs", url=self.url)
-        later = self.labels_url()
-        if later is None:
-            return cells
-        labels = table_io.read_table(urls.open_group(later), "obs", url=later)
-        return _with_columns(cells, labels)
+        labels = later_labels.read_labels(self.url)
+        return cells if labels is None else _with_columns(cells, labels)
 
     def labels_url(self) -> str | None:
         """Return where the labels that came later lie; None where there are none."""
-        pointer = urls.join(self.url, _LABELS_POINTER)
-        if not urls.exists(pointer):
-            return None
-        return urls.join(self.url, _LABELS, str(_json(pointer, _read(pointer)).get("labels")))
+        return later_labels.labels_url(self.url)
 
     def write_labels(self, labels: pd.DataFrame) -> None:
         """Add columns to obs, or replace some; the store is whole at every moment.
@@ -288,17 +289,10 @@ class ModelStore:
         labels
             One row per cell, in the order of obs.
         """
-        before = self.labels_url()
-        if before is not None:
-            known = table_io.read_table(urls.open_group(before), "obs", url=before)
+        known = later_labels.read_labels(self.url)
+        if known is not None:
             labels = _with_columns(known, labels)
-        name = uuid.uuid4().hex
-        group = urls.create_group(urls.join(self.url, _LABELS, name))
-        table_io.write_table(group, "obs", labels)
-        urls.write_bytes(urls.join(self.url, _LABELS_POINTER), _json_bytes({"labels": name}))
-        for other in urls.list_names(urls.join(self.url, _LABELS)):
-            if other != name:
-                urls.delete(urls.join(self.url, _LABELS, other))
+        later_labels.write_labels(self.url, labels)
         self.__dict__.pop("obs", None)
 
     def latest(self) -> Checkpoint | None:
@@ -421,7 +415,7 @@ def _delete_checkpoints_except(model: str, kept: Collection[str | None]) -> None
             urls.delete(urls.join(folder, name))
 
 
-def _arrays(group: zarr.Group) -> list[zarr.Array]:
+def _arrays(group: zarr.Group) -> list[zarr.Array[Any]]:
     """Return the arrays below a group, at any depth."""
     members = (member for _, member in group.members(max_depth=None))
     return [member for member in members if isinstance(member, zarr.Array)]

@@ -73,7 +73,8 @@ class AppendSteps:
     ) -> None:
         self._atlas, self._settings, self._spec = atlas, settings, spec
         self._executor, self._tell = executor, on_event
-        self._lots: list[int] = list(atlas.group.attrs.get("lots", [0, atlas.n_cells]))
+        lots: Any = atlas.group.attrs.get("lots", [0, atlas.n_cells])
+        self._lots: list[int] = list(lots)
 
     def plan(self, scratch: str) -> AppendReport:
         """Read and plan; what is in `scratch` afterwards is of no use."""

@@ -31,7 +31,7 @@ __all__ = ["check_result", "read_rows", "tables_of"]
 _REMEDY = "the store is damaged: make it again or copy it again."
 
 
-def read_rows(array: zarr.Array, start: int, stop: int, *, url: str) -> NDArray[Any]:
+def read_rows(array: zarr.Array[Any], start: int, stop: int, *, url: str) -> NDArray[Any]:
     """Return rows [start, stop) of a table, shard by shard.
 
     Raises
@@ -54,7 +54,7 @@ def _cut(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _read_one(array: zarr.Array, start: int, stop: int, url: str) -> NDArray[Any]:
+def _read_one(array: zarr.Array[Any], start: int, stop: int, url: str) -> NDArray[Any]:
     """Read rows of one shard."""
     try:
         found = arrays.read_array(array, start, stop, url=url)
@@ -71,7 +71,7 @@ def _read_one(array: zarr.Array, start: int, stop: int, url: str) -> NDArray[Any
     return found
 
 
-def _is_fill(values: NDArray[Any], array: zarr.Array) -> bool:
+def _is_fill(values: NDArray[Any], array: zarr.Array[Any]) -> bool:
     """Whether a shard reads as if it were not there."""
     if values.dtype.kind not in "fiub":
         return False
@@ -79,15 +79,15 @@ def _is_fill(values: NDArray[Any], array: zarr.Array) -> bool:
     return bool(np.isnan(values).all() if fill != fill else (values == fill).all())
 
 
-def _is_stored(array: zarr.Array, start: int, url: str) -> bool:
+def _is_stored(array: zarr.Array[Any], start: int, url: str) -> bool:
     return urls.stored_bytes(urls.join(url, _shard_name(array, start))) > 0
 
 
-def _shard_rows(array: zarr.Array) -> int:
+def _shard_rows(array: zarr.Array[Any]) -> int:
     return int((array.shards or array.chunks)[0])
 
 
-def _shard_name(array: zarr.Array, row: int) -> str:
+def _shard_name(array: zarr.Array[Any], row: int) -> str:
     """Return the file of the shard that holds `row`, within the store."""
     place = (row // _shard_rows(array), *(0 for _ in array.shape[1:]))
     return f"{array.path}/{array.metadata.encode_chunk_key(place)}"
@@ -140,7 +140,7 @@ def check_result(
             on_event(Progress("checking tables", done, total, "rows"))
 
 
-def tables_of(group: zarr.Group) -> list[zarr.Array]:
+def tables_of(group: zarr.Group) -> list[zarr.Array[Any]]:
     """Return the arrays of a result that have a row for each row of obs or var."""
     members = dict(group.members(max_depth=None))
     return [
@@ -154,7 +154,7 @@ def tables_of(group: zarr.Group) -> list[zarr.Array]:
 
 
 def _compare(
-    values: NDArray[Any], recorded: np.uint32 | None, table: zarr.Array, start: int, url: str
+    values: NDArray[Any], recorded: np.uint32 | None, table: zarr.Array[Any], start: int, url: str
 ) -> None:
     if recorded is not None and checksum(np.ascontiguousarray(values)) != recorded:
         raise CorruptStoreError(

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.results._check import read_rows
 from atlasstore.results.factors import on_scale
+from atlasstore.zarrio import arrays
 from atlasstore.zarrio.names import INTERCEPT
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     _Floats = NDArray[np.float32]
     _Part = slice | int | list[int] | NDArray[np.int64]
 
-__all__ = ["PredictedTable", "StoredTable", "Table", "member"]
+__all__ = ["PredictedTable", "StoredTable", "Table"]
 
 _BLOCK_BYTES = 48 << 20
 _BAND_ROWS = 1 << 16
@@ -38,15 +38,6 @@ _BANDS = 4
 """Runs of about so many rows have their factors read at once, and so many runs are kept: blocks
 side by side share them."""
 _LEFT = "left"
-
-
-def member(group: zarr.Group, name: str, *, url: str) -> zarr.Array:
-    """Return the array `name` of the result at `url`; a missing one is a CorruptStoreError."""
-    if name not in group:
-        raise CorruptStoreError(
-            f"{url}: array {name} is absent; the store is damaged: make it again or copy it again."
-        )
-    return group[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +74,8 @@ class Table(ABC):
     def _group(self) -> zarr.Group:
         return urls.open_group(self.url)
 
-    def _array(self, name: str) -> zarr.Array:
-        return member(self._group, name, url=self.url)
+    def _array(self, name: str) -> zarr.Array[Any]:
+        return arrays.member(self._group, name, url=self.url)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +87,7 @@ class StoredTable(Table):
     """Rows that are stored together."""
 
     @classmethod
-    def of(cls, url: str, array: zarr.Array, name: str) -> StoredTable:
+    def of(cls, url: str, array: zarr.Array[Any], name: str) -> StoredTable:
         """Return the table of an open array."""
         piece = (array.shards or array.chunks)[0]
         return cls(url, tuple(array.shape), np.dtype(array.dtype), name, piece)

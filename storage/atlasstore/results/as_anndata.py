@@ -11,17 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
 
 from atlasstore import memory
 from atlasstore.errors import TooLittleMemoryError, UserInputError
 from atlasstore.files import urls
 from atlasstore.results._lazy_tables import PredictedTable, StoredTable, Table
 from atlasstore.results.factors import factor_names, on_scale
+from atlasstore.zarrio import arrays
 from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
 
 if TYPE_CHECKING:
     import anndata
-    import zarr
     from numpy.typing import NDArray
 
     from atlasstore.results.reader import ResultReader
@@ -101,23 +102,28 @@ def predicted(adata: anndata.AnnData) -> NDArray[np.float32]:
 
 
 def _stored(url: str, group: zarr.Group, part: str) -> dict[str, Table]:
-    if part not in group:
+    tables = group.get(part)
+    if not isinstance(tables, zarr.Group):
         return {}
-    return {
-        name: StoredTable.of(url, array, f"{part}/{name}") for name, array in group[part].arrays()
-    }
+    return {name: StoredTable.of(url, array, f"{part}/{name}") for name, array in tables.arrays()}
+
+
+def _names(group: zarr.Group, part: str) -> set[str]:
+    tables = group.get(part)
+    return set(tables) if isinstance(tables, zarr.Group) else set()
 
 
 def _x(result: ResultReader, group: zarr.Group) -> Table | None:
     """Return the table X of a result, stored or predicted; None where it has neither."""
     if "X" in group:
-        return StoredTable.of(result.url, group["X"], "X")
-    names = factor_names(*(set(group[part]) if part in group else set() for part in _PARTS[:2]))
+        return StoredTable.of(result.url, arrays.member(group, "X", url=result.url), "X")
+    names = factor_names(*(_names(group, part) for part in _PARTS[:2]))
     if names is None or result.kind in _STANDARDISED:
         return None
     scale = str(result.about.get("scale", "linear"))
     shape = tuple(
-        group[f"{part}/{name}"].shape[0] for part, name in zip(_PARTS, names, strict=False)
+        arrays.member(group, f"{part}/{name}", url=result.url).shape[0]
+        for part, name in zip(_PARTS, names, strict=False)
     )
     return PredictedTable(result.url, shape, np.dtype(np.float32), names, scale)
 

@@ -116,7 +116,7 @@ class ResultReader:
         return tuple(array.path for array in tables_of(self._group))
 
     @property
-    def dense(self) -> zarr.Array | None:
+    def dense(self) -> zarr.Array[Any] | None:
         """The table X, unread; None in a factored result."""
         return self.table("X") if self.has("X") else None
 
@@ -124,7 +124,7 @@ class ResultReader:
         """Whether there is a table `name`."""
         return name in self._group
 
-    def table(self, name: str) -> zarr.Array:
+    def table(self, name: str) -> zarr.Array[Any]:
         """Return the table `name`, unread; `rows` reads with checks.
 
         Parameters

@@ -100,12 +100,11 @@ def create_result(
 
 def _write_whole(root: zarr.Group, name: str, values: NDArray[Any]) -> None:
     """Write a table that is small, cut by rows as the big ones are: few pieces, whole rows each."""
-    plan = plan_table(name, values.shape, str(values.dtype))
-    _create_table(root, plan)
-    arrays.writable(root[name])[:] = values
+    array = _create_table(root, plan_table(name, values.shape, str(values.dtype)))
+    arrays.write_pieces(array, 0, values)
 
 
-def _create_table(root: zarr.Group, plan: TablePlan) -> None:
+def _create_table(root: zarr.Group, plan: TablePlan) -> zarr.Array[Any]:
     kind = np.dtype(plan.dtype).kind
     array = arrays.create_array(
         root,
@@ -119,6 +118,7 @@ def _create_table(root: zarr.Group, plan: TablePlan) -> None:
         compression_level=_LEVEL,
     )
     array.attrs.update(_ARRAY)
+    return array
 
 
 def write_rows(
@@ -179,7 +179,7 @@ def _put(place: str | Path, plan: TablePlan, start: int, values: NDArray[Any]) -
     return not store.refused
 
 
-def _open_table(place: str | Path, name: str, *, store: Store | None = None) -> zarr.Array:
+def _open_table(place: str | Path, name: str, *, store: Store | None = None) -> zarr.Array[Any]:
     store = store or urls.zarr_store(place, read_only=False)
     try:
         return zarr.open_array(store, path=name, mode="r+", zarr_format=3)

@@ -60,6 +60,9 @@ class ThreadExecutor:
             try:
                 for future in as_completed(begun):
                     yield begun[future], future.result()
+            except BaseException:
+                getattr(work, "stop", lambda: None)()
+                raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 

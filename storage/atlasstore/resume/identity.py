@@ -39,7 +39,7 @@ def job_identity(config: Mapping[str, Any], inputs: Sequence[str]) -> dict[str, 
 
 def _stamp(url: str) -> dict[str, Any]:
     """Return what tells that an input was changed, without reading it; little for a pattern."""
-    fs, path = urls.filesystem(url)
+    fs, path = urls.filesystem(urls.stands_for(url))
     fs.invalidate_cache()
     with remote.told(url):
         if fs.isdir(path):

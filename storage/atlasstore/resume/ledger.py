@@ -35,7 +35,7 @@ from atlasstore.errors import (
     TooLittleMemoryError,
     UserInputError,
 )
-from atlasstore.files import remote, urls
+from atlasstore.files import urls
 from atlasstore.files.create import create_bytes
 from atlasstore.files.locks import file_lock
 from atlasstore.files.staging import refuse_existing
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ledger",
+    "has_receipts",
+    "is_begun",
     "open_finished",
     "partial_url",
     "refuse_taken",
@@ -73,6 +75,21 @@ def partial_url(out: str | Path) -> str:
     return f"{str(out).rstrip('/')}.partial"
 
 
+def is_begun(out: str | Path, *, adds: bool = False) -> bool:
+    """Whether a job that makes `out`, or adds to it, has begun and not ended."""
+    return urls.exists(urls.join(_folder(out, adds=adds), "run.json"))
+
+
+def has_receipts(out: str | Path, *, adds: bool = False) -> bool:
+    """Whether such a job has finished a step or a unit, so that its work is kept."""
+    ledger = urls.join(_folder(out, adds=adds), "ledger")
+    return any(urls.list_names(urls.join(ledger, job)) for job in urls.list_names(ledger))
+
+
+def _folder(out: str | Path, *, adds: bool) -> str:
+    return partial_url(f"{str(out).rstrip('/')}.append" if adds else out)
+
+
 def open_finished(url: str | Path) -> zarr.Group:
     """Open the zarr group of a store for reading.
 
@@ -84,7 +101,7 @@ def open_finished(url: str | Path) -> zarr.Group:
     try:
         return urls.open_group(url)
     except NotAStoreError as error:
-        if not urls.exists(urls.join(partial_url(url), "run.json")):
+        if not is_begun(url):
             raise
         raise NotAStoreError(
             f"{url} is incomplete: the job that makes it is still running or has died; wait, or "
@@ -159,7 +176,7 @@ class Ledger:
         UserInputError
             Another job's folder lies there, or another process is at work in it.
         """
-        where = partial_url(f"{str(out).rstrip('/')}.append" if adds else out)
+        where = _folder(out, adds=adds)
         job = job_identity(config, inputs)
         lock = _locked(where)
         try:
@@ -274,10 +291,8 @@ def _json_bytes(values: Mapping[str, Any]) -> bytes:
 
 def refuse_taken(out: str | Path) -> None:
     """Raise StoreExistsError when something lies at `out` that is no job's to go on with."""
-    folder = partial_url(out)
-    is_begun = urls.exists(urls.join(folder, "run.json"))
-    is_elsewhere = urls.is_local(out) and urls.exists(urls.join(folder, "store"))
-    if not is_begun or is_elsewhere:
+    is_elsewhere = urls.is_local(out) and urls.exists(urls.join(partial_url(out), "store"))
+    if not is_begun(out) or is_elsewhere:
         refuse_existing(out)
 
 
@@ -326,12 +341,10 @@ def _read_steps(where: str) -> dict[str, dict[str, Any]]:
         for name in urls.list_names(where)
         if name.endswith(".json") and not name.startswith(".")  # a killed process's half file
     ]
-    fs, folder = urls.filesystem(where)
-    with remote.told(where):
-        contents = fs.cat([f"{folder}/{name}" for name in names]) if names else {}
+    contents = urls.read_files(where, names) if names else {}
     return {
-        path.rpartition("/")[2].removesuffix(".json"): _loaded(contents[path], path)
-        for path in sorted(contents)
+        name.removesuffix(".json"): _loaded(contents[name], urls.join(where, name))
+        for name in sorted(contents)
     }
 
 

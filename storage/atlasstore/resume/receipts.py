@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasstore.errors import CorruptStoreError
-from atlasstore.files import remote, urls
+from atlasstore.files import urls
 from atlasstore.redaction import shown_values
 
 if TYPE_CHECKING:
@@ -96,20 +96,18 @@ def write_receipts(url: str, rows: Iterable[Row]) -> str:
 
 def _contents(url: str) -> Iterator[list[Any]]:
     """Yield the files of a folder, parsed, some of them in memory at a time."""
-    fs, folder = urls.filesystem(url)
     names = iter(
         name
         for name in urls.list_names(url)
         if name.endswith(".json") and not name.startswith(".")  # a killed process's half file
     )
-    while some := [f"{folder}/{name}" for name in islice(names, _FILES_AT_ONCE)]:
-        with remote.told(url):
-            found = fs.cat(some)
-        for path in sorted(found):
+    while some := list(islice(names, _FILES_AT_ONCE)):
+        found = urls.read_files(url, some)
+        for name in sorted(found):
             try:
-                yield list(json.loads(found[path]))
+                yield list(json.loads(found[name]))
             except (ValueError, TypeError) as error:
                 raise CorruptStoreError(
-                    f"{path} cannot be read ({error}); a disk or a power failure has damaged it: "
-                    "delete the file and run the same command again."
+                    f"{urls.join(url, name)} cannot be read ({error}); a disk or a power failure "
+                    "has damaged it: delete the file and run the same command again."
                 ) from error

@@ -177,7 +177,7 @@ def _batch_size(n_units: int, n_workers: int) -> int:
     return max(1, min(most, _MOST_IN_BATCH))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Batch:
     """Work of batches: does their units one after the other and writes the receipts."""
 
@@ -188,6 +188,12 @@ class _Batch:
     receipts: str
     """URL that receipts are written to."""
     keep_going: bool
+    is_stopped: bool = False
+    """Whether threads that are at work begin no further unit."""
+
+    def stop(self) -> None:
+        """Let the threads of this process end after the units that they are doing."""
+        self.is_stopped = True
 
     @property
     def load(self) -> Callable[[], None]:
@@ -199,6 +205,8 @@ class _Batch:
         writer, failed = _BatchReceipts(self.receipts), list[tuple[int, str, str]]()
         try:
             for position in range(batch["start"], batch["stop"]):
+                if self.is_stopped:
+                    break
                 index = position if self.left is None else int(self.left[position])
                 unit = self.units[index]
                 try:

@@ -5,14 +5,12 @@ The folder is built under a partial name next to the target and renamed when it 
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls
+from atlasstore.files.staging import staged_path
 from atlasstore.plans import Plan
 from atlasstore.simulation.builtin_motifs import choose_motifs
 from atlasstore.simulation.config import SimulationConfig
@@ -20,7 +18,7 @@ from atlasstore.simulation.folder import SimulationReport, write_simulation
 from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from atlasstore.events import Subscriber
@@ -81,7 +79,8 @@ class SimulatePlan(Plan[SimulationReport]):
 
     def _run(self, on_event: Subscriber) -> SimulationReport:
         target = _check_out(self.out)
-        with _appearing_whole(target) as folder:
+        with staged_path(target) as folder:
+            folder.mkdir()
             return write_simulation(
                 folder, self.config, self.motifs, out=self.out, on_event=on_event
             )
@@ -222,19 +221,3 @@ def _check_out(out: str | Path) -> Path:
     if target.exists():
         raise StoreExistsError(f"{out} exists; choose another folder or remove it.")
     return target
-
-
-@contextmanager
-def _appearing_whole(target: Path) -> Iterator[Path]:
-    """Give a folder beside `target` that takes its name at the end, or goes on an error."""
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserInputError(f"{partial.parent} cannot be written to ({error}).") from error
-    try:
-        yield partial
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

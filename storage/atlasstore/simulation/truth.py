@@ -22,11 +22,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from atlasstore.errors import CorruptStoreError, FormatVersionError, UserInputError
+from atlasstore.errors import UserInputError
 from atlasstore.files import urls
+from atlasstore.simulation._truth_file import ARRAYS, FORMAT_VERSION, read_truth
 from atlasstore.simulation.auroc import auroc_rows
-from atlasstore.simulation.config import SimulationConfig
-from atlasstore.simulation.peaks import Sites
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_array
 
+    from atlasstore.simulation.config import SimulationConfig
+    from atlasstore.simulation.peaks import Sites
+
 __all__ = ["Ceiling", "Truth"]
 
-FORMAT_VERSION = 2
 _ROWS_AT_ONCE = 512
 
 
@@ -101,26 +102,14 @@ class Truth:
         CorruptStoreError, FormatVersionError
             When it is damaged, or newer than this version reads.
         """
-        content = _read_json(folder)
-        sites = content.pop("sites")
-        reverse = np.array([strand == "-" for strand in sites.pop("strand")], dtype=bool)
-        content["sites"] = Sites(
-            **{key: np.array(values, dtype=np.int64) for key, values in sites.items()},
-            reverse=reverse,
-        )
-        content["config"] = config = SimulationConfig(**content["config"])
-        if "batch_shares" not in content:  # of version 1: all batches alike
-            content["batch_shares"] = [content["type_shares"]] * config.n_batches
-            content["batch_shifts"] = np.zeros((config.n_batches, config.n_peaks))
-        content |= {key: np.array(content[key], dtype=np.float64) for key in _ARRAYS}
-        return cls(**content)
+        return cls(**read_truth(folder))
 
     def save(self, folder: str | Path) -> None:
         """Write ``truth.json``; `load` gives every number back to the bit."""
         names = ("cell_types", "batches", "motifs", "peaks", "median_depth")
         content: dict[str, Any] = {"format_version": FORMAT_VERSION, "config": asdict(self.config)}
         content |= {key: getattr(self, key) for key in names}
-        content |= {key: getattr(self, key).tolist() for key in _ARRAYS}
+        content |= {key: getattr(self, key).tolist() for key in ARRAYS}
         content["sites"] = {
             "peak": self.sites.peak.tolist(),
             "motif": self.sites.motif.tolist(),
@@ -235,17 +224,6 @@ class Truth:
         return Ceiling(_auroc(probability, is_open), _auroc(probability.T, is_open.T))
 
 
-_ARRAYS = (
-    "type_shares",
-    "batch_shares",
-    "activities",
-    "batch_activities",
-    "batch_shifts",
-    "bias_sequence",
-    "bias_random",
-)
-
-
 def median_depth(truth: Truth) -> float:
     """Return the depth at which the mean share of open peaks is the configured density.
 
@@ -261,19 +239,6 @@ def median_depth(truth: Truth) -> float:
 
     first = np.log(truth.config.density * rates.shape[2])
     return float(np.exp(brentq(excess, first - 1, first + 30)))
-
-
-def _read_json(folder: str | Path) -> dict[str, Any]:
-    path = urls.join(folder, "truth.json")
-    text = urls.read_bytes(path)
-    try:
-        content: dict[str, Any] = json.loads(text)
-        version = content.pop("format_version")
-    except (ValueError, KeyError) as error:
-        raise CorruptStoreError(f"{path} is damaged ({error}); simulate again.") from error
-    if version > FORMAT_VERSION:
-        raise FormatVersionError(f"{path} was written by a newer atlasbasset; update this one.")
-    return content
 
 
 def _codes(names: Sequence[str], known: list[str], what: str) -> NDArray[np.int64]:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ShardingCodecIndexLocation
 
 from atlasstore import memory
 from atlasstore.errors import CorruptStoreError, TooLittleMemoryError
 from atlasstore.files import remote, urls
+
+if TYPE_CHECKING:
+    from zarr.core.array import ShardsConfigParam
 
 __all__ = [
     "UNREADABLE",
@@ -28,6 +31,7 @@ __all__ = [
     "compressors",
     "create_array",
     "member",
+    "open_member",
     "read_array",
     "writable",
     "write_pieces",
@@ -60,7 +64,7 @@ def create_array(
     fill_value: float | bool = 0,
     axes: tuple[str, ...],
     compression_level: int = 5,
-) -> zarr.Array:
+) -> zarr.Array[Any]:
     """Create an array cut along its first axis only.
 
     Parameters
@@ -82,9 +86,9 @@ def create_array(
         Of zstd, 1 (fast) to 9.
     """
     rest = shape[1:]
-    shards = None
+    shards: ShardsConfigParam | None = None
     if shard_rows is not None:
-        shards = {"shape": (shard_rows, *rest), "index_location": "start"}
+        shards = {"shape": (shard_rows, *rest), "index_location": ShardingCodecIndexLocation.start}
     return group.create_array(
         name,
         shape=shape,
@@ -100,12 +104,12 @@ def create_array(
     )
 
 
-def writable(array: zarr.Array) -> zarr.Array:
+def writable(array: zarr.Array[Any]) -> zarr.Array[Any]:
     """Return a reopened array such that its empty chunks are written too, as `create_array`'s."""
     return array.with_config({"write_empty_chunks": True})
 
 
-def write_pieces(array: zarr.Array, start: int, values: np.ndarray[Any, Any]) -> None:
+def write_pieces(array: zarr.Array[Any], start: int, values: np.ndarray[Any, Any]) -> None:
     """Write rows [start, start + len(values)), which are whole pieces (chunks or shards).
 
     Several processes may write one array at a time so: each piece is written by one of them. Of a
@@ -125,7 +129,7 @@ def write_pieces(array: zarr.Array, start: int, values: np.ndarray[Any, Any]) ->
     writable(array)[start:stop] = values
 
 
-def member(group: zarr.Group, name: str, *, url: str) -> zarr.Array:
+def member(group: zarr.Group, name: str, *, url: str) -> zarr.Array[Any]:
     """Return the array `name` of a group, unread.
 
     Raises
@@ -145,7 +149,18 @@ def member(group: zarr.Group, name: str, *, url: str) -> zarr.Array:
     return found
 
 
-def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndarray[Any, Any]:
+def open_member(url: str, name: str, *, mode: Literal["r", "r+"] = "r") -> zarr.Array[Any]:
+    """Return the array `name` of the group at `url`, unread; `mode` "r+" to write to it.
+
+    Raises
+    ------
+    CorruptStoreError, NotAStoreError
+        As `member` and `urls.open_group`.
+    """
+    return member(urls.open_group(url, mode=mode), name, url=url)
+
+
+def read_array(array: zarr.Array[Any], start: int, stop: int, *, url: str) -> np.ndarray[Any, Any]:
     """Return rows [start, stop) of `array`.
 
     Raises
@@ -174,7 +189,7 @@ def read_array(array: zarr.Array, start: int, stop: int, *, url: str) -> np.ndar
     return found
 
 
-def check_memory(array: zarr.Array, n_rows: int, *, url: str) -> None:
+def check_memory(array: zarr.Array[Any], n_rows: int, *, url: str) -> None:
     """Raise TooLittleMemoryError when rows of an array, or one of its chunks, do not fit memory.
 
     Shapes are what metadata declares: a few damaged bytes of it can ask for any amount.
@@ -190,7 +205,7 @@ def check_memory(array: zarr.Array, n_rows: int, *, url: str) -> None:
     )
 
 
-def check_chunks(array: zarr.Array, *, url: str) -> None:
+def check_chunks(array: zarr.Array[Any], *, url: str) -> None:
     """Raise CorruptStoreError unless every piece (chunk or shard) of `array` is stored.
 
     A missing piece reads as the fill value, without an error; so does an empty file in the place
@@ -206,7 +221,7 @@ def check_chunks(array: zarr.Array, *, url: str) -> None:
     _check_stored(array, _stored(url, array.path), url=url)
 
 
-def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array]:
+def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array[Any]]:
     """Do `check_chunks` for every array of `group`, at any depth, by one listing; return them."""
     members = [member for _, member in group.members(max_depth=None)]
     found = [member for member in members if isinstance(member, zarr.Array)]
@@ -226,7 +241,7 @@ def _stored(url: str, path: str) -> set[str]:
     return {str(name).removeprefix(start) for name, info in files.items() if info["size"] > 0}
 
 
-def _check_stored(array: zarr.Array, files: set[str], *, url: str) -> None:
+def _check_stored(array: zarr.Array[Any], files: set[str], *, url: str) -> None:
     grid = [
         range(-(-size // piece))
         for size, piece in zip(array.shape, array.shards or array.chunks, strict=True)

@@ -195,7 +195,7 @@ def describe_input(url: str) -> dict[str, Any]:
     """Return url, size and sha256 of a file; of a folder, over its files' names and contents."""
     digest, n_bytes = hashlib.sha256(), 0
     with remote.told(url):
-        fs, root = urls.filesystem(url)
+        fs, root = urls.filesystem(urls.stands_for(url))
         is_folder = bool(fs.isdir(root))
         for path in sorted(fs.find(root)) if is_folder else [root]:
             if is_folder:

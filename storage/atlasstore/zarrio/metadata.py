@@ -117,7 +117,8 @@ def n_rows(group: zarr.Group, name: str, *, url: str) -> int:
     """
     try:
         table = group[name]
-        return int(table[table.attrs["_index"]].shape[0])
+        index = group[f"{name}/{table.attrs['_index']}"]
+        return int(index.shape[0])  # type: ignore[union-attr]  # a group has none: damaged
     except (LookupError, TypeError, AttributeError) as error:
         raise damaged(url, f"table {name} is absent") from error
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from zarr.abc.store import ByteRequest, Store
+    from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
 __all__ = ["ROOT", "FirstStays", "HeldRoot", "WrittenOver"]
@@ -33,7 +34,7 @@ ROOT = "zarr.json"
 """Root metadata of a zarr v3 store."""
 
 
-class FirstStays(WrapperStore):  # type: ignore[misc]
+class FirstStays(WrapperStore[Store]):
     """A store that writes a value only where there is none.
 
     Attributes
@@ -57,7 +58,7 @@ class FirstStays(WrapperStore):  # type: ignore[misc]
             self.refused.add(key)
 
 
-class HeldRoot(WrapperStore):  # type: ignore[misc]
+class HeldRoot(WrapperStore[Store]):
     """A store whose root metadata stays in memory: `root`."""
 
     def __init__(self, store: Store) -> None:
@@ -89,7 +90,7 @@ class HeldRoot(WrapperStore):  # type: ignore[misc]
             await self.set(key, value)
 
 
-class WrittenOver(WrapperStore):  # type: ignore[misc]
+class WrittenOver(WrapperStore[Store]):
     """A store that sees only what is written through it, over what is stored there.
 
     zarr and anndata take it for an empty one; neither reads or deletes what others have written.

@@ -144,16 +144,17 @@ def _readable(name: str, *, url: str) -> Iterator[None]:
         raise _unreadable(url, name, repr(error)) from error
 
 
-def _decoded(element: zarr.Group | zarr.Array) -> Any:
+def _decoded(element: zarr.Group | zarr.Array[Any]) -> Any:
     """Return an element, a table with the names that it was given; lost pieces are not noticed."""
     import anndata
 
     found = anndata.io.read_elem(element)
     is_table = isinstance(found, pd.DataFrame)
-    return found.rename(columns=dict(element.attrs.get(_SHOWN, {}))) if is_table else found
+    shown: Any = element.attrs.get(_SHOWN, {})
+    return found.rename(columns=dict(shown)) if is_table else found
 
 
-def check_element(element: zarr.Group | zarr.Array, *, url: str) -> list[zarr.Array]:
+def check_element(element: zarr.Group | zarr.Array[Any], *, url: str) -> list[zarr.Array[Any]]:
     """Raise CorruptStoreError unless every array of an element is stored whole; return them."""
     if isinstance(element, zarr.Group):
         return arrays.check_group(element, url=url)
@@ -176,8 +177,9 @@ def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> Non
     with warnings.catch_warnings():
         # Consolidated metadata is what anndata writes too; readers without it lose only time.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        group = zarr.consolidate_metadata(store)
-    _check_consolidated(group)
+        with _readable("its metadata", url=str(store)):  # of a job that goes on, maybe of long ago
+            group = zarr.consolidate_metadata(store)
+            _check_consolidated(group)
     formats.stamp(group, format_name, formats.WRITTEN[format_name], provenance)
 
 
@@ -186,7 +188,8 @@ def _check_consolidated(group: zarr.Group) -> None:
     for name, member in group.groups():
         if member.attrs.get("encoding-type") != "dataframe":
             continue
-        lacking = [c for c in member.attrs["column-order"] if c not in member]
+        columns: Any = member.attrs["column-order"]
+        lacking = [c for c in columns if c not in member]
         if lacking:
             raise CorruptStoreError(
                 f"{group.store_path}: table {name} has lost its column {lacking[0]!r} on the way "

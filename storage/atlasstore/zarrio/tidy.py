@@ -71,7 +71,10 @@ def tidy(table: pd.DataFrame) -> Tidy:
 
 
 def with_legal_names(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return `table` with names that can be stored, each once, and a sentence for each change."""
+    """Return `table` with names that can be stored, each once, and a sentence for each change.
+
+    Its numbers are in this machine's byte order then.
+    """
     names: list[str] = []
     wanted = [_legal(name) for name in table.columns]
     for at, (name, given) in enumerate(zip(wanted, table.columns, strict=True)):
@@ -85,7 +88,13 @@ def with_legal_names(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     ]
     renamed = table.copy(deep=False)
     renamed.columns = pd.Index(names, dtype=object)
-    return renamed, told
+    foreign = {n: d.newbyteorder("=") for n, d in renamed.dtypes.items() if _is_foreign(d)}
+    return renamed.astype(foreign), told
+
+
+def _is_foreign(dtype: Any) -> bool:
+    """Whether numbers are in the byte order of other machines, which pandas cannot compute with."""
+    return isinstance(dtype, np.dtype) and not dtype.isnative
 
 
 def stack(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

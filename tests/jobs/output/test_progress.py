@@ -11,6 +11,7 @@ from rich.console import Console
 from atlasbasset.engine.events import (
     CellsSolved,
     EpochEnd,
+    PeaksSolved,
     StepDone,
     TrainingEnd,
     TrainingStart,
@@ -52,6 +53,7 @@ def events() -> list[object]:
         EpochEnd(record(1)),
         EpochEnd(record(2)),
         CellsSolved({"loss": 0.41236, "n_converged": 50, "seconds": 2.0, "epoch": 2}),
+        PeaksSolved({"weight": None, "l2_cells": 10.0, "rounds": 0, "tried": []}),
         TrainingEnd("all is done", 2),
         object(),
     ]
@@ -77,6 +79,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert "reading: 1 of 2" not in text
     assert "step 5" not in text
     assert "cells solved in 2.0 s: loss 0.4124, all converged" in text.splitlines()
+    assert "Peaks stay at their sequences, cells have weight 10." in text.splitlines()
     assert text.splitlines()[-1] == "Training ended after epoch 2: all is done."
 
 

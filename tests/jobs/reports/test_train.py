@@ -39,5 +39,24 @@ def test_a_training_that_ends_with_a_solve() -> None:
     assert found["cells solved at the end"] == "49 of 50 converged, in 3.0 s"
 
 
+def deviations(weight: float | None, *, tried: bool = True) -> str:
+    rows = [
+        {"l2_cells": 10.0, "weight": None, "rounds": 0, "loss": 0.14},
+        {"l2_cells": 30.0, "weight": weight, "rounds": 2, "loss": 0.13},
+    ]
+    chosen = {"l2_cells": 30.0, "weight": weight, "rounds": 2, "tried": rows if tried else []}
+    solved = QUALITY | {"n_converged": 50, "seconds": 3.0, "peak_deviations": chosen}
+    return facts(polished=solved)["peak deviations"]
+
+
+def test_a_training_whose_peaks_deviate() -> None:
+    chosen = "Peaks deviate with weight 3, cells have 30, 2 rounds"
+    without = "0.14000 without"
+    found = f"{chosen}: neighbours predict unseen peaks at 0.13000 nats, {without}."
+    assert deviations(3.0) == found
+    assert deviations(3.0, tried=False) == f"{chosen}."
+    assert deviations(None) == "Peaks stay at their sequences, cells have weight 30."
+
+
 def test_a_training_without_an_epoch() -> None:
     assert facts(history=()) == {"epochs": "none"}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.batch.job import JobIdentity, run_job
+from atlasbasset.batch.job import JobIdentity, ResumableJob, run_job
 from atlasstore.errors import (
     AtlasError,
     CorruptStoreError,
@@ -57,7 +57,7 @@ class Prepare:
 class Write:
     """The other half."""
 
-    job: object
+    job: ResumableJob
 
     def __call__(self, unit):
         start, stop = unit["start"], unit["stop"]

@@ -27,7 +27,7 @@ def test_equals_string_operations(data):
     shift = rng.integers(-flank, flank, n, endpoint=True)
     reverse = rng.random(n) < 0.5
     found = augmented_codes(
-        *(torch.from_numpy(a) for a in (codes,)),
+        torch.from_numpy(codes),
         length,
         torch.from_numpy(shift),
         torch.from_numpy(reverse),

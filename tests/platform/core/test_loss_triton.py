@@ -155,8 +155,8 @@ def answer(solved: dict[str, torch.Tensor], name: str) -> LossAndGradients:
 @pytest.mark.parametrize("name", EXACT)
 def test_equals_the_dense_loss(solved, name):
     """No further from float64 than the plain float32 computation, plus 1e-6 relative."""
-    inputs = EXACT[name].inputs()
-    exact, plain = (dense(*inputs, dtype) for dtype in (torch.float64, torch.float32))
+    h, table, labels = EXACT[name].inputs()
+    exact, plain = (dense(h, table, labels, dtype) for dtype in (torch.float64, torch.float32))
     for ours, truth, same_dtype in zip(answer(solved, name), exact, plain, strict=True):
         allowed = (truth - same_dtype).norm() + 1e-6 * (truth.norm() + 1)
         assert (ours.double() - truth).norm() <= allowed

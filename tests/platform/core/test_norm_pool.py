@@ -81,7 +81,8 @@ def test_an_early_first_window_equals_autograd_with_padding(shape):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 3e-2)):
         rounded = y.to(dtype), gamma, beta, pool, grad.to(dtype)
-        exact = run(early(reference), *(v.double() for v in rounded[:3]), pool, rounded[4].double())
+        wide = y.to(dtype).double(), gamma.double(), beta.double(), pool, grad.to(dtype).double()
+        exact = run(early(reference), *wide)
         for found, expected in zip(run(ours_early, *rounded), exact, strict=True):
             assert (found - expected).norm() <= tolerance * (expected.norm() + 1)
 

@@ -26,7 +26,7 @@ P, N, E = 61, 43, 8
 @pytest.fixture
 def factors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     h, embedding = rng.normal(size=(P, E)), rng.normal(size=(N, E))
-    return tuple(x.astype(np.float32) for x in (h, embedding, rng.normal(size=N)))
+    return h.astype("f4"), embedding.astype("f4"), rng.normal(size=N).astype("f4")
 
 
 @pytest.fixture

@@ -148,9 +148,14 @@ def test_absent_credentials_are_told_as_such():
         raise NoCredentialsError("Unable to locate credentials")
 
 
+class Answer(RuntimeError):
+    """Of an HTTP server."""
+
+    status = 403
+
+
 def test_an_answer_of_http_that_refuses_is_told_as_such():
-    error = RuntimeError("Forbidden")
-    error.status = 403
+    error = Answer("Forbidden")
     said = r"Access to https://h/x was denied"
     with pytest.raises(AccessDeniedError, match=said), told("https://h/x"):
         raise error

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from atlasstore.errors import StoreExistsError
+from atlasstore.errors import AccessDeniedError, StoreExistsError, UserInputError
 from atlasstore.files import urls
-from atlasstore.files.staging import staged
+from atlasstore.files.staging import refuse_existing, staged
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -55,3 +57,17 @@ def test_output_that_appears_meanwhile_is_kept(tmp_path):
         urls.write_bytes(tmp_path / "out.zarr" / "a", b"theirs")
     assert urls.read_bytes(tmp_path / "out.zarr" / "a") == b"theirs"
     assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_an_output_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserInputError, match=r"would lie below .*file, which is a file"):
+        refuse_existing(tmp_path / "file" / "new" / "out.zarr")
+
+
+def test_an_output_where_nothing_may_be_written_is_refused(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append(path))
+    with pytest.raises(AccessDeniedError, match="may not be read or written by this user"):
+        refuse_existing(tmp_path / "new" / "out.zarr")
+    assert asked == [tmp_path]

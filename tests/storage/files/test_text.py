@@ -9,7 +9,7 @@ import pytest
 
 from atlasstore.errors import AtlasError, CountsError, PeaksError, UserInputError
 from atlasstore.files import urls
-from atlasstore.files.text import numbered_lines
+from atlasstore.files.text import numbered_lines, whole_number
 
 TEXT = "one\r\n\ntwo # three\n"
 LINES = [(1, "one"), (2, ""), (3, "two # three")]
@@ -94,3 +94,30 @@ def test_a_store_that_is_away_is_not_an_absent_file(monkeypatch) -> None:
     with pytest.raises(AtlasError, match="cannot be reached") as caught:
         list(numbered_lines("s3://b/a.bed", error=PeaksError))
     assert not isinstance(caught.value, UserInputError)
+
+
+@pytest.mark.parametrize(("field", "number"), [("0", 0), (" 12 ", 12), ("-5", -5), ("007", 7)])
+def test_a_whole_number(field, number):
+    assert whole_number(field) == number
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "",
+        "1_000",
+        "\u0661\u0662",
+        "\u00b2",
+        "+5",
+        "1.0",
+        "1e3",
+        "0x10",
+        "9" * 19,
+        "1 2",
+        "--1",
+        "nan",
+    ],
+)
+def test_what_only_python_takes_for_a_whole_number_is_none(field):
+    with pytest.raises(ValueError, match="is no whole number"):
+        whole_number(field)

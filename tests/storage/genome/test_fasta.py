@@ -111,6 +111,27 @@ def test_an_index_of_another_fasta_is_not_believed(tmp_path, chromosomes, rng, n
         assert genome.codes("chrI", 700, 900).tolist() == expected
 
 
+@pytest.mark.parametrize("column", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", ["-5", "0", "7", str(2**62), str(2**63), "9" * 5000, "1.5", ""])
+def test_an_index_of_absurd_numbers_is_not_believed(tmp_path, chromosomes, column, number):
+    fasta = write_fasta(tmp_path / "g.fa", chromosomes)
+    Genome.open(fasta).close()
+    (built,) = (tmp_path / "cache").rglob("g.fa.fai")
+    rows = [line.split("\t") for line in built.read_text().splitlines()]
+    rows[1][column] = number
+    (tmp_path / "g.fa.fai").write_text("".join("\t".join(row) + "\n" for row in rows))
+    built.unlink()
+    try:
+        genome = Genome.open(fasta)
+    except GenomeError as error:
+        assert "names bases of chrII past the file's end" in str(error)  # noqa: PT017
+        return
+    with genome:
+        assert dict(genome.chrom_lengths) == LENGTHS
+        expected = reference(chromosomes["chrII"], 0, LENGTHS["chrII"])
+        assert genome.codes("chrII", 0, LENGTHS["chrII"]).tolist() == expected
+
+
 def test_an_index_from_before_the_headers_had_descriptions(tmp_path, chromosomes):
     fasta = write_fasta(tmp_path / "g.fa", chromosomes)
     Genome.open(fasta).close()

@@ -41,7 +41,9 @@ def test_a_chromosome_that_looks_like_coordinates() -> None:
     assert list(peaks["chrom"]) == ["chr1_GL456211_random", "HLA-A*01:01"]
 
 
-@pytest.mark.parametrize("name", ["GAPDH", "chr1:5", "chr1:a-b", "chr1:-5-9", ":1-2", "chr1:1,0-2"])
+@pytest.mark.parametrize(
+    "name", ["GAPDH", "chr1:5", "chr1:a-b", "chr1:-5-9", ":1-2", "chr1:1,0-2", "c:\u0661-\u0669"]
+)
 def test_a_name_without_coordinates_is_given_with_its_row(name) -> None:
     with pytest.raises(PeaksError) as caught:
         parse_peak_names(["chr1:1-2", name])
@@ -97,6 +99,12 @@ def test_bad_columns_name_the_peak(row, message) -> None:
         peaks_from_var(var)
 
 
+def test_truth_values_are_no_positions() -> None:
+    var = pd.DataFrame({"chrom": "c", "start": [True], "end": [5]}, index=["p"])
+    with pytest.raises(PeaksError, match="has no whole number in start"):
+        peaks_from_var(var)
+
+
 def test_no_peaks_are_refused() -> None:
     with pytest.raises(PeaksError, match="no peaks"):
         check_peaks_valid(parse_peak_names([]))
@@ -121,7 +129,16 @@ def test_a_bed_is_read_plain_or_gzip(tmp_path, zipped) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["chr1\t5", "chr1\tx\t9", "chr1\t9\t9", "chr1\t-1\t9", "chr1:5-9", f"c\t1\t{2**63}"]
+    "bad",
+    [
+        "chr1\t5",
+        "chr1\tx\t9",
+        "chr1\t9\t9",
+        "chr1\t-1\t9",
+        "chr1:5-9",
+        f"c\t1\t{2**63}",
+        "c\t1_0\t99",
+    ],
 )
 def test_a_bad_bed_line_is_shown_with_its_number(tmp_path, bad) -> None:
     (tmp_path / "p.bed").write_text(f"# x\nchr1\t1\t2\n{bad}\n")

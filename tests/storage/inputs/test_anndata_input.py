@@ -43,6 +43,18 @@ def test_h5ad_reads_every_layout(sample, layout, dtype) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_counts_in_half_precision_which_scipy_lacks(sample, layout) -> None:
+    path = sample.h5ad(layout)
+    place = "X" if layout == "dense" else "X/data"
+    with h5py.File(path, "r+") as file:
+        values, attributes = file[place][()].astype(np.float16), dict(file[place].attrs)
+        del file[place]
+        file[place] = values
+        file[place].attrs.update(attributes)
+    check(open_source(path), sample)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_reads_every_layout(sample, layout, version) -> None:
     check(open_source(sample.zarr(layout, version)), sample)
@@ -126,12 +138,39 @@ def broken(sample, change) -> anndata.AnnData:
             lambda f: f["X"].attrs.__setitem__("shape", [23, 12]),
             r"has counts of shape \(23, 12\) but 23 rows in obs and 11 in var",
         ),
+        (
+            lambda f: f["obs/depth"].attrs.__setitem__("encoding-type", "nonsense"),
+            r"has an obs table that cannot be read \(IORegistryError",
+        ),
     ],
 )
 def test_a_broken_h5ad_is_one_sentence(sample, change, message) -> None:
     path = broken(sample, change)
     with pytest.raises(CountsError, match=message):
         open_source(path).read_cells(0, 23)
+
+
+def test_an_h5_whose_root_is_damaged_is_one_sentence(sample) -> None:
+    content = bytearray(sample.tenx_h5().read_bytes())
+    at = content.index(b"HEAP")  # the names of the root's members
+    path = sample.folder / "damaged.h5"
+    content[at + 8 : at + 32] = b"\xff" * 24
+    path.write_bytes(content)
+    with pytest.raises(CountsError, match=r"damaged.h5 has a root group that cannot be read"):
+        open_source(path)
+
+
+def test_peaks_in_the_byte_order_of_other_machines(sample) -> None:
+    made = sample.adata("csr")
+    for at, name in enumerate(("chrom", "start", "end")):
+        values = [place[at] for place in sample.coordinates]
+        made.var[name] = values if at == 0 else np.array(values, ">i4")
+    made.var_names = [f"p{i}" for i in range(11)]
+    made.write_h5ad(sample.folder / "big.h5ad")
+    found = open_source(sample.folder / "big.h5ad").peaks
+    assert found[["chrom", "start", "end"]].to_numpy().tolist() == list(
+        map(list, sample.coordinates)
+    )
 
 
 def test_an_h5ad_without_counts_says_so(sample) -> None:

@@ -90,3 +90,19 @@ def test_names_without_coordinates_name_the_file(sample) -> None:
     path = changed(sample, lambda f: f["matrix/features/id"].__setitem__(2, b"GENE"))
     with pytest.raises(PeaksError, match=r"10x-0-matrix-False.h5: peak name 'GENE' \(row 2"):
         open_source(path)
+
+
+@pytest.mark.parametrize("part", ["barcodes", "features/id", "features/feature_type"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda n: n[:, None], lambda n: n[:-1], lambda n: n[0]],
+    ids=["column", "shorter", "one"],
+)
+def test_names_of_another_shape_are_one_sentence(sample, part, change) -> None:
+    def reshape(file: h5py.File) -> None:
+        names = change(file[f"matrix/{part}"][:])
+        del file[f"matrix/{part}"]
+        file[f"matrix/{part}"] = names
+
+    with pytest.raises(CountsError, match=r"cannot be read|says it has"):
+        open_source(changed(sample, reshape))

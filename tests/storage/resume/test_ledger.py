@@ -21,8 +21,9 @@ from atlasstore.resume.ledger import Ledger, refuse_taken
 
 @pytest.fixture(params=["local", "memory"])
 def out(request, tmp_path):
-    where = f"memory://ledger/{tmp_path.name}/out.zarr"
-    yield str(tmp_path / "new" / "out.zarr") if request.param == "local" else where
+    name = "out[1].zarr"  # no pattern
+    where = f"memory://ledger/{tmp_path.name}/{name}"
+    yield str(tmp_path / "new" / name) if request.param == "local" else where
     for url in (where, f"{where}.partial"):
         urls.delete(url)
 

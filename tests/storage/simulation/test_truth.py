@@ -123,6 +123,50 @@ def test_unreadable_truth(tiny, tmp_path):
         Truth.load(tmp_path)
 
 
+def test_a_truth_of_format_1(tiny, tmp_path):
+    """Before batches had shares and shifts of their own: all are alike, and nothing is shifted."""
+    tiny.save(tmp_path)
+    path = tmp_path / "truth.json"
+    content = json.loads(path.read_text()) | {"format_version": 1}
+    del content["batch_shares"], content["batch_shifts"]
+    for field in ("batch_shift", "batch_shift_share", "batch_mix"):
+        del content["config"][field]
+    path.write_text(json.dumps(content))
+    old = Truth.load(tmp_path)
+    assert old.batch_shares.tolist() == [tiny.type_shares.tolist()] * len(tiny.batches)
+    assert old.batch_shifts.shape == (len(tiny.batches), len(tiny.peaks))
+    assert not old.batch_shifts.any()
+    scores = tiny.site_counts() @ (tiny.activities[0] + tiny.batch_activities[1]) + tiny.bias
+    rates = np.exp(scores) / np.exp(scores).sum()
+    np.testing.assert_allclose(old.rates(["type1"], batches=["batch2"])[0], rates, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format_version", None),
+        ("config", {"n_cells": -1}),
+        ("config", {"nonsense": 1}),
+        ("peaks", 3),
+        ("peaks", [1, 2]),
+        ("activities", [[1.0]]),
+        ("bias_random", ["a"]),
+        ("median_depth", "9" * 5000),
+        ("sites", {"peak": [10**6], "motif": [0], "start": [0], "strand": ["+"]}),
+        ("sites", {"peak": [-1], "motif": [0], "start": [0], "strand": ["+"]}),
+        ("sites", {"peak": [0.5], "motif": [0], "start": [0], "strand": ["+"]}),
+        ("sites", {"peak": [0], "motif": [0], "start": [0], "strand": ["?"]}),
+        ("sites", {"peak": [0], "motif": [], "start": [0], "strand": ["+"]}),
+    ],
+)
+def test_a_truth_whose_parts_do_not_fit_is_damaged(tiny, tmp_path, name, value):
+    tiny.save(tmp_path)
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(CorruptStoreError, match=r"truth.json is damaged \(.*simulate again"):
+        Truth.load(tmp_path)
+
+
 def test_ceiling_equals_sklearn_on_the_true_probabilities(simulated):
     counts, truth = simulated.counts, simulated.truth
     chosen = counts.var_names[40:90][::-1]

@@ -19,6 +19,8 @@ KINDS = {
     "bool": [True, False, True],
     "int8": np.array([1, 2, 3], np.int8),
     "uint64": np.array([1, 2, 2**64 - 1], np.uint64),
+    "big-endian": np.array([1, 2, 3], ">i4"),
+    "big-endian float": np.array([0.5, np.nan, 2], ">f8"),
     "float": [0.5, np.nan, 2.0],
     "float16": np.array([0.5, 1, 2], np.float16),
     "longdouble": np.array([0.5, 1, 2], np.longdouble),

@@ -26,10 +26,10 @@ class DenoiseReport:
     """Size of the dense table before compression; 0 without one."""
     largest_error: float | None
     """Of a value stored in a byte, by rounding; None for other dtypes."""
-    peak_deviations: bool
-    """Whether the peaks' deviations from their sequences are part of the predictions."""
     was_finished: bool
     """Whether the very same job had made the result before, so that nothing was done."""
+    peak_deviations: bool = False
+    """Whether the peaks' deviations from their sequences are part of the predictions."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -17,7 +17,6 @@ import torch
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.shared.embed_peaks_work import peak_units, read_embedded
 from atlasstore.errors import UserInputError
-from atlasstore.files import urls
 from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
@@ -126,7 +125,7 @@ def create_spans(url: str, n_peaks: int, piece: int) -> None:
 
 def read_spans(url: str) -> PeakSpans:
     """Read what all units found."""
-    array = urls.open_group(url)[_SPANS]
+    array = arrays.open_member(url, _SPANS)
     arrays.check_chunks(array, url=url)
     found = arrays.read_array(array, 0, array.shape[0], url=url)
     return PeakSpans(found[:, 0], found[:, 1])
@@ -162,7 +161,7 @@ class SpanPeaks:
             lows.append(values.amin(0))
             highs.append(values.amax(0))
         spans = torch.stack([torch.stack(lows).amin(0), torch.stack(highs).amax(0)], 1)
-        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_SPANS], start, spans.numpy())
+        arrays.write_pieces(arrays.open_member(self.url, _SPANS, mode="r+"), start, spans.numpy())
         return {}
 
 

@@ -18,7 +18,6 @@ import torch
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental, substitution_effects
-from atlasstore.files import urls
 from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
@@ -153,7 +152,7 @@ class MutateRegions:
     def __call__(self, unit: Unit) -> Receipt:
         """Mutate regions [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        stored = urls.open_group(self.windows)[_WINDOWS]
+        stored = arrays.open_member(self.windows, _WINDOWS)
         codes = arrays.read_array(stored, start, stop, url=self.windows)
         parts = [self._mutated(codes[a:b]) for a, b in runs(len(codes), _AT_ONCE)]
         values = {name: np.concatenate([part[name] for part in parts]) for name in self.tables}

@@ -157,7 +157,7 @@ class SolveCells:
         group = urls.open_group(self.url, mode="r+")
         for table in solved_tables(0):
             values = getattr(solved, table.rsplit("/", maxsplit=1)[-1])
-            array = group[_scratch_name(table)]
+            array = arrays.member(group, _scratch_name(table), url=self.url)
             whole = np.full((array.chunks[0], *values.shape[1:]), np.nan, np.float32)
             whole[: len(values)] = values.cpu().numpy()
             arrays.write_pieces(array, unit["row"], whole)
@@ -178,11 +178,12 @@ class AssembleBlocks:
         solved = urls.open_group(self.solved_url)
         written = urls.open_group(self.checkpoint_url, mode="r+")
         for table in solved_tables(0):
-            stored = solved[_scratch_name(table)]
+            stored = arrays.member(solved, _scratch_name(table), url=self.solved_url)
             rows = arrays.read_array(stored, row, row + n_cells, url=self.solved_url)
             if np.isnan(rows).any():
                 arrays.check_chunks(stored, url=self.solved_url)
-            arrays.write_pieces(written[table], unit["start"], rows)
+            array = arrays.member(written, table, url=self.checkpoint_url)
+            arrays.write_pieces(array, unit["start"], rows)
         return {}
 
 

@@ -18,6 +18,7 @@ from atlasbasset.verbs.match.table_file import SUFFIXES, written_table
 from atlasbasset.verbs.shared.plan import told_lines
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice
+from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
 from atlasstore.genome.motifs import read_motifs
 from atlasstore.plans import Plan
@@ -152,7 +153,7 @@ def plan_match(
     >>> plan.n_motifs, plan.n_groups  # doctest: +SKIP
     """
     refuse_existing(out)
-    if not str(out).endswith(SUFFIXES):
+    if not urls.path_end(out).endswith(SUFFIXES):
         raise UserInputError(f"{out} ends in none of {', '.join(SUFFIXES)}; name the table so.")
     if method not in METHODS:
         raise UserInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")

@@ -26,7 +26,6 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.cost import pass_bytes, reference_bytes
 from atlasbasset.core.incremental import Incremental
 from atlasstore.errors import MotifError
-from atlasstore.files import urls
 from atlasstore.genome.motifs import sample
 from atlasstore.genome.sequences import reverse_complement_codes
 from atlasstore.genome.shuffle import dinucleotide_shuffle
@@ -194,7 +193,7 @@ def read_inserted(url: str) -> Iterator[NDArray[np.float32]]:
     CorruptStoreError
         When a piece is lost or damaged.
     """
-    array = urls.open_group(url)[_ARRAY]
+    array = arrays.open_member(url, _ARRAY)
     arrays.check_chunks(array, url=url)
     for start, stop in runs(array.shape[0], array.chunks[0]):
         yield arrays.read_array(array, start, stop, url=url)
@@ -251,7 +250,7 @@ class InsertMotifs:
         if self.both_strands:
             strands.append(self._embedded(start, stop, turned=True))
         h = np.stack(strands, axis=1).reshape(-1, *strands[0].shape[1:])
-        array = urls.open_group(self.url, mode="r+")[_ARRAY]
+        array = arrays.open_member(self.url, _ARRAY, mode="r+")
         arrays.write_pieces(array, start * len(strands), h)
         return {"bytes": h.nbytes}
 

@@ -16,7 +16,6 @@ import torch
 
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.motifs.insertion import read_inserted
-from atlasstore.files import urls
 from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
@@ -97,7 +96,7 @@ def _mean(embedding: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def raw_moments(url: str) -> Moments:
     """Return the moments of the raw activities that `SigmoidActivity` wrote."""
-    array = urls.open_group(url)[_RAW]
+    array = arrays.open_member(url, _RAW)
     arrays.check_chunks(array, url=url)
     n_cells, n_motifs = array.shape
     pieces = (
@@ -189,7 +188,7 @@ class SigmoidActivity:
         for first, last in runs(stop - start, _TILE_CELLS):
             tile = torch.from_numpy(embedding[first:last]).to(self._inserted.device)
             raw[first:last] = self._tile(tile).cpu().numpy()
-        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_RAW], start, raw)
+        arrays.write_pieces(arrays.open_member(self.url, _RAW, mode="r+"), start, raw)
         return {"bytes": raw.nbytes}
 
     def _tile(self, embedding: torch.Tensor) -> torch.Tensor:
@@ -211,6 +210,6 @@ class SigmoidScores:
     def __call__(self, unit: Unit) -> Receipt:
         """Write cells [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        raw = arrays.read_array(urls.open_group(self.url)[_RAW], start, stop, url=self.url)
+        raw = arrays.read_array(arrays.open_member(self.url, _RAW), start, stop, url=self.url)
         scores = (raw - self.moments.mean) * self.moments.weight
         return write_rows(self.place, self.plan, start, scores.astype(np.float32))

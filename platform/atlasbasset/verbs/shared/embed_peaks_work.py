@@ -12,7 +12,6 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.shared.atlas_peaks import embed_peaks
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
-from atlasstore.files import urls
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -57,7 +56,7 @@ def read_embedded(url: str) -> NDArray[np.float32]:
     CorruptStoreError
         When a piece is lost or damaged.
     """
-    array = urls.open_group(url)[_ARRAY]
+    array = arrays.open_member(url, _ARRAY)
     found = arrays.read_array(array, 0, array.shape[0], url=url)
     if np.isnan(found).any():
         arrays.check_chunks(array, url=url)
@@ -89,5 +88,5 @@ class EmbedPeaks:
         h = embed_peaks(self.model.embedder, self._atlas, self.rows[start:stop], on_event=ignore)
         if self.deviation is not None:
             h += self.deviation[start:stop]
-        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_ARRAY], start, h)
+        arrays.write_pieces(arrays.open_member(self.url, _ARRAY, mode="r+"), start, h)
         return {}

@@ -114,7 +114,7 @@ class EmbedVariants:
         shape = (len(piece), self._engine.n_strands, 2, self._engine.width)
         h = np.full(shape, np.nan, np.float32)
         h[is_ok] = self._embedded([v for v, status in piece if status == "ok"])
-        arrays.write_pieces(urls.open_group(self.url, mode="r+")[_EMBEDDED], start, h)
+        arrays.write_pieces(arrays.open_member(self.url, _EMBEDDED, mode="r+"), start, h)
         return {"n_ok": int(is_ok.sum())}
 
     def _embedded(self, variants: Sequence[Variant]) -> Floats:
@@ -139,13 +139,14 @@ class WriteEffects:
     @cached_property
     def _cells(self) -> CellTable:
         group = urls.open_group(self.url)
-        stored = (group[name] for name in (_CELLS, _INTERCEPT, _COUNTS))
+        names = (_CELLS, _INTERCEPT, _COUNTS)
+        stored = (arrays.member(group, name, url=self.url) for name in names)
         return CellTable(*(arrays.read_array(a, 0, a.shape[0], url=self.url) for a in stored))
 
     def __call__(self, unit: Unit) -> Receipt:
         """Write variants [start, stop), which are one shard."""
         start, stop = unit["start"], unit["stop"]
-        stored = urls.open_group(self.url)[_EMBEDDED]
+        stored = arrays.open_member(self.url, _EMBEDDED)
         h: Floats = arrays.read_array(stored, start, stop, url=self.url)
         if np.isinf(h).any():
             arrays.check_chunks(stored, url=self.url)

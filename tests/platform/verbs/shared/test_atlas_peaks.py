@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
@@ -19,6 +20,9 @@ from atlasstore.preprocess.append import append
 from atlasstore.resume.identity import job_identity
 from small_atlas import make_atlas, make_peaks, random_labels
 from small_model import TINY, random_weights, write_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 N_PEAKS = 30
 
@@ -60,7 +64,7 @@ def test_cells_that_are_added_make_no_other_job(original, model, new_cells, tmp_
     place = f"memory://test_atlas_peaks/{tmp_path.name}"
     url = copied(original, str(tmp_path / "atlas") if where == "local" else place)
     motifs = [Motif("m", "TF", np.full((5, 4), 0.25))]
-    jobs = {
+    jobs: dict[str, Callable[..., Any]] = {
         "denoised": lambda out: atlasbasset.denoise(model, url, out=out),
         "activity": lambda out: atlasbasset.motif_activity(
             model, url, motifs=motifs, n_backgrounds=3, out=out

@@ -1,0 +1,359 @@
+"""Ctrl-C and SIGTERM at chosen moments of every verb: it ends in order, and can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import time
+from signal import SIGINT, SIGTERM
+from typing import TYPE_CHECKING
+
+import anndata
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from scipy import sparse
+
+import atlasbasset
+from atlasstore.genome.motifs import Motif, write_meme
+from atlasstore.models.model_store import ModelStore
+from denoise_process import make_stores, stored
+from signalled import Moment, command, finished, start
+from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_model import random_weights, write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N_PEAKS = 40
+CODES = {SIGINT: 130, SIGTERM: 143}
+RECEIPTS = "atlasstore.resume.units:write_receipts"
+RECORD = "atlasstore.resume.ledger:Ledger.record"
+KEPT = "the same command resumes it"
+NOTHING = "run the same command again"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Everything that a verb reads."""
+    made, rng = tmp_path_factory.mktemp("given"), np.random.default_rng(0)
+    make_stores(made)
+    write_model(made / "own", random_weights(rng, 9))  # of the atlas's cells
+    chromosomes = random_chromosomes(rng, {"chrI": 10_500, "chrII": 10_500}, letters=b"ACGT")
+    write_fasta(made / "genome.fa", chromosomes)
+    (made / "regions.bed").write_text("".join(f"chrI\t{s}\t{s + 50}\n" for s in (900, 1500, 2100)))
+    (made / "snps.vcf").write_text(
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        + "".join(
+            f"chrI\t{at + 1}\tv{at}\t{chromosomes['chrI'][at]}\t"
+            f"{'A' if chromosomes['chrI'][at] != 'A' else 'C'}\t.\t.\t.\n"
+            for at in (950, 1550, 2150)
+        )
+    )
+    write_meme(made / "m.meme", [Motif("M1", "GATA1", np.eye(4)[[2, 0, 3, 0]] * 0.9 + 0.025)])
+    for name in ("one", "two"):
+        counts = rng.poisson(0.3, (60, N_PEAKS)).astype(np.float32)
+        cells = pd.DataFrame(index=[f"{name}{i}" for i in range(60)])
+        table = anndata.AnnData(sparse.csr_matrix(counts), obs=cells, var=make_peaks(N_PEAKS))
+        table.write_h5ad(made / f"{name}.h5ad")
+    return made
+
+
+def preprocessing(folder, out):
+    options = ("--genome", folder / "genome.fa", "--window-bp", 192, "--min-cell-fraction", 0)
+    return ("preprocess", folder / "one.h5ad", *options, "--out", out)
+
+
+def training(folder, out, *, epochs=3, options=()):
+    recipe = ("--epochs", epochs, "--batch-size", 16, "--n-auroc-peaks", 20, "--compute", "fp32")
+    of = ("--init-from", folder / "model")
+    return ("train", folder / "atlas", "--out", out, *recipe, *of, *options)
+
+
+def arguments(verb, folder, out):
+    """The command line of a verb on small input."""
+    where = ("--genome", folder / "genome.fa")
+    model, atlas = folder / "model", folder / "atlas"
+    return {
+        "preprocess": preprocessing(folder, out),
+        "denoise": ("denoise", model, atlas, "--dtype", "uint8", "--out", out),
+        "map": ("map", model, atlas, "--out", out),
+        "motifs": (
+            *("motifs", model, atlas, "--motifs", folder / "m.meme", "--n-backgrounds", 8),
+            *("--out", out),
+        ),
+        "ism": ("ism", model, *where, "--regions", folder / "regions.bed", "--out", out),
+        "variants": ("variants", model, *where, "--vcf", folder / "snps.vcf", "--out", out),
+        "simulate": ("simulate", out, "--cells", 30, "--peaks", 40, "--cell-types", 2),
+        "embed": ("embed", model, "--out", out),
+        "evaluate": ("evaluate", folder / "own", atlas, "--split", "all"),
+    }[verb]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder, tmp_path_factory):
+    """A function that returns what a verb writes when nobody disturbs it; done once for each."""
+    made: dict[tuple[str, str], object] = {}
+
+    def of(verb, suffix):
+        if (verb, suffix) not in made:
+            place = tmp_path_factory.mktemp("whole")
+            done = command(arguments(verb, folder, place / f"r{suffix}"), folder=place / "said")
+            assert done.code == 0, done.err
+            made[verb, suffix] = written(place / f"r{suffix}")
+        return made[verb, suffix]
+
+    return of
+
+
+def written(out: Path):
+    """What is in an output, but for the time of making it."""
+    if not out.exists():
+        return None
+    if out.suffix == ".h5ad":
+        return anndata.read_h5ad(out).obsm["X_scbasset"].tobytes()
+    if out.is_dir():  # a model's state says how long solving took
+        timed = ("manifest.json", "latest.json")
+        return {name: h for name, h in stored(str(out)).items() if not name.endswith(timed)}
+    return hashlib.sha256(out.read_bytes()).hexdigest()
+
+
+CASES = [
+    ("preprocess", "", SIGTERM, Moment(RECEIPTS), NOTHING),
+    ("preprocess", "", SIGINT, Moment(RECORD, 1, after=True), KEPT),
+    ("preprocess", "", SIGTERM, Moment(RECEIPTS, 2, after=True), KEPT),
+    ("denoise", "", SIGINT, Moment(RECEIPTS, 1, after=True), KEPT),
+    ("denoise", "", SIGTERM, Moment(RECEIPTS, 4), KEPT),
+    ("map", "", SIGTERM, Moment(RECEIPTS, 2, after=True), KEPT),
+    ("motifs", "", SIGINT, Moment(RECEIPTS, 1, after=True), KEPT),
+    ("ism", "", SIGTERM, Moment(RECORD, 1, after=True), KEPT),
+    ("variants", "", SIGINT, Moment(RECORD, 1, after=True), KEPT),
+    (
+        *("simulate", "", SIGTERM),
+        *(Moment("atlasstore.simulation.simulate:write_simulation", after=True), NOTHING),
+    ),
+    ("embed", ".h5ad", SIGINT, Moment("anndata:AnnData.write_h5ad", after=True), NOTHING),
+    ("embed", ".zarr", SIGTERM, Moment("zarr:consolidate_metadata"), NOTHING),
+    (
+        *("evaluate", "", SIGTERM),
+        *(Moment("atlasbasset.verbs.evaluate:measure_predictions"), "Nothing was changed"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("verb", "suffix", "number", "moment", "said"),
+    CASES,
+    ids=[
+        f"{verb}{suffix}-{number.name}-{m.count}{m.after:d}" for verb, suffix, number, m, _ in CASES
+    ],
+)
+def test_every_verb(folder, undisturbed, tmp_path, verb, suffix, number, moment, said):
+    out = tmp_path / f"r{suffix}"
+    given = arguments(verb, folder, out)
+    ended = command(given, folder=tmp_path / "said", number=number, moment=moment)
+    told_in_one_sentence(ended, number)
+    assert said in ended.err
+    assert not out.exists()
+    assert names(tmp_path) <= {f"{out.name}.partial", "said"}
+    assert (f"{out.name}.partial" in names(tmp_path)) or said != KEPT
+    again = command(given, folder=tmp_path / "said")
+    assert again.code == 0, again.err
+    assert written(out) == undisturbed(verb, suffix)
+    assert names(tmp_path) <= {out.name, "said"}
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def told_in_one_sentence(ended, number):
+    assert ended.code == CODES[number], ended.err
+    assert "Traceback" not in ended.err
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("error:")]
+    assert line.startswith("error: Interrupted. ")
+
+
+def test_append(folder, tmp_path):
+    """The atlas is as it was, then as with samples that nobody disturbed."""
+    atlases = [tmp_path / "whole" / "a.zarr", tmp_path / "hurt" / "a.zarr"]
+    for atlas in atlases:
+        assert command(preprocessing(folder, atlas), folder=tmp_path / "said").code == 0
+    before = stored(str(atlases[0]))
+    given = [("preprocess", folder / "two.h5ad", "--append", "--out", atlas) for atlas in atlases]
+    assert command(given[0], folder=tmp_path / "said").code == 0
+    moment = Moment(RECEIPTS, 1, after=True)
+    ended = command(given[1], folder=tmp_path / "said", number=SIGTERM, moment=moment)
+    told_in_one_sentence(ended, SIGTERM)
+    assert KEPT in ended.err
+    assert before.items() <= stored(str(atlases[1])).items()
+    assert command(given[1], folder=tmp_path / "said").code == 0
+    assert stored(str(atlases[0])).keys() == stored(str(atlases[1])).keys()
+    assert names(tmp_path / "hurt") == {"a.zarr"}
+
+
+STEP = "atlasbasset.engine.loop:_Worker._step"
+TRAININGS = [
+    (SIGINT, Moment("atlasbasset.engine.loop:solve_layer"), "Nothing was learned yet"),
+    (SIGTERM, Moment(STEP), "after step 1 of epoch 1"),
+    (SIGINT, Moment(STEP, 2, after=True), "after step 2 of epoch 1"),
+    (SIGTERM, Moment("atlasbasset.engine.validation:Monitor.measure"), " of epoch 1"),
+    (SIGINT, Moment("atlasbasset.engine.loop:solve_layer", 2), "after epoch 3"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    place = tmp_path_factory.mktemp("trained")
+    done = command(training(folder, place / "m"), folder=place / "said")
+    assert done.code == 0, done.err
+    return learned(place / "m")
+
+
+def learned(model):
+    """The bits of a model: cells, trunk, optimiser, and what was measured."""
+    checkpoint = ModelStore.open(model).newest()
+    figures = [
+        {
+            name: value
+            for name, value in record.items()
+            if not name.startswith(("seconds", "sequences_per"))
+        }
+        for record in checkpoint.state["history"]
+    ]
+    n_cells = ModelStore.open(model).n_cells
+    bits = {name: checkpoint.rows(name, 0, n_cells).tobytes() for name in checkpoint.tables}
+    return figures, bits, {name: checkpoint.checksums[name] for name in checkpoint.checksums}
+
+
+@pytest.mark.parametrize(("number", "moment", "said"), TRAININGS)
+def test_training_keeps_its_last_step(folder, trained, tmp_path, number, moment, said):
+    given = training(folder, tmp_path / "m")
+    ended = command(given, folder=tmp_path / "said", number=number, moment=moment)
+    told_in_one_sentence(ended, number)
+    assert said in ended.err
+    again = command(given, folder=tmp_path / "said")
+    assert again.code == 0, again.err
+    assert learned(tmp_path / "m") == trained
+    assert names(tmp_path) == {"m", "said"}
+
+
+def test_training_interrupted_again_and_again(folder, trained, tmp_path):
+    """At each first step: every run adds one."""
+    given = training(folder, tmp_path / "m")
+    for step in range(1, 4):
+        ended = command(given, folder=tmp_path / "said", number=SIGINT, moment=Moment(STEP))
+        told_in_one_sentence(ended, SIGINT)
+        assert re.search(rf"after (step {step} of epoch 1|epoch 1|step \d of epoch 2)\.", ended.err)
+    assert command(given, folder=tmp_path / "said").code == 0
+    assert learned(tmp_path / "m") == trained
+
+
+def until(condition, process):
+    while process.is_alive() and not condition():
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the parent", "to the group"])
+def test_processes_of_a_training(folder, tmp_path, to_all):
+    """With a signal to the parent alone, and to all, as from a terminal."""
+    options = ("--workers", 2, "--launcher", "process")
+    given = training(folder, tmp_path / "m", epochs=15, options=(*options, "--patience", 99))
+    process = start(given, folder=tmp_path / "said")
+    until((tmp_path / "m" / "latest.json").exists, process)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    for one in [*ranks, process] if to_all else [process]:
+        os.kill(one.pid, SIGINT)
+    ended = finished(process, tmp_path / "said")
+    told_in_one_sentence(ended, SIGINT)
+    assert "resumes from its newest checkpoint, after " in ended.err
+    _, alive = psutil.wait_procs(ranks, timeout=10)
+    assert not alive
+    done = len(ModelStore.open(tmp_path / "m").newest().state["history"])
+    given = training(folder, tmp_path / "m", epochs=15, options=("--patience", 99))
+    again = command(given, folder=tmp_path / "said")
+    assert again.code == 0, again.err
+    assert done < len(ModelStore.open(tmp_path / "m").newest().state["history"]) == 15
+
+
+def ray_ended(children):
+    _, alive = psutil.wait_procs(children, timeout=20)
+    return not alive
+
+
+@pytest.mark.ray
+def test_workers_of_ray(folder, undisturbed, tmp_path):
+    """SIGTERM, whose handlers Ray would replace."""
+    out = tmp_path / "r"
+    given = (*arguments("denoise", folder, out), "--workers", 1)
+    moment = Moment(RECORD, 1, after=True)
+    process = start(given, folder=tmp_path / "said", number=signal.SIGSTOP, moment=moment)
+    driver = psutil.Process(process.pid)
+    until(lambda: driver.status() == psutil.STATUS_STOPPED, process)
+    children = driver.children(recursive=True)
+    assert any("raylet" in child.name() for child in children)
+    os.kill(process.pid, SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    ended = finished(process, tmp_path / "said")
+    told_in_one_sentence(ended, SIGTERM)
+    assert KEPT in ended.err
+    assert ray_ended(children)
+    again = command(arguments("denoise", folder, out), folder=tmp_path / "said")
+    assert again.code == 0, again.err
+    assert written(out) == undisturbed("denoise", "")
+
+
+@pytest.mark.ray
+def test_a_training_on_ray(folder, tmp_path):
+    options = ("--workers", 2, "--launcher", "ray", "--patience", 99)
+    given = training(folder, tmp_path / "m", epochs=40, options=options)
+    process = start(given, folder=tmp_path / "said")
+    until((tmp_path / "m" / "latest.json").exists, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, SIGTERM)
+    ended = finished(process, tmp_path / "said")
+    told_in_one_sentence(ended, SIGTERM)
+    assert "resumes from its newest checkpoint, after " in ended.err
+    assert ray_ended(children)
+    assert not (tmp_path / "m" / "ray").exists()
+
+
+def test_a_second_signal_ends_at_once(folder, tmp_path):
+    """Also while the first one waits for a step that takes for ever."""
+    moment = Moment("atlasbasset.engine.loop:Saver.save")
+    process = start(
+        training(folder, tmp_path / "m", options=("--checkpoint-s", 0)),
+        folder=tmp_path / "said",
+        number=signal.SIGSTOP,
+        moment=moment,
+    )
+    stopped = psutil.Process(process.pid)
+    until(lambda: stopped.status() == psutil.STATUS_STOPPED, process)
+    os.kill(process.pid, SIGINT)
+    os.kill(process.pid, signal.SIGCONT)
+    time.sleep(0.4)
+    if process.is_alive():
+        os.kill(process.pid, SIGINT)
+    assert finished(process, tmp_path / "said").code == 130
+
+
+def test_functions_raise_the_interrupt_after_the_same_clean_up(folder, tmp_path):
+    """In a notebook, where no handler of ours is."""
+    handlers = [signal.getsignal(number) for number in CODES]
+    events = []
+
+    def on_event(event):
+        events.append(event)
+        if type(event).__name__ == "StepDone":
+            os.kill(os.getpid(), SIGINT)
+
+    settings = atlasbasset.TrainConfig(
+        init_from=str(folder / "model"), batch_size=16, n_auroc_peaks=20, compute="fp32", epochs=2
+    )
+    with pytest.raises(KeyboardInterrupt):
+        atlasbasset.train(folder / "atlas", out=tmp_path / "m", config=settings, on_event=on_event)
+    assert ModelStore.open(tmp_path / "m").newest().state["step"] == 1
+    assert [signal.getsignal(number) for number in CODES] == handlers
