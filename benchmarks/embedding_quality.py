@@ -2,8 +2,8 @@
 
 Baselines need counts alone: SnapATAC2's spectral embedding and scvi-tools' PeakVI join where these
 packages are installed, and the script says where they are not. Of each model: cells solved as
-`fast` does, and with peaks that deviate as ``train --peak-deviations`` chooses; with --sweep also
-other weights and a prior with the cells' own covariance; each in several metrics.
+`fast` does, and with peaks that deviate by the rule of ``train --peak-deviations``; with --sweep
+also other weights and a prior with the cells' own covariance; each in several metrics.
 
     python benchmarks/embedding_quality.py counts.h5ad --label-key cell_type
     python benchmarks/embedding_quality.py sim.zarr --label-key cell_type --train MODELS

@@ -97,7 +97,7 @@ class Trained:
             yield found
 
     def chosen(self) -> Cells:
-        """Solve with the weights and rounds that ``train --peak-deviations`` chooses."""
+        """Solve with weights and rounds by the rule of ``train --peak-deviations``."""
         rounds = TrainConfig().deviation_rounds
         candidates = DeviationSettings(l2_cells=L2, rounds=rounds).candidates
         labels = torch.from_numpy(self.is_open.T.toarray().astype(np.uint8))
