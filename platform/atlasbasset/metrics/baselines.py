@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Labels = sp.csr_array | sp.csr_matrix
-
 __all__ = [
     "baselines",
     "logistic_factorisation",
@@ -39,7 +37,7 @@ _LOG_SCALE = 1e4
 
 
 def baselines(
-    labels: Labels, *, dim: int = 32, seed: int = 0
+    labels: sp.sparray | sp.spmatrix, *, dim: int = 32, seed: int = 0
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield name and embedding of every baseline, one after another.
 
@@ -64,7 +62,7 @@ def baselines(
     yield "logistic factorisation", found.embedding.numpy().astype(np.float32)
 
 
-def pca(labels: Labels, *, dim: int = 32, seed: int = 0) -> NDArray[np.float32]:
+def pca(labels: sp.sparray | sp.spmatrix, *, dim: int = 32, seed: int = 0) -> NDArray[np.float32]:
     """Return the cells' principal components, float32 (N, E); labels stay sparse."""
     is_open = _is_open(labels)
     # the one solver that centres sparse tables without filling them
@@ -72,7 +70,7 @@ def pca(labels: Labels, *, dim: int = 32, seed: int = 0) -> NDArray[np.float32]:
     return np.asarray(solver.fit_transform(is_open), np.float32)
 
 
-def lsi(labels: Labels, *, dim: int = 32, seed: int = 0) -> NDArray[np.float32]:
+def lsi(labels: sp.sparray | sp.spmatrix, *, dim: int = 32, seed: int = 0) -> NDArray[np.float32]:
     """Return left singular vectors times singular values of log TF-IDF, float32 (N, E).
 
     A cell's term frequency is 1 / its open peaks, a peak's weight
@@ -106,7 +104,12 @@ def unit_rows(table: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def logistic_factorisation(
-    labels: Labels, *, dim: int = 32, l2: float = 10.0, rounds: int = 4, seed: int = 0
+    labels: sp.sparray | sp.spmatrix,
+    *,
+    dim: int = 32,
+    l2: float = 10.0,
+    rounds: int = 4,
+    seed: int = 0,
 ) -> SolvedCells:
     """Factorise the labels' log odds: cells and peaks solved exactly, in turn.
 
@@ -149,9 +152,9 @@ def open_sums(is_open: sp.csr_array, features: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(is_open @ np.concatenate([features.double().numpy(), ones], axis=1))
 
 
-def _is_open(labels: Labels) -> sp.csr_array:
+def _is_open(labels: sp.sparray | sp.spmatrix) -> sp.csr_array:
     return sp.csr_array(labels != 0).astype(np.float64)
 
 
 def _fitting(dim: int, table: sp.csr_array) -> int:
-    return min(dim, min(table.shape) - 1)
+    return min(dim, int(min(table.shape)) - 1)
