@@ -104,3 +104,23 @@ def test_a_weight_that_is_given_is_taken(tmp_path):
 def test_deviations_need_the_last_solve():
     with pytest.raises(UserInputError, match="peak_deviations needs polish"):
         config(peak_deviations=True, polish=False)
+
+
+def test_two_workers_do_what_one_does(atlas_url, tmp_path):
+    """The sample, the candidates and the peaks are shared among them."""
+    settings = config(
+        epochs=1, learning_rate=1e-12, polish=True, peak_deviations=True, deviation_rounds=1
+    )
+    reports = [
+        atlasbasset.train(
+            atlas_url, out=tmp_path / str(n), config=settings, workers=n, launcher="process"
+        )
+        for n in (1, 2)
+    ]
+    one, two = (report.polished["peak_deviations"] for report in reports)
+    losses = [[tried["loss"] for tried in found["tried"]] for found in (one, two)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    assert [one[name] for name in ("weight", "l2_cells")] == [two["weight"], two["l2_cells"]]
+    stored = [ModelStore.open(tmp_path / str(n)).newest() for n in (1, 2)]
+    deviations = [checkpoint.tensors("peaks")["deviation"] for checkpoint in stored]
+    np.testing.assert_allclose(deviations[1], deviations[0], atol=2e-3)
