@@ -56,11 +56,15 @@ def _limit(seconds: int, n_bytes: int) -> None:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     until = int(sum(os.times()[:2])) + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (until, until))
+    bounds = {resource.RLIMIT_CPU: until}
     status = Path("/proc/self/statm")
     if status.exists():
         most = int(status.read_text().split()[0]) * resource.getpagesize() + n_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        bounds[resource.RLIMIT_AS] = most
+    for kind, bound in bounds.items():
+        allowed = resource.getrlimit(kind)[1]  # may be lower (ulimit) and cannot be raised
+        least = bound if allowed == resource.RLIM_INFINITY else min(bound, allowed)
+        resource.setrlimit(kind, (least, least))
 
 
 def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
