@@ -59,7 +59,7 @@ def _is_walked(path: str, _time: int, _size: int, seconds: int) -> bool:
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    return ended.returncode >= 0  # what is merely wrong is told by who reads it
+    return ended.returncode >= 0  # what is merely wrong is reported by its reader
 
 
 def check_hdf5(file: h5py.File, *, name: str, error: type[UserInputError]) -> None:

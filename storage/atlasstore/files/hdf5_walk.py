@@ -22,7 +22,7 @@ _MOST_PER_BYTE = 1000
 
 
 def main(path: str, seconds: int) -> None:
-    """Look through a file; what is merely wrong in it raises, and is told by its reader."""
+    """Look through a file; what is merely wrong in it raises, and is reported by its reader."""
     _limit(seconds)
     with h5py.File(path, "r") as file:
         _attributes(file)
