@@ -440,8 +440,8 @@ class _Worker:
         config = self.config
         return DeviationSettings(
             l2_cells=self._solve_l2(),
-            rounds=config.deviation_rounds,
-            weight=config.deviation_l2,
+            rounds=config.peak_rounds,
+            weight=config.peak_l2,
             batches=self._batch_settings(),
             seed=config.seed,
         )

@@ -94,7 +94,7 @@ def test_training_with_deviations(atlas_url, tmp_path):
 
 def test_a_weight_that_is_given_is_taken(tmp_path):
     url = atlas(tmp_path / "a.zarr", n_cells=40, n_peaks=120)
-    settings = config(epochs=1, polish=True, peak_deviations=True, deviation_l2=1e12)
+    settings = config(epochs=1, polish=True, peak_deviations=True, peak_l2=1e12)
     report = atlasbasset.train(url, out=tmp_path / "m", config=settings)
     stored = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
     assert np.abs(stored).max() < 1e-6
@@ -109,7 +109,7 @@ def test_deviations_need_the_last_solve():
 def test_two_workers_do_what_one_does(atlas_url, tmp_path):
     """The sample, the candidates and the peaks are shared among them."""
     settings = config(
-        epochs=1, learning_rate=1e-12, polish=True, peak_deviations=True, deviation_rounds=1
+        epochs=1, learning_rate=1e-12, polish=True, peak_deviations=True, peak_rounds=1
     )
     reports = [
         atlasbasset.train(
