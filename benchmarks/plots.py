@@ -20,6 +20,17 @@ FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures"
 COLOURS = {"atlasbasset": "#1b6ca8", "atlasbasset, 2 workers": "#7fb3d9", "fast": "#1b6ca8"}
 OTHERS = ("#d1495b", "#8d96a3", "#3a7d44", "#edae49")
 
+LABELS = {
+    "fast | raw": "fast",
+    "deviations, chosen | raw": "peak deviations",
+    "deviations, chosen | unit": "peak deviations, cosine",
+}
+SHOWN = (
+    "PCA", "LSI", "LSI less 1", "LSI less 1, unit", "LSI 2-12, unit", "logistic factorisation",
+    "SnapATAC2 spectral", *LABELS,
+)  # fmt: skip
+"""What `embedding_quality` draws, from the top."""
+
 
 def results(name: str) -> pd.DataFrame:
     """Return the newest row of every (provider, metric, x, config)."""
@@ -87,6 +98,28 @@ def recipes() -> None:
     save(figure, "recipes")
 
 
+def embedding_quality() -> None:
+    """Draw label scores on the simulated 12 types, baselines first, a mark a seed."""
+    table = results("embedding_quality")
+    table["config"] = [json.loads(config) for config in table["config"]]
+    table = table[[config["data"] == "sim" for config in table["config"]]]
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), layout="constrained", sharey=True)
+    for axis, k in zip(axes, (10, 50, 100), strict=True):
+        rows = table[(table["metric"] == f"label score k={k}")]
+        rows = rows[[name in SHOWN for name in rows["provider"]]]
+        for name, config in zip(rows["provider"], rows["config"], strict=True):
+            seeds, trunk = config["by_seed"], config.get("trunk")
+            colour = COLOURS["fast"] if trunk else OTHERS[1]
+            filled = colour if trunk != "full" else "none"
+            places = [len(SHOWN) - SHOWN.index(name)] * len(seeds)
+            axis.scatter(seeds, places, color=colour, facecolor=filled, s=28, zorder=2)
+        axis.set(xlabel=f"label score, k = {k}")
+        axis.set_yticks(range(len(SHOWN), 0, -1), labels=[LABELS.get(n, n) for n in SHOWN])
+        axis.grid(axis="y", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    save(figure, "embedding_quality")
+
+
 def save(figure: plt.Figure, name: str) -> None:
     FIGURES.mkdir(exist_ok=True)
     figure.savefig(FIGURES / f"{name}.png", dpi=140)
@@ -95,7 +128,7 @@ def save(figure: plt.Figure, name: str) -> None:
 
 def main() -> None:
     """Draw everything there are results of."""
-    for draw in (step_scaling, recipes):
+    for draw in (step_scaling, recipes, embedding_quality):
         if (harness.RESULTS / f"{draw.__name__}.csv").exists():
             draw()
 

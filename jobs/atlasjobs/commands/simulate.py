@@ -13,6 +13,10 @@ Out = Annotated[str, typer.Argument(metavar="OUT", help="Folder to make; must no
 Cells = Annotated[int, typer.Option("--cells", help="Cells.")]
 Peaks = Annotated[int, typer.Option("--peaks", help="Peaks, 10 or more.")]
 CellTypes = Annotated[int, typer.Option("--cell-types", help="Cell types.")]
+RareTypes = Annotated[int, typer.Option("--rare-types", help="How many of them are rare.")]
+RareShare = Annotated[
+    float, typer.Option("--rare-share", help="Share of the cells of each rare type, to 0.5.")
+]
 Motifs = Annotated[
     str | None,
     typer.Option("--motifs", metavar="MEME", help="MEME file to draw motifs from [built-in set]."),
@@ -50,6 +54,8 @@ def simulate(
     cells: Cells = 2000,
     peaks: Peaks = 10000,
     cell_types: CellTypes = 8,
+    rare_types: RareTypes = 0,
+    rare_share: RareShare = 0.01,
     motifs: Motifs = None,
     n_motifs: NMotifs = 16,
     batches: Batches = 1,
@@ -75,6 +81,8 @@ def simulate(
         n_cells=cells,
         n_peaks=peaks,
         n_cell_types=cell_types,
+        rare_types=rare_types,
+        rare_share=rare_share,
         motifs=motifs,
         n_motifs=n_motifs,
         n_batches=batches,

@@ -31,6 +31,7 @@ __all__ = [
     "batch_shifts",
     "cell_type_activities",
     "sequence_bias",
+    "type_shares",
 ]
 
 OWN_SD = 0.85
@@ -43,6 +44,7 @@ BIAS_RANDOM_SD = 0.3
 """Sd over peaks of the part of the log rate that no sequence model can know."""
 
 _OWN_SHARE = 3 / 16
+_TYPE_SHARE_CONCENTRATION = 100.0
 _SPREAD = (0.75, 1.25)
 
 
@@ -59,6 +61,20 @@ def cell_type_activities(
     for cell_type, motifs in enumerate(_deal(own, n_cell_types, n_each, rng)):
         activities[cell_type, motifs] = _draw(n_each, n_motifs, OWN_SD, rng)
     return activities
+
+
+def type_shares(
+    n_cell_types: int, n_rare: int, rare_share: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw each type's share of the cells, float64, shape (n_cell_types,).
+
+    Dirichlet, such that they differ by about a tenth; the last `n_rare` have `rare_share` each.
+    """
+    shares = rng.dirichlet(np.full(n_cell_types, _TYPE_SHARE_CONCENTRATION))
+    if n_rare:
+        shares[-n_rare:] = rare_share
+        shares[:-n_rare] *= (1 - n_rare * rare_share) / shares[:-n_rare].sum()
+    return np.asarray(shares)
 
 
 def batch_activities(

@@ -33,6 +33,10 @@ class SimulationConfig:
     """Peaks, 10 or more."""
     n_cell_types: int = 8
     """Cell types, 1 or more."""
+    rare_types: int = 0
+    """How many of them, the last, are rare: 0 to all but one."""
+    rare_share: float = 0.01
+    """Share of the cells of each rare type, above 0; half of the cells together at most."""
     motifs: str | None = None
     """Path or URL of a MEME file to draw motifs from; None is the built-in set."""
     n_motifs: int = 16
@@ -64,10 +68,20 @@ class SimulationConfig:
             raise UserInputError("density is 0; it must be above 0 and at most 0.5.")
         if self.batch_mix == 1:
             raise UserInputError("batch_mix is 1; it must be 0 or more and below 1.")
+        _check_rare(self.rare_types, self.rare_share, self.n_cell_types)
 
 
-_LEAST = {"n_cells": 1, "n_peaks": 10, "n_cell_types": 1, "n_motifs": 1, "n_batches": 1, "seed": 0}
+_LEAST = {
+    "n_cells": 1,
+    "n_peaks": 10,
+    "n_cell_types": 1,
+    "rare_types": 0,
+    "n_motifs": 1,
+    "n_batches": 1,
+    "seed": 0,
+}
 _MOST = {
+    "rare_share": 0.5,
     "density": 0.5,
     "depth_sd": 3.0,
     "batch_effect": 3.0,
@@ -86,6 +100,18 @@ def _check_number(field: str, value: object, most: float) -> None:
     ok = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not ok or not math.isfinite(value) or not 0 <= value <= most:  # type: ignore[arg-type,operator]
         raise UserInputError(f"{field} is {value!r}; it must be a number from 0 to {most:g}.")
+
+
+def _check_rare(n_rare: int, share: float, n_types: int) -> None:
+    if n_rare >= n_types:
+        raise UserInputError(
+            f"rare_types is {n_rare} of {n_types} cell types; at least one must not be rare."
+        )
+    if n_rare and not 0 < n_rare * share <= 0.5:
+        raise UserInputError(
+            f"rare_share is {share:g} for each of {n_rare} rare types; it must be above 0, and "
+            f"together they may have half of the cells at most: {0.5 / n_rare:g} each."
+        )
 
 
 class Stream(IntEnum):

@@ -16,6 +16,7 @@ from atlasstore.simulation.activities import (
     batch_shifts,
     cell_type_activities,
     sequence_bias,
+    type_shares,
 )
 from atlasstore.simulation.background import background, write_fasta_record
 from atlasstore.simulation.cells import CountSampler, cell_table
@@ -34,8 +35,6 @@ __all__ = ["BLOCKS_PER_WRITE", "SimulationReport", "write_simulation"]
 
 BLOCKS_PER_WRITE = 4
 """Blocks of cells in memory at a time: about 200 MB at 2,500 open peaks a cell."""
-_TYPE_SHARE_CONCENTRATION = 100.0
-"""Of the Dirichlet distribution of the types' shares: they differ by about a tenth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,21 +116,20 @@ def _truth(
     gc: NDArray[np.float64],
 ) -> Truth:
     shares_rng = stream(config.seed, Stream.TYPE_SHARES)
-    concentration = np.full(config.n_cell_types, _TYPE_SHARE_CONCENTRATION)
     activities_rng = stream(config.seed, Stream.ACTIVITIES)
     activities = cell_type_activities(config.n_cell_types, len(motifs), activities_rng)
     batches_rng = stream(config.seed, Stream.ACTIVITIES, 1)
     bias_rng = stream(config.seed, Stream.BIAS)
-    type_shares = shares_rng.dirichlet(concentration)
+    shares = type_shares(config.n_cell_types, config.rare_types, config.rare_share, shares_rng)
     truth = Truth(
         config=config,
         cell_types=[f"type{i + 1}" for i in range(config.n_cell_types)],
         batches=[f"batch{i + 1}" for i in range(config.n_batches)],
         motifs=[motif.name for motif in motifs],
         peaks=peaks.names,
-        type_shares=type_shares,
+        type_shares=shares,
         batch_shares=batch_shares(
-            type_shares,
+            shares,
             config.n_batches,
             config.batch_mix,
             stream(config.seed, Stream.BATCH_SHARES),

@@ -92,6 +92,8 @@ def simulate(
     n_cells: int = 2000,
     n_peaks: int = 10000,
     n_cell_types: int = 8,
+    rare_types: int = 0,
+    rare_share: float = 0.01,
     motifs: str | None = None,
     n_motifs: int = 16,
     n_batches: int = 1,
@@ -115,7 +117,9 @@ def simulate(
     ----------
     out
         A local folder that does not exist yet.
-    n_cells, n_peaks, n_cell_types, n_motifs, n_batches, density, depth_sd, seed
+    n_cells, n_peaks, n_cell_types, rare_types, rare_share, n_motifs, n_batches
+        See `SimulationConfig`.
+    density, depth_sd, seed
         See `SimulationConfig`.
     batch_effect, batch_shift, batch_shift_share, batch_mix
         See `SimulationConfig`.
@@ -143,6 +147,8 @@ def simulate(
         n_cells=n_cells,
         n_peaks=n_peaks,
         n_cell_types=n_cell_types,
+        rare_types=rare_types,
+        rare_share=rare_share,
         motifs=motifs,
         n_motifs=n_motifs,
         n_batches=n_batches,
@@ -163,6 +169,8 @@ def plan_simulate(
     n_cells: int = 2000,
     n_peaks: int = 10000,
     n_cell_types: int = 8,
+    rare_types: int = 0,
+    rare_share: float = 0.01,
     motifs: str | None = None,
     n_motifs: int = 16,
     n_batches: int = 1,
@@ -187,6 +195,8 @@ def plan_simulate(
         n_cells=n_cells,
         n_peaks=n_peaks,
         n_cell_types=n_cell_types,
+        rare_types=rare_types,
+        rare_share=rare_share,
         motifs=None if motifs is None else str(motifs),
         n_motifs=n_motifs,
         n_batches=n_batches,

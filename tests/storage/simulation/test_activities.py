@@ -14,6 +14,7 @@ from atlasstore.simulation.activities import (
     batch_shifts,
     cell_type_activities,
     sequence_bias,
+    type_shares,
 )
 from atlasstore.simulation.peaks import place_peaks, place_sites
 
@@ -84,3 +85,11 @@ def test_batch_shares_are_around_the_types_shares(rng):
     np.testing.assert_allclose(drawn.mean(0), shares, atol=0.01)
     assert batch_shares(shares, 500, 0.05, rng).std(0).max() < 0.1
     assert (batch_shares(shares, 500, 0.9, rng).max(1) > 0.9).mean() > 0.6
+
+
+def test_rare_types_have_their_share_and_the_others_the_rest():
+    plain = type_shares(12, 0, 0.01, np.random.default_rng(3))
+    found = type_shares(12, 2, 0.01, np.random.default_rng(3))
+    assert plain.sum() == pytest.approx(1)
+    assert found[10:].tolist() == [0.01, 0.01]
+    np.testing.assert_allclose(found[:10], plain[:10] * 0.98 / plain[:10].sum())

@@ -14,6 +14,9 @@ from atlasstore.simulation.config import SimulationConfig, Stream, stream
         ("n_cells", True),
         ("n_peaks", 9),
         ("n_cell_types", 0),
+        ("rare_types", 8),
+        ("rare_types", -1),
+        ("rare_share", 0.6),
         ("n_motifs", 0),
         ("n_batches", 0),
         ("seed", -1),
@@ -28,6 +31,13 @@ from atlasstore.simulation.config import SimulationConfig, Stream, stream
 def test_a_dial_out_of_range_is_named(field, value):
     with pytest.raises(UserInputError, match=field):
         SimulationConfig(**{field: value})
+
+
+@pytest.mark.parametrize("share", [0, 0.2])
+def test_rare_types_are_half_of_the_cells_at_most(share):
+    with pytest.raises(UserInputError, match=r"rare_share is .* 0\.166667 each"):
+        SimulationConfig(rare_types=3, rare_share=share)
+    assert SimulationConfig(rare_types=2, rare_share=0.2).rare_types == 2
 
 
 def test_streams_differ_by_seed_purpose_and_index_and_repeat():

@@ -1,0 +1,161 @@
+"""A trained trunk's cells solved anew in many ways, on the labels of its training peaks.
+
+What `benchmarks/embedding_quality.py` measures of a model. Letters: P peaks, N cells, E embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from atlasbasset import load_model
+from atlasbasset.core.deviation_choice import neighbour_losses
+from atlasbasset.core.newton import solve_cells
+from atlasbasset.core.peak_deviations import solve_peaks
+from atlasbasset.core.seeds import Stream
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.peak_deviations import Choice, DeviationSettings
+from atlasbasset.metrics.baselines import open_sums, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from atlasstore import Atlas
+
+L2 = TrainConfig().solve_l2
+ROUNDS = 3
+EMPIRICAL_ROUNDS = 5
+
+
+class Cells(NamedTuple):
+    """Solved cells, and the peaks' embeddings that they are solved on."""
+
+    name: str
+    embedding: NDArray[np.float32]
+    intercept: NDArray[np.float32]
+    x: Tensor
+
+    def by_metric(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Yield tables whose Euclidean distances are the metrics tried.
+
+        By prediction: a distance is how far two cells' logits differ, root mean square over peaks.
+        """
+        yield "raw", self.embedding
+        yield "unit", unit_rows(self.embedding)
+        yield "centred, unit", unit_rows(self.embedding - self.embedding.mean(0))
+        seen = self.embedding @ root(np.cov(self.x.numpy().T)).astype(np.float32)
+        yield "by prediction", seen
+        yield "by prediction, unit", unit_rows(seen - seen.mean(0))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trunk's view of an atlas."""
+
+    h: Tensor
+    """(P, E) of the training peaks."""
+    held_out: NDArray[np.float32]
+    """(peaks, E) of all others."""
+    is_open: sp.csr_array
+    """(N, P) of the training peaks."""
+    seed: int
+
+    @classmethod
+    def of(cls, url: str, atlas: Atlas, is_open: sp.csr_array, seed: int) -> Trained:
+        """Embed an atlas's peaks with a model's trunk."""
+        model = load_model(url)
+        flank = (atlas.sequence_codes(0, 1).shape[1] - model.window_bp) // 2
+        parts = []
+        for start in range(0, atlas.n_peaks, 256):
+            codes = atlas.sequence_codes(start, min(start + 256, atlas.n_peaks))
+            codes = codes[:, flank : flank + model.window_bp]
+            unknown = np.float32(0.25) * (codes == 4)[..., None]
+            parts.append(model.embed(np.eye(5, 4, dtype=np.float32)[codes] + unknown))
+        h, train = np.concatenate(parts), (atlas.var["split"] == "train").to_numpy()
+        return cls(torch.from_numpy(h[train]), h[~train], is_open[:, np.flatnonzero(train)], seed)
+
+    def cells(self, name: str, x: Tensor, *, l2: float = L2) -> Cells:
+        """Solve all cells on `x`."""
+        solved = solve_cells(x, open_sums(self.is_open, x), l2=l2)
+        return Cells(name, *_floats(solved.embedding, solved.intercept), x)
+
+    def deviating(self, weight: float, rounds: int, *, l2: float = L2) -> Iterator[Cells]:
+        """Yield the cells after each round of peaks and cells solved in turn."""
+        found = self.cells("", self.h, l2=l2)
+        for n_done in range(1, rounds + 1):
+            w, intercept = (torch.from_numpy(t) for t in (found.embedding, found.intercept))
+            sums = open_sums(self.is_open.T, w)
+            x = solve_peaks(w, intercept, sums, self.h, l2=weight, start=found.x).embedding.float()
+            found = self.cells(f"deviations {weight:g}, L2 {l2:g}, round {n_done}", x, l2=l2)
+            yield found
+
+    def chosen(self) -> Cells:
+        """Solve with weights and rounds by the rule of ``train --peak-deviations``."""
+        rounds = TrainConfig().deviation_rounds
+        candidates = DeviationSettings(l2_cells=L2, rounds=rounds).candidates
+        labels = torch.from_numpy(self.is_open.T.toarray().astype(np.uint8))
+        rng = np.random.default_rng([self.seed, Stream.DEVIATIONS])
+        losses = neighbour_losses(self.h, labels, candidates, rounds=rounds, rng=rng)
+        l2, weight, rounds, _ = Choice.best(candidates, losses.numpy())
+        print(f"chosen: cells' L2 {l2:g}, deviations' {weight}, {rounds} rounds")
+        found = [self.cells("", self.h, l2=l2), *self.deviating(weight or 1, rounds, l2=l2)][-1]
+        return found._replace(name="deviations, chosen")
+
+    def empirical_prior(self) -> Cells:
+        """Solve cells under a Gaussian prior with their own mean and covariance (EM, Laplace)."""
+        mean, covariance = np.zeros(self.h.shape[1]), np.eye(self.h.shape[1]) / L2
+        for _ in range(EMPIRICAL_ROUNDS):
+            turn = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean)))
+            x = self.h @ torch.from_numpy(turn).float()
+            prior = torch.from_numpy(np.linalg.solve(turn, mean)).expand(self.is_open.shape[0], -1)
+            solved = solve_cells(x, open_sums(self.is_open, x), l2=1.0, prior=prior)
+            w = solved.embedding.numpy() @ turn.T
+            unsure = _posterior(x.numpy(), solved.embedding.numpy(), solved.intercept.numpy())
+            mean, covariance = w.mean(0), np.cov(w.T) + turn @ unsure @ turn.T
+        return Cells("empirical prior", *_floats(torch.from_numpy(w), solved.intercept), self.h)
+
+
+def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
+    """Yield the cells of `fast` and of its deviations as `train` chooses them; or all there are."""
+    yield trained.cells("fast", trained.h)
+    yield trained.chosen()
+    if sweep:
+        for l2 in (1.0, 30.0, 100.0):
+            yield trained.cells(f"L2 {l2:g}", trained.h, l2=l2)
+        yield trained.empirical_prior()
+        for weight in (3.0, 10.0, 30.0, 100.0):
+            yield from trained.deviating(weight, ROUNDS)
+        for weight in (10.0, 30.0):
+            yield from trained.deviating(weight, ROUNDS, l2=30.0)
+
+
+def root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the symmetric square root."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray((vectors * np.sqrt(values.clip(0))) @ vectors.T)
+
+
+def _posterior(
+    x: NDArray[np.float32], w: NDArray[np.float64], intercept: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean covariance of every twentieth cell under a unit prior, (E, E)."""
+    features = np.c_[x, np.ones(len(x))].astype(np.float64)
+    total = np.zeros((w.shape[1], w.shape[1]))
+    some = range(0, len(w), 20)
+    for cell in some:
+        share = 1 / (1 + np.exp(-(x @ w[cell] + intercept[cell])))
+        hessian = (features * (share * (1 - share))[:, None]).T @ features
+        hessian[np.diag_indices(w.shape[1])] += 1
+        total += np.linalg.inv(hessian)[:-1, :-1]
+    return total / len(some)
+
+
+def _floats(*tensors: Tensor) -> tuple[NDArray[np.float32], ...]:
+    return tuple(t.float().numpy() for t in tensors)
