@@ -98,7 +98,7 @@ class Trained:
 
     def chosen(self) -> Cells:
         """Solve with weights and rounds by the rule of ``train --peak-deviations``."""
-        rounds = TrainConfig().deviation_rounds
+        rounds = TrainConfig().peak_rounds
         candidates = DeviationSettings(l2_cells=L2, rounds=rounds).candidates
         labels = torch.from_numpy(self.is_open.T.toarray().astype(np.uint8))
         rng = np.random.default_rng([self.seed, Stream.DEVIATIONS])

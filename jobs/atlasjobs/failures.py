@@ -1,8 +1,8 @@
 """What went wrong, as one message and an exit code.
 
 0 done; 2 the person's input is wrong (one sentence, nothing half-written); 130 interrupted by
-Ctrl-C and 143 by SIGTERM; 1 anything else. But for 2 the message goes on with what is safe and how
-to resume (`safe`); what an error of ours was told by others (its notes: the last lines of a log)
+Ctrl-C and 143 by SIGTERM; 1 anything else. But for 2 the message adds what is safe and how to
+resume (`safe`); what an error of ours was given by others (its notes: the last lines of a log)
 follows line by line.
 """
 
@@ -33,7 +33,7 @@ class Failure:
 
 
 def failure_of(error: BaseException, *, verb: str, params: Mapping[str, Any]) -> Failure:
-    """Return how `error` is told.
+    """Return how `error` is shown.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def failure_of(error: BaseException, *, verb: str, params: Mapping[str, Any]) ->
 
 
 def interrupted(exit_code: int, *, verb: str, params: Mapping[str, Any]) -> Failure:
-    """Return how an interrupt by a signal is told; parameters as for `failure_of`."""
+    """Return how an interrupt by a signal is shown; parameters as for `failure_of`."""
     return Failure(exit_code, f"Interrupted. {what_is_safe(verb, params)}")
 
 

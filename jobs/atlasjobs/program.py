@@ -2,7 +2,7 @@
 
 `Verb` catches what its work raises, because it knows the verb and its output; `Program` prints the
 message, also for a misused command line, and exits. Signals are heard by `Interrupts`: once one has
-come, whatever ends the verb is told as an interrupt.
+come, whatever ends the verb is shown as an interrupt.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _VerbFailed(Exception):
 
 
 class Verb(TyperCommand):
-    """A command whose errors are told with the verb's own words."""
+    """A command whose errors are shown with the verb's own words."""
 
     def invoke(self, ctx: Any) -> Any:
         """Do the verb's work."""

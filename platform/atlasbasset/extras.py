@@ -41,5 +41,5 @@ def _remedy(error: ImportError, wanted: set[str]) -> str:
     """Say whether what is wanted is not there, or is there and does not work, and what to run."""
     if isinstance(error, ModuleNotFoundError) and error.name in wanted:
         return "is not installed; run: pip install"
-    told = " ".join(str(error).split()).rstrip(".")
-    return f"is installed but cannot be imported ({told}); mend it, or run: pip install --upgrade"
+    reason = " ".join(str(error).split()).rstrip(".")
+    return f"is installed but cannot be imported ({reason}); mend it, or run: pip install --upgrade"

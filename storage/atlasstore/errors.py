@@ -125,7 +125,7 @@ class TooLittleMemoryError(UserInputError):
 
 
 class AccessDeniedError(AtlasError):
-    """Permission or credentials are lacking; nothing is said of what lies there."""
+    """Permission or credentials are lacking; nothing is said of what is stored there."""
 
     kind = "denied"
 

@@ -97,6 +97,7 @@ def test_two_workers_one_and_two_again(cluster, tmp_path):
     assert history[-1]["workers"] == 2
     losses = [[record["loss"] for record in h] for h in (one.history, history)]
     # other numbers of workers sum in another order, and training amplifies that: 0.2 % was seen in
-    # the first 20 epochs, 0.52 % at the worst of all 80
+    # the first 20 epochs, 2.04 % at the worst of all 80. A step lost or done twice is one of five.
     np.testing.assert_allclose(losses[1][:20], losses[0][:20], rtol=5e-3)
-    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-2)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=5e-2)
+    np.testing.assert_allclose(*(np.mean(half[40:]) for half in losses), rtol=1e-2)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import AtlasError, UserInputError
+from fuzz.forked import fork_programs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,6 +191,7 @@ class _Reader:
 
     def _prepare(self) -> None:
         warnings.simplefilter("ignore")
+        fork_programs()
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)

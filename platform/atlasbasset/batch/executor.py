@@ -1,6 +1,6 @@
 """Who computes: this process, or actors of Ray Data (`atlasstore.resume.units`).
 
-Ray starts a dead actor again and gives it the unit anew. Only a few JSON values travel.
+Ray starts a dead actor again and gives it the unit again. Only a few JSON values travel.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ class WorkerPool:
         Raises
         ------
         UserInputError
-            When it lies in this process's memory and the workers are others.
+            When it is in this process's memory and the workers are others.
         """
         if self.count and str(url).startswith("memory:"):
             raise UserInputError(
-                f"{url} lies in the memory of this process, where workers cannot reach it; use "
+                f"{url} is in the memory of this process, where workers cannot reach it; use "
                 "--workers 0, or a path or URL that every worker can open."
             )
         return urls.absolute(url)
@@ -228,18 +228,18 @@ def _sentence(error: Exception, unit: Unit) -> str:
     """Say what failed where, without line breaks, and what to do where that is known."""
     name, said = type(error).__name__, " ".join(str(error).split()).rstrip(".")
     where = ", ".join(f"{key} {value}" for key, value in unit.items())
-    told = f"a worker failed at {where} with {name}{f': {said}' if said else ''}"
+    failure = f"a worker failed at {where} with {name}{f': {said}' if said else ''}"
     if isinstance(error, MemoryError) or name == "OutOfMemoryError":  # torch's own, of a GPU
         return (
-            f"{told}; use fewer --workers on a machine (a larger share of the GPU for each where "
-            "they share one), or machines with more memory, then run the same again."
+            f"{failure}; use fewer --workers on a machine (a larger share of the GPU for each "
+            "where they share one), or machines with more memory, then run the same again."
         )
-    return f"{told}; the traceback is in the worker's log; what is done is kept."
+    return f"{failure}; the traceback is in the worker's log; what is done is kept."
 
 
 @contextmanager
 def _quiet_console() -> Iterator[None]:
-    """Leave what goes well to our own events; Ray Data's log file still hears all."""
+    """Leave what goes well to our own events; Ray Data's log file still gets all."""
     handlers = [h for h in getLogger("ray.data").handlers if isinstance(h, StreamHandler)]
     levels = [handler.level for handler in handlers]
     for handler in handlers:

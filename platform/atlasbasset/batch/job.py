@@ -294,7 +294,7 @@ def _clean(out: str | Path, identity: JobIdentity) -> None:
 
 
 def _written(receipt: Any) -> list[Mapping[str, Any]]:
-    """Return what `write_rows` returned, wherever it lies in a receipt."""
+    """Return what `write_rows` returned, wherever it is stored in a receipt."""
     if isinstance(receipt, dict):
         if {"table", "start", "crc32"} <= receipt.keys():
             return [receipt]

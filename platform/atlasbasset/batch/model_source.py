@@ -1,4 +1,4 @@
-"""What a model is, wherever it lies: the part of a job's configuration that names its weights.
+"""What a model is, wherever it is stored: the part of a job's configuration that names its weights.
 
 WorkerPool load the model themselves. One that is still being trained may have moved on by then, so
 they compare what they loaded with what the job began with.

@@ -120,7 +120,7 @@ def _require_token() -> None:
 
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
-    setup._enable_token_auth()  # Ray read the variable when it was imported: told anew
+    setup._enable_token_auth()  # Ray read the variable when it was imported: set again
     loader = setup.AuthenticationTokenLoader.instance()  # type: ignore[attr-defined]
     if not loader.has_token(ignore_auth_mode=True):
         _make_token(Path.home() / ".ray" / "auth_token")

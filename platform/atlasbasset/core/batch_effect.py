@@ -2,7 +2,7 @@
 
 EM finds the best account near where it begins. It begins with no effects, and with effects equal
 to the batches' means (the paper's plain form); from either, with more states than are wanted,
-spread by k-means++, of which the nearest are joined step by step. Of all accounts met, that with
+spread by k-means++, of which the nearest are joined step by step. Of all those tried, that with
 the most evidence is taken.
 """
 
@@ -130,7 +130,7 @@ def _converged(
 
 
 def groups_of_batches(mixture: Mixture, counts: Floats) -> NDArray[np.int64]:
-    """Return each batch's group, int64 (B,): between groups no effect can be told from state.
+    """Return each batch's group, int64 (B,): between groups effect and state look alike.
 
     Two batches are linked when they have two states in common, or one in which their cells lie
     together as they are: any one state can be moved onto any other. Groups are what links join.

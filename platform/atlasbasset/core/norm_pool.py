@@ -161,7 +161,7 @@ def _without_lead(
     """Return y's gradient from that of `_led(y, lead)`.
 
     Every position has the normalisation's ``constant + slope * y`` once, what a window sends to its
-    maximum besides: position 0 collects from all its places, the last ones are in no window.
+    maximum in addition: position 0 collects from all its places, the last ones are in no window.
     """
     if not lead:
         return grad_led

@@ -1,7 +1,7 @@
 """The batches' effects given the cells' states, estimated over all workers.
 
 A seeded sample of every batch's cells is gathered (a sum of pieces padded with zeros), rank 0 fits
-the mixture of `atlasbasset.core.batch_mixture` to it, and all are told. So the result depends on
+the mixture of `atlasbasset.core.batch_mixture` to it, and all receive it. So the result depends on
 the number of workers only as far as the cells themselves do: by rounding.
 
 Cells are compared by their logits: with C the covariance of the peaks' embeddings h, cells x and x'
@@ -38,7 +38,7 @@ _LEAST_CELLS = 128
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """How batches are told from cells when cells are solved or placed."""
+    """How batches are separated from cells when cells are solved or placed."""
 
     effect: BatchEffect = "free"
     """given_state: by `BatchEffects`; free: each batch's mean (`centre_batches`)."""
@@ -55,7 +55,7 @@ class BatchEffects(NamedTuple):
     effects: Tensor
     """(B, E) float64, to be taken from the cells' embeddings."""
     groups: NDArray[np.int64]
-    """(B,) batches of different groups cannot be told from other cells: mean effects of 0."""
+    """(B,) between different groups effect and state look alike: mean effects of 0."""
 
 
 class _Sample(NamedTuple):
@@ -66,7 +66,7 @@ class _Sample(NamedTuple):
     batch: NDArray[np.int64]
     """Batch of every slot."""
     totals: NDArray[np.int64]
-    """(B,) cells of each batch, all told."""
+    """(B,) cells of each batch, over all workers."""
 
 
 def solve_effects(

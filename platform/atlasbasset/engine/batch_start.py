@@ -1,4 +1,4 @@
-"""Batches at the start of a run: whether they can be told from the cells' states, and their rows.
+"""Batches at the start of a run: whether they are distinct from the cells' states, and their rows.
 
 Both come from cells solved on the labels' leading singular vectors, which stand for a trunk that
 there is not yet.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atlasbasset.engine.batch_effects import BatchEffects, BatchSettings
     from atlasbasset.engine.labels.host import WorkerData
 
-__all__ = ["effects_at_start", "untold_batches"]
+__all__ = ["effects_at_start", "inseparable_batches"]
 
 _PEAKS = 16_384
 _NAMED = 5
@@ -51,10 +51,10 @@ def effects_at_start(
     return solve_effects(cells, torch.from_numpy(h).to(runtime.device), sums, runtime, settings)
 
 
-def untold_batches(
+def inseparable_batches(
     key: str, names: Sequence[str], groups: NDArray[np.int64], *, given_state: bool
 ) -> str | None:
-    """Return a sentence where batches cannot be told from cells; None where all can.
+    """Return a sentence where batches cannot be distinguished from cells; None where all can.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class CellSampling:
         strata = max(-(-n_cells // (one_in * _TILE_CELLS)), min(_MIN_STRATA, n_cells // one_in), 1)
         return cls(n_cells, one_in, strata, seed)
 
-    def met(self, step: int) -> list[tuple[int, int]]:
+    def sampled(self, step: int) -> list[tuple[int, int]]:
         """Return the (start, stop) ranges of cells sampled by step `step` (from 0), ascending."""
         cycle, turn = divmod(step, self.one_in)
         rng = np.random.default_rng([self.seed, Stream.CELLS, cycle])
@@ -59,7 +59,7 @@ class CellSampling:
         """Return the sampled cells of a worker with [first, last), as its rows; None for all."""
         if self.one_in == 1:
             return None
-        within = [(max(a, first_cell), min(b, last_cell)) for a, b in self.met(step)]
+        within = [(max(a, first_cell), min(b, last_cell)) for a, b in self.sampled(step)]
         return tuple(slice(a - first_cell, b - first_cell) for a, b in within if a < b)
 
     def visits(self, step: int) -> int:

@@ -141,7 +141,7 @@ class TrainConfig:
             _CELLS,
         ),
     ] = False
-    deviation_l2: Annotated[
+    peak_l2: Annotated[
         float,
         Setting(
             "Weight of |d|^2 / 2 of a peak's deviation, relative to its summed cross-entropy; 0: "
@@ -150,7 +150,7 @@ class TrainConfig:
             least=0,
         ),
     ] = 0.0
-    deviation_rounds: Annotated[
+    peak_rounds: Annotated[
         int, Setting("Solves of peaks and then cells in turn, at most.", _CELLS, above=0)
     ] = 2
     per_cell_eps: Annotated[

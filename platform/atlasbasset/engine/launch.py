@@ -127,7 +127,7 @@ def use_threads(threads: int) -> None:
         import numba
 
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    else:  # never later: numba reads it anew when it compiles, and refuses another number then
+    else:  # never later: numba reads it again when it compiles, and refuses another number then
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)  # last: numba, when it starts, changes torch's number
 
@@ -146,15 +146,15 @@ def followed(model_url: str, on_event: Subscriber) -> Iterator[None]:
 
 
 def _follow(model_url: str, on_event: Subscriber, stop: threading.Event) -> None:
-    seen, told = (len(part) for part in _record_if_readable(model_url))
+    seen, shown = (len(part) for part in _record_if_readable(model_url))
     while True:
         stopping = stop.wait(_FOLLOW_S)
         history, notices = _record_if_readable(model_url)
-        for message in notices[told:]:
+        for message in notices[shown:]:
             on_event(Notice(message))
         for record in history[seen:]:
             on_event(EpochEnd(record))
-        seen, told = max(seen, len(history)), max(told, len(notices))
+        seen, shown = max(seen, len(history)), max(shown, len(notices))
         if stopping:
             return
 

@@ -22,7 +22,7 @@ import torch
 from atlasbasset.core.step import StepPace
 from atlasbasset.engine.batch_effects import BatchSettings, estimate_effects
 from atlasbasset.engine.batch_means import centre_batches, clear_batches, set_batches
-from atlasbasset.engine.batch_start import effects_at_start, untold_batches
+from atlasbasset.engine.batch_start import effects_at_start, inseparable_batches
 from atlasbasset.engine.batches import Feeder
 from atlasbasset.engine.build_learner import new_average, new_learner
 from atlasbasset.engine.cell_sampling import CellSampling
@@ -256,10 +256,12 @@ class _Worker:
             cells, self.data, self.train_peaks, vectors, self.runtime, settings
         )
         names, given_state = self.store.batches, config.batch_effect == "given_state"
-        told = untold_batches(str(config.batch_key), names, found.groups, given_state=given_state)
-        if told is not None:
-            self.state.notices.append(told)
-            self.on_event(Notice(told))
+        notice = inseparable_batches(
+            str(config.batch_key), names, found.groups, given_state=given_state
+        )
+        if notice is not None:
+            self.state.notices.append(notice)
+            self.on_event(Notice(notice))
         if placed is not None and given_state:
             set_batches(cells, found.effects @ torch.from_numpy(placed.to_embedding))
         elif placed is not None:
@@ -361,7 +363,7 @@ class _Worker:
         self.saver.finish()
 
     def _must_divide(self) -> bool:
-        """Whether gradients alone have told batches from cells: they tell them by their means."""
+        """Whether gradients alone have separated batches from cells: they do so by their means."""
         if self.config.polish or self.state.divided or self.learner.cells.batch is None:
             return False
         return self.config.batch_effect == "given_state"
@@ -438,8 +440,8 @@ class _Worker:
         config = self.config
         return DeviationSettings(
             l2_cells=self._solve_l2(),
-            rounds=config.deviation_rounds,
-            weight=config.deviation_l2,
+            rounds=config.peak_rounds,
+            weight=config.peak_l2,
             batches=self._batch_settings(),
             seed=config.seed,
         )

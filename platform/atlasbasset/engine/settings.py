@@ -40,7 +40,7 @@ _Class = TypeVar("_Class", bound=type)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is known of a field besides its type and default."""
+    """What is known of a field in addition to its type and default."""
 
     help: str
     """One or two sentences, with the unit."""

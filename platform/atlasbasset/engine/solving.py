@@ -70,7 +70,7 @@ def solve_layer(
     h
         (P, E) float32 embeddings to solve on, the same on all workers; by default the trunk's.
     batches
-        How batches' effects are told from cells, where there are batches.
+        How batches' effects are separated from cells, where there are batches.
     on_event
         Called with `Progress`.
     """

@@ -41,7 +41,7 @@ class RunState:
     notices: list[str] = field(default_factory=list)
     """What a person should know of the run, in sentences."""
     divided: bool = False
-    """Whether batches were told from cells since the last step, where the run ends with that."""
+    """Whether batches were separated from cells since the last step, as the end of the run."""
     n_polished: int = 0
     """How often the run has ended with a solve or such: epochs may be added afterwards."""
     n_again: int = 0

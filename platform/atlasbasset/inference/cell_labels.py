@@ -71,7 +71,7 @@ class CellLabels:
         """Return each cell's label, None for none."""
         return np.array([*self.names, None], dtype=object)[self.codes]
 
-    def told(self) -> str | None:
+    def notice(self) -> str | None:
         """Return a sentence on cells that have no label and labels that have no cell, if any."""
         parts = []
         if self.n_unlabelled:
@@ -144,13 +144,13 @@ def check_batches(labels: CellLabels, what: str, *, least: int = 1) -> str | Non
     """
     key, n_batches, n_cells = labels.key, len(labels.names), int(labels.counts.sum())
     if n_batches == 1:
-        told = (
+        notice = (
             f"obs[{key!r}] of {what} has one batch ({labels.names[0]}) for all cells, so there is "
             "nothing to compare or correct; leave the batch key out, or name another column."
         )
         if least > 1:
-            raise UserInputError(told)
-        return told
+            raise UserInputError(notice)
+        return notice
     if n_batches == n_cells:
         raise UserInputError(
             f"obs[{key!r}] of {what} makes every one of {n_cells:,} cells a batch of its own; name "
@@ -235,8 +235,10 @@ def joined_columns(
     index = cells.index.astype(str)
     joined = pd.DataFrame({name: _joined(table[name], index) for name in chosen})
     n_without = int((~index.isin(table.index.astype(str))).sum())
-    told = _told(n_without, len(cells), n_unknown, [name for name in table if name not in chosen])
-    return joined.set_axis(cells.index, axis=0), told
+    notice = _notice(
+        n_without, len(cells), n_unknown, [name for name in table if name not in chosen]
+    )
+    return joined.set_axis(cells.index, axis=0), notice
 
 
 def _joined(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
@@ -248,7 +250,7 @@ def _joined(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
     return found.cat.set_categories(kept).reindex(index)
 
 
-def _told(n_without: int, n_cells: int, n_unknown: int, kept: Sequence[Any]) -> str | None:
+def _notice(n_without: int, n_cells: int, n_unknown: int, kept: Sequence[Any]) -> str | None:
     parts = []
     if n_without:
         parts.append(f"{n_without:,} of {n_cells:,} cells are not in the table and have no label")

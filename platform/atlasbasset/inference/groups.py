@@ -53,7 +53,7 @@ class CellGroups:
     """float32 (G, E): mean embedding of each group's cells."""
     members: NDArray[np.int64]
     """int64 (K,): rows of the model's cells, group after group."""
-    told: str | None = None
+    notice: str | None = None
     """A sentence on cells that are in no group, if any."""
 
     @property
@@ -108,7 +108,7 @@ def cell_groups(
         return CellGroups(None, names, ones, model.cell_embedding[rows], rows)
     means = mean_embeddings(model.cell_embedding[rows], labels)
     order = np.argsort(labels.codes, kind="stable")[labels.n_unlabelled :]
-    return CellGroups(group_by, labels.names, labels.counts, means, rows[order], labels.told())
+    return CellGroups(group_by, labels.names, labels.counts, means, rows[order], labels.notice())
 
 
 def mean_embeddings(embedding: NDArray[np.float32], labels: CellLabels) -> NDArray[np.float32]:
@@ -183,4 +183,4 @@ def regrouped(
     if labels is None:
         raise AssertionError("a column was named")
     table = pd.DataFrame({"n_cells": labels.counts}, index=pd.Index(labels.names, dtype=object))
-    return result.grouped(table, mean_embeddings(result.embedding, labels)), labels.told()
+    return result.grouped(table, mean_embeddings(result.embedding, labels)), labels.notice()

@@ -21,6 +21,7 @@ from atlasbasset.inference.selection import selected_rows
 from atlasbasset.inference.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError
 from atlasstore.models.model_store import Checkpoint, ModelStore
+from atlasstore.zarrio import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -297,17 +298,30 @@ def _trunk_of(
 ) -> LoadedTrunk:
     check_compute(compute)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    trunk = Trunk(trunk_config(store))
-    trunk.load_state_dict(trunk_from(checkpoint))
+    config, weights = trunk_config(store), trunk_from(checkpoint)
+    try:
+        trunk = Trunk(config)
+        trunk.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError) as error:  # of another architecture
+        raise metadata.damaged(store.url, f"its trunk does not fit its config ({error})") from error
     trunk.eval().requires_grad_(requires_grad=False).to(place)
     return LoadedTrunk(trunk, compute_dtype_for(compute, place))
 
 
 def trunk_config(store: ModelStore) -> TrunkConfig:
-    """Return the architecture of a stored model."""
-    trunk = TrainConfig.from_json(dict(store.config["train"])).trunk
+    """Return the architecture of a stored model.
+
+    Raises
+    ------
+    CorruptStoreError
+        When its config describes none.
+    """
     beside = store.config.get("stem_pool_lead")  # where it stood before the trunk's own settings
-    return trunk if beside is None else replace(trunk, stem_pool_lead=int(beside))
+    try:
+        trunk = TrainConfig.from_json(dict(store.config["train"])).trunk
+        return trunk if beside is None else replace(trunk, stem_pool_lead=int(beside))
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise metadata.damaged(store.url, f"its config is of no model ({error})") from error
 
 
 def as_model(model: str | Path | Model, *, compute: Compute = "fp32") -> Model:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbasset.inference.cell_labels import joined_columns
 from atlasbasset.inference.model import Model
-from atlasbasset.verbs.shared.plan import told_lines
+from atlasbasset.verbs.shared.plan import notice_lines
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files.locks import claimed
@@ -56,7 +56,7 @@ class AnnotatePlan(Plan[AnnotateReport]):
     store: ModelStore
     labels: pd.DataFrame
     """Columns to store, a row per cell."""
-    told: str | None
+    notice: str | None
     """A sentence on cells, names and columns that do not match, if any."""
     report: AnnotateReport
     """What there will be."""
@@ -68,15 +68,15 @@ class AnnotatePlan(Plan[AnnotateReport]):
 
     def lines(self) -> Lines:
         """Return columns and their cells, and what is left out."""
-        return [*label_lines(self.report), *told_lines("left out", self.told)]
+        return [*label_lines(self.report), *notice_lines("left out", self.notice)]
 
     def values(self) -> dict[str, Any]:
         """Return JSON values."""
         return self.report.as_json()
 
     def _run(self, on_event: Subscriber) -> AnnotateReport:
-        if self.told:
-            on_event(Notice(self.told))
+        if self.notice:
+            on_event(Notice(self.notice))
         with claimed(self.store.url, on_event=on_event):
             self.store.write_labels(self.labels)
         return self.report
@@ -129,7 +129,7 @@ def plan_annotate(
     >>> print(plan_annotate("model.zarr", "clusters.csv"))  # doctest: +SKIP
     """
     store = model.store if isinstance(model, Model) else ModelStore.open(model)
-    labels, told = joined_columns(store.obs, cells, columns=columns, what=store.url)
+    labels, notice = joined_columns(store.obs, cells, columns=columns, what=store.url)
     batch_key = dict(store.config.get("train", {})).get("batch_key")
     if batch_key in labels:
         raise UserInputError(
@@ -139,7 +139,7 @@ def plan_annotate(
     counts = {str(name): int(labels[name].notna().sum()) for name in labels}
     replaced = tuple(name for name in counts if name in store.obs)
     report = AnnotateReport(store.url, store.n_cells, counts, replaced)
-    return AnnotatePlan(store, labels, told, report)
+    return AnnotatePlan(store, labels, notice, report)
 
 
 def label_lines(report: AnnotateReport) -> Lines:

@@ -79,7 +79,7 @@ class DiscoverPlan(Plan[DiscoverReport]):
     motifs: list[Motif]
     """Known ones, for the report."""
     max_seqlets: int
-    told: tuple[str, ...]
+    notices: tuple[str, ...]
     """What is to be said of the input."""
 
     @property
@@ -94,7 +94,7 @@ class DiscoverPlan(Plan[DiscoverReport]):
             ("regions", f"{count(result.n_regions)} of {count(result.span_bp)} bp"),
             ("group", self.group),
             ("seqlets", f"at most {count(self.max_seqlets)} of each sign"),
-            *(("note", told) for told in self.told),
+            *(("note", notice) for notice in self.notices),
             *([("known motifs", count(len(known)))] if known else []),
         ]
 
@@ -110,8 +110,8 @@ class DiscoverPlan(Plan[DiscoverReport]):
     def _run(self, on_event: Subscriber) -> DiscoverReport:
         result, out = self.result, self.out
         refuse_existing(out)
-        for told in self.told:
-            on_event(Notice(told))
+        for notice in self.notices:
+            on_event(Notice(notice))
         onehot, scores = _read(result, self.column, on_event)
         positive, negative = _patterns(onehot, scores, self.max_seqlets, result, on_event)
         with tempfile.TemporaryDirectory() as made, staged(out) as place:
@@ -172,7 +172,7 @@ def discover(
     MissingExtraError
         modisco-lite is not installed.
     StoreExistsError
-        When anything lies at `out`.
+        When something exists at `out`.
     """
     plan = plan_discover(
         result,
@@ -219,8 +219,8 @@ def plan_discover(
             "of more regions or a wider --span."
         )
     known, renamed = ([], None) if motifs is None else read_motifs(motifs)
-    told = tuple(told for told in (renamed, left_out) if told)
-    return DiscoverPlan(opened, group, column, str(out), known, max_seqlets, told)
+    notices = tuple(notice for notice in (renamed, left_out) if notice)
+    return DiscoverPlan(opened, group, column, str(out), known, max_seqlets, notices)
 
 
 def _read(
@@ -317,7 +317,7 @@ def _write(
 
 def _report(stored: Path, folder: Path, database: Path | None, on_event: Subscriber) -> None:
     """Write the report; modisco-lite prints, warns and leaves a file open."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(record=True) as told:
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", ResourceWarning)
         warnings.simplefilter("always", UserWarning)
         _modisco("report").report_motifs(
@@ -328,7 +328,7 @@ def _report(stored: Path, folder: Path, database: Path | None, on_event: Subscri
             is_writing_tomtom_matrix=False,
             ttl=True,
         )
-    for warning in told:
+    for warning in caught:
         if issubclass(warning.category, UserWarning):
             on_event(Notice(str(warning.message)))
 

@@ -91,7 +91,7 @@ def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndat
     UserInputError
         When `out` has another suffix.
     StoreExistsError
-        When anything lies at `out`.
+        When something exists at `out`.
     """
     return plan_embed(model, out=out).run()
 

@@ -126,7 +126,7 @@ class EvaluatePlan(Plan[Evaluation]):
     """Of each cell, where batch mixing is asked for."""
     ks: tuple[int, ...]
     cluster: bool
-    told: tuple[str, ...]
+    notices: tuple[str, ...]
     """What is to be said of labels, batches and held-out peaks."""
     n_overlapping: int
     """Held-out peaks left out, as their windows share bases with training windows."""
@@ -143,7 +143,7 @@ class EvaluatePlan(Plan[Evaluation]):
             ("cells", count(self.model.n_cells)),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
             ("predictions", f"{n_predictions}, computed in tiles"),
-            *(("labels", sentence) for sentence in self.told),
+            *(("labels", sentence) for sentence in self.notices),
         ]
 
     def values(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class EvaluatePlan(Plan[Evaluation]):
 
     def _run(self, on_event: Subscriber) -> Evaluation:
         model, label, batch = self.model.loaded, self.label, self.batch
-        for sentence in self.told:
+        for sentence in self.notices:
             on_event(Notice(sentence))
         embedding = model.cell_embedding
         grouped = label if self.cluster else None
@@ -278,7 +278,7 @@ def plan_evaluate(
         keys.batch,
         tuple(ks),
         cluster,
-        (*keys.told, *(notice.message for notice in said)),
+        (*keys.notices, *(notice.message for notice in said)),
         n_overlapping,
     )
 
@@ -325,17 +325,17 @@ def _checked_keys(
             "batch_key)."
         )
     table = None if obs is None else opened_table(obs)
-    found, told = [], []
+    found, notices = [], []
     for key, least in ((label_key, 0), (batch_key, 2)):
         labels = None if key is None else cell_labels(atlas.obs, key, obs=table, what=atlas.url)
         if labels is not None:
             warning = check_batches(labels, atlas.url, least=least) if least else None
-            told += [sentence for sentence in (labels.told(), warning) if sentence]
+            notices += [sentence for sentence in (labels.notice(), warning) if sentence]
         found.append(None if labels is None else labels.values())
-    return _Keys(found[0], found[1], tuple(told))
+    return _Keys(found[0], found[1], tuple(notices))
 
 
 class _Keys(NamedTuple):
     label: NDArray[np.object_] | None
     batch: NDArray[np.object_] | None
-    told: tuple[str, ...]
+    notices: tuple[str, ...]

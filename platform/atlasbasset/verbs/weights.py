@@ -105,7 +105,7 @@ def import_weights(
         When the file is not of the published model, its shapes do not fit together, a value is not
         finite, or names or batches do not fit it.
     StoreExistsError
-        When anything lies at `out`.
+        When something exists at `out`.
     """
     refuse_existing(out)
     kind = _format_of(path, format)

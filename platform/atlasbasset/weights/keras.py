@@ -9,6 +9,7 @@ layers bottleneck, cells and, with batch correction, batches. Keras kernels are 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -17,11 +18,9 @@ import numpy as np
 from atlasbasset.weights.published import PublishedWeights, as_floats
 from atlasstore import memory
 from atlasstore.errors import TooLittleMemoryError, UserInputError
-from atlasstore.files.hdf5 import check_hdf5
+from atlasstore.files.hdf5 import check_hdf5, check_whole
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 __all__ = ["read_keras", "write_keras"]
@@ -52,6 +51,7 @@ def read_keras(path: str | Path) -> PublishedWeights:
         When the file is not HDF5 or its layers are not those of the published model.
     """
     try:
+        check_whole(Path(path), name=str(path), error=UserInputError)
         with h5py.File(path, "r") as file:
             check_hdf5(file, name=str(path), error=UserInputError)
             _check_size(file, path)

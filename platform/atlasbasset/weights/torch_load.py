@@ -42,7 +42,7 @@ def main(path: Path, folder: Path, seconds: int) -> int:
         found = {name: text_at(saved, keys) for name, keys in wanted.items()}
         texts = {name: text for name, text in found.items() if text is not None}
         (folder / TEXTS).write_text(json.dumps(texts))
-    except Exception as error:  # noqa: BLE001 - told to the process that asked
+    except Exception as error:  # noqa: BLE001 - reported to the process that asked
         (folder / FAULT).write_text(_sentence(error))
         return 1
     return 0
@@ -56,11 +56,15 @@ def _limit(seconds: int, n_bytes: int) -> None:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     until = int(sum(os.times()[:2])) + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (until, until))
+    bounds = {resource.RLIMIT_CPU: until}
     status = Path("/proc/self/statm")
     if status.exists():
         most = int(status.read_text().split()[0]) * resource.getpagesize() + n_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        bounds[resource.RLIMIT_AS] = most
+    for kind, bound in bounds.items():
+        allowed = resource.getrlimit(kind)[1]  # may be lower (ulimit) and cannot be raised
+        least = bound if allowed == resource.RLIM_INFINITY else min(bound, allowed)
+        resource.setrlimit(kind, (least, least))
 
 
 def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -146,8 +150,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "its pickle breaks off"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("Unsupported", "Can only", "Trying"))]
-    line = (told or lines or [type(error).__name__])[0].partition(" (Could this")[0]
+    reasons = [line for line in lines if line.startswith(("Unsupported", "Can only", "Trying"))]
+    line = (reasons or lines or [type(error).__name__])[0].partition(" (Could this")[0]
     return line.strip()[:_SHOWN].rstrip(".")
 
 

@@ -31,7 +31,7 @@ def create_bytes(url: str | Path, content: bytes) -> bool:
         {"overwrite": False} if str(url).startswith(_AZURE) else {"mode": "create"}
     )
     try:
-        with remote.told(url):
+        with remote.outage_errors(url):
             fs.pipe_file(path, content, **how)
     except FileExistsError:
         return False

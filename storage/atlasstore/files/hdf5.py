@@ -6,21 +6,60 @@ from elsewhere would read what its reader may read; and it can declare any size 
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from functools import lru_cache
 from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import h5py
 
+from atlasstore.files import hdf5_walk
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from atlasstore.errors import UserInputError
 
-__all__ = ["check_hdf5"]
+__all__ = ["check_hdf5", "check_whole"]
 
+_CPU_SECONDS = 5
+_BYTES_PER_SECOND = 50_000_000
 _ABSENT_BYTES = 256 << 20
 """What a file may declare in all without storing it: harmless, and some writers leave zeros out."""
+
+
+def check_whole(path: Path, *, name: str, error: type[UserInputError]) -> None:
+    """Refuse a local file that the HDF5 library loops on for ever, or crashes on.
+
+    Another process looks through it first (`hdf5_walk`); a file is looked through once.
+
+    Raises
+    ------
+    UserInputError
+        Of the class `error`.
+    """
+    found = path.stat()
+    seconds = _CPU_SECONDS + found.st_size // _BYTES_PER_SECOND
+    if not _is_walked(str(path.absolute()), found.st_mtime_ns, found.st_size, seconds):
+        raise error(
+            f"{name} cannot be read: HDF5 crashes on it, or takes longer than {seconds} s of "
+            "processor time to look through it; the file is damaged: copy or download it again."
+        )
+
+
+@lru_cache(maxsize=4096)
+def _is_walked(path: str, _time: int, _size: int, seconds: int) -> bool:
+    ended = subprocess.run(
+        [sys.executable, "-P", hdf5_walk.__file__, path, str(seconds)],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    return ended.returncode >= 0  # what is merely wrong is reported by its reader
 
 
 def check_hdf5(file: h5py.File, *, name: str, error: type[UserInputError]) -> None:

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
-__all__ = ["RemoteFile", "RemoteStore", "denied", "is_denial", "is_remote", "s3_options", "told"]
+__all__ = [
+    "RemoteFile",
+    "RemoteStore",
+    "denied",
+    "is_denial",
+    "is_remote",
+    "outage_errors",
+    "s3_options",
+]
 
 _ATTEMPTS = 7
 _OWN_SETTINGS = ("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
@@ -80,7 +88,7 @@ def s3_options() -> dict[str, Any]:
 
 
 @contextmanager
-def told(url: str | Path) -> Iterator[None]:
+def outage_errors(url: str | Path) -> Iterator[None]:
     """Turn what a backend raises of a fault that lasts into an AtlasError of one sentence.
 
     Files that are absent or there already stay what they are.
@@ -156,7 +164,7 @@ def _reason(error: BaseException) -> str:
 
 
 class RemoteFile(io.RawIOBase):
-    """A file on the network that is open for reading; see `told`."""
+    """A file on the network that is open for reading; see `outage_errors`."""
 
     def __init__(self, file: IO[bytes], url: str | Path) -> None:
         self._file, self._url = file, url
@@ -171,7 +179,7 @@ class RemoteFile(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """Return the next `size` bytes, or all that follow."""
-        with told(self._url):
+        with outage_errors(self._url):
             return self._file.read(-1 if size is None else size)
 
     def readall(self) -> bytes:
@@ -180,7 +188,7 @@ class RemoteFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer with the next bytes; return how many."""
-        with told(self._url):
+        with outage_errors(self._url):
             return cast("io.RawIOBase", self._file).readinto(buffer) or 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -198,7 +206,7 @@ class RemoteFile(io.RawIOBase):
 
 
 class RemoteStore(WrapperStore[Store]):
-    """A zarr store on the network; see `told`."""
+    """A zarr store on the network; see `outage_errors`."""
 
     def __init__(self, store: Store, url: str) -> None:
         super().__init__(store)
@@ -211,7 +219,7 @@ class RemoteStore(WrapperStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return a stored value."""
-        with told(self._url):
+        with outage_errors(self._url):
             found: Buffer | None = await self._store.get(key, prototype, byte_range)
             return found
 
@@ -219,60 +227,60 @@ class RemoteStore(WrapperStore[Store]):
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
         """Return parts of stored values."""
-        with told(self._url):
+        with outage_errors(self._url):
             return await self._store.get_partial_values(prototype, key_ranges)
 
     async def _get_many(
         self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
     ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
-        with told(self._url):
+        with outage_errors(self._url):
             async for found in self._store._get_many(requests):
                 yield found
 
     async def exists(self, key: str) -> bool:
         """Whether `key` is there."""
-        with told(self._url):
+        with outage_errors(self._url):
             return bool(await self._store.exists(key))
 
     async def set(self, key: str, value: Buffer) -> None:
         """Store a value."""
-        with told(self._url):
+        with outage_errors(self._url):
             await self._store.set(key, value)
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Store a value unless there is one."""
-        with told(self._url):
+        with outage_errors(self._url):
             await self._store.set_if_not_exists(key, value)
 
     async def delete(self, key: str) -> None:
         """Delete a value."""
-        with told(self._url):
+        with outage_errors(self._url):
             await self._store.delete(key)
 
     async def delete_dir(self, prefix: str) -> None:
         """Delete all below `prefix`."""
-        with told(self._url):
+        with outage_errors(self._url):
             await self._store.delete_dir(prefix)
 
     async def is_empty(self, prefix: str) -> bool:
         """Whether nothing is below `prefix`."""
-        with told(self._url):
+        with outage_errors(self._url):
             return bool(await self._store.is_empty(prefix))
 
     async def list(self) -> AsyncIterator[str]:
         """Yield every key."""
-        with told(self._url):
+        with outage_errors(self._url):
             async for key in self._store.list():
                 yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys below `prefix`."""
-        with told(self._url):
+        with outage_errors(self._url):
             async for key in self._store.list_prefix(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names directly below `prefix`."""
-        with told(self._url):
+        with outage_errors(self._url):
             async for name in self._store.list_dir(prefix):
                 yield name

@@ -86,7 +86,7 @@ def staged(url: str | Path) -> Iterator[str]:
 
 @contextmanager
 def staged_path(final: Path) -> Iterator[Path]:
-    """Yield the path to write a file or a folder to, as `staged`; nothing lies there yet."""
+    """Yield the path to write a file or a folder to, as `staged`; nothing is stored there yet."""
     refuse_existing(final)
     folder = _made_folder(final)
     lock = lock_folder(folder)

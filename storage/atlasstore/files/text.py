@@ -67,7 +67,7 @@ def open_raw(url: str | Path, *, error: type[UserInputError]) -> IO[bytes]:
         Of the class `error`, when there is no such file or it is a folder.
     """
     fs, path = urls.filesystem(url)
-    with remote.told(url):
+    with remote.outage_errors(url):
         if not fs.exists(path):
             raise error(f"{url} does not exist; check the path or URL.")
         if not fs.isfile(path):

@@ -78,7 +78,7 @@ def join(url: str | Path, *parts: str) -> str:
 
 
 def path_end(url: str | Path) -> str:
-    """Return `url` in lower case up to the end of its path, which says what lies there."""
+    """Return `url` in lower case up to the end of its path, which says what is stored there."""
     return _split(url)[0].rstrip("/").lower()
 
 
@@ -120,7 +120,7 @@ def exists(url: str | Path) -> bool:
     """Whether anything is stored at `url` (a file, a folder, a key prefix)."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    with remote.told(url):
+    with remote.outage_errors(url):
         return bool(fs.exists(path))
 
 
@@ -128,7 +128,7 @@ def stored_bytes(url: str | Path) -> int:
     """Return the size of the file at `url`, or of all files below it; 0 for nothing."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    with remote.told(url):
+    with remote.outage_errors(url):
         return int(fs.du(path)) if fs.exists(path) else 0
 
 
@@ -149,7 +149,7 @@ def list_names(url: str | Path) -> list[str]:
     fs, path = filesystem(url)
     fs.invalidate_cache()
     try:
-        with remote.told(url):
+        with remote.outage_errors(url):
             found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
@@ -161,7 +161,7 @@ def delete(url: str | Path) -> None:
     """Remove what is at `url` and below; nothing there, or no longer, is no error."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
-    with remote.told(url), suppress(FileNotFoundError):
+    with remote.outage_errors(url), suppress(FileNotFoundError):
         if fs.exists(path):  # elsewhere a path is a pattern to fsspec
             fs.rm(path if is_local(url) else glob.escape(path), recursive=True)
 
@@ -176,7 +176,7 @@ def read_bytes(url: str | Path) -> bytes:
     """
     fs, path = filesystem(url)
     try:
-        with remote.told(url):
+        with remote.outage_errors(url):
             return bytes(fs.cat_file(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotAStoreError(f"{url} does not exist; check the path or URL.") from error
@@ -193,7 +193,7 @@ def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, bytes]:
         When one is absent.
     """
     fs, path = filesystem(folder)
-    with remote.told(folder):
+    with remote.outage_errors(folder):
         found = fs.cat_ranges([f"{path}/{name}" for name in names], None, None, on_error="raise")
         if failed := next((one for one in found if isinstance(one, Exception)), None):
             raise failed
@@ -208,7 +208,7 @@ def write_bytes(url: str | Path, content: bytes) -> None:
     """
     if not is_local(url):
         fs, path = filesystem(url)
-        with remote.told(url):
+        with remote.outage_errors(url):
             fs.pipe_file(path, content)
         return
     target = local_path(url)
@@ -260,7 +260,7 @@ def open_group(
     """
     store = zarr_store(url, read_only=mode == "r")
     try:
-        with remote.told(url):
+        with remote.outage_errors(url):
             return zarr.open_group(
                 store, mode=mode, zarr_format=3, use_consolidated=use_consolidated
             )

@@ -1,10 +1,10 @@
 """The genome: bases of any interval as codes, from a plain or bgzip FASTA.
 
 An index beside the FASTA (``.fai``) is used when it agrees with the FASTA. Otherwise one is built
-once in the user's cache folder: nothing is written beside a genome, which often lies on a shared,
+once in the user's cache folder: nothing is written beside a genome, which is often on a shared,
 read-only disk. The last line may lack its newline, and empty lines may follow a sequence. A FASTA
-cut off at the end of a line cannot be told from a whole one unless an index beside it says so; a
-cut bgzip file can, and is refused.
+cut off at the end of a line looks like a whole one unless an index beside it says so; a cut bgzip
+file does not, and is refused.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Genome:
                 "and give its path."
             )
         fasta = urls.local_path(path)
-        with remote.told(fasta):
+        with remote.outage_errors(fasta):
             _check_file(fasta)
         text = None
         try:

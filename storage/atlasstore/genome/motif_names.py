@@ -48,6 +48,6 @@ def _sentence(renamed: list[str]) -> str | None:
         return None
     more = f" and {len(renamed) - _LISTED} more" if len(renamed) > _LISTED else ""
     return (
-        f"{len(renamed)} motifs have the name of one before them and are told apart by a number: "
+        f"{len(renamed)} motifs have the name of one before them and got a number: "
         f"{', '.join(renamed[:_LISTED])}{more}."
     )

@@ -68,7 +68,7 @@ class CompressedMatrix:
         Raises
         ------
         CountsError
-            When they cannot be read, or an index lies outside the matrix.
+            When they cannot be read, or an index is outside the matrix.
         """
         begin, end = int(self.indptr[start]), int(self.indptr[stop])
         check_slice((self._data, self._indices), begin, end, name=self._name)

@@ -29,7 +29,7 @@ _SMALL = 1 << 26
 
 
 def refuse_links(group: Any, *, name: str) -> None:
-    """Raise CountsError when a member of an HDF5 group lies in another file."""
+    """Raise CountsError when a member of an HDF5 group is in another file."""
     if not isinstance(group, h5py.Group):
         return
     for member in group:
@@ -53,7 +53,7 @@ def check_inside(node: Any, *, name: str, whole: bool = True) -> None:
     Raises
     ------
     CountsError
-        When something lies in another file, or is declared larger than it can be.
+        When something is in another file, or is declared larger than it can be.
     """
     for array in _arrays(node, name, set()):
         _check_storage(array, name)

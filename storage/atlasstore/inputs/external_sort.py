@@ -41,7 +41,7 @@ class RunWriter:
     Parameters
     ----------
     url
-        A folder that is there for these runs alone; what lies there is deleted.
+        A folder that is there for these runs alone; what is stored there is deleted.
     n_peaks
         Columns of the matrix.
     memory_bytes

@@ -10,6 +10,7 @@ import h5py
 
 from atlasstore.errors import AtlasError, CountsError, MissingExtraError
 from atlasstore.files import remote, urls
+from atlasstore.files.hdf5 import check_whole
 from atlasstore.files.text import open_raw
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def open_hdf5(url: str | Path) -> h5py.File:
     raw = open_raw(url, error=CountsError)
     if urls.is_local(url):
         raw.close()
+        check_whole(urls.local_path(url), name=str(url), error=CountsError)
     try:
         return h5py.File(urls.local_path(url) if urls.is_local(url) else raw, "r")
     except OSError as cause:

@@ -1,4 +1,4 @@
-"""The kinds of input: told apart, described and opened."""
+"""The kinds of input: recognised, described and opened."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceSpec:
-    """One input: where it lies and how it is read; nothing is open."""
+    """One input: where it is stored and how it is read; nothing is open."""
 
     name: str
     """The path or URL as the person gave it, for messages."""

@@ -56,7 +56,7 @@ _FEATURE_COLUMNS = ["id", "name", "type", "chrom", "start", "end"]
 
 
 def is_tenx_folder(url: str | Path) -> bool:
-    """Whether a matrix.mtx or matrix.mtx.gz lies directly below `url`, or `url` is one."""
+    """Whether a matrix.mtx or matrix.mtx.gz is directly below `url`, or `url` is one."""
     return urls.path_end(url).endswith(_MATRIX) or bool(_matrices(url))
 
 

@@ -358,7 +358,7 @@ class ModelStore:
         if found != history:
             raise CorruptStoreError(
                 f"{place} is not the history of {checkpoint.url}; the train command, run again, "
-                "writes it anew from there."
+                "writes it again from there."
             )
 
 

@@ -73,8 +73,8 @@ class AppendSteps:
     ) -> None:
         self._atlas, self._settings, self._spec = atlas, settings, spec
         self._executor, self._tell = executor, on_event
-        lots: Any = atlas.group.attrs.get("lots", [0, atlas.n_cells])
-        self._lots: list[int] = list(lots)
+        appends: Any = atlas.group.attrs.get("appends", [0, atlas.n_cells])
+        self._appends: list[int] = list(appends)
 
     def plan(self, scratch: str) -> AppendReport:
         """Read and plan; what is in `scratch` afterwards is of no use."""
@@ -201,7 +201,7 @@ class AppendSteps:
                     "it was small; one preprocessed again from all samples would be read faster."
                 )
             )
-        parts = blocks.plan_parts([*self._lots, n_old + n_added], size)
+        parts = blocks.plan_parts([*self._appends, n_old + n_added], size)
         return tuple(part for part in parts if part.start >= n_old)
 
     def _write_labels(
@@ -257,13 +257,13 @@ class AppendSteps:
 
     def _switch(self, obs: pd.DataFrame, positives: Sequence[int], made: Mapping[str, Any]) -> None:
         """Write the new table of cells, then replace the group's metadata: the one visible act."""
-        atlas, lots = self._atlas, [*self._lots, len(obs)]
+        atlas, appends = self._atlas, [*self._appends, len(obs)]
         group = urls.open_group(atlas.url, mode="r+", use_consolidated=False)
-        name = f"obs_{len(lots) - 2}"
+        name = f"obs_{len(appends) - 2}"
         urls.delete(urls.join(atlas.url, name))  # what a killed process left
         tables.write_table(group, name, obs)
         part_positives = [*atlas.part_positives, *positives]
-        parts = blocks.plan_parts(lots, atlas.blocks[0].n_cells)
+        parts = blocks.plan_parts(appends, atlas.blocks[0].n_cells)
         provenance = dict(atlas.provenance)
         provenance["appended"] = [*provenance.get("appended", []), shown_values(made)]
         attributes = {
@@ -271,7 +271,7 @@ class AppendSteps:
             "provenance": provenance,
             "n_cells": len(obs),
             "obs": name,
-            "lots": lots,
+            "appends": appends,
             "part_positives": part_positives,
             "block_positives": _by_block(parts, part_positives),
         }

@@ -63,7 +63,7 @@ class Inputs:
         return replace(self, peaks=peaks, sources=tuple(sources))
 
     def without(self, bad: dict[int, str]) -> Inputs:
-        """Return them without those of some indices, which are told why."""
+        """Return them without those of some indices, each with the reason."""
         good = [i for i in range(len(self.samples)) if i not in bad]
         return Inputs(
             tuple(self.samples[i] for i in good),

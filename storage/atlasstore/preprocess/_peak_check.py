@@ -77,24 +77,25 @@ def _judge_unknown(found: PeakCheck, settings: Settings, on_event: Subscriber) -
 
 def _what_is_wrong(found: PeakCheck) -> str | None:
     """Return a sentence when the sample does not look like peaks with their counts."""
-    told, n = found.count_correlation, max(found.n_judged, 1)
+    correlation, n = found.count_correlation, max(found.n_judged, 1)
     contents = [x for x in (found.gc_auroc_shifted, found.cpg_auroc_shifted) if x is not None]
-    if not contents or told is None:
+    if not contents or correlation is None:
         return None
     looks_placed = max(contents) >= max(_COMPOSITION, 0.5 + 3 / np.sqrt(6 * n))
-    looks_ordered = told >= max(_CORRELATION, 2 / np.sqrt(n))
-    if not looks_placed and told < _CERTAIN:
+    looks_ordered = correlation >= max(_CORRELATION, 2 / np.sqrt(n))
+    if not looks_placed and correlation < _CERTAIN:
         return (
-            f"the peaks do not look like peaks of this genome: their GC and CpG content is that "
-            f"of sequence 10 kb away (auROC {contents[0]:.2f} and {contents[-1]:.2f}, 0.5 is "
-            f"none), and their sequences tell next to nothing of their counts (r {told:.2f}). "
-            "Likely causes: another assembly than the peaks were called on, coordinates of "
-            "another kind (1-based, or summits), or peaks in another order than the counts."
+            "the peaks do not look like peaks of this genome: their GC and CpG content is that of "
+            f"sequence 10 kb away (auROC {contents[0]:.2f} and {contents[-1]:.2f}, 0.5 is none), "
+            "and their sequences tell next to nothing of their counts "
+            f"(r {correlation:.2f}). Likely causes: another assembly than the peaks were called "
+            "on, coordinates of another kind (1-based, or summits), or peaks in another order "
+            "than the counts."
         )
     if looks_placed and not looks_ordered:
         return (
             f"the peaks' sequences tell next to nothing of how often the peaks are open (r "
-            f"{told:.2f}). Likely causes: peaks in another order than the counts, another "
+            f"{correlation:.2f}). Likely causes: peaks in another order than the counts, another "
             "assembly than the peaks were called on, or coordinates of another kind (1-based)."
         )
     return None

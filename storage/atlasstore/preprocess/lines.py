@@ -83,9 +83,9 @@ def _sequences(report: PreprocessReport) -> Lines:
     looks, n_unknown = report.peak_check, report.n_unknown_windows
     rows = []
     if looks.count_correlation is not None:
-        told = f"r {looks.count_correlation:.2f} of 6-mers with counts"
+        counts = f"r {looks.count_correlation:.2f} of 6-mers with counts"
         content = f"GC and CpG against 10 kb away: auROC {_two(looks.gc_auroc_shifted)}"
-        rows.append(("sequences", f"{told}; {content} and {_two(looks.cpg_auroc_shifted)}"))
+        rows.append(("sequences", f"{counts}; {content} and {_two(looks.cpg_auroc_shifted)}"))
     if n_unknown:
         rows.append(("unknown", f"{count(n_unknown)} windows without any known base"))
     return rows

@@ -41,7 +41,7 @@ def _stamp(url: str) -> dict[str, Any]:
     """Return what tells that an input was changed, without reading it; little for a pattern."""
     fs, path = urls.filesystem(urls.stands_for(url))
     fs.invalidate_cache()
-    with remote.told(url):
+    with remote.outage_errors(url):
         if fs.isdir(path):
             return {"url": url, **_folder_stamp(fs.find(path, detail=True))}
         if not fs.exists(path):

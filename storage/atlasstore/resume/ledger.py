@@ -10,7 +10,7 @@
         store/            the store itself, where folders can be renamed (local)
         joined            that another process went on with it (on an object store)
 
-Killed at any moment, the same job goes on with the units that have no receipt. A unit that was
+Killed at any moment, the same job resumes with the units that have no receipt. A unit that was
 begun is done again from its start, over what is left of it. A job with another configuration, or
 whose inputs have changed, is refused; receipts are kept under the id of their job, so none is taken
 that an earlier one has left. Publishing is one rename, or on an object store, where the
@@ -174,7 +174,7 @@ class Ledger:
         Raises
         ------
         UserInputError
-            Another job's folder lies there, or another process is at work in it.
+            Another job's folder is stored there, or another process is at work in it.
         """
         where = _folder(out, adds=adds)
         job = job_identity(config, inputs)
@@ -290,7 +290,7 @@ def _json_bytes(values: Mapping[str, Any]) -> bytes:
 
 
 def refuse_taken(out: str | Path) -> None:
-    """Raise StoreExistsError when something lies at `out` that is no job's to go on with."""
+    """Raise StoreExistsError when something exists at `out` that is no job's to go on with."""
     is_elsewhere = urls.is_local(out) and urls.exists(urls.join(partial_url(out), "store"))
     if not is_begun(out) or is_elsewhere:
         refuse_existing(out)
@@ -349,7 +349,7 @@ def _read_steps(where: str) -> dict[str, dict[str, Any]]:
 
 
 def _refuse_other(where: str, out: str, found: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    remedy = f"finish that one with its own arguments, or delete {where} to begin {out} anew."
+    remedy = f"finish that one with its own arguments, or delete {where} to begin {out} again."
     if found.get("format") != _FORMAT:
         raise StoreExistsError(f"{where} is in the way and is no folder of ours; move it.")
     if found["package"] != job["package"]:
@@ -365,7 +365,7 @@ def _refuse_other(where: str, out: str, found: Mapping[str, Any], job: Mapping[s
     if changed := changed_input(found, job):
         raise UserInputError(
             f"{changed} has changed since the unfinished run in {where} began; put it back, or "
-            f"delete {where} to begin {out} anew."
+            f"delete {where} to begin {out} again."
         )
 
 

@@ -59,7 +59,7 @@ def read_truth(folder: str | Path) -> dict[str, Any]:
 def _fields(content: dict[str, Any], path: str) -> dict[str, Any]:
     if int(content["format_version"]) > FORMAT_VERSION:
         raise FormatVersionError(f"{path} was written by a newer atlasbasset; update this one.")
-    found = {name: list(content[name]) for name in _NAMES}
+    found: dict[str, Any] = {name: list(content[name]) for name in _NAMES}
     found["config"] = SimulationConfig(**content["config"])
     found["median_depth"] = float(content["median_depth"])
     found["sites"] = _sites(content["sites"])
@@ -75,7 +75,8 @@ def _sites(content: dict[str, Any]) -> Sites:
     if not strands <= {"+", "-"}:
         raise ValueError(f"strands {sorted(map(str, strands))}")
     reverse = np.array([strand == "-" for strand in content["strand"]], dtype=bool)
-    return Sites(*(_indices(content[key], key) for key in ("peak", "motif", "start")), reverse)
+    peak, motif, start = (_indices(content[key], key) for key in ("peak", "motif", "start"))
+    return Sites(peak, motif, start, reverse)
 
 
 def _indices(values: Any, name: str) -> NDArray[np.int64]:

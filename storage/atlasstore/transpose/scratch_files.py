@@ -45,7 +45,7 @@ class OpenPeaks(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Where one piece lies and what it holds."""
+    """Where one piece is stored and what it holds."""
 
     name: str
     """Below the scratch folder."""
@@ -64,7 +64,7 @@ def read_piece(scratch: str, piece: Piece, *, n_peaks: int) -> OpenPeaks:
     Parameters
     ----------
     scratch, piece
-        Where it lies and what it holds.
+        Where it is stored and what it holds.
     n_peaks
         Peaks of the inputs: compiled code trusts that all columns are below.
 

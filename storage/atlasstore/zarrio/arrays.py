@@ -174,7 +174,7 @@ def read_array(array: zarr.Array[Any], start: int, stop: int, *, url: str) -> np
     """
     check_memory(array, stop - start, url=url)
     try:
-        with remote.told(url):
+        with remote.outage_errors(url):
             found = np.asarray(array[start:stop])
     except UNREADABLE as error:
         raise CorruptStoreError(
@@ -235,7 +235,7 @@ def _stored(url: str, path: str) -> set[str]:
     """Return the names of all non-empty files below `path` in the store at `url`."""
     fs, root = urls.filesystem(url)
     fs.invalidate_cache()
-    with remote.told(url):
+    with remote.outage_errors(url):
         files = fs.find(urls.join(root, path), detail=True)
     start = f"{root.rstrip('/')}/"
     return {str(name).removeprefix(start) for name, info in files.items() if info["size"] > 0}

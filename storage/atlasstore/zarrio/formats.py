@@ -194,7 +194,7 @@ def provenance(
 def describe_input(url: str) -> dict[str, Any]:
     """Return url, size and sha256 of a file; of a folder, over its files' names and contents."""
     digest, n_bytes = hashlib.sha256(), 0
-    with remote.told(url):
+    with remote.outage_errors(url):
         fs, root = urls.filesystem(urls.stands_for(url))
         is_folder = bool(fs.isdir(root))
         for path in sorted(fs.find(root)) if is_folder else [root]:

@@ -126,13 +126,13 @@ def n_rows(group: zarr.Group, name: str, *, url: str) -> int:
 def _check_positives(attrs: Mapping[str, Any], url: str) -> None:
     """Raise unless an atlas lists the positives of each block and part that its sizes make."""
     n_cells, size = attrs["n_cells"], attrs["block_cells"]
-    lots = attrs.get("lots", [0, n_cells])
-    if not _are_counts(lots) or lots != sorted({0, *lots, n_cells}):
-        raise damaged(url, f"lots do not rise from 0 to {n_cells:,}")
+    appends = attrs.get("appends", [0, n_cells])
+    if not _are_counts(appends) or appends != sorted({0, *appends, n_cells}):
+        raise damaged(url, f"appends do not rise from 0 to {n_cells:,}")
     n_blocks = -(-n_cells // size)
     expected = {"block_positives": n_blocks}
-    if "lots" in attrs:  # a lot that ends within a block ends a part of it
-        expected["part_positives"] = n_blocks + sum(edge % size > 0 for edge in lots[1:-1])
+    if "appends" in attrs:  # a lot that ends within a block ends a part of it
+        expected["part_positives"] = n_blocks + sum(edge % size > 0 for edge in appends[1:-1])
     for name, length in expected.items():
         counts: Any = attrs.get(name)
         if not _are_counts(counts) or len(counts) != length:

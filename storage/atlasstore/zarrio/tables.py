@@ -136,7 +136,7 @@ def read_element(group: zarr.Group, name: str, *, url: str) -> Any:
 def _readable(name: str, *, url: str) -> Iterator[None]:
     """Turn whatever is raised of damaged bytes into a CorruptStoreError."""
     try:
-        with remote.told(url):
+        with remote.outage_errors(url):
             yield
     except AtlasError:
         raise

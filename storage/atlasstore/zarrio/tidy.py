@@ -55,7 +55,7 @@ def tidy(table: pd.DataFrame) -> Tidy:
     table
         Columns of any names and kinds; the names may repeat.
     """
-    legal, told = with_legal_names(table)
+    legal, notices = with_legal_names(table)
     columns = [_typed(legal.iloc[:, at]) for at in range(legal.shape[1])]
     stored = _unlike_but_for_case(list(legal.columns))
     index = pd.Index([_clean(str(name)) for name in table.index], dtype=object)
@@ -67,7 +67,7 @@ def tidy(table: pd.DataFrame) -> Tidy:
         f"The column {old!r} is stored as {new!r}: another one differs from it only by case."
         for new, old in shown.items()
     ]
-    return Tidy(pd.DataFrame(made, index=index), shown, (*told, *alike))
+    return Tidy(pd.DataFrame(made, index=index), shown, (*notices, *alike))
 
 
 def with_legal_names(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -80,7 +80,7 @@ def with_legal_names(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     for at, (name, given) in enumerate(zip(wanted, table.columns, strict=True)):
         others = {*names, *(wanted[at + 1 :] if name != given else ())}
         names.append(_free_name(name, others))
-    told = [
+    notices = [
         f"The column {given!r} is called {name!r}: "
         + ("its name is there twice." if name != _legal(given) else "its name cannot be stored.")
         for given, name in zip(table.columns, names, strict=True)
@@ -89,7 +89,7 @@ def with_legal_names(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     renamed = table.copy(deep=False)
     renamed.columns = pd.Index(names, dtype=object)
     foreign = {n: d.newbyteorder("=") for n, d in renamed.dtypes.items() if _is_foreign(d)}
-    return renamed.astype(foreign), told
+    return renamed.astype(foreign), notices
 
 
 def _is_foreign(dtype: Any) -> bool:

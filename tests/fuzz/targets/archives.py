@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from contextlib import suppress
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.torch
@@ -16,13 +10,16 @@ import torch
 
 import atlasbasset
 from atlasbasset.core.config import TrunkConfig
-from atlasbasset.weights import torch_file, torch_load, write_keras
+from atlasbasset.weights import write_keras
 from atlasstore.errors import UserInputError
 from fuzz.archive_changes import SAFETENSORS, TORCH
 from fuzz.hdf5_changes import HDF5
 from fuzz.target import Target
 from fuzz.targets.digests import of_arrays, of_table
 from small_model import random_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["ARCHIVES"]
 
@@ -71,32 +68,9 @@ def _write_safetensors(folder: Path) -> None:
     safetensors.torch.save_file(_state(), folder / "weights.safetensors")
 
 
-def _run_forked(command: list[str], *, input: bytes, **_: Any) -> SimpleNamespace:
-    """Run the reader of torch.save files as a fork, which does not wait for its imports."""
-    from_parent, to_child = os.pipe()
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            os.dup2(from_parent, 0)
-            os.close(to_child)
-            sys.stdin = os.fdopen(0)
-            code = torch_load.main(Path(command[3]), Path(command[4]), int(command[5]))
-        finally:
-            os._exit(code)
-    os.close(from_parent)
-    with suppress(BrokenPipeError):
-        os.write(to_child, input)
-    os.close(to_child)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return SimpleNamespace(returncode=status)
-
-
 def _imported(folder: Path, name: str) -> str:
     """Import, and read the model; what is refused leaves nothing behind."""
     out = folder / "model.zarr"
-    forked = SimpleNamespace(run=_run_forked, TimeoutExpired=subprocess.TimeoutExpired)
-    torch_file.subprocess = forked  # type: ignore[attr-defined]
     try:
         batches = list("abbab") if name.endswith(".h5") else None  # the others have their own
         atlasbasset.import_weights(folder / name, out=out, batches=batches)

@@ -12,7 +12,7 @@ from atlasbasset.core.cells import CellLayer
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.engine import batch_effects
 from atlasbasset.engine.batch_effects import BatchSettings, estimate_effects, solve_effects
-from atlasbasset.engine.batch_start import untold_batches
+from atlasbasset.engine.batch_start import inseparable_batches
 
 CPU = torch.device("cpu")
 N, P, DIM = 240, 400, 3
@@ -138,18 +138,18 @@ def test_cells_as_they_stand():
 
 def test_what_is_said_of_batches_that_cannot_be_told():
     names = ["d1", "d2", "d3"]
-    assert untold_batches("donor", names, np.zeros(3, int), given_state=True) is None
-    said = untold_batches("donor", names, np.array([0, 1, 0]), given_state=True)
+    assert inseparable_batches("donor", names, np.zeros(3, int), given_state=True) is None
+    said = inseparable_batches("donor", names, np.array([0, 1, 0]), given_state=True)
     assert "'donor'" in said
     assert "d1, d3 | d2" in said
     assert "no difference between these groups is corrected" in said
     assert "composition" not in said
-    said = untold_batches("donor", names, np.array([0, 1, 0]), given_state=False)
+    said = inseparable_batches("donor", names, np.array([0, 1, 0]), given_state=False)
     assert "every difference" in said
 
 
 @pytest.mark.parametrize("n_batches", [20])
 def test_many_groups_are_counted(n_batches):
     names = [f"d{i}" for i in range(n_batches)]
-    said = untold_batches("donor", names, np.arange(n_batches), given_state=True)
+    said = inseparable_batches("donor", names, np.arange(n_batches), given_state=True)
     assert "d4 | and 15 more" in said

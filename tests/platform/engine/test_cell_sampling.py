@@ -19,7 +19,7 @@ def test_a_cycle_meets_every_cell_once(n_cells, wanted, seed, cycle):
     sampling = CellSampling.plan(n_cells, wanted, seed=seed)
     met = np.zeros(n_cells, int)
     for turn in range(sampling.one_in):
-        runs = sampling.met(cycle * sampling.one_in + turn)
+        runs = sampling.sampled(cycle * sampling.one_in + turn)
         assert all(a <= b for a, b in runs)
         assert all(left[1] <= right[0] for left, right in itertools.pairwise(runs))
         for a, b in runs:
@@ -37,7 +37,7 @@ def test_workers_share_out_what_one_meets(n_cells, wanted, step, data):
         tiles = sampling.tiles(step, first, last)
         own = np.arange(first, last)
         found.append(own if tiles is None else np.concatenate([own[:0], *(own[t] for t in tiles)]))
-    expected = np.concatenate([np.arange(a, b) for a, b in sampling.met(step)])
+    expected = np.concatenate([np.arange(a, b) for a, b in sampling.sampled(step)])
     np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
@@ -45,7 +45,7 @@ def test_steps_are_of_the_size_that_was_asked_for():
     for n_cells, wanted in ((1017, 508), (100_000, 25_000), (1_000_000, 125_000)):
         sampling = CellSampling.plan(n_cells, wanted, seed=0)
         for step in range(5):
-            met = sum(b - a for a, b in sampling.met(step))
+            met = sum(b - a for a, b in sampling.sampled(step))
             assert abs(met - wanted) <= 0.02 * wanted + sampling.n_strata
 
 
@@ -53,7 +53,7 @@ def test_a_step_meets_all_parts_of_the_atlas():
     """Each of 16 samples that lie one after the other has its share in every step."""
     sampling = CellSampling.plan(160_000, 20_000, seed=3)
     for step in range(8):
-        sample = np.concatenate([np.arange(a, b) for a, b in sampling.met(step)]) // 10_000
+        sample = np.concatenate([np.arange(a, b) for a, b in sampling.sampled(step)]) // 10_000
         counts = np.bincount(sample, minlength=16)
         assert counts.min() > 0.5 * 1250
 

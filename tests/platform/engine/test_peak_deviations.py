@@ -94,7 +94,7 @@ def test_training_with_deviations(atlas_url, tmp_path):
 
 def test_a_weight_that_is_given_is_taken(tmp_path):
     url = atlas(tmp_path / "a.zarr", n_cells=40, n_peaks=120)
-    settings = config(epochs=1, polish=True, peak_deviations=True, deviation_l2=1e12)
+    settings = config(epochs=1, polish=True, peak_deviations=True, peak_l2=1e12)
     report = atlasbasset.train(url, out=tmp_path / "m", config=settings)
     stored = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
     assert np.abs(stored).max() < 1e-6
@@ -104,3 +104,23 @@ def test_a_weight_that_is_given_is_taken(tmp_path):
 def test_deviations_need_the_last_solve():
     with pytest.raises(UserInputError, match="peak_deviations needs polish"):
         config(peak_deviations=True, polish=False)
+
+
+def test_two_workers_do_what_one_does(atlas_url, tmp_path):
+    """The sample, the candidates and the peaks are shared among them."""
+    settings = config(
+        epochs=1, learning_rate=1e-12, polish=True, peak_deviations=True, peak_rounds=1
+    )
+    reports = [
+        atlasbasset.train(
+            atlas_url, out=tmp_path / str(n), config=settings, workers=n, launcher="process"
+        )
+        for n in (1, 2)
+    ]
+    one, two = (report.polished["peak_deviations"] for report in reports)
+    losses = [[tried["loss"] for tried in found["tried"]] for found in (one, two)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    assert [one[name] for name in ("weight", "l2_cells")] == [two["weight"], two["l2_cells"]]
+    stored = [ModelStore.open(tmp_path / str(n)).newest() for n in (1, 2)]
+    deviations = [checkpoint.tensors("peaks")["deviation"] for checkpoint in stored]
+    np.testing.assert_allclose(deviations[1], deviations[0], atol=2e-3)

@@ -112,7 +112,7 @@ EVERYTHING = {
     "solve_every": 2,
     "polish": True,
     "peak_deviations": True,
-    "deviation_l2": 3.0,
+    "peak_l2": 3.0,
     "per_cell_eps": True,
     "group_peaks": 40,
 }

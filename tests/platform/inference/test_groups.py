@@ -95,7 +95,7 @@ def test_cells_without_a_label_are_left_out_and_counted(model, key, names, count
     for name, mean in zip(names, found.embedding, strict=True):
         expected = model.cell_embedding[of_cell == name].astype(float).mean(0)
         np.testing.assert_allclose(mean, expected, rtol=1e-6)
-    assert found.told == (f"{n_left_out} of 30 cells have no label in {key!r} and are left out.")
+    assert found.notice == (f"{n_left_out} of 30 cells have no label in {key!r} and are left out.")
 
 
 @pytest.fixture
@@ -128,8 +128,8 @@ def test_labels_of_a_table_that_came_later(model, table, tmp_path, form):
         members = [c for c in table.index[table["type"] == name] if c.startswith("cell")]
         rows = model.obs_names.get_indexer(members)
         np.testing.assert_allclose(mean, model.cell_embedding[rows].mean(0), rtol=1e-5)
-    assert "10 of 30 cells have no label in 'type'" in found.told
-    assert "2 names in the table of cells are none of the model's" in found.told
+    assert "10 of 30 cells have no label in 'type'" in found.notice
+    assert "2 names in the table of cells are none of the model's" in found.notice
     assert cell_groups(model, "n", obs=obs).names == ("0", "1")
     assert cell_groups(model, "ordered", obs=obs).names == ("T cell", "NK", "B cell")
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -194,4 +196,25 @@ def test_damaged_weights(tmp_path, weights):
     content[-5] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(CorruptStoreError, match="checksum"):
+        load_model(url)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"stem_filters": 8', '"stem_filters": null', "its trunk does not fit its config"),
+        ('"window_bp": 384', '"window_bp": "x"', "its config is of no model"),
+        ('"trunk": {', '"trunks": {', "its config is of no model|its trunk does not fit"),
+        ('"stem_filters": 8', '"stem_filters": 9', "its trunk does not fit its config"),
+    ],
+)
+def test_a_config_that_is_of_no_model(tmp_path, weights, old, new, message):
+    """Without its digest, as stores were written once."""
+    url = write_model(tmp_path / "m", weights)
+    root = json.loads((tmp_path / "m/zarr.json").read_text())
+    del root["attributes"]["metadata_sha256"]
+    content = json.dumps(root)
+    assert old in content
+    (tmp_path / "m/zarr.json").write_text(content.replace(old, new))
+    with pytest.raises(CorruptStoreError, match=message):
         load_model(url)

@@ -35,6 +35,7 @@ def few(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_planted_motif_is_found(tmp_path):
     pytest.importorskip("modiscolite", reason="modisco-lite is not installed")
     result, out = planted(tmp_path / "ism.zarr", 300), tmp_path / "found"

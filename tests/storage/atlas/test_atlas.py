@@ -385,7 +385,7 @@ def test_formats_of_the_store(copied):
         {"n_cells": -1},
         {"n_peaks": "many"},
         {"block_positives": None},
-        {"lots": [0, 5]},
+        {"appends": [0, 5]},
         {"format_version": None},
     ],
     ids=str,

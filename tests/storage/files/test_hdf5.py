@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
-from atlasstore.errors import CountsError
-from atlasstore.files.hdf5 import check_hdf5
+from atlasstore.errors import CountsError, UserInputError
+from atlasstore.files import hdf5, hdf5_walk
+from atlasstore.files.hdf5 import check_hdf5, check_whole
 
 DAMAGE = {
     "x is a link to another file": lambda f: f.update(x=h5py.ExternalLink("/etc/hostname", "/")),
@@ -55,3 +61,44 @@ def test_ordinary_files_are_opened(tmp_path):
     with h5py.File(path) as file:
         check_hdf5(file, name="f.h5", error=CountsError)
         assert list(file["soft"]) == list(range(10))
+
+
+@pytest.mark.parametrize("fault", ["while True: pass", "os.kill(os.getpid(), signal.SIGSEGV)"])
+def test_a_file_on_which_the_library_hangs_or_crashes(tmp_path, monkeypatch, fault):
+    program = tmp_path / "walk.py"
+    text = Path(hdf5_walk.__file__).read_text()
+    head, body, tail = text.partition("    with h5py.File(path")
+    program.write_text(f"import signal\n{head[head.index('import os') :]}    {fault}\n{body}{tail}")
+    monkeypatch.setattr(hdf5_walk, "__file__", str(program))
+    monkeypatch.setattr(hdf5, "_CPU_SECONDS", 1)
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = [1]
+    with pytest.raises(UserInputError, match=r"^mine cannot be read: HDF5 crashes on it, or takes"):
+        check_whole(path, name="mine", error=UserInputError)
+
+
+def test_a_file_is_looked_through_once(tmp_path, monkeypatch):
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("names", data=["a", "b"])
+        file["names"].attrs["kind"] = "text"
+        file["link"] = h5py.SoftLink("/nowhere")
+        file.create_dataset("huge", (10**12,), h5py.string_dtype(), chunks=(10**6,))
+    check_whole(path, name="mine", error=UserInputError)
+    monkeypatch.setattr(hdf5, "subprocess", None)
+    check_whole(path, name="mine", error=UserInputError)
+
+
+def test_what_is_no_hdf5_is_told_by_its_reader(tmp_path):
+    (tmp_path / "f.h5").write_bytes(b"text")
+    check_whole(tmp_path / "f.h5", name="mine", error=UserInputError)
+
+
+def test_a_lower_limit_of_the_user_stands(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["x"] = [1]
+    command = [sys.executable, "-P", hdf5_walk.__file__, str(tmp_path / "f.h5"), "5"]
+    shell = f"ulimit -v {4 << 20}; ulimit -t 60; exec {shlex.join(command)}"
+    ended = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -17,7 +17,7 @@ from atlasstore.errors import (
     NotAStoreError,
 )
 from atlasstore.files import remote, urls
-from atlasstore.files.remote import s3_options, told
+from atlasstore.files.remote import outage_errors, s3_options
 from atlasstore.files.text import open_raw
 from atlasstore.inputs.kinds import input_kind
 from atlasstore.zarrio import arrays, tables
@@ -144,7 +144,7 @@ def test_absent_credentials_are_told_as_such():
         """As botocore's, which has no other base either."""
 
     said = r"Access to s3://b/x was denied \(Unable"
-    with pytest.raises(AccessDeniedError, match=said), told("s3://b/x"):
+    with pytest.raises(AccessDeniedError, match=said), outage_errors("s3://b/x"):
         raise NoCredentialsError("Unable to locate credentials")
 
 
@@ -157,7 +157,7 @@ class Answer(RuntimeError):
 def test_an_answer_of_http_that_refuses_is_told_as_such():
     error = Answer("Forbidden")
     said = r"Access to https://h/x was denied"
-    with pytest.raises(AccessDeniedError, match=said), told("https://h/x"):
+    with pytest.raises(AccessDeniedError, match=said), outage_errors("https://h/x"):
         raise error
 
 
@@ -215,11 +215,11 @@ def test_who_sets_retries_decides(monkeypatch):
 
 def test_only_faults_of_the_network_are_told():
     for error in (FileNotFoundError("x"), ValueError("x"), OSError(22, "x")):
-        with pytest.raises(type(error)), told("s3://bucket/x"):
+        with pytest.raises(type(error)), outage_errors("s3://bucket/x"):
             raise error
     for number in (errno.EIO, errno.ENOSPC):
-        with pytest.raises(OSError, match="disk"), told("/a/path"):
+        with pytest.raises(OSError, match="disk"), outage_errors("/a/path"):
             raise OSError(number, "disk")
     said = r"reached \(ConnectionResetError\), though"
-    with pytest.raises(AtlasError, match=said), told("s3://bucket/x"):
+    with pytest.raises(AtlasError, match=said), outage_errors("s3://bucket/x"):
         raise ConnectionResetError

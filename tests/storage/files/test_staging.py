@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 
 import pytest
+from zarr.core import sync
+from zarr.core.buffer import default_buffer_prototype
 
 from atlasstore.errors import AccessDeniedError, StoreExistsError, UserInputError
 from atlasstore.files import urls
+from atlasstore.files.locks import lock_folder
 from atlasstore.files.staging import refuse_existing, staged
 
 
@@ -71,3 +76,38 @@ def test_an_output_where_nothing_may_be_written_is_refused(tmp_path, monkeypatch
     with pytest.raises(AccessDeniedError, match="may not be read or written by this user"):
         refuse_existing(tmp_path / "new" / "out.zarr")
     assert asked == [tmp_path]
+
+
+def test_what_a_killed_process_left_is_deleted_and_what_a_living_one_writes_stays(tmp_path):
+    dead, alive = (tmp_path / f".out.zarr.{digit * 32}.partial" for digit in "ab")
+    other = tmp_path / f".other.zarr.{'a' * 32}.partial"
+    for folder in (dead, alive, other):
+        urls.write_bytes(folder / "out.zarr" / "a", b"1")
+    lock = lock_folder(alive)
+    assert lock is not None
+    try:
+        with staged(tmp_path / "out.zarr") as place:
+            urls.write_bytes(urls.join(place, "a"), b"2")
+    finally:
+        os.close(lock)
+    assert {path.name for path in tmp_path.iterdir()} == {"out.zarr", alive.name, other.name}
+
+
+async def _write_late(store):
+    await asyncio.sleep(0.2)
+    await store.set("late", default_buffer_prototype().buffer.from_bytes(b"1"))
+
+
+def _interrupted_while_zarr_writes(url):
+    with staged(url) as place:
+        store = urls.zarr_store(place, read_only=False)
+        asyncio.run_coroutine_threadsafe(_write_late(store), sync._get_loop())
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_leaves_nothing_that_zarr_goes_on_to_write(url):
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted_while_zarr_writes(url)
+    time.sleep(0.4)
+    assert urls.list_names(url.rpartition("/")[0]) == []

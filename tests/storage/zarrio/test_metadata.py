@@ -16,7 +16,7 @@ ATLAS = {
     "block_cells": 2,
     "block_positives": [3, 0, 1],
 }
-APPENDED = ATLAS | {"lots": [0, 3, 4, 5], "part_positives": [1, 1, 1, 1]}
+APPENDED = ATLAS | {"appends": [0, 3, 4, 5], "part_positives": [1, 1, 1, 1]}
 MODEL = {"n_cells": 5, "block_cells": 2, "config": {}, "batches": []}
 
 
@@ -44,13 +44,13 @@ def test_sizes_that_fit():
         {"block_positives": [1, 2, -1]},
         {"block_positives": [1, 2, "3"]},
         {"block_positives": 3},
-        {"lots": [0, 5], "part_positives": [1, 1]},
-        {"lots": [0, 5]},
-        {"lots": [0, 3, 3, 5], "part_positives": [1, 1, 1, 1]},
-        {"lots": [0, 3, 6], "part_positives": [1, 1, 1, 1]},
-        {"lots": [1, 5], "part_positives": [1, 1, 1]},
-        {"lots": [0, [3], 5], "part_positives": [1, 1, 1]},
-        {"lots": "05", "part_positives": [1, 1, 1]},
+        {"appends": [0, 5], "part_positives": [1, 1]},
+        {"appends": [0, 5]},
+        {"appends": [0, 3, 3, 5], "part_positives": [1, 1, 1, 1]},
+        {"appends": [0, 3, 6], "part_positives": [1, 1, 1, 1]},
+        {"appends": [1, 5], "part_positives": [1, 1, 1]},
+        {"appends": [0, [3], 5], "part_positives": [1, 1, 1]},
+        {"appends": "05", "part_positives": [1, 1, 1]},
     ],
     ids=str,
 )

@@ -19,8 +19,8 @@ __all__ = ["memory_lines", "memory_values"]
 def memory_lines(plan: MemoryPlan) -> Lines:
     """Return what the fullest worker holds, part by part, then each phase's additional needs."""
     held = [(part.name, _amount(part) + _where(plan, part.name)) for part in plan.held]
-    besides = [(phase.name, f"{_amount(phase)} in addition") for phase in plan.phases]
-    return [*held, *besides, ("memory", _peak(plan)), *_gpu_row(plan)]
+    added = [(phase.name, f"{_amount(phase)} in addition") for phase in plan.phases]
+    return [*held, *added, ("memory", _peak(plan)), *_gpu_row(plan)]
 
 
 def memory_values(plan: MemoryPlan) -> Mapping[str, Any]:

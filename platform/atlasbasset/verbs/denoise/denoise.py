@@ -40,7 +40,7 @@ def denoise(
 ) -> DenoiseReport:
     """Predict the accessibility of an atlas's peaks in a model's cells.
 
-    Killed, the same call goes on with the shards that are missing; finished, it does nothing.
+    Killed, the same call resumes with the shards that are missing; finished, it does nothing.
 
     Parameters
     ----------
@@ -98,10 +98,10 @@ def denoise(
     ------
     UserInputError
         When peaks, cells, genes, scale, dtype or the atlas's window do not fit, an unfinished job
-        of other arguments lies at `out`, or workers could not be had or could not reach what they
+        of other arguments exists at `out`, or workers could not be had or could not reach what they
         need.
     StoreExistsError
-        When anything but this very job's result lies at `out`.
+        When something other than this job's result exists at `out`.
     """
     plan = plan_denoise(
         model,

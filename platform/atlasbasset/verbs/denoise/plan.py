@@ -24,7 +24,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
-    told_lines,
+    notice_lines,
     workers_in_full,
 )
 from atlasstore.atlas.atlas import Atlas
@@ -83,7 +83,7 @@ class DenoisePlan(Plan[DenoiseReport]):
     workers: WorkerPool
     deviates: bool = False
     """Whether the peaks' deviations are part of the predictions."""
-    told: str | None = None
+    notice: str | None = None
     """A sentence on deviations that do not fit, if any."""
 
     @property
@@ -166,7 +166,7 @@ class DenoisePlan(Plan[DenoiseReport]):
             ("cells", f"{count(len(self.cells))} of {count(self.model.n_cells)}"),
             *self._column_lines(),
             ("scale", self.scale),
-            *told_lines("peak deviations", self.told or ("used" if self.deviates else None)),
+            *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
             ("factored form", size(self.factored_bytes)),
             *self._table_lines(),
             ("workers", workers_in_full(self.workers)),
@@ -216,8 +216,8 @@ class DenoisePlan(Plan[DenoiseReport]):
         return self._report(was_finished=was_finished)
 
     def _tell(self, on_event: Subscriber) -> None:
-        if self.told:
-            on_event(Notice(self.told))
+        if self.notice:
+            on_event(Notice(self.notice))
         if self.genes is None:
             return
         if n_without := self.genes.n_in_file - self.n_columns:
@@ -274,7 +274,7 @@ def plan_denoise(
     check_window(planned.store, source)
     for url in (planned.url, source.url, out):
         pool.worker_url(url)
-    deviates, told = (False, None) if sequence_only else planned.deviates_on(source)
+    deviates, notice = (False, None) if sequence_only else planned.deviates_on(source)
     rows, columns = _columns(source, _chosen_peaks(source, peaks), genes)
     plan = DenoisePlan(
         model=planned,
@@ -287,7 +287,7 @@ def plan_denoise(
         dtype=kept,
         workers=pool,
         deviates=deviates,
-        told=told,
+        notice=notice,
     )
     _ = plan.is_finished  # refuses an output that is taken
     return plan

@@ -76,7 +76,7 @@ def writing_bytes(
     workers
         Who computes: in this process several shards at once.
     beside
-        What each shard under way takes besides, bytes.
+        What each shard under way takes in addition, bytes.
     """
     at_once = 1 if workers.count else min(_THREADS, plan.n_shards)
     values = plan.shape[1] * min(plan.shape[0], plan.shard_rows)

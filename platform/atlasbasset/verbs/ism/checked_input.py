@@ -40,7 +40,7 @@ class IsmInput:
     tables: dict[str, TablePlan]
     inputs: list[str]
     """What the sequences come from."""
-    told: str | None
+    notice: str | None
     """A sentence on cells that are in no group, if any."""
 
     @property
@@ -75,7 +75,7 @@ class IsmInput:
         )
 
     def config(self) -> dict[str, Any]:
-        """Return what decides the result besides the model, JSON values."""
+        """Return what decides the result in addition to the model, JSON values."""
         chosen = {}
         if isinstance(self.regions, PeakRegions):
             names = digest_of([str(name) for name in self.regions.table.index])
@@ -107,8 +107,8 @@ def check_ism(
         n_groups=n_groups,
     )
     columns = model.n_cells if n_groups is None else n_groups
-    told = None if labels is None else labels.told()
-    return IsmInput(chosen, mutated, group_by, columns, tables, inputs, told)
+    notice = None if labels is None else labels.notice()
+    return IsmInput(chosen, mutated, group_by, columns, tables, inputs, notice)
 
 
 def _regions(

@@ -2,7 +2,7 @@
 
 Every base at every position of a region is tried, and what it does to the region's embedding kept:
 accessibility is linear in it, so this compact form gives the scores of any cell, and those of
-groups of cells are written out besides.
+groups of cells are also written out.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def ism(
         reach what they need; a `PeaksError` or `GenomeError` when
         regions do not fit the genome or atlas.
     StoreExistsError
-        When anything but this job's own work lies at `out`.
+        When something other than this job's work exists at `out`.
     """
     plan = plan_ism(
         model,

@@ -18,7 +18,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
-    told_lines,
+    notice_lines,
     worker_count,
 )
 from atlasstore.plans import Plan
@@ -84,8 +84,8 @@ class IsmPlan(Plan[IsmReport]):
             ("regions", f"{count(given.n_regions)} in {count(self.n_units)} units"),
             ("mutated", f"{count(span)} bp of each, {count(3 * span)} substitutions"),
             ("columns", f"{count(given.n_groups)} {columns if given.group_by else 'cells'}"),
-            *told_lines("left out", given.told),
-            *told_lines("strands", given.strands),
+            *notice_lines("left out", given.notice),
+            *notice_lines("strands", given.strands),
             ("tables", f"{size(given.n_bytes)} before compression"),
             ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
             ("workers", worker_count(self.workers)),

@@ -90,9 +90,9 @@ class MutationStages:
         job.publish(config, {"model": self.model.store})
 
     def _tell(self, on_event: Subscriber) -> None:
-        for told in (self.plan.strands, self.groups.told):
-            if told:
-                on_event(Notice(told))
+        for notice in (self.plan.strands, self.groups.notice):
+            if notice:
+                on_event(Notice(notice))
         table, span = self.plan.regions.table, self.plan.span_bp
         longer = int((table["end"] - table["start"] > span).sum())
         if longer:

@@ -18,7 +18,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
-    told_lines,
+    notice_lines,
     workers_in_full,
 )
 from atlasbasset.verbs.shared.split import split_rows
@@ -57,7 +57,7 @@ class MapPlan(Plan[MapReport]):
     workers: WorkerPool
     deviates: bool = False
     """Whether the peaks are those that the model's peaks deviate for."""
-    told: str | None = None
+    notice: str | None = None
     """A sentence on deviations that do not fit, if any."""
 
     @property
@@ -88,7 +88,7 @@ class MapPlan(Plan[MapReport]):
         return [
             ("cells", f"{count(self.atlas.n_cells)} in {count(n_blocks)} blocks"),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
-            *told_lines("peak deviations", self.told or ("used" if self.deviates else None)),
+            *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
             ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
             *finished_line(is_finished=self.is_finished),
@@ -106,8 +106,8 @@ class MapPlan(Plan[MapReport]):
         }
 
     def _run(self, on_event: Subscriber) -> MapReport:
-        if self.told:
-            on_event(Notice(self.told))
+        if self.notice:
+            on_event(Notice(self.notice))
         work = self._stages
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
@@ -142,8 +142,8 @@ def plan_map_cells(
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     planned = PlannedModel.of(model, compute=compute)
     rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
-    deviates, told = planned.deviates_on(cells)
-    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool, deviates, told)
+    deviates, notice = planned.deviates_on(cells)
+    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool, deviates, notice)
     _ = plan.is_finished  # refuses an output that is taken
     return plan
 

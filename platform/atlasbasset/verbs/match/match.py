@@ -89,7 +89,7 @@ def match(
     MissingExtraError
         memelite is not installed.
     StoreExistsError
-        When anything lies at `out`.
+        When something exists at `out`.
     """
     plan = plan_match(
         result,

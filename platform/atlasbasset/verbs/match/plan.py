@@ -15,7 +15,7 @@ from atlasbasset.verbs.match.report import MatchReport
 from atlasbasset.verbs.match.rows import COLUMNS, MatchInput, add_q_values, write_rows
 from atlasbasset.verbs.match.site_scores import METHODS, Method
 from atlasbasset.verbs.match.table_file import SUFFIXES, written_table
-from atlasbasset.verbs.shared.plan import told_lines
+from atlasbasset.verbs.shared.plan import notice_lines
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
@@ -74,8 +74,8 @@ class MatchPlan(Plan[MatchReport]):
             ("motifs", f"{count(self.n_motifs)}{too_wide}"),
             ("groups", count(self.n_groups)),
             ("null", f"{count(self.given.n_null)} chance sites of each motif"),
-            *told_lines("names", self.given.renamed),
-            *told_lines("left out", self.given.left_out),
+            *notice_lines("names", self.given.renamed),
+            *notice_lines("left out", self.given.left_out),
         ]
 
     def values(self) -> dict[str, Any]:
@@ -92,9 +92,9 @@ class MatchPlan(Plan[MatchReport]):
     def _run(self, on_event: Subscriber) -> MatchReport:
         refuse_existing(self.out)
         given = self.given
-        for told in (given.renamed, self._too_wide, given.left_out):
-            if told:
-                on_event(Notice(told))
+        for notice in (given.renamed, self._too_wide, given.left_out):
+            if notice:
+                on_event(Notice(notice))
         with (
             tempfile.TemporaryDirectory(prefix="atlasbasset-") as made,
             written_table(self.out, COLUMNS) as table,

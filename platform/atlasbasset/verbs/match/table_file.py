@@ -76,7 +76,7 @@ def written_table(out: str | Path, columns: Mapping[str, ColumnType]) -> Iterato
     Raises
     ------
     StoreExistsError
-        When anything lies at `out`.
+        When something exists at `out`.
     """
     with staged(out) as place, tempfile.TemporaryDirectory() as folder:
         is_local = urls.is_local(place)
@@ -91,7 +91,7 @@ def written_table(out: str | Path, columns: Mapping[str, ColumnType]) -> Iterato
 
 def _put(path: Path, url: str) -> None:
     fs, target = urls.filesystem(url)
-    with remote.told(url):
+    with remote.outage_errors(url):
         fs.put_file(str(path), target)
 
 

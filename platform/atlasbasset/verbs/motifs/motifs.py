@@ -69,7 +69,7 @@ def motif_activity(
         pandas table. Its columns go into the result's obs, matched by the cells' names.
     n_backgrounds
         Peaks drawn and shuffled, dinucleotides kept; with more than the split holds, peaks are
-        drawn again, each time shuffled anew.
+        drawn again, each time shuffled again.
     split
         Peaks to draw from.
     seed
@@ -106,7 +106,7 @@ def motif_activity(
     MotifError
         When the file cannot be read or a motif is wider than the window.
     StoreExistsError
-        When anything but this very job's result lies at `out`.
+        When something other than this job's result exists at `out`.
     """
     plan = plan_motifs(
         model,

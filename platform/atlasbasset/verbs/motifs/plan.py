@@ -25,7 +25,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
-    told_lines,
+    notice_lines,
     worker_count,
 )
 from atlasbasset.verbs.shared.split import split_rows
@@ -72,7 +72,7 @@ class MotifsPlan(Plan[MotifReport]):
     """A sentence on motifs that shared a name."""
     labels: pd.DataFrame | None
     """Columns of a table of cells for the result's obs."""
-    told: str | None
+    notice: str | None
     """A sentence on cells that the table lacks."""
     options: InsertionOptions
     workers: WorkerPool
@@ -149,8 +149,8 @@ class MotifsPlan(Plan[MotifReport]):
         return [
             ("cells", count(self.model.n_cells)),
             ("motifs", f"{count(len(self.motifs))} of {_widths(self.motifs)} bp"),
-            *told_lines("names", self.renamed),
-            *told_lines("labels", self.told),
+            *notice_lines("names", self.renamed),
+            *notice_lines("labels", self.notice),
             (
                 "backgrounds",
                 f"{count(options.n_backgrounds)} shuffled peaks, split {options.split}",
@@ -186,7 +186,7 @@ class MotifsPlan(Plan[MotifReport]):
 
     def _run(self, on_event: Subscriber) -> MotifReport:
         work = self._stages(on_event)
-        for sentence in (self.renamed, self.told):
+        for sentence in (self.renamed, self.notice):
             if sentence:
                 on_event(Notice(sentence))
         was_finished = run_job(
@@ -244,9 +244,9 @@ def plan_motifs(
     _check(chosen, source, options, model=planned.store)
     for url in (planned.url, out):
         pool.worker_url(url)
-    labels, told = (None, None)
+    labels, notice = (None, None)
     if obs is not None:
-        labels, told = joined_columns(planned.store.obs, obs, what=planned.url)
+        labels, notice = joined_columns(planned.store.obs, obs, what=planned.url)
     plan = MotifsPlan(
         model=planned,
         atlas=source,
@@ -255,7 +255,7 @@ def plan_motifs(
         motif_file=str(motifs) if isinstance(motifs, str | Path) else None,
         renamed=renamed,
         labels=labels,
-        told=told,
+        notice=notice,
         options=options,
         workers=pool,
     )

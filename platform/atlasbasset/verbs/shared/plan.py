@@ -29,7 +29,7 @@ __all__ = [
     "PlannedModel",
     "finished_line",
     "is_finished",
-    "told_lines",
+    "notice_lines",
     "worker_count",
     "workers_in_full",
 ]
@@ -140,9 +140,9 @@ def finished_line(*, is_finished: bool) -> Lines:
     return [("result", "finished by the same job: nothing to do")] if is_finished else []
 
 
-def told_lines(name: str, told: str | None) -> Lines:
+def notice_lines(name: str, notice: str | None) -> Lines:
     """Return the line of a sentence on the input; none where there is nothing to say."""
-    return [(name, told)] if told else []
+    return [(name, notice)] if notice else []
 
 
 def worker_count(workers: WorkerPool) -> str:

@@ -15,7 +15,7 @@ from atlasbasset.engine.memory.plan import MemoryPlan, plan_training
 from atlasbasset.engine.peak_sampling import epoch_groups
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.shared.held_out import tell_of_overlap
-from atlasbasset.verbs.shared.plan import told_lines
+from atlasbasset.verbs.shared.plan import notice_lines
 from atlasbasset.verbs.train.report import TrainReport
 from atlasbasset.verbs.train.setup import (
     Launcher,
@@ -96,7 +96,7 @@ class TrainPlan(Plan[TrainReport]):
             ("training peaks", count(self.n_train_peaks)),
             ("cells", f"{count(n_cells)} in {count(n_blocks)} blocks"),
             ("parameters", count(self.n_parameters)),
-            *told_lines("batches", self.warning),
+            *notice_lines("batches", self.warning),
             ("workers", self._workers_line),
             ("steps", f"{steps} per epoch, {epochs} epochs at most"),
             *memory_lines(self.memory),

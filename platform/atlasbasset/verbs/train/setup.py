@@ -1,4 +1,4 @@
-"""What `train` checks before it writes, and the model store it begins or goes on with."""
+"""What `train` checks before it writes, and the model store it begins or resumes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check_training(
 
 
 def has_begun(out: str | Path) -> bool:
-    """Whether a model store lies at `out`, with or without a checkpoint."""
+    """Whether a model store exists at `out`, with or without a checkpoint."""
     return not _absent(out)
 
 
@@ -154,7 +154,7 @@ def _settings_of(store: ModelStore) -> TrainConfig:
 
 
 def _fingerprint(atlas: Atlas) -> dict[str, Any]:
-    """Return what tells one atlas from another, wherever it lies."""
+    """Return what tells one atlas from another, wherever it is stored."""
     return {
         "n_peaks": atlas.n_peaks,
         "n_cells": atlas.n_cells,

@@ -16,7 +16,7 @@ from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
     is_finished,
-    told_lines,
+    notice_lines,
     worker_count,
 )
 from atlasbasset.verbs.variants.alleles import variant_bytes
@@ -69,7 +69,7 @@ class VariantsPlan(Plan[VariantsReport]):
     group_by: str | None
     n_groups: int
     """Groups of cells, or cells."""
-    told: str | None
+    notice: str | None
     """A sentence on cells that are in no group, if any."""
     cell_table: pd.DataFrame | None
     """Made after the model; may have the column that makes the groups."""
@@ -158,7 +158,7 @@ class VariantsPlan(Plan[VariantsReport]):
         return [
             *status_lines(self.counts),
             ("columns", f"{count(self.n_groups)} {columns}"),
-            *told_lines("left out", self.told),
+            *notice_lines("left out", self.notice),
             ("scale", self.scale),
             ("windows", f"{count(n_windows)} of {count(window_bp)} bp at most"),
             ("tables", f"{size(self.table_bytes(n))} in {count(n_shards)} shards"),
@@ -242,7 +242,7 @@ def plan_variants(
         out=str(out),
         group_by=group_by,
         n_groups=planned.n_cells if labels is None else len(labels.names),
-        told=None if labels is None else labels.told(),
+        notice=None if labels is None else labels.notice(),
         cell_table=table,
         both_strands=both_strands,
         scale=scale,

@@ -159,8 +159,8 @@ class VariantsStages:
 
     def _tell(self, n_variants: int, counts: Mapping[str, int]) -> None:
         """Say how many variants have no effect, and why, and which cells are in no group."""
-        if self.groups.told:
-            self.on_event(Notice(self.groups.told))
+        if self.groups.notice:
+            self.on_event(Notice(self.groups.notice))
         bad = [f"{counts[name]:,} {name}" for name in STATUSES[1:] if counts.get(name)]
         if bad:
             n_bad = n_variants - counts["ok"]

@@ -100,7 +100,7 @@ def variants(
     GenomeError
         When the genome cannot be read, or is another than the VCF's: no variant fits it.
     StoreExistsError
-        When anything but this very job's work lies at `out`.
+        When something other than this job's work exists at `out`.
     """
     plan = plan_variants(
         model,

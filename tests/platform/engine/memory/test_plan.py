@@ -66,6 +66,7 @@ def any_sizes(draw: st.DrawFn) -> TrainingSizes:
         average=draw(st.booleans()),
         svd_start=draw(st.booleans()),
         solves=draw(st.booleans()),
+        deviates=draw(st.booleans()),
         n_batches=draw(st.sampled_from([0, 5])),
         group_peaks=draw(st.sampled_from([None, None, 0, 1024])),
     )
@@ -184,6 +185,21 @@ def test_workers_of_one_machine_share_its_memory():
     each = plan_memory(asked, limit=MemoryLimit(10 * GB, shared=False))
     assert together.layout == each.layout
     assert together.ram_bytes == each.ram_bytes
+
+
+def test_peaks_that_deviate_take_all_cells_once_more():
+    """Whatever the number of workers: each has the whole table, and nothing of peaks x cells."""
+    for workers in (1, 8):
+        both = [
+            plan_memory(sizes(workers=workers, deviates=deviates), limit=MemoryLimit(800 * GB))
+            for deviates in (False, True)
+        ]
+        without, with_them = (
+            next(phase.ram_bytes for phase in plan.phases if phase.name == "solving")
+            for plan in both
+        )
+        table = 4 * 33 * 1_114_621
+        assert table < with_them - without < 6 * table
 
 
 def test_sizes_of_an_atlas(tmp_path):

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from atlasbasset.engine.interrupts import EndAsked, held_back
+
+
+def interrupted_within(done):
+    with held_back():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("the rest of the block")
+
+
+def test_an_interrupt_waits_for_the_end_of_the_block():
+    before, done = signal.getsignal(signal.SIGINT), list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_within(done)
+    assert done == ["the rest of the block"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_handler_is_called_at_once():
+    """So that one that ends the process does."""
+    heard = list[int]()
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        with held_back():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_is_not_handled_in_python_stays_so():
+    before = signal.getsignal(signal.SIGTERM)
+    with held_back():
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_other_threads_are_left_alone():
+    seen = list[object]()
+
+    def work():
+        with held_back():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_the_wish_to_end_is_looked_for_now_and_then(tmp_path):
+    asked = EndAsked(tmp_path / "end")
+    assert not asked()
+    (tmp_path / "end").touch()
+    assert not asked()
+    asked._look_at = 0.0
+    assert asked()
