@@ -122,7 +122,8 @@ def written(out: Path):
 
 
 CASES = [
-    ("preprocess", "", SIGTERM, Moment(RECEIPTS), NOTHING),
+    # the thread that writes the first receipt may end before it is asked to stop, or after
+    ("preprocess", "", SIGTERM, Moment(RECEIPTS), f"{NOTHING}|{KEPT}"),
     ("preprocess", "", SIGINT, Moment(RECORD, 1, after=True), KEPT),
     ("preprocess", "", SIGTERM, Moment(RECEIPTS, 2, after=True), KEPT),
     ("denoise", "", SIGINT, Moment(RECEIPTS, 1, after=True), KEPT),
@@ -156,10 +157,10 @@ def test_every_verb(folder, undisturbed, tmp_path, verb, suffix, number, moment,
     given = arguments(verb, folder, out)
     ended = command(given, folder=tmp_path / "said", number=number, moment=moment)
     told_in_one_sentence(ended, number)
-    assert said in ended.err
+    assert re.search(said, ended.err)
     assert not out.exists()
     assert names(tmp_path) <= {f"{out.name}.partial", "said"}
-    assert (f"{out.name}.partial" in names(tmp_path)) or said != KEPT
+    assert (f"{out.name}.partial" in names(tmp_path)) or KEPT not in ended.err
     again = command(given, folder=tmp_path / "said")
     assert again.code == 0, again.err
     assert written(out) == undisturbed(verb, suffix)
