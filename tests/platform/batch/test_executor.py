@@ -65,7 +65,7 @@ def test_what_workers_can_reach(tmp_path, monkeypatch):
     assert WorkerPool(2).worker_url(Path("/a")) == "/a"
     assert WorkerPool(2).worker_url("s3://bucket/a") == "s3://bucket/a"
     assert WorkerPool(0).worker_url("memory://a") == "memory://a"
-    with pytest.raises(UserInputError, match="memory://a lies in the memory of this process"):
+    with pytest.raises(UserInputError, match="memory://a is in the memory of this process"):
         WorkerPool(2).worker_url("memory://a")
 
 
