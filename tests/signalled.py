@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from denoise_process import small_units
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Sequence
     from multiprocessing.process import BaseProcess
 
@@ -83,8 +83,6 @@ def _run(
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(Path(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
-    # a shell that starts tests in the background lets them ignore Ctrl-C, and so their children
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     # a Ray of this process alone, on loopback
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     from atlasjobs.cli import main

@@ -341,10 +341,8 @@ def test_a_second_signal_ends_at_once(folder, tmp_path):
     assert finished(process, tmp_path / "said").code == 130
 
 
-def test_functions_raise_the_interrupt_after_the_same_clean_up(folder, tmp_path, request):
+def test_functions_raise_the_interrupt_after_the_same_clean_up(folder, tmp_path):
     """In a notebook, where no handler of ours is."""
-    before = signal.signal(SIGINT, signal.default_int_handler)  # ignored in a background job
-    request.addfinalizer(lambda: signal.signal(SIGINT, before))
     handlers = [signal.getsignal(number) for number in CODES]
     events = []
 
