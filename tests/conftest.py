@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -44,6 +45,16 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     """Refuse bytes without an id: they may hold a time, and workers must collect the same tests."""
     if isinstance(val, (bytes, bytearray)):
         raise pytest.UsageError(f"give the bytes of {argname!r} an id (ids=...): got {val[:20]!r}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def old_objects_stay() -> None:
+    """Leave what earlier modules loaded out of garbage collections, which the tested code asks for.
+
+    With all that a long run has imported, each of them takes a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
