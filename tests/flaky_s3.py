@@ -162,6 +162,16 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def forget_connections() -> None:
+    """Let the next access to S3 connect anew; closing what is open without a warning."""
+    from s3fs import S3FileSystem
+
+    with warnings.catch_warnings():  # zarr's sessions are closed by garbage collection, which warns
+        warnings.simplefilter("ignore", ResourceWarning)
+        S3FileSystem.clear_instance_cache()
+        gc.collect()
+
+
 @contextmanager
 def s3_behind_proxy(environment) -> Iterator[FlakyProxy]:
     """Start a server with the bucket ``bucket`` and a proxy, and lead every S3 client there.
@@ -170,7 +180,6 @@ def s3_behind_proxy(environment) -> Iterator[FlakyProxy]:
     nothing can reach a real bucket.
     """
     from moto.server import ThreadedMotoServer
-    from s3fs import S3FileSystem
 
     from atlasstore.files import urls
 
@@ -188,14 +197,11 @@ def s3_behind_proxy(environment) -> Iterator[FlakyProxy]:
         "NO_PROXY": "127.0.0.1",
     }.items():
         environment.setenv(name, value)
-    S3FileSystem.clear_instance_cache()  # one made earlier would keep the endpoint of its making
+    forget_connections()  # one made earlier would keep the endpoint of its making
     fs, bucket = urls.filesystem("s3://bucket")
     fs.mkdir(bucket)
     yield proxy
     fs.rm(bucket, recursive=True)  # servers of one process share what they hold
-    with warnings.catch_warnings():  # zarr's sessions are closed by garbage collection, which warns
-        warnings.simplefilter("ignore", ResourceWarning)
-        S3FileSystem.clear_instance_cache()
-        gc.collect()
+    forget_connections()
     proxy.stop()
     server.stop()

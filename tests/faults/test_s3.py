@@ -5,10 +5,8 @@ Every store is compared with the same work done on local disk.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -27,6 +25,7 @@ from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
 from atlasstore.models.model_store import ModelStore
+from flaky_s3 import forget_connections
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 from tiny import WINDOW, config
 
@@ -64,22 +63,18 @@ def environment(folder):
 def s3(environment):
     """The file system of an S3 server that holds one empty bucket."""
     from moto.server import ThreadedMotoServer
-    from s3fs import S3FileSystem
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
     server = ThreadedMotoServer("127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    S3FileSystem.clear_instance_cache()  # one made earlier would keep the endpoint of its making
+    forget_connections()  # one made earlier would keep the endpoint of its making
     fs, bucket = urls.filesystem(BUCKET)
     fs.mkdir(bucket)
     yield fs
     fs.rm(bucket, recursive=True)
-    with warnings.catch_warnings():  # zarr's sessions are closed by garbage collection, which warns
-        warnings.simplefilter("ignore", ResourceWarning)
-        S3FileSystem.clear_instance_cache()
-        gc.collect()
+    forget_connections()
     server.stop()
 
 

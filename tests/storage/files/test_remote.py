@@ -21,7 +21,7 @@ from atlasstore.files.remote import outage_errors, s3_options
 from atlasstore.files.text import open_raw
 from atlasstore.inputs.kinds import input_kind
 from atlasstore.zarrio import arrays, tables
-from flaky_s3 import s3_behind_proxy
+from flaky_s3 import forget_connections, s3_behind_proxy
 
 pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]
 
@@ -198,7 +198,7 @@ def test_the_endpoint_of_fsspec_is_taken(proxy, monkeypatch):
     set_conf_env(found)
     monkeypatch.setitem(conf, "s3", found["s3"])
     assert apply_config(S3FileSystem, {})["endpoint_url"] == proxy.url
-    S3FileSystem.clear_instance_cache()
+    forget_connections()
     np.testing.assert_array_equal(read(f"{BUCKET}/store"), VALUES)
 
 
