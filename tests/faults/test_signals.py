@@ -198,11 +198,11 @@ def test_append(folder, tmp_path):
 
 STEP = "atlasbasset.engine.loop:_Worker._step"
 TRAININGS = [
-    (SIGINT, Moment("atlasbasset.engine.loop:solve_layer"), "Nothing was learned yet"),
+    (SIGINT, Moment("atlasbasset.engine.final_solve:solve_layer"), "Nothing was learned yet"),
     (SIGTERM, Moment(STEP), "after step 1 of epoch 1"),
     (SIGINT, Moment(STEP, 2, after=True), "after step 2 of epoch 1"),
     (SIGTERM, Moment("atlasbasset.engine.validation:Monitor.measure"), " of epoch 1"),
-    (SIGINT, Moment("atlasbasset.engine.loop:solve_layer", 2), "after epoch 3"),
+    (SIGINT, Moment("atlasbasset.engine.final_solve:solve_layer", 2), "after epoch 3"),
 ]
 
 
