@@ -230,7 +230,7 @@ def test_the_stopping_rule(atlas_url, tmp_path):
     assert "has not risen in 3 epochs" in report.stopped_because
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_workers_do_what_one_does(atlas_url, tmp_path, workers):
     """To rounding: float32 sums in another order, amplified a little by three epochs of Adam."""
     one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=config(epochs=2))
@@ -255,6 +255,7 @@ def test_any_number_of_workers_resumes(atlas_url, tmp_path):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_fp32_does(atlas_url, tmp_path):
     """bfloat16 products with float32 sums: the same quality, not the same digits."""
     last = {
