@@ -286,7 +286,7 @@ class _Worker:
 
     def run_epoch(self) -> None:
         """Finish the epoch under way, from its next step."""
-        self.state.polished, self.state.divided, self._peaks = None, False, None
+        self.state.final_solve, self.state.divided, self._peaks = None, False, None
         n_steps, batches = self.feeder.rest_of_epoch(self.state)
         n_done = len(self.train_peaks) * self.state.step // n_steps
         seconds_before, waited_before = self.state.seconds, self.state.seconds_waiting
@@ -356,24 +356,24 @@ class _Worker:
         """End the run: the averaged trunk, solved cells, a last checkpoint, all as asked for."""
         self.saver.finish()  # solving takes time and memory: the last epoch is safe before it
         self._is_whole = False
-        if self.config.polish and self.state.polished is None:
+        if self.config.final_solve and self.state.final_solve is None:
             if self.average is not None:
                 self.learner.trunk.load_state_dict(self.average.module.state_dict())
             solved, self._peaks = self.solver.solve_all(self.state.epoch)
             quality = self.monitor.measure(self.learner, self.runtime, on_event=self.on_event)
-            self.state.polished = {**solved, **quality._asdict()}
-            self.state.n_polished += 1
+            self.state.final_solve = {**solved, **quality._asdict()}
+            self.state.n_ended += 1
             self._save()
         elif self._must_divide():
             self.solver.divide()
             self.state.divided = True
-            self.state.n_polished += 1
+            self.state.n_ended += 1
             self._save()
         self.saver.finish()
 
     def _must_divide(self) -> bool:
         """Whether gradients alone have separated batches from cells: they do so by their means."""
-        if self.config.polish or self.state.divided or self.learner.cells.batch is None:
+        if self.config.final_solve or self.state.divided or self.learner.cells.batch is None:
             return False
         return self.config.batch_effect == "given_state"
 

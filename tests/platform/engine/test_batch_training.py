@@ -15,7 +15,7 @@ from tiny import atlas, config
 N = 160
 KIND = np.arange(N) * 2 // N  # the tiny atlas's first and second half
 DONOR = np.where(np.random.default_rng(0).random(N) < np.where(KIND == 0, 0.8, 0.3), "d1", "d2")
-FAST = {"cell_start": "svd", "polish": True, "epochs": 1, "batch_key": "donor"}
+FAST = {"cell_start": "svd", "final_solve": True, "epochs": 1, "batch_key": "donor"}
 
 
 @pytest.fixture(scope="module")
