@@ -48,6 +48,7 @@ def test_a_label_with_another_composition_leaves_the_kinds_where_they_are(url, t
     assert max(gaps(tmp_path / "free")) < -0.3  # what was common in a donor is taken from it
 
 
+@pytest.mark.slow
 def test_two_workers_tell_batches_as_one_does(url, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     atlasbasset.train(url, out=one, config=config(**FAST))

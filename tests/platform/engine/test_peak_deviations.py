@@ -106,6 +106,7 @@ def test_deviations_need_the_last_solve():
         config(peak_deviations=True, final_solve=False)
 
 
+@pytest.mark.slow
 def test_two_workers_do_what_one_does(atlas_url, tmp_path):
     """The sample, the candidates and the peaks are shared among them."""
     settings = config(

@@ -232,7 +232,8 @@ def test_the_stopping_rule(atlas_url, tmp_path):
     assert "has not risen in 3 epochs" in report.stopped_because
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 3])
 def test_workers_do_what_one_does(atlas_url, tmp_path, workers):
     """To rounding: float32 sums in another order, amplified a little by three epochs of Adam."""
     one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=config(epochs=2))
