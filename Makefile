@@ -28,8 +28,11 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+# All slow tests; those that need no package index: make test-slow SLOW="slow and not network"
+SLOW ?= slow
+
 test-slow: install
-	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=0
+	$(BIN)/python -m pytest -m "$(SLOW)" -o timeout=900 -o faulthandler_timeout=0
 
 # Damaged and odd inputs for every reader (tests/fuzz): make fuzz FUZZ_SECONDS=1200 FUZZ="--seed 3"
 FUZZ_SECONDS ?= 300

@@ -20,38 +20,38 @@ import atlasbasset
 from atlasbasset.engine.config import RECIPES, TrainConfig
 from atlasstore import Atlas
 
-SOLVED = {"polish": True, "per_cell_eps": True}
+SOLVED = {"final_solve": True, "per_cell_eps": True}
 FAST = {name: getattr(TrainConfig(), name) for name in RECIPES["paper"]}
 """The fast recipe as changes of the paper's settings."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "fast": FAST,
     "paper": {},
-    "paper+polish": {"polish": True},
-    "constant+svd+polish": {**SOLVED, "cell_start": "svd"},
-    "cosine+polish": {**SOLVED, "schedule": "cosine"},
+    "paper+final solve": {"final_solve": True},
+    "constant+svd+final solve": {**SOLVED, "cell_start": "svd"},
+    "cosine+final solve": {**SOLVED, "schedule": "cosine"},
     "cosine+svd": {"schedule": "cosine", "cell_start": "svd", "per_cell_eps": True},
-    "cosine+svd+polish": {**SOLVED, "schedule": "cosine", "cell_start": "svd"},
-    "cosine+svd+polish lr 0.005": {
+    "cosine+svd+final solve": {**SOLVED, "schedule": "cosine", "cell_start": "svd"},
+    "cosine+svd+final solve lr 0.005": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "learning_rate": 0.005,
     },
-    "cosine+svd+polish lr 0.02": {
+    "cosine+svd+final solve lr 0.02": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "learning_rate": 0.02,
     },
-    "cosine+svd+polish lr 0.04": {
+    "cosine+svd+final solve lr 0.04": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "learning_rate": 0.04,
     },
-    "cosine+svd+polish lr 0.02 batch 64": {
+    "cosine+svd+final solve lr 0.02 batch 64": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "learning_rate": 0.02,
         "batch_size": 64,
     },
-    "cosine+svd+polish batch 64": {
+    "cosine+svd+final solve batch 64": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "batch_size": 64,
     },
-    "cosine+svd+polish batch 256": {
+    "cosine+svd+final solve batch 256": {
         **SOLVED, "schedule": "cosine", "cell_start": "svd", "batch_size": 256,
     },
     "cosine+svd+solves": {**SOLVED, "schedule": "cosine", "cell_start": "svd", "solve_every": 1},
-    "average+svd+polish": {**SOLVED, "cell_start": "svd", "average": 0.98},
+    "average+svd+final solve": {**SOLVED, "cell_start": "svd", "average": 0.98},
     "fast 1/2 of the cells": {**FAST, "cells_per_step": 2},
     "fast 1/4 of the cells": {**FAST, "cells_per_step": 4},
     "fast 1/8 of the cells": {**FAST, "cells_per_step": 8},

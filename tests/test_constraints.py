@@ -112,6 +112,7 @@ def resolved(pip: Pip, *wanted: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.network
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("torch", ["torch", "torch==={}"], ids=["as_make_does", "public_torch"])
 def test_what_is_pinned_is_what_pip_takes(pip: Pip, torch: str) -> None:

@@ -64,6 +64,7 @@ def test_local_files_to_mount_are_in_the_checkout_or_at_home(
 
 
 @pytest.mark.slow
+@pytest.mark.network
 @pytest.mark.timeout(900)
 def test_the_setup_commands_install_a_wheel(
     aws_file: dict[str, Any], root: Path, tmp_path: Path

@@ -53,6 +53,7 @@ def workers():
     return [p for p in children if "MapWorker" in " ".join(p.cmdline())]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_every_stage(local_ray, stores, whole, tmp_path):
     killed, told = {}, {stage: [] for stage in STAGES}
 

@@ -81,6 +81,7 @@ def checksums(store):
     return found
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(tmp_path, inputs, rng):
     whole, out = tmp_path / "whole.zarr", tmp_path / "killed.zarr"
     finish(inputs, whole)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import atlasbasset
 from tiny import atlas, config
@@ -48,6 +49,7 @@ def figures(model):
     return [[json.loads(line)[name] for name in FIGURES] for line in lines]
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(tmp_path, rng):
     atlas_url = atlas(tmp_path / "atlas.zarr")
     whole = tmp_path / "whole"

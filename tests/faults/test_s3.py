@@ -270,6 +270,7 @@ def test_denoise(trained, atlas, local_run, local_atlas, folder):
     np.testing.assert_array_equal(read.varm["scbasset_sequence"], local.varm["scbasset_sequence"])
 
 
+@pytest.mark.slow
 def test_two_processes_train_from_and_to_s3(atlas, local_run):
     """To rounding: two workers add float32 in another order than one."""
     events = []

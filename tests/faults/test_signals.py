@@ -198,11 +198,11 @@ def test_append(folder, tmp_path):
 
 STEP = "atlasbasset.engine.loop:_Worker._step"
 TRAININGS = [
-    (SIGINT, Moment("atlasbasset.engine.loop:solve_layer"), "Nothing was learned yet"),
+    (SIGINT, Moment("atlasbasset.engine.final_solve:solve_layer"), "Nothing was learned yet"),
     (SIGTERM, Moment(STEP), "after step 1 of epoch 1"),
     (SIGINT, Moment(STEP, 2, after=True), "after step 2 of epoch 1"),
     (SIGTERM, Moment("atlasbasset.engine.validation:Monitor.measure"), " of epoch 1"),
-    (SIGINT, Moment("atlasbasset.engine.loop:solve_layer", 2), "after epoch 3"),
+    (SIGINT, Moment("atlasbasset.engine.final_solve:solve_layer", 2), "after epoch 3"),
 ]
 
 
@@ -242,6 +242,7 @@ def test_training_keeps_its_last_step(folder, trained, tmp_path, number, moment,
     assert names(tmp_path) == {"m", "said"}
 
 
+@pytest.mark.slow
 def test_training_interrupted_again_and_again(folder, trained, tmp_path):
     """At each first step: every run adds one."""
     given = training(folder, tmp_path / "m")
@@ -258,7 +259,13 @@ def until(condition, process):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("to_all", [False, True], ids=["to the parent", "to the group"])
+@pytest.mark.parametrize(
+    "to_all",
+    [
+        pytest.param(False, id="to the parent"),
+        pytest.param(True, id="to the group", marks=pytest.mark.slow),
+    ],
+)
 def test_processes_of_a_training(folder, tmp_path, to_all):
     """With a signal to the parent alone, and to all, as from a terminal."""
     options = ("--workers", 2, "--launcher", "process")
@@ -308,6 +315,7 @@ def test_workers_of_ray(folder, undisturbed, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_training_on_ray(folder, tmp_path):
     options = ("--workers", 2, "--launcher", "ray", "--patience", 99)
     given = training(folder, tmp_path / "m", epochs=40, options=options)

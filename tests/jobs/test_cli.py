@@ -80,12 +80,12 @@ def test_help_shows_units_and_defaults(atlasbasset: Atlasbasset) -> None:
 def test_help_shows_what_each_recipe_uses(
     atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = {"fast": {}, "paper": {"epochs": 77, "polish": False}}
+    changed = {"fast": {}, "paper": {"epochs": 77, "final_solve": False}}
     monkeypatch.setattr(engine_config, "RECIPES", changed)
     shown = " ".join(atlasbasset("train", "--help").out.replace("\u2502", " ").split())
     assert "fast 8, paper 77" in shown
     assert "fast yes, paper no" in shown
-    assert "They differ in epochs, polish." in shown
+    assert "They differ in epochs, final-solve." in shown
 
 
 def test_the_page_on_training_shows_what_each_recipe_uses() -> None:
@@ -114,9 +114,12 @@ def test_only_what_is_given_changes_the_recipe(
     for recipe in ("fast", "paper"):
         plain = TrainConfig.recipe(recipe).as_json() | {"trunk": trunk}
         assert settings("--recipe", recipe) == plain
-        changed = settings("--recipe", recipe, "--no-polish", "--average", 0, "--solve-every", 3)
-        assert changed == plain | {"polish": False, "solve_every": 3}
+        changed = settings(
+            "--recipe", recipe, "--no-final-solve", "--average", 0, "--solve-every", 3
+        )
+        assert changed == plain | {"final_solve": False, "solve_every": 3}
     assert settings("--cells-per-step", 9)["cells_per_step"] == 9
+    assert settings("--no-polish")["final_solve"] is False, "the option's former name"
 
 
 def test_training_from_another_models_trunk(

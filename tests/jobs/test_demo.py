@@ -118,7 +118,7 @@ def test_the_ceiling_is_the_simulations_own(tiny: Path) -> None:
 
 def test_the_start_is_scored_as_training_starts(tiny: Path, tmp_path: Path) -> None:
     atlas = Atlas.open(tiny / "atlas.zarr")
-    config = TrainConfig.recipe("fast", epochs=1, polish=False, learning_rate=1e-9)
+    config = TrainConfig.recipe("fast", epochs=1, final_solve=False, learning_rate=1e-9)
     train(tiny / "atlas.zarr", out=tmp_path / "model", config=config)
     kept = load_model(tmp_path / "model").cell_embedding
     started = label_score(kept, atlas.obs["cell_type"].to_numpy(), [5]).mean

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 _GIVEN = "atlasbasset.settings"
+_FORMER = {"--polish": "--final-solve", "--no-polish": "--no-final-solve"}
+"""Former names of options: understood, not shown."""
 _LATER = "dry_run"
 """The first of the parameters that stand after the settings in the help."""
 
@@ -64,6 +66,10 @@ class RecipeVerb(Verb):
     @params.setter
     def params(self, params: list[Any]) -> None:
         self._params = params
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the words of the command line, former names of options included."""
+        return super().parse_args(ctx, [_FORMER.get(word, word) for word in args])
 
     def invoke(self, ctx: Any) -> Any:
         """Do the verb's work; the settings that were given are kept for `chosen_config`."""

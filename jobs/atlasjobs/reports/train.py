@@ -28,7 +28,7 @@ def training_facts(report: TrainReport) -> Lines:
         *_quality_facts(last),
         ("speed", f"{last['sequences_per_s']:.0f} sequences/s in the last epoch"),
     ]
-    if (solved := report.polished) is not None:
+    if (solved := report.final_solve) is not None:
         took = f"{converged(solved, report.n_cells)}, in {duration(solved['seconds'])}"
         rows.append(("cells solved at the end", took))
         rows += [(f"{name}, solved", value) for name, value in _quality_facts(solved)]

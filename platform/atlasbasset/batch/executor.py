@@ -18,7 +18,7 @@ from atlasbasset.cluster.ray_session import ray_session
 from atlasstore import errors, memory
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.files import urls
-from atlasstore.resume.executors import ThreadExecutor
+from atlasstore.resume.executors import ThreadExecutor, held_bytes
 from atlasstore.resume.machine import Machine
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _node_resource(node: dict[str, Any]) -> str:
 
 
 def _probe(n_cpus: float) -> tuple[int, int]:
-    return int(memory.default_bytes() / max(1.0, n_cpus)), memory.resident_bytes()
+    return int(memory.default_bytes() / max(1.0, n_cpus)), held_bytes()
 
 
 def _error(kind: str, value: str) -> Exception:

@@ -34,6 +34,8 @@ _MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
 
 _BEFORE_THEY_WERE = {"batch_effect": "free", "peak_deviations": False}
 """Values of settings in models that were begun before there were these settings."""
+_FORMER = {"polish": "final_solve"}
+"""Former names of settings, in models that have them."""
 
 
 @documented
@@ -71,7 +73,7 @@ class TrainConfig:
         float,
         Setting(
             "Decay per step, 0 for none, of a running average of the trunk's weights, which the "
-            "finished model has; needs polish, as the cells are solved on it.",
+            "finished model has; needs final_solve, as the cells are solved on it.",
             _RECIPE,
             least=0,
             below=1,
@@ -122,9 +124,9 @@ class TrainConfig:
     solve_every: Annotated[
         int, Setting("Solve the cells exactly after every so many epochs; 0: no.", _CELLS, least=0)
     ] = 0
-    polish: Annotated[bool, Setting("Whether to solve the cells exactly at the end.", _CELLS)] = (
-        True
-    )
+    final_solve: Annotated[
+        bool, Setting("Whether to solve the cells exactly at the end.", _CELLS)
+    ] = True
     solve_l2: Annotated[
         float,
         Setting(
@@ -137,7 +139,7 @@ class TrainConfig:
         bool,
         Setting(
             "Whether training peaks may deviate from their sequences at the end, solved exactly in "
-            "turn with the cells; needs polish.",
+            "turn with the cells; needs final_solve.",
             _CELLS,
         ),
     ] = False
@@ -226,13 +228,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.peak_deviations and not self.polish:
+        if self.peak_deviations and not self.final_solve:
             raise UserInputError(
-                "peak_deviations needs polish: peaks are solved in turn with the cells."
+                "peak_deviations needs final_solve: peaks are solved in turn with the cells."
             )
-        if self.average and not self.polish:
+        if self.average and not self.final_solve:
             raise UserInputError(
-                "average needs polish: the cells must be solved on the averaged trunk."
+                "average needs final_solve: the cells must be solved on the averaged trunk."
             )
 
     @classmethod
@@ -261,6 +263,7 @@ class TrainConfig:
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
         """Return the configuration `as_json` wrote; an unknown key is an error."""
         known = {f.name for f in fields(cls)}
+        values = {_FORMER.get(name, name): value for name, value in values.items()}
         if unknown := sorted(set(values) - known):
             raise UserInputError(
                 f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}."
@@ -297,7 +300,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "epochs": 1000,
         "schedule": "constant",
         "cell_start": "random",
-        "polish": False,
+        "final_solve": False,
         "per_cell_eps": False,
     },
 }

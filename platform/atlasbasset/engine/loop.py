@@ -20,34 +20,28 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from atlasbasset.core.step import StepPace
-from atlasbasset.engine.batch_effects import BatchSettings, estimate_effects
 from atlasbasset.engine.batch_means import centre_batches, clear_batches, set_batches
 from atlasbasset.engine.batch_start import effects_at_start, inseparable_batches
 from atlasbasset.engine.batches import Feeder
 from atlasbasset.engine.build_learner import new_average, new_learner
 from atlasbasset.engine.cell_sampling import CellSampling
 from atlasbasset.engine.checkpoints import Saver, load_average, load_learner
-from atlasbasset.engine.embed_shared import embed_shared
 from atlasbasset.engine.events import (
-    CellsSolved,
     EpochEnd,
     EpochStart,
-    PeaksSolved,
     StepDone,
     TrainingEnd,
     TrainingStart,
 )
+from atlasbasset.engine.final_solve import Solver
 from atlasbasset.engine.interrupts import held_back, never
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.learning_rate import learning_rate
-from atlasbasset.engine.peak_deviations import DeviationSettings, deviate
-from atlasbasset.engine.solving import solve_layer
 from atlasbasset.engine.state import RunState
 from atlasbasset.engine.svd_start import leading_vectors, start_from_svd
 from atlasbasset.engine.validation import Monitor
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import Notice
-from atlasstore.genome.peaks import peaks_digest
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
 
@@ -154,6 +148,15 @@ class _Worker:
         self.learner = new_learner(
             run.config, self.data, self.store, n_cells=atlas.n_cells, device=runtime.device
         )
+        self.solver = Solver(
+            self.learner,
+            atlas,
+            self.data,
+            self.train_peaks,
+            config=run.config,
+            runtime=runtime,
+            on_event=on_event,
+        )
         self.average = new_average(self.learner, run.config)
         self.sampling = CellSampling.plan(
             atlas.n_cells, run.config.cells_per_step, seed=run.config.seed
@@ -251,9 +254,13 @@ class _Worker:
         """Say where no method could tell batches from cells; place them where cells are placed."""
         config, cells = self.config, self.learner.cells
         vectors = placed.vectors if placed is not None else self._leading_vectors()
-        settings = self._batch_settings()
         found = effects_at_start(
-            cells, self.data, self.train_peaks, vectors, self.runtime, settings
+            cells,
+            self.data,
+            self.train_peaks,
+            vectors,
+            self.runtime,
+            self.solver.batch_settings(),
         )
         names, given_state = self.store.batches, config.batch_effect == "given_state"
         notice = inseparable_batches(
@@ -279,7 +286,7 @@ class _Worker:
 
     def run_epoch(self) -> None:
         """Finish the epoch under way, from its next step."""
-        self.state.polished, self.state.divided, self._peaks = None, False, None
+        self.state.final_solve, self.state.divided, self._peaks = None, False, None
         n_steps, batches = self.feeder.rest_of_epoch(self.state)
         n_done = len(self.train_peaks) * self.state.step // n_steps
         seconds_before, waited_before = self.state.seconds, self.state.seconds_waiting
@@ -349,107 +356,30 @@ class _Worker:
         """End the run: the averaged trunk, solved cells, a last checkpoint, all as asked for."""
         self.saver.finish()  # solving takes time and memory: the last epoch is safe before it
         self._is_whole = False
-        if self.config.polish and self.state.polished is None:
+        if self.config.final_solve and self.state.final_solve is None:
             if self.average is not None:
                 self.learner.trunk.load_state_dict(self.average.module.state_dict())
-            solved = self._solve_all()
+            solved, self._peaks = self.solver.solve_all(self.state.epoch)
             quality = self.monitor.measure(self.learner, self.runtime, on_event=self.on_event)
-            self.state.polished = {**solved, **quality._asdict()}
-            self.state.n_polished += 1
+            self.state.final_solve = {**solved, **quality._asdict()}
+            self.state.n_ended += 1
             self._save()
         elif self._must_divide():
-            self._divide()
+            self.solver.divide()
+            self.state.divided = True
+            self.state.n_ended += 1
             self._save()
         self.saver.finish()
 
     def _must_divide(self) -> bool:
         """Whether gradients alone have separated batches from cells: they do so by their means."""
-        if self.config.polish or self.state.divided or self.learner.cells.batch is None:
+        if self.config.final_solve or self.state.divided or self.learner.cells.batch is None:
             return False
         return self.config.batch_effect == "given_state"
 
-    def _divide(self) -> None:
-        """Divide each sum of a cell's row and its batch's anew: predictions stay."""
-        learner, runtime = self.learner, self.runtime
-        learner.trunk.eval()
-        h = embed_shared(learner, self.data.codes, self.train_peaks, runtime)
-        found = estimate_effects(learner.cells, h, runtime, self._batch_settings())
-        set_batches(learner.cells, found.effects)
-        self.state.divided = True
-        self.state.n_polished += 1
-
-    def _solve_all(self) -> dict[str, Any]:
-        """Solve the cells, and the peaks in turn with them where they may deviate."""
-        if not self.config.peak_deviations:
-            return self._solve()
-        h = self._embed()
-        first, began = self._solve(h), time.perf_counter()
-        found = deviate(
-            self.learner,
-            self.data,
-            self.train_peaks,
-            h,
-            self.runtime,
-            self._deviation_settings(),
-            on_event=self.on_event,
-        )
-        if found.choice.rounds:
-            self._peaks = self._stored_peaks(found.deviation)
-        solved = {} if found.solved is None else found.solved._asdict()
-        record = {**found.choice._asdict(), "seconds": time.perf_counter() - began}
-        self.on_event(PeaksSolved({**record, **solved}))
-        return {**first, **solved, "peak_deviations": record}
-
-    def _embed(self) -> torch.Tensor:
-        self.learner.trunk.eval()
-        return embed_shared(
-            self.learner, self.data.codes, self.train_peaks, self.runtime, on_event=self.on_event
-        )
-
-    def _stored_peaks(self, deviation: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return what the model's checkpoint holds: rows of all of the atlas's peaks."""
-        whole = deviation.new_zeros(self.atlas.n_peaks, deviation.shape[1])
-        whole[torch.from_numpy(self.train_peaks).to(whole.device)] = deviation
-        digest = torch.from_numpy(peaks_digest(self.atlas.var).copy())
-        return {"deviation": whole, "peaks_sha256": digest}
-
-    def _solve(self, h: torch.Tensor | None = None) -> dict[str, Any]:
+    def _solve(self) -> None:
         self._is_whole = False  # until the state says so too
-        began = time.perf_counter()
-        solved = solve_layer(
-            self.learner,
-            self.data,
-            self.train_peaks,
-            self.runtime,
-            l2=self._solve_l2(),
-            h=self._embed() if h is None else h,
-            batches=self._batch_settings(),
-            on_event=self.on_event,
-        )
-        seconds = time.perf_counter() - began
-        record = {**solved._asdict(), "epoch": self.state.epoch, "seconds": seconds}
-        self.on_event(CellsSolved(record))
-        return record
-
-    def _solve_l2(self) -> float:
-        """Return the solves' weight: never less than what `l2_cells` means for a mean loss."""
-        pairs = len(self.train_peaks) * self.learner.n_cells_total
-        return max(self.config.solve_l2, 2 * self.config.l2_cells * pairs)
-
-    def _deviation_settings(self) -> DeviationSettings:
-        config = self.config
-        return DeviationSettings(
-            l2_cells=self._solve_l2(),
-            rounds=config.peak_rounds,
-            weight=config.peak_l2,
-            batches=self._batch_settings(),
-            seed=config.seed,
-        )
-
-    def _batch_settings(self) -> BatchSettings:
-        config, pairs = self.config, len(self.train_peaks) * self.learner.n_cells_total
-        pull = 2 * config.l2_batch * pairs / self._solve_l2()
-        return BatchSettings(config.batch_effect, pull, config.solve_l2, config.seed)
+        self.solver.solve(self.state.epoch)
 
     def _tend_checkpoints(self) -> None:
         """Publish what all have written; begin a checkpoint when one is due by rank 0's clock."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RunState"]
 
+_FORMER = {"polished": "final_solve", "n_polished": "n_ended"}
+"""Former names of values, in models that have them."""
+
 
 @dataclass(slots=True)
 class RunState:
@@ -42,35 +45,36 @@ class RunState:
     """What a person should know of the run, in sentences."""
     divided: bool = False
     """Whether batches were separated from cells since the last step, as the end of the run."""
-    n_polished: int = 0
+    n_ended: int = 0
     """How often the run has ended with a solve or such: epochs may be added afterwards."""
     n_again: int = 0
     """How often a step that had a checkpoint got another one: never is one written over."""
-    polished: dict[str, Any] | None = None
+    final_solve: dict[str, Any] | None = None
     """What was measured after the last solve, where the run ends with one."""
 
     @property
     def checkpoint(self) -> int:
         """Number of the checkpoint of this state: rises with every step and every last solve."""
-        return self.total_steps + self.n_polished + self.n_again
+        return self.total_steps + self.n_ended + self.n_again
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values (the start of `best_auroc`, minus infinity, as None)."""
         values = asdict(self)
         values["best_auroc"] = self.best_auroc if self.best_epoch else None
         values["history"] = [_nan_to_null(record) for record in self.history]
-        values["polished"] = None if self.polished is None else _nan_to_null(self.polished)
+        values["final_solve"] = None if self.final_solve is None else _nan_to_null(self.final_solve)
         return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunState:
         """Return the state `as_json` wrote."""
+        values = {_FORMER.get(name, name): value for name, value in values.items()}
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         if known.get("best_auroc") is None:
             known["best_auroc"] = float("-inf")
         known["history"] = [_null_to_nan(record) for record in known.get("history", [])]
-        if known.get("polished") is not None:
-            known["polished"] = _null_to_nan(known["polished"])
+        if known.get("final_solve") is not None:
+            known["final_solve"] = _null_to_nan(known["final_solve"])
         return cls(**known)
 
     def end_epoch(self, record: dict[str, Any], config: TrainConfig) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from ._cells import sample_rows
 
@@ -45,6 +44,8 @@ def query_cells(n_cells: int, n_queries: int | None, *, seed: int) -> NDArray[np
 
 def nearest(embedding: NDArray[np.float32], queries: NDArray[np.intp], *, k: int) -> Neighbors:
     """Find the k (< N) nearest cells of each query cell among all cells."""
+    from sklearn.neighbors import NearestNeighbors  # takes a second
+
     search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(embedding)
     distances, cells = search.kneighbors(embedding[queries])
     other = cells != queries[:, None]

@@ -18,12 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.metrics import (
-    adjusted_mutual_info_score,
-    adjusted_rand_score,
-    homogeneity_score,
-    silhouette_samples,
-)
 
 from atlasstore.errors import MissingExtraError, UserInputError, extra_packages
 
@@ -119,14 +113,16 @@ def cluster_agreement(
     MissingExtraError
         igraph is not installed.
     """
+    from sklearn import metrics  # takes a second, which every worker would wait
+
     known, n_cells = _sampled(labelled_cells(embedding, labels), max_cells, seed=seed)
     n_labels = len(np.unique(known.codes))
     cluster = _leiden_on(_checked_graph(known.embedding, n_neighbors))
     clusters, resolution = _search(lambda value: cluster(value, seed), n_labels)
     return ClusterAgreement(
-        ari=float(adjusted_rand_score(known.codes, clusters)),
-        ami=float(adjusted_mutual_info_score(known.codes, clusters)),
-        homogeneity=float(homogeneity_score(known.codes, clusters)),
+        ari=float(metrics.adjusted_rand_score(known.codes, clusters)),
+        ami=float(metrics.adjusted_mutual_info_score(known.codes, clusters)),
+        homogeneity=float(metrics.homogeneity_score(known.codes, clusters)),
         n_clusters=int(clusters.max()) + 1,
         n_labels=n_labels,
         resolution=resolution,
@@ -163,6 +159,8 @@ def cell_type_asw(
     UserInputError
         There are fewer than two labels or as many labels as cells.
     """
+    from sklearn import metrics
+
     known, n_cells = _sampled(labelled_cells(embedding, labels), max_cells, seed=seed)
     n_labels = len(np.unique(known.codes))
     if not 2 <= n_labels < len(known.codes):
@@ -170,7 +168,7 @@ def cell_type_asw(
             f"The silhouette needs 2 labels or more, and fewer than cells; got {n_labels} labels"
             f" on {len(known.codes)} cells."
         )
-    widths = silhouette_samples(known.embedding, known.codes, metric=metric)
+    widths = metrics.silhouette_samples(known.embedding, known.codes, metric=metric)
     return CellTypeAsw((float(widths.mean()) + 1) / 2, n_labels, n_cells, len(known.codes))
 
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from atlasstore.errors import UserInputError
 
@@ -183,7 +183,7 @@ def kbet(
     observed = _counts(known.codes[found.cells], np.ones(found.cells.shape), n_batches=n_batches)
     statistic = ((observed - expected) ** 2 / expected).sum(axis=1)
     return Kbet(
-        acceptance=float((chi2.sf(statistic, n_batches - 1) >= alpha).mean()),
+        acceptance=float((chdtrc(n_batches - 1, statistic) >= alpha).mean()),
         k=k,
         alpha=float(alpha),
         smallest_expected=float(expected.min()),

@@ -11,7 +11,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import anndata
 import numpy as np
 import pandas as pd
 import zarr
@@ -229,6 +228,8 @@ def _check_shape(name: str, shape: tuple[int, ...], *, n_cells: int, n_features:
 
 def _table(group: Any, part: str, name: str, on_event: Subscriber) -> pd.DataFrame:
     """Return a table whose columns have names that can be stored, each once."""
+    import anndata  # takes a second
+
     with readable(name, what="an obs table" if part == "obs" else "a var table"):
         refuse_links(group, name=name)
         check_inside(group[part], name=name)

@@ -6,11 +6,11 @@ counts, and another AnnData is another job.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import anndata
 import zarr
 
 from atlasstore.errors import CountsError
@@ -21,6 +21,8 @@ from atlasstore.zarrio.formats import describe_input
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import anndata
 
 __all__ = ["input_urls", "is_in_memory", "release"]
 
@@ -53,11 +55,9 @@ def input_urls(
     CountsError
         When an AnnData has no X.
     """
-    one = isinstance(inputs, str | anndata.AnnData) or not hasattr(inputs, "__iter__")
+    one = isinstance(inputs, str) or _is_anndata(inputs) or not hasattr(inputs, "__iter__")
     several: Sequence[Any] = [inputs] if one else list(inputs)  # type: ignore[arg-type]
-    return tuple(
-        _stored(item) if isinstance(item, anndata.AnnData) else str(item) for item in several
-    )
+    return tuple(_stored(item) if _is_anndata(item) else str(item) for item in several)
 
 
 def release(inputs: Sequence[str]) -> None:
@@ -67,6 +67,12 @@ def release(inputs: Sequence[str]) -> None:
         if not _HELD[url]:
             del _HELD[url]
             urls.delete(url)
+
+
+def _is_anndata(item: Any) -> bool:
+    """Whether `item` is an AnnData: there is none before anndata is imported, which takes long."""
+    loaded = sys.modules.get("anndata")
+    return loaded is not None and isinstance(item, loaded.AnnData)
 
 
 def _stored(adata: anndata.AnnData) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from atlasstore.resume.units import Executor, Receipt, Unit, Work
 
-__all__ = ["DaskExecutor", "ThreadExecutor", "open_executor"]
+__all__ = ["DaskExecutor", "ThreadExecutor", "held_bytes", "open_executor"]
 
 _CONNECT_S = 30
 
@@ -68,7 +68,12 @@ class ThreadExecutor:
 
 
 def held_bytes() -> int:
-    """Return what this process holds; what a stage frees from now on is not held."""
+    """Return what this process holds; what a stage frees from now on is not held.
+
+    With the largest library, which is loaded only when an AnnData is read.
+    """
+    import anndata  # noqa: F401
+
     memory.give_back_from_now_on()
     return memory.resident_bytes()
 

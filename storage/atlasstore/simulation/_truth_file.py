@@ -34,15 +34,7 @@ ARRAYS = {
 
 
 def read_truth(folder: str | Path) -> dict[str, Any]:
-    """Return the fields of a `Truth` from ``truth.json`` in a folder (a path or URL).
-
-    Raises
-    ------
-    NotAStoreError
-        When there is none.
-    CorruptStoreError, FormatVersionError
-        When it is damaged, or newer than this version reads.
-    """
+    """Return the fields of a `Truth`; see `Truth.load`."""
     path = urls.join(folder, "truth.json")
     content = urls.read_bytes(path)
     try:

@@ -31,7 +31,7 @@ def test_a_training() -> None:
 
 def test_a_training_that_ends_with_a_solve() -> None:
     solved = QUALITY | {"loss": 0.4, "n_converged": 49, "seconds": 3.0, "epoch": 1}
-    found = facts(polished=solved)
+    found = facts(final_solve=solved)
     assert found["loss"] == "0.5000"
     assert found["loss, solved"] == "0.4000"
     assert found["valid auROC, solved"] == "0.650 per cell, 0.660 per peak"
@@ -46,7 +46,7 @@ def deviations(weight: float | None, *, tried: bool = True) -> str:
     ]
     chosen = {"l2_cells": 30.0, "weight": weight, "rounds": 2, "tried": rows if tried else []}
     solved = QUALITY | {"n_converged": 50, "seconds": 3.0, "peak_deviations": chosen}
-    return facts(polished=solved)["peak deviations"]
+    return facts(final_solve=solved)["peak deviations"]
 
 
 def test_a_training_whose_peaks_deviate() -> None:

@@ -59,6 +59,7 @@ def kill_a_worker():
     return len(working)
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_map_to_the_same_bits(cluster, stores, tmp_path):
     one = atlasbasset.map_cells(*stores, out=tmp_path / "one", compute="fp32")
     killed, done = [], {"solving cells": [], "embedding sequences": []}
@@ -145,6 +146,7 @@ def test_what_workers_cannot_reach_is_refused_before_anything_starts(stores, tmp
         atlasbasset.map_cells(*stores, out="memory://test_on_ray/model", workers=2)
 
 
+@pytest.mark.slow
 def test_preprocessing_by_two_workers_is_the_same_byte_for_byte(cluster, tmp_path, rng):
     counts = rng.poisson(0.3, (90, 40)).astype(np.float32)
     cells = pd.DataFrame(index=[f"c{i}" for i in range(90)])

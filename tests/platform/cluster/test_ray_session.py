@@ -124,7 +124,9 @@ LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("imported", ["by the session", "too late"])
+@pytest.mark.parametrize(
+    "imported", ["by the session", pytest.param("too late", marks=pytest.mark.slow)]
+)
 def test_the_first_use_in_a_new_home_makes_a_token_and_listens_on_loopback_alone(home, imported):
     done = run(PORTS, environment(home, IMPORTED=imported))
     assert done.returncode == 0, done.stderr

@@ -78,7 +78,7 @@ def test_without_batches_nothing_happens():
 def test_a_solved_model_has_its_cells_mean_in_the_batch(tmp_path):
     url = atlas(tmp_path / "atlas.zarr")
     settings = config(
-        batch_key="sample", batch_effect="free", cell_start="svd", polish=True, epochs=1
+        batch_key="sample", batch_effect="free", cell_start="svd", final_solve=True, epochs=1
     )
     atlasbasset.train(url, out=tmp_path / "m", config=settings)
     model = atlasbasset.load_model(tmp_path / "m")

@@ -15,7 +15,7 @@ from tiny import atlas, config
 N = 160
 KIND = np.arange(N) * 2 // N  # the tiny atlas's first and second half
 DONOR = np.where(np.random.default_rng(0).random(N) < np.where(KIND == 0, 0.8, 0.3), "d1", "d2")
-FAST = {"cell_start": "svd", "polish": True, "epochs": 1, "batch_key": "donor"}
+FAST = {"cell_start": "svd", "final_solve": True, "epochs": 1, "batch_key": "donor"}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def test_a_label_with_another_composition_leaves_the_kinds_where_they_are(url, t
     assert max(gaps(tmp_path / "free")) < -0.3  # what was common in a donor is taken from it
 
 
+@pytest.mark.slow
 def test_two_workers_tell_batches_as_one_does(url, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     atlasbasset.train(url, out=one, config=config(**FAST))

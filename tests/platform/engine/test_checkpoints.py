@@ -72,12 +72,14 @@ def test_a_write_that_failed_is_never_taken_for_done(saving, monkeypatch):
     assert store.latest().state["total_steps"] == 1
 
 
-def test_a_polished_run_goes_on(tmp_path):
-    """Under a checkpoint name of its own, and polishes again."""
+def test_a_run_that_ended_with_a_solve_goes_on(tmp_path):
+    """Under a checkpoint name of its own, and solves again."""
     atlas_url, model = atlas(tmp_path / "a.zarr"), tmp_path / "m"
     for epochs in (1, 2):
-        report = atlasbasset.train(atlas_url, out=model, config=config(epochs=epochs, polish=True))
-        assert report.polished["epoch"] == epochs
+        report = atlasbasset.train(
+            atlas_url, out=model, config=config(epochs=epochs, final_solve=True)
+        )
+        assert report.final_solve["epoch"] == epochs
     state = ModelStore.open(model).newest().state
-    assert state["n_polished"] == 2
+    assert state["n_ended"] == 2
     assert state["total_steps"] == 2 * 7

@@ -68,19 +68,19 @@ def test_a_round_is_all_peaks_then_all_cells(worker):
 def test_training_with_deviations(atlas_url, tmp_path):
     """Other peaks than training's stay at their sequences; new cells see what old ones saw."""
     events: list[object] = []
-    settings = config(epochs=2, polish=True, peak_deviations=True)
+    settings = config(epochs=2, final_solve=True, peak_deviations=True)
     report = atlasbasset.train(
         atlas_url, out=tmp_path / "m", config=settings, on_event=events.append
     )
     (told,) = (event for event in events if isinstance(event, PeaksSolved))
-    chosen = report.polished["peak_deviations"]
+    chosen = report.final_solve["peak_deviations"]
     assert told.record["weight"] == chosen["weight"] is not None
     assert f"weight {chosen['weight']:g}" in told.shown().message
     best = min(chosen["tried"], key=lambda tried: tried["loss"])
     for name in ("l2_cells", "weight", "rounds"):
         assert best[name] == chosen[name]
     assert sum(tried["weight"] is None for tried in chosen["tried"]) == 2
-    assert json.loads(json.dumps(report.as_json()))["polished"]["peak_deviations"] == chosen
+    assert json.loads(json.dumps(report.as_json()))["final_solve"]["peak_deviations"] == chosen
     train = Atlas.open(atlas_url).peak_rows("train")
     deviation = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
     assert np.abs(deviation[train]).min(axis=0).max() > 0
@@ -94,22 +94,23 @@ def test_training_with_deviations(atlas_url, tmp_path):
 
 def test_a_weight_that_is_given_is_taken(tmp_path):
     url = atlas(tmp_path / "a.zarr", n_cells=40, n_peaks=120)
-    settings = config(epochs=1, polish=True, peak_deviations=True, peak_l2=1e12)
+    settings = config(epochs=1, final_solve=True, peak_deviations=True, peak_l2=1e12)
     report = atlasbasset.train(url, out=tmp_path / "m", config=settings)
     stored = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
     assert np.abs(stored).max() < 1e-6
-    assert report.polished["peak_deviations"]["tried"] == []
+    assert report.final_solve["peak_deviations"]["tried"] == []
 
 
 def test_deviations_need_the_last_solve():
-    with pytest.raises(UserInputError, match="peak_deviations needs polish"):
-        config(peak_deviations=True, polish=False)
+    with pytest.raises(UserInputError, match="peak_deviations needs final_solve"):
+        config(peak_deviations=True, final_solve=False)
 
 
+@pytest.mark.slow
 def test_two_workers_do_what_one_does(atlas_url, tmp_path):
     """The sample, the candidates and the peaks are shared among them."""
     settings = config(
-        epochs=1, learning_rate=1e-12, polish=True, peak_deviations=True, peak_rounds=1
+        epochs=1, learning_rate=1e-12, final_solve=True, peak_deviations=True, peak_rounds=1
     )
     reports = [
         atlasbasset.train(
@@ -117,7 +118,7 @@ def test_two_workers_do_what_one_does(atlas_url, tmp_path):
         )
         for n in (1, 2)
     ]
-    one, two = (report.polished["peak_deviations"] for report in reports)
+    one, two = (report.final_solve["peak_deviations"] for report in reports)
     losses = [[tried["loss"] for tried in found["tried"]] for found in (one, two)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
     assert [one[name] for name in ("weight", "l2_cells")] == [two["weight"], two["l2_cells"]]

@@ -55,6 +55,7 @@ def kill_a_worker_when(condition):
     return thread, killed
 
 
+@pytest.mark.slow
 def test_two_ray_workers_survive_a_kill_and_equal_two_undisturbed(cluster, tmp_path):
     """Held against two workers, not one: those add in the same order.
 

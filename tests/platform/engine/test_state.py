@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.state import RunState
 from tiny import config
 
@@ -17,6 +18,16 @@ def test_round_trip_through_strict_json():
     assert math.isnan(found.history[0]["train_auroc"])
     assert found.as_json() == state.as_json()
     assert RunState.from_json(RunState().as_json()) == RunState()
+
+
+def test_a_state_and_settings_with_former_names_are_read():
+    values = RunState(n_ended=2, final_solve={"loss": 0.5}).as_json()
+    former = {"n_ended": "n_polished", "final_solve": "polished"}
+    stored = {former.get(name, name): value for name, value in values.items()}
+    assert RunState.from_json(stored) == RunState.from_json(values)
+    settings = config(final_solve=False).as_json()
+    settings["polish"] = settings.pop("final_solve")
+    assert TrainConfig.from_json(settings).final_solve is False
 
 
 def test_training_stops_when_the_best_has_not_risen():

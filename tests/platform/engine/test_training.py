@@ -110,7 +110,7 @@ EVERYTHING = {
     "schedule": "cosine",
     "average": 0.9,
     "solve_every": 2,
-    "polish": True,
+    "final_solve": True,
     "peak_deviations": True,
     "peak_l2": 3.0,
     "per_cell_eps": True,
@@ -133,7 +133,7 @@ def test_a_resumed_run_with_everything_on_equals_an_undisturbed_one(atlas_url, t
     for name, expected in weights_of(str(tmp_path / "whole")).items():
         np.testing.assert_array_equal(weights_of(str(broken))[name], expected, err_msg=name)
     states = [ModelStore.open(tmp_path / name).newest().state for name in ("whole", "broken")]
-    quality = [state["polished"]["valid_auroc_per_cell"] for state in states]
+    quality = [state["final_solve"]["valid_auroc_per_cell"] for state in states]
     assert quality[0] == quality[1]
 
 
@@ -144,12 +144,14 @@ def test_workers_do_what_one_does_with_everything_on(atlas_url, tmp_path):
     )
     losses = [[r["loss"] for r in history] for history in (one.history, two.history)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
-    ends = [ModelStore.open(tmp_path / name).newest().state["polished"] for name in ("one", "two")]
+    ends = [
+        ModelStore.open(tmp_path / name).newest().state["final_solve"] for name in ("one", "two")
+    ]
     assert ends[1]["loss"] == pytest.approx(ends[0]["loss"], rel=1e-3)
 
 
 def test_the_finished_model_has_the_averaged_trunk(atlas_url, tmp_path):
-    settings = config(average=0.9, polish=True)
+    settings = config(average=0.9, final_solve=True)
     atlasbasset.train(atlas_url, out=tmp_path / "m", config=settings)
     newest = ModelStore.open(tmp_path / "m").newest()
     average = newest.tensors("average")
@@ -157,9 +159,9 @@ def test_the_finished_model_has_the_averaged_trunk(atlas_url, tmp_path):
         np.testing.assert_array_equal(values, average[f"module.{name}"], err_msg=name)
 
 
-def test_polishing_lowers_the_training_loss_to_the_best_for_the_trunk(atlas_url, tmp_path):
+def test_the_final_solve_lowers_the_training_loss_to_the_best_for_the_trunk(atlas_url, tmp_path):
     """After it, a solve of the same cells has nothing left to do."""
-    atlasbasset.train(atlas_url, out=tmp_path / "m", config=config(polish=True))
+    atlasbasset.train(atlas_url, out=tmp_path / "m", config=config(final_solve=True))
     atlasbasset.map_cells(tmp_path / "m", atlas_url, out=tmp_path / "mapped", compute="fp32")
     found, expected = (weights_of(str(tmp_path / name)) for name in ("m", "mapped"))
     np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-3)
@@ -230,6 +232,7 @@ def test_the_stopping_rule(atlas_url, tmp_path):
     assert "has not risen in 3 epochs" in report.stopped_because
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_do_what_one_does(atlas_url, tmp_path, workers):
     """To rounding: float32 sums in another order, amplified a little by three epochs of Adam."""
@@ -255,6 +258,7 @@ def test_any_number_of_workers_resumes(atlas_url, tmp_path):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_fp32_does(atlas_url, tmp_path):
     """bfloat16 products with float32 sums: the same quality, not the same digits."""
     last = {
@@ -338,7 +342,7 @@ def test_configuration_round_trip_and_unknown_keys():
         ({"compute": "fp8"}, "compute must be one of auto, bf16, fp32"),
         ({"checkpoint_s": -1}, "checkpoint_s must be 0 or more"),
         ({"schedule": "linear"}, "schedule must be one of constant, cosine"),
-        ({"average": 0.9}, "average needs polish"),
+        ({"average": 0.9}, "average needs final_solve"),
     ):
         with pytest.raises(UserInputError, match=message):
             replace(settings, **changes)

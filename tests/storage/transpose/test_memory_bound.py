@@ -108,6 +108,7 @@ def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng, 
     assert peaks[1] - peaks[0] < 80e6
 
 
+@pytest.mark.slow
 def test_the_bound_is_kept_while_fragments_are_counted(tmp_path, rng, libraries_mb):
     # 5 million; with an allocator that keeps what is freed this takes 380 MB beside the libraries
     bound_mb = libraries_mb + FRAGMENTS_BOUND_MB

@@ -137,7 +137,7 @@ class TrainingSizes:
             compute_bytes=compute_dtype.itemsize,
             average=config.average > 0,
             svd_start=config.cell_start == "svd",
-            solves=config.polish or config.solve_every > 0 or config.cell_start == "solve",
+            solves=config.final_solve or config.solve_every > 0 or config.cell_start == "solve",
             auroc_pairs=sampled,
             group_peaks=config.group_peaks if begun else config.group_peaks or None,
             deviates=config.peak_deviations,

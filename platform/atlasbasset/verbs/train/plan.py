@@ -221,5 +221,10 @@ def _report(store: ModelStore, config: TrainConfig) -> TrainReport:
     state = RunState.from_json(store.newest().state)
     reason = state.stop_reason(config) or "stopped"
     return TrainReport(
-        store.url, store.n_cells, reason, tuple(state.history), state.polished, tuple(state.notices)
+        store.url,
+        store.n_cells,
+        reason,
+        tuple(state.history),
+        state.final_solve,
+        tuple(state.notices),
     )

@@ -18,10 +18,9 @@ class TrainReport:
     stopped_because: str
     history: tuple[dict[str, Any], ...]
     """One record per epoch, as in ``metrics.jsonl``."""
-    polished: dict[str, Any] | None = None
-    """What the model is after the last solve of its cells, with `TrainConfig.polish`: ``loss``,
-    ``n_converged`` and ``seconds`` of the solve, and the auROCs of an epoch's record."""
-
+    final_solve: dict[str, Any] | None = None
+    """What the model is after its cells were solved at the end: ``loss``, ``n_converged`` and
+    ``seconds`` of the solve, and the auROCs of an epoch's record."""
     notices: tuple[str, ...] = ()
     """What a person should know of the run, in sentences."""
 
@@ -36,6 +35,6 @@ class TrainReport:
             "n_cells": self.n_cells,
             "stopped_because": self.stopped_because,
             "last_epoch": self.history[-1] if self.history else {},
-            "polished": self.polished,
+            "final_solve": self.final_solve,
             "notices": list(self.notices),
         }

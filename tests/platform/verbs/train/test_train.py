@@ -73,16 +73,16 @@ def test_an_unknown_recipe_is_refused(atlas_url, tmp_path):
 def test_the_report_holds_the_last_solve(atlas_url, tmp_path):
     events = []
     report = atlasbasset.train(
-        atlas_url, out=tmp_path / "m", config=config(polish=True), on_event=events.append
+        atlas_url, out=tmp_path / "m", config=config(final_solve=True), on_event=events.append
     )
-    assert report.polished["n_converged"] == report.n_cells == 40
-    assert report.polished["loss"] < report.history[-1]["loss"]
-    assert report.polished["valid_auroc_per_cell"] > 0
+    assert report.final_solve["n_converged"] == report.n_cells == 40
+    assert report.final_solve["loss"] < report.history[-1]["loss"]
+    assert report.final_solve["valid_auroc_per_cell"] > 0
     (solved,) = (event for event in events if isinstance(event, CellsSolved))
-    assert solved.record["loss"] == report.polished["loss"]
-    assert json.loads(json.dumps(report.as_json()))["polished"] == report.polished
+    assert solved.record["loss"] == report.final_solve["loss"]
+    assert json.loads(json.dumps(report.as_json()))["final_solve"] == report.final_solve
     without = atlasbasset.train(atlas_url, out=tmp_path / "n", config=config(epochs=1))
-    assert without.polished is None
+    assert without.final_solve is None
 
 
 def test_a_frozen_trunk_is_the_other_models(atlas_url, tmp_path, source):
