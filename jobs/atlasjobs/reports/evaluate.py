@@ -8,7 +8,10 @@ from atlasjobs.output.lines import value_text
 from atlasstore.text_units import count
 
 if TYPE_CHECKING:
+    from atlasbasset.metrics import NeighborScore
     from atlasbasset.verbs.evaluate import Evaluation
+    from atlasbasset.verbs.evaluate.profiles import ProfileMeasures
+    from atlasbasset.verbs.evaluate.rna import GeneMeasures, RnaMeasures
     from atlasstore.plans import Lines
 
 __all__ = ["evaluation_facts"]
@@ -39,7 +42,12 @@ def evaluation_facts(evaluation: Evaluation) -> Lines:
         rows.append(("peaks left out", left_out))
     if evaluation.depth_correlation is not None:
         rows.append(("r, intercept with log10 depth", f"{evaluation.depth_correlation:.3f}"))
-    return [*rows, *_embedding_facts(evaluation)]
+    return [
+        *rows,
+        *_embedding_facts(evaluation),
+        *_profile_facts(evaluation.profiles),
+        *_rna_facts(evaluation.rna),
+    ]
 
 
 def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -57,6 +65,57 @@ def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     for name in ("kbet", "ilisi"):
         if (mixing := getattr(evaluation, name)) is not None:
             rows.append((name, value_text(name, mixing.as_json())))
+    return rows
+
+
+def _profile_facts(profiles: ProfileMeasures | None) -> Lines:
+    if profiles is None:
+        return []
+    used, all_of_them = profiles.n_peaks_used, profiles.n_peaks
+    stands_on = f"{count(used)} peaks" + ("" if used == all_of_them else ", a sample")
+    rows = [("denoised profiles", stands_on)]
+    if (labels := profiles.labels) is not None:
+        rows += [(f"  label score, k = {k}", f"{v:.3f}") for k, v in labels.mean.items()]
+    if profiles.asw is not None:
+        rows.append(("  cell-type ASW, 1 - Pearson", f"{profiles.asw.asw:.3f}"))
+    if profiles.neighbors is not None:
+        rows += _neighbor_facts("  neighbor score", profiles.neighbors)
+    return rows
+
+
+def _rna_facts(rna: RnaMeasures | None) -> Lines:
+    if rna is None:
+        return []
+    rows = [
+        ("RNA", f"{count(rna.n_cells)} cells, {rna.values}; {rna.embedding}"),
+        *_neighbor_facts("  neighbor score", rna.neighbors),
+    ]
+    for name in ("denoised", "observed"):
+        if (genes := getattr(rna, name)) is not None:
+            rows += _gene_facts(name, genes)
+    return rows
+
+
+def _neighbor_facts(name: str, found: NeighborScore) -> Lines:
+    """Say each k's share, and the share by chance."""
+    sampled = "" if found.n_queries == found.n_cells else f", {count(found.n_queries)} cells asked"
+    return [
+        (f"{name}, k = {k}", f"{share:.3f} (chance {k / (found.n_cells - 1):.3f}{sampled})")
+        for k, share in found.mean.items()
+    ]
+
+
+def _gene_facts(name: str, genes: GeneMeasures) -> Lines:
+    found, ranks = genes.agreement, genes.co_embedding
+    n_cells, n_genes = len(found.per_cell), len(found.per_gene)
+    rows = [
+        (f"  {name}: r per cell", f"{found.mean_per_cell:.3f} ({count(n_genes)} genes)"),
+        (f"  {name}: r per gene", f"{found.mean_per_gene:.3f} ({count(n_cells)} cells)"),
+    ]
+    if ranks is not None:
+        of = f"of {count(ranks.n_cells)} cells, median {ranks.median:.1f}"
+        chance = (ranks.n_cells + 1) / 2
+        rows.append((f"  {name}: R_c", f"{ranks.mean:.1f} {of} (chance {chance:.1f})"))
     return rows
 
 

@@ -63,4 +63,5 @@ def profile_directions(
 def _root(h: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the symmetric square root of ``h' h``, (E, E)."""
     values, vectors = np.linalg.eigh(h.T @ h)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Rows = Callable[[int, int], NDArray[np.floating]]
-    """Gives cells [start, stop), 0-based half-open: (stop - start, G)."""
+    Rows = Callable[[slice], NDArray[np.floating]]
+    """Gives the cells of a slice, (cells, G)."""
 
 __all__ = ["RnaAgreement", "rna_agreement"]
 
@@ -67,15 +67,15 @@ def rna_agreement(
     Parameters
     ----------
     accessibility, expression
-        Called with [start, stop), 0-based half-open: give these cells, (stop - start, G).
+        Called with a slice of the cells: give their rows, (cells, G).
     n_cells, n_genes
         N and G.
     """
     per_cell = np.empty(n_cells)
     columns = _Sums(n_genes)
-    for start, stop in _tiles(n_cells, n_genes):
-        x, y = (np.asarray(of(start, stop), np.float64) for of in (accessibility, expression))
-        per_cell[start:stop] = _Sums.of(x.T, y.T).correlation(n_genes)
+    for at in _tiles(n_cells, n_genes):
+        x, y = (np.asarray(of(at), np.float64) for of in (accessibility, expression))
+        per_cell[at] = _Sums.of(x.T, y.T).correlation(n_genes)
         columns.add(x, y)
     return RnaAgreement(per_cell, columns.correlation(n_cells))
 
@@ -109,7 +109,7 @@ class _Sums:
         return np.clip(found, -1.0, 1.0)
 
 
-def _tiles(n_cells: int, n_genes: int) -> Iterator[tuple[int, int]]:
+def _tiles(n_cells: int, n_genes: int) -> Iterator[slice]:
     step = max(1, _TILE_ELEMENTS // max(1, n_genes))
     for start in range(0, n_cells, step):
-        yield start, min(start + step, n_cells)
+        yield slice(start, min(start + step, n_cells))
