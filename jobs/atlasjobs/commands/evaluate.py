@@ -25,6 +25,13 @@ Denoised = Annotated[
     bool,
     typer.Option("--denoised", help="Also judge denoised profiles, by labels or RNA."),
 ]
+Baselines = Annotated[
+    bool,
+    typer.Option(
+        "--baselines",
+        help="Also measure PCA, LSI, SnapATAC2, 6-mer ridge, fewer reads, oracles.",
+    ),
+]
 _RNA = "RNA of the same cells"
 Rna = Annotated[
     str | None,
@@ -71,6 +78,7 @@ def evaluate(
     rna_layer: RnaLayer = None,
     rna_embedding: RnaEmbedding = None,
     genes: Genes = None,
+    baselines: Baselines = False,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -79,7 +87,7 @@ def evaluate(
     """Measure predictions on a split's peaks, and cells against labels and RNA that are named."""
     from atlasbasset import plan_evaluate
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.evaluate import evaluation_facts
+    from atlasjobs.reports.evaluate import baseline_columns, evaluation_facts
 
     output = Output(json)
     plan = plan_evaluate(
@@ -96,6 +104,11 @@ def evaluate(
         rna_layer=rna_layer,
         rna_embedding=rna_embedding,
         genes=genes,
+        baselines=baselines,
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+        if report.baselines is not None:
+            output.table(*baseline_columns(report.baselines))
+            for sentence in report.baselines.left_out:
+                output.line(sentence)
         output.report(f"{model} on the {split} peaks of {atlas}", evaluation_facts(report), report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import value_text
@@ -10,11 +11,21 @@ from atlasstore.text_units import count
 if TYPE_CHECKING:
     from atlasbasset.metrics import NeighborScore
     from atlasbasset.verbs.evaluate import Evaluation
+    from atlasbasset.verbs.evaluate.baseline_table import BaselineTable
     from atlasbasset.verbs.evaluate.profiles import ProfileMeasures
     from atlasbasset.verbs.evaluate.rna import GeneMeasures, RnaMeasures
     from atlasstore.plans import Lines
 
-__all__ = ["evaluation_facts"]
+__all__ = ["baseline_columns", "evaluation_facts"]
+
+_SHORT = {
+    "n_cells": "cells",
+    "n_peaks": "learned",
+    "n_held_out": "predicted",
+    "auroc_per_cell": "auROC/cell",
+    "auroc_per_peak": "auROC/peak",
+    "ari": "ARI",
+}
 
 
 def evaluation_facts(evaluation: Evaluation) -> Lines:
@@ -48,6 +59,25 @@ def evaluation_facts(evaluation: Evaluation) -> Lines:
         *_profile_facts(evaluation.profiles),
         *_rna_facts(evaluation.rna),
     ]
+
+
+def baseline_columns(table: BaselineTable) -> tuple[list[str], list[list[str]]]:
+    """Return the header and rows of a table of baselines; what does not apply is a dash."""
+    found = table.to_frame()
+    header = ["baseline", *(_short(str(name)) for name in found)]
+    rows = [[name, *(_figure(value) for value in values)] for name, *values in found.itertuples()]
+    return header, rows
+
+
+def _short(name: str) -> str:
+    measure, _, k = name.rpartition("_")
+    return f"{measure.split('_')[0]} k={k}" if k.isdigit() else _SHORT[name]
+
+
+def _figure(value: float) -> str:
+    if isinstance(value, int):
+        return count(value)
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:

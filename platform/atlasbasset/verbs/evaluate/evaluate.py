@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlasbasset.verbs.evaluate.baselines import baseline_input
 from atlasbasset.verbs.evaluate.cells import check_same_cells, checked_keys
 from atlasbasset.verbs.evaluate.plan import EvaluatePlan
 from atlasbasset.verbs.evaluate.profiles import profile_peaks
@@ -44,6 +45,7 @@ def evaluate(
     rna_layer: str | None = None,
     rna_embedding: str | None = None,
     genes: str | Path | None = None,
+    baselines: bool = False,
     on_event: Subscriber | None = None,
 ) -> Evaluation:
     """Measure a model against an atlas of its cells.
@@ -85,6 +87,9 @@ def evaluate(
         components of its 2,000 most variable genes.
     genes
         With `rna`: GTF or GFF3 of the RNA's genes, as for `denoise`.
+    baselines
+        Also measure what can be had without the model or from less, on the same cells and split:
+        at most 10,000 cells, and sequences of 20,000 training peaks.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -116,6 +121,7 @@ def evaluate(
         rna_layer=rna_layer,
         rna_embedding=rna_embedding,
         genes=genes,
+        baselines=baselines,
     )
     return plan.run(on_event=on_event)
 
@@ -135,6 +141,7 @@ def plan_evaluate(
     rna_layer: str | None = None,
     rna_embedding: str | None = None,
     genes: str | Path | None = None,
+    baselines: bool = False,
 ) -> EvaluatePlan:
     """Plan `evaluate`: check its input; nothing is computed.
 
@@ -174,6 +181,7 @@ def plan_evaluate(
         n_overlapping,
         beside,
         profile_peaks(cells.n_peaks) if denoised else None,
+        baseline_input(cells, split, n_cells=planned.n_cells) if baselines else None,
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         LabelScore,
         PredictionQuality,
     )
+    from atlasbasset.verbs.evaluate.baseline_table import BaselineTable
     from atlasbasset.verbs.evaluate.profiles import ProfileMeasures
     from atlasbasset.verbs.evaluate.rna import RnaMeasures
     from atlasbasset.verbs.shared.prediction import Certainty
@@ -33,6 +34,7 @@ _PARTS = (
     "ilisi",
     "profiles",
     "rna",
+    "baselines",
 )
 
 
@@ -68,6 +70,8 @@ class Evaluation:
     """Denoised profiles against labels and RNA, with `denoised`."""
     rna: RnaMeasures | None = None
     """Embedding and gene accessibility against expression, with `rna`."""
+    baselines: BaselineTable | None = None
+    """The model beside what can be had without it, with `baselines`."""
 
     def __repr__(self) -> str:
         found = self.prediction

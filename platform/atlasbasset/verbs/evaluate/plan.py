@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from atlasbasset.metrics import cell_type_asw, cluster_agreement, ilisi, kbet, label_score
+from atlasbasset.verbs.evaluate.baseline_table import Judge
+from atlasbasset.verbs.evaluate.baselines import measure_baselines
 from atlasbasset.verbs.evaluate.evaluation import Evaluation
 from atlasbasset.verbs.evaluate.profiles import measure_profiles
 from atlasbasset.verbs.evaluate.rna import measure_rna, read_rna
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.inference.model import Model
+    from atlasbasset.verbs.evaluate.baseline_table import BaselineTable
+    from atlasbasset.verbs.evaluate.baselines import Baselines
     from atlasbasset.verbs.evaluate.profiles import ProfileMeasures
-    from atlasbasset.verbs.evaluate.rna import RnaMeasures
+    from atlasbasset.verbs.evaluate.rna import RnaCells, RnaMeasures
     from atlasbasset.verbs.evaluate.rna_input import RnaInput
     from atlasbasset.verbs.shared.plan import PlannedModel
     from atlasbasset.verbs.shared.split import Split
@@ -57,6 +61,8 @@ class EvaluatePlan(Plan[Evaluation]):
     """Where cells are held against their RNA."""
     profile_rows: NDArray[np.int64] | None
     """Peaks of the denoised profiles, where these are measured."""
+    baselines: Baselines | None
+    """Where baselines are measured beside the model."""
 
     @property
     def title(self) -> str:
@@ -75,6 +81,8 @@ class EvaluatePlan(Plan[Evaluation]):
             lines.append(("denoised profiles", f"of {count(len(self.profile_rows))} peaks"))
         if self.rna is not None:
             lines += self.rna.lines()
+        if self.baselines is not None:
+            lines += self.baselines.lines()
         return [*lines, *(("input", sentence) for sentence in self.notices)]
 
     def values(self) -> dict[str, Any]:
@@ -86,6 +94,7 @@ class EvaluatePlan(Plan[Evaluation]):
             "split": self.split,
             "n_profile_peaks": 0 if profiles is None else len(profiles),
             "n_rna_cells": 0 if rna is None else len(rna.cells),
+            "n_baseline_cells": 0 if self.baselines is None else len(self.baselines.cells),
             "n_genes": 0 if rna is None or rna.genes is None else len(rna.genes.columns),
         }
 
@@ -93,10 +102,13 @@ class EvaluatePlan(Plan[Evaluation]):
         model, label, batch = self.model.loaded, self.label, self.batch
         for sentence in self.notices:
             on_event(Notice(sentence))
-        profiles, rna = self._beyond_held_out(model, on_event)
+        rna_cells = None if self.rna is None else read_rna(self.rna)
+        peaks = self._embedded(model, on_event)
         embedding = model.cell_embedding
         grouped = label if self.cluster else None
-        prediction, certainty = measure_predictions(model, self.atlas, self.rows, on_event)
+        prediction, certainty = measure_predictions(
+            model, self.atlas, self.rows, on_event, h=peaks.h_of(self.rows)
+        )
         return Evaluation(
             model=model.url,
             atlas=self.atlas.url,
@@ -110,53 +122,93 @@ class EvaluatePlan(Plan[Evaluation]):
             clusters=None if grouped is None else cluster_agreement(embedding, grouped),
             kbet=None if batch is None else kbet(embedding, batch),
             ilisi=None if batch is None else ilisi(embedding, batch),
-            profiles=profiles,
-            rna=rna,
+            profiles=self._profiles(model, peaks, rna_cells),
+            rna=self._against_rna(model, peaks, rna_cells, on_event),
+            baselines=self._baselines(model, peaks, rna_cells, on_event),
         )
 
-    def _beyond_held_out(
-        self, model: Model, on_event: Subscriber
-    ) -> tuple[ProfileMeasures | None, RnaMeasures | None]:
-        """Measure denoised profiles and RNA, which need other peaks than the split's."""
-        cells = None if self.rna is None else read_rna(self.rna)
-        genes = None if self.rna is None else self.rna.genes
-        none = np.empty(0, np.int64)
-        of_profiles = none if self.profile_rows is None else self.profile_rows
-        rows = np.union1d(of_profiles, none if genes is None else genes.peaks)
-        h, deviates = self._denoising(model, rows, on_event)
-        profiles = rna = None
+    def _embedded(self, model: Model, on_event: Subscriber) -> _Embedded:
+        """Embed every peak that any measure needs, once."""
+        wanted = [self.rows]
         if self.profile_rows is not None:
-            profiles = measure_profiles(
-                model.cell_embedding,
-                h[np.searchsorted(rows, of_profiles)],
-                label=self.label,
-                rna=cells,
-                ks=self.ks,
-                n_peaks=self.atlas.n_peaks,
-                peak_deviations=deviates,
-            )
-        if self.rna is not None and cells is not None:
-            rna = measure_rna(
-                self.rna,
-                cells,
-                self.atlas,
-                embedding=model.cell_embedding,
-                h=None if genes is None else h[np.searchsorted(rows, genes.peaks)],
-                ks=self.ks,
-                on_event=on_event,
-            )
-        return profiles, rna
-
-    def _denoising(
-        self, model: Model, rows: NDArray[np.int64], on_event: Subscriber
-    ) -> tuple[NDArray[np.float32], bool]:
-        """Return peaks' embeddings as `denoise` takes them, and whether deviations are in them."""
-        if not rows.size:
-            return np.empty((0, model.cell_embedding.shape[1]), np.float32), False
+            wanted.append(self.profile_rows)
+        if self.rna is not None and self.rna.genes is not None:
+            wanted.append(self.rna.genes.peaks)
+        if self.baselines is not None:
+            wanted.append(self.baselines.sampled)
+        rows = np.unique(np.concatenate(wanted))
         h = embed_peaks(model, self.atlas, rows, on_event=on_event)
+        if len(wanted) == 1:  # predictions are of sequences alone
+            return _Embedded(rows, h, None)
         deviates, sentence = self.model.deviates_on(self.atlas)
         if sentence:
             on_event(Notice(sentence))
-        if deviates and model.deviations is not None:
-            h += model.deviations.deviation[rows]
-        return h, deviates
+        found = model.deviations if deviates else None
+        return _Embedded(rows, h, None if found is None else found.deviation[rows])
+
+    def _profiles(
+        self, model: Model, peaks: _Embedded, cells: RnaCells | None
+    ) -> ProfileMeasures | None:
+        if self.profile_rows is None:
+            return None
+        return measure_profiles(
+            model.cell_embedding,
+            peaks.denoising(self.profile_rows),
+            label=self.label,
+            rna=cells,
+            ks=self.ks,
+            n_peaks=self.atlas.n_peaks,
+            peak_deviations=peaks.deviation is not None,
+        )
+
+    def _against_rna(
+        self, model: Model, peaks: _Embedded, cells: RnaCells | None, on_event: Subscriber
+    ) -> RnaMeasures | None:
+        if self.rna is None or cells is None:
+            return None
+        genes = self.rna.genes
+        return measure_rna(
+            self.rna,
+            cells,
+            self.atlas,
+            embedding=model.cell_embedding,
+            h=None if genes is None else peaks.denoising(genes.peaks),
+            ks=self.ks,
+            on_event=on_event,
+        )
+
+    def _baselines(
+        self, model: Model, peaks: _Embedded, cells: RnaCells | None, on_event: Subscriber
+    ) -> BaselineTable | None:
+        if (chosen := self.baselines) is None:
+            return None
+        return measure_baselines(
+            chosen,
+            model,
+            self.atlas,
+            self.rows,
+            h=peaks.denoising(chosen.sampled),
+            h_held_out=peaks.h_of(self.rows),
+            judge=Judge(chosen.cells, self.label, cells, self.ks, self.cluster),
+            on_event=on_event,
+        )
+
+
+class _Embedded(NamedTuple):
+    """Embeddings of some of the atlas's peaks."""
+
+    rows: NDArray[np.int64]
+    """Rising."""
+    h: NDArray[np.float32]
+    """Of their sequences, (peaks, E)."""
+    deviation: NDArray[np.float32] | None
+    """Beside these, where the model's peaks deviate."""
+
+    def h_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return embeddings of the sequences of `rows`."""
+        return self.h[np.searchsorted(self.rows, rows)]
+
+    def denoising(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return embeddings of `rows` as `denoise` takes them, deviations included."""
+        at = np.searchsorted(self.rows, rows)
+        return self.h[at] if self.deviation is None else self.h[at] + self.deviation[at]
