@@ -57,9 +57,20 @@ class Certainty:
 
 
 def measure_predictions(
-    model: Model, atlas: Atlas, rows: NDArray[np.int64], on_event: Subscriber
+    model: Model,
+    atlas: Atlas,
+    rows: NDArray[np.int64],
+    on_event: Subscriber,
+    *,
+    h: NDArray[np.float32] | None = None,
 ) -> tuple[PredictionQuality, Certainty]:
-    """Predict the peaks `rows` and measure it; warn when there are fewer than 100."""
+    """Predict the peaks `rows` and measure it; warn when there are fewer than 100.
+
+    Parameters
+    ----------
+    h
+        float32 (len(rows), E): the peaks' embeddings, where they have been computed.
+    """
     if len(rows) < _FEW_PEAKS:
         on_event(
             Notice(
@@ -67,7 +78,8 @@ def measure_predictions(
                 "moves them: see their intervals."
             )
         )
-    h = embed_peaks(model, atlas, rows, on_event=on_event)
+    if h is None:
+        h = embed_peaks(model, atlas, rows, on_event=on_event)
     labels = peak_labels(atlas, rows, on_event=on_event)
     embedding, intercept = model.table()
     scores = FactoredScores(h, embedding, intercept)
