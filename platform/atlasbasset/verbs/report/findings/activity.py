@@ -85,9 +85,9 @@ def activity_of(
             "report MODEL ATLAS RESULT --label-key COLUMN --out report.html",
         )
     difference = _differences(_raw(result, cells), groups)
-    top = tuple(tuple(np.argsort(-row, kind="stable")[:_TOP].tolist()) for row in difference)
+    top = tuple(_top(row) for row in difference)
     names = tf_names(result)
-    wanted = check_tfs(result, tfs) or tuple(dict.fromkeys(ranked[0] for ranked in top))
+    wanted = check_tfs(result, tfs) or tuple(dict.fromkeys(r[0] for r in top if r))
     chosen = wanted[: max(_MOST_COLOURS, len(tfs))]
     return TfActivity(
         names=names,
@@ -99,6 +99,12 @@ def activity_of(
         chosen=chosen,
         z=_z_scores(result, cells, chosen),
     )
+
+
+def _top(difference: NDArray[np.float64]) -> tuple[int, ...]:
+    """Return the motifs that are most active in a group, none that are less so than in others."""
+    order = np.argsort(-difference, kind="stable")[:_TOP]
+    return tuple(order[difference[order] > 0].tolist())
 
 
 def tf_names(result: Result) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["clusters_of", "umap_of"]
 
-_NEIGHBOURS = 15
+_NEIGHBOURS, _LEAST_DISTANCE = 15, 0.3
 _LEAST_CELLS = 3
 
 
@@ -51,6 +51,7 @@ def umap_of(
         umap: Any = needed("umap", extra="report", purpose="The map of the cells")
         reducer = umap.UMAP(
             n_neighbors=min(_NEIGHBOURS, n - 1),
+            min_dist=_LEAST_DISTANCE,
             metric=metric,
             init="pca",
             random_state=seed,

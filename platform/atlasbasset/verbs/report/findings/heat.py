@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.report.findings.cells import SampledCells
     from atlasbasset.verbs.report.findings.predictions import Predictions
 
-__all__ = ["Heat", "HeatMap", "heat_of"]
+__all__ = ["Heat", "HeatMap", "RowAgreement", "heat_of"]
 
 _CELLS, _PEAKS = 200, 500
 
@@ -39,6 +39,16 @@ class HeatMap:
 
 
 @dataclass(frozen=True, slots=True)
+class RowAgreement:
+    """Share of neighbouring rows with the same label."""
+
+    raw: float
+    denoised: float
+    chance: float
+    """In rows in any order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heat:
     """The same cells and peaks, raw and denoised."""
 
@@ -46,8 +56,8 @@ class Heat:
     """0 and 1."""
     denoised: HeatMap
     """Linear scale, as z-scores of each peak over the cells shown."""
-    agreement: tuple[float, float] | None
-    """Share of neighbouring rows with the same label, raw and denoised; None without labels."""
+    agreement: RowAgreement | None
+    """None without labels."""
 
 
 def heat_of(found: Predictions | Missing, cells: SampledCells, *, seed: int) -> Heat | Missing:
@@ -90,11 +100,18 @@ def _order(table: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray(leaves_list(tree), np.int64)
 
 
-def _agreements(maps: list[HeatMap], cells: SampledCells) -> tuple[float, float] | None:
+def _agreements(maps: list[HeatMap], cells: SampledCells) -> RowAgreement | None:
     if cells.label is None:
         return None
     raw, denoised = (_same_beside(cells.label.codes[one.cells]) for one in maps)
-    return raw, denoised
+    return RowAgreement(raw, denoised, _same_by_chance(cells.label.codes[maps[0].cells]))
+
+
+def _same_by_chance(codes: NDArray[np.int64]) -> float:
+    """Return the probability that two of the rows with a label have the same."""
+    counts = np.bincount(codes[codes >= 0])
+    n = int(counts.sum())
+    return float((counts * (counts - 1)).sum() / (n * (n - 1))) if n > 1 else float("nan")
 
 
 def _same_beside(codes: NDArray[np.int64]) -> float:

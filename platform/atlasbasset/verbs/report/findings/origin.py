@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["InputFile", "StoreOrigin", "origins", "version_warning"]
 
 
+_KINDS = {
+    "denoised": "denoised accessibility",
+    "gene_accessibility": "accessibility of genes",
+    "tf_activity": "TF activity",
+    "ism": "mutagenesis",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """A file that a store was made from."""
@@ -65,7 +73,7 @@ def origins(given: Given) -> tuple[StoreOrigin, ...]:
 def _of_result(result: Result) -> StoreOrigin:
     rows, columns = AXES.get(result.kind, ("rows", "columns"))
     holds = f"{count(result.n_obs)} {rows} x {count(result.n_vars)} {columns}"
-    return _origin(result.kind.replace("_", " "), result.url, holds, result.provenance)
+    return _origin(_KINDS.get(result.kind, result.kind), result.url, holds, result.provenance)
 
 
 def _origin(kind: str, url: str, holds: str, provenance: Mapping[str, Any]) -> StoreOrigin:

@@ -19,6 +19,7 @@ from atlasbasset.verbs.report.findings.missing import Missing
 from atlasbasset.verbs.shared.atlas_peaks import embed_peaks, peak_labels
 from atlasbasset.verbs.shared.held_out import judged_rows
 from atlasbasset.verbs.shared.prediction import Certainty, certainty_of
+from atlasstore.events import ignore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def predictions_of(
     split = next((name for name in ("test", "valid") if len(atlas.peak_rows(name))), None)
     if split is None:
         return Missing("Predictions are not measured: the atlas has no held-out peaks.")
-    judged, _ = judged_rows(atlas, split, on_event)
+    judged, _ = judged_rows(atlas, split, ignore)  # a check tells of overlap
     rows = judged[sample_rows(len(judged), options.max_peaks, seed=options.seed)]
     h = embed_peaks(model, atlas, rows, on_event=on_event)
     labels = peak_labels(atlas, rows, cells=cells.rows, on_event=on_event)

@@ -84,6 +84,8 @@ class Figure:
     height_px: int = 340
     is_wide: bool = False
     """Whether it takes the whole width."""
+    is_long: bool = False
+    """Whether it scrolls sideways on a narrow page rather than be squeezed."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """What the page's script needs beside the plot: colourings, names of the cells."""
 

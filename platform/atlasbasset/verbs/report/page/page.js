@@ -4,7 +4,7 @@
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const plots = [...document.querySelectorAll("[data-figure]")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const touch = matchMedia("(pointer: coarse)").matches;
+  const touch = matchMedia("(pointer: coarse)").matches || !matchMedia("(hover: hover)").matches;
   const hasWebGL = Boolean(document.createElement("canvas").getContext("webgl"));
   const find = (name, value) => document.querySelector(`[data-${name}="${value}"]`);
 
@@ -38,9 +38,11 @@
       plot.dataset.drawn = "yes";
     }
     figure.layout.template = template();
+    const tools = figure.more.names ? ["zoom2d", "pan2d", "lasso2d", "zoomIn2d", "zoomOut2d"] : [];
     const config = {
-      responsive: true, displaylogo: false, scrollZoom: false,
-      modeBarButtonsToRemove: ["select2d", "autoScale2d"],
+      responsive: true, displaylogo: false, scrollZoom: false, plotlyServerURL: "",
+      displayModeBar: touch ? false : "hover",
+      modeBarButtons: [[...tools, "resetScale2d", "toImage"]], // none that sends anything anywhere
       toImageButtonOptions: { filename: plot.dataset.figure, scale: 2 },
     };
     const isNew = !plot.classList.contains("js-plotly-plot");

@@ -20,7 +20,10 @@ __all__ = ["activity_figure", "top_table"]
 def top_table(found: TfActivity) -> Table:
     """List the TFs that set each group apart."""
     rows = tuple(
-        (group, ", ".join(f"{found.names[m]} {found.difference[g, m]:+.3f}" for m in ranked))
+        (
+            group,
+            ", ".join(f"{found.names[m]} {found.difference[g, m]:+.3f}" for m in ranked) or "none",
+        )
         for g, (group, ranked) in enumerate(zip(found.groups, found.top, strict=True))
     )
     return Table(

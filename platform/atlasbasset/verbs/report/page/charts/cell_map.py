@@ -47,7 +47,7 @@ def map_figure(found: Findings) -> Figure:
     plot = new_plot(
         [trace for colouring in colourings for trace in colouring.traces],
         xaxis=_bare("UMAP 1"),
-        yaxis=_bare("UMAP 2") | {"scaleanchor": "x"},
+        yaxis=_bare("UMAP 2"),
         legend={"itemsizing": "constant", "orientation": "h", "y": -0.06, "yanchor": "top"},
         margin={"l": 30, "r": 10, "t": 10, "b": 30},
         dragmode="pan",

@@ -13,11 +13,24 @@ from atlasbasset.verbs.report.page.plot import axis, graph_objects, new_plot
 from atlasbasset.verbs.report.page.text import figure
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from atlasbasset.verbs.report.findings.cells import SampledCells
 
 __all__ = ["depth_figure"]
 
 _MOST_POINTS = 1_000
+
+
+def _ticks(depth: NDArray[np.float64]) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten around the values; few enough to be read."""
+    low, high = np.log10(max(float(depth.min()), 1)), np.log10(max(float(depth.max()), 1))
+    factors = (1, 2, 5) if high - low < _FEW_POWERS else (1,)
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    return [float(factor * 10**power) for power in powers for factor in factors]
+
+
+_FEW_POWERS = 2
 
 
 def depth_figure(cells: SampledCells, *, seed: int) -> Figure | None:
@@ -42,7 +55,7 @@ def depth_figure(cells: SampledCells, *, seed: int) -> Figure | None:
         f"up depth, and the embedding is free of it.{drawn}",
         plot=new_plot(
             [points],
-            xaxis=axis("open peaks of a cell", type="log"),
+            xaxis=axis("open peaks of a cell", type="log", tickvals=_ticks(depth), tickformat=",d"),
             yaxis=axis("intercept"),
             showlegend=False,
         ),

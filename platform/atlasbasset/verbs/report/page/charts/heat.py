@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from atlasbasset.inference.cell_labels import CellLabels
     from atlasbasset.verbs.report.findings.cells import SampledCells
-    from atlasbasset.verbs.report.findings.heat import Heat, HeatMap
+    from atlasbasset.verbs.report.findings.heat import Heat, HeatMap, RowAgreement
     from atlasbasset.verbs.report.findings.predictions import Predictions
 
 __all__ = ["denoised_figure", "raw_figure"]
 
+_BARE = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
 _LIMIT = 2.5
 """z-scores beyond it have the last colour."""
 _WHITE_TO_BLUE = ((0.0, "rgba(128,128,128,0.08)"), (1.0, "#4477AA"))
@@ -28,12 +29,11 @@ _WHITE_TO_BLUE = ((0.0, "rgba(128,128,128,0.08)"), (1.0, "#4477AA"))
 
 def raw_figure(heat: Heat, cells: SampledCells, found: Predictions) -> Figure:
     """Draw what was observed."""
-    agreement = "" if heat.agreement is None else _beside(heat.agreement[0])
+    agreement = "" if heat.agreement is None else _beside(heat.agreement.raw)
     return Figure(
         name="raw",
         title="Raw: open or closed",
-        says=f"{_sizes(heat.raw)}, as observed, clustered by cells and peaks. Sparse counts order "
-        f"cells by depth rather than by kind.{agreement}",
+        says=f"{_sizes(heat.raw)}, as observed, clustered by cells and peaks.{agreement}",
         plot=_plot(heat.raw, cells.label, (0, 1), _WHITE_TO_BLUE),
         csv=_csv("raw.csv", heat.raw, cells, found),
         height_px=460,
@@ -42,7 +42,7 @@ def raw_figure(heat: Heat, cells: SampledCells, found: Predictions) -> Figure:
 
 def denoised_figure(heat: Heat, cells: SampledCells, found: Predictions) -> Figure:
     """Draw what the model says of the same cells and peaks, which it was not trained on."""
-    agreement = "" if heat.agreement is None else _beside(heat.agreement[1])
+    agreement = "" if heat.agreement is None else _compared(heat.agreement)
     return Figure(
         name="denoised",
         title="Denoised: predicted from sequence",
@@ -61,6 +61,22 @@ def _sizes(table: HeatMap) -> str:
 
 def _beside(share: float) -> str:
     return f" Of neighbouring rows {100 * share:.0f} % have the same label."
+
+
+def _compared(found: RowAgreement) -> str:
+    """Say whether denoising brought cells of a label together."""
+    change = found.denoised - found.raw
+    meaning = (
+        "denoising brings cells of a label together"
+        if change > _NOTABLE
+        else "denoising mixes labels that the raw counts keep apart"
+        if change < -_NOTABLE
+        else "as in the raw counts"
+    )
+    return f"{_beside(found.denoised)[:-1]} ({100 * found.chance:.0f} % by chance): {meaning}."
+
+
+_NOTABLE = 0.05
 
 
 def _plot(
@@ -82,15 +98,13 @@ def _plot(
     traces = [heat] if labels is None else [heat, *_strip(table, labels)]
     return new_plot(
         traces,
-        xaxis=axis("peaks", showticklabels=False, showgrid=False, zeroline=False, domain=[0.06, 1]),
+        xaxis=axis("peaks", **_BARE, domain=[0.06, 1]),
         xaxis2={
+            **_BARE,
             "domain": [0, 0.045],
-            "showticklabels": False,
             "fixedrange": True,
-            "showgrid": False,
-            "zeroline": False,
         },
-        yaxis=axis("cells", showticklabels=False, showgrid=False, zeroline=False),
+        yaxis=axis("cells", **_BARE),
         margin={"l": 34, "r": 8, "t": 10, "b": 34},
     )
 

@@ -54,6 +54,7 @@ def logo_figure(logo: Logo, number: int) -> Figure:
         csv=_csv(logo, number),
         height_px=110 + 110 * n_groups,
         is_wide=True,
+        is_long=True,
     )
 
 

@@ -9,6 +9,7 @@ from atlasbasset.verbs.report.page.palette import SERIES
 from atlasbasset.verbs.report.page.plot import axis, graph_objects, new_plot
 from atlasbasset.verbs.report.page.text import figure
 from atlasstore.text_units import duration
+from atlasstore.text_units import rate as per_second
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,8 +131,8 @@ def _time_says(training: Training, parts: dict[str, list[float | None]]) -> str:
     if solve:
         text += f", of which {duration(solve)} solved the cells at the end"
     if rate is not None:
-        text += f"; the last epoch ran at {rate:,.0f} sequences/s"
-    return f"{text}. {100 * waited:.1f} % of the epochs was spent waiting for data."
+        text += f"; the last epoch ran at {per_second(rate, 'sequences')}"
+    return f"{text}. Waiting for data was {100 * waited:.1f} % of the epochs."
 
 
 def _without(seconds: float | None, waiting: float | None) -> float | None:
