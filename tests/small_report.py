@@ -92,7 +92,14 @@ def make_stores(folder: Path) -> Stores:
         evaluation=str(folder / "evaluation.json"),
     )
     record_training(stores.model)
-    values = {"model": HOSTILE, "split": "test", "prediction": {"auroc_per_cell": 0.61}}
+    baseline = {"name": HOSTILE, "auroc_per_cell": 0.55, "label_score": {"10": 0.4}}
+    values = {
+        "model": HOSTILE,
+        "split": "test",
+        "prediction": {"auroc_per_cell": 0.61, "auroc_per_peak": None},
+        "labels": None,
+        "baselines": {"rows": [baseline], "left_out": []},
+    }
     (folder / "evaluation.json").write_text(json.dumps(values))
     return stores
 

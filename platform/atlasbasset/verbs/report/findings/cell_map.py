@@ -21,17 +21,13 @@ _NEIGHBOURS, _LEAST_DISTANCE = 15, 0.3
 _LEAST_CELLS = 3
 
 
-def umap_of(
-    embedding: NDArray[np.float32], *, seed: int, metric: str = "euclidean"
-) -> NDArray[np.float32]:
-    """Lay out cells in the plane; the same seed gives the same map.
+def umap_of(embedding: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
+    """Lay out cells in the plane by the cosine of embeddings; a seed gives the same map again.
 
     Parameters
     ----------
     embedding
         float32 (n, E).
-    metric
-        "euclidean", or "cosine" for models with peak deviations.
 
     Returns
     -------
@@ -52,7 +48,7 @@ def umap_of(
         reducer = umap.UMAP(
             n_neighbors=min(_NEIGHBOURS, n - 1),
             min_dist=_LEAST_DISTANCE,
-            metric=metric,
+            metric="cosine",
             init="pca",
             random_state=seed,
             n_jobs=1,

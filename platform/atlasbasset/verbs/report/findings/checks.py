@@ -158,8 +158,9 @@ def held_out_check(found: Predictions) -> Check:
     return Check(name, "warning" if few else "passed", f"{text}; chance is 0.5.{few}")
 
 
-def convergence_check(history: Sequence[Mapping[str, Any]], solved: Mapping[str, Any] | None,
-                      n_cells: int) -> Check:  # fmt: skip
+def convergence_check(
+    history: Sequence[Mapping[str, Any]], solved: Mapping[str, Any] | None, n_cells: int
+) -> Check:
     """Tell whether training reached an end: the cells are solved, the loss is a number."""
     name = "Training ended in order"
     if not history:

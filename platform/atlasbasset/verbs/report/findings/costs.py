@@ -9,8 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlasstore.events import Progress
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from atlasstore.events import Subscriber
 
 __all__ = ["Stopwatch", "peak_memory_bytes"]
 
@@ -19,16 +23,18 @@ __all__ = ["Stopwatch", "peak_memory_bytes"]
 class Stopwatch:
     """Seconds of each part of the report, in the order they were made."""
 
+    on_event: Subscriber
+    """Called with a `Progress` after each part."""
+    n_parts: int
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Count what is done inside as `name`."""
         began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+        yield
+        self.seconds[name] = time.monotonic() - began
+        self.on_event(Progress("gathering the report", len(self.seconds), self.n_parts, "parts"))
 
 
 def peak_memory_bytes() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlasbasset.verbs.report.findings import checks
 from atlasbasset.verbs.report.findings.activity import activity_of, holds_embeddings_of
@@ -17,7 +17,7 @@ from atlasbasset.verbs.report.findings.missing import Missing
 from atlasbasset.verbs.report.findings.origin import origins, version_warning
 from atlasbasset.verbs.report.findings.predictions import predictions_of
 from atlasbasset.verbs.report.findings.training import training_of
-from atlasstore.events import Notice, Progress
+from atlasstore.events import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,96 +86,79 @@ def gather(given: Given, keys: Keys, options: ReportOptions, on_event: Subscribe
             said.append(event.message)
         on_event(event)
 
-    return _Gathering(given, keys, options, heard, said).findings()
+    watch, model = Stopwatch(heard, _PARTS), given.model.loaded
+    cells = sample_cells(model, keys, max_cells=options.max_cells, seed=options.seed)
+    shown = _shown(given, cells, options, watch, heard)
+    found = origins(given)
+    said += [sentence for sentence in (version_warning(found),) if sentence]
+    return Findings(
+        options=options,
+        origins=found,
+        n_peaks=None if given.atlas is None else given.atlas.n_peaks,
+        checks=_checks(given, keys, cells, shown["predictions"]),
+        notices=tuple(dict.fromkeys(said)),
+        training=training_of(given.model.store.newest(), given.model.store.config),
+        evaluations=given.evaluations,
+        cells=cells,
+        **shown,
+        seconds=dict(watch.seconds),
+        memory_bytes=peak_memory_bytes(),
+    )
 
 
-class _Gathering:
-    """The work of `gather`: each part by itself, timed."""
+def _shown(
+    given: Given,
+    cells: SampledCells,
+    options: ReportOptions,
+    watch: Stopwatch,
+    on_event: Subscriber,
+) -> dict[str, Any]:
+    """Return the parts that take time, by their names in `Findings`."""
+    model, seed = given.model.loaded, options.seed
+    with watch.part("predictions"):
+        predictions = predictions_of(model, given.atlas, cells, options, on_event)
+    with watch.part("map of the cells"):
+        plane = umap_of(cells.embedding, seed=seed)
+    with watch.part("clusters"):
+        clusters = clusters_of(cells.embedding, seed=seed)
+    with watch.part("agreement with labels"):
+        agreement = agreement_of(cells, clusters, given.atlas, options, on_event)
+    with watch.part("mixing of batches"):
+        mixing = mixing_of(cells, options)
+    with watch.part("TF activity"):
+        groups = cells.label or clusters
+        activity = activity_of(given.activity, cells, groups, options.tfs, model=model.url)
+    with watch.part("heat maps"):
+        heat = heat_of(predictions, cells, seed=seed)
+    with watch.part("logos"):
+        logos = logos_of(given.ism, model=model.url)
+    return {
+        "predictions": predictions,
+        "plane": plane,
+        "clusters": clusters,
+        "agreement": agreement,
+        "mixing": mixing,
+        "activity": activity,
+        "heat": heat,
+        "logos": logos,
+    }
 
-    def __init__(
-        self,
-        given: Given,
-        keys: Keys,
-        options: ReportOptions,
-        on_event: Subscriber,
-        said: list[str],
-    ) -> None:
-        self.given, self.keys, self.options = given, keys, options
-        self.on_event, self.said = on_event, said
-        self.watch, self.done = Stopwatch(), 0
 
-    def findings(self) -> Findings:
-        given, options = self.given, self.options
-        model = given.model.loaded
-        cells = sample_cells(model, self.keys, max_cells=options.max_cells, seed=options.seed)
-        with self.watch.part("predictions"):
-            predictions = predictions_of(model, given.atlas, cells, options, self.on_event)
-        self._tell("the map of the cells")
-        with self.watch.part("map of the cells"):
-            metric = "euclidean" if model.deviations is None else "cosine"
-            plane = umap_of(cells.embedding, seed=options.seed, metric=metric)
-        self._tell("clusters")
-        with self.watch.part("clusters"):
-            clusters = clusters_of(cells.embedding, seed=options.seed)
-        self._tell("agreement with labels")
-        with self.watch.part("agreement with labels"):
-            agreement = agreement_of(cells, clusters, given.atlas, options, self.on_event)
-            mixing = mixing_of(cells, options)
-        self._tell("TF activity")
-        with self.watch.part("TF activity"):
-            groups = cells.label or clusters
-            activity = activity_of(
-                given.activity, cells, groups, options.tfs, model=given.model.url
-            )
-        self._tell("heat maps")
-        with self.watch.part("heat maps"):
-            heat = heat_of(predictions, cells, seed=options.seed)
-        self._tell("logos")
-        with self.watch.part("logos"):
-            logos = logos_of(given.ism, model=given.model.url)
-        self._tell("provenance")
-        found = origins(given)
-        training = training_of(given.model.store.newest(), given.model.store.config)
-        if (warning := version_warning(found)) is not None:
-            self.said.append(warning)
-        self._tell("checks")
-        return Findings(
-            options=options,
-            origins=found,
-            n_peaks=None if given.atlas is None else given.atlas.n_peaks,
-            checks=self._checks(cells, predictions),
-            notices=tuple(dict.fromkeys(self.said)),
-            training=training,
-            predictions=predictions,
-            evaluations=given.evaluations,
-            cells=cells,
-            plane=plane,
-            clusters=clusters,
-            agreement=agreement,
-            mixing=mixing,
-            activity=activity,
-            logos=logos,
-            heat=heat,
-            seconds=dict(self.watch.seconds),
-            memory_bytes=peak_memory_bytes(),
-        )
-
-    def _tell(self, _part: str) -> None:
-        self.done += 1
-        self.on_event(Progress("gathering the report", self.done, _PARTS, "parts"))
-
-    def _checks(self, cells: SampledCells, predictions: Predictions | Missing) -> tuple[Check, ...]:
-        given, state = self.given, self.given.model.store.newest().state
-        found = [checks.assembly_check(given.atlas), checks.overlap_check(given.atlas)]
-        if not isinstance(predictions, Missing):
-            found.append(checks.held_out_check(predictions))
-        found += [
-            checks.depth_check(cells),
-            checks.confounding_check(self.keys.label, self.keys.batch),
-            checks.convergence_check(
-                state.get("history") or [], state.get("polished"), cells.n_all
-            ),
-        ]
-        of_cells = [given.activity] if given.activity is not None else []
-        others = [one.url for one in of_cells if not holds_embeddings_of(one, cells)]
-        return (*found, checks.same_model_check(others)) if of_cells else tuple(found)
+def _checks(
+    given: Given, keys: Keys, cells: SampledCells, predictions: Predictions | Missing
+) -> tuple[Check, ...]:
+    state = given.model.store.newest().state
+    history, solved = state.get("history") or [], state.get("polished")
+    is_predicted = not isinstance(predictions, Missing)
+    found = [
+        checks.assembly_check(given.atlas),
+        checks.overlap_check(given.atlas),
+        *([checks.held_out_check(predictions)] if is_predicted else []),
+        checks.depth_check(cells),
+        checks.confounding_check(keys.label, keys.batch),
+        checks.convergence_check(history, solved, cells.n_all),
+    ]
+    if given.activity is not None:
+        is_ours = holds_embeddings_of(given.activity, cells)
+        found.append(checks.same_model_check([] if is_ours else [given.activity.url]))
+    return tuple(found)

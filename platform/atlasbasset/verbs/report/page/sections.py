@@ -88,8 +88,8 @@ def _predictions(found: Findings) -> Section:
         name="predictions",
         title="Held-out peaks",
         figures=(
-            predictions.cell_auroc_figure(part, found.cells),
-            predictions.peak_auroc_figure(part),
+            predictions.cell_auroc_figure(part, found.cells, found.evaluations),
+            predictions.peak_auroc_figure(part, found.evaluations),
         ),
         tables=tables,
     )
