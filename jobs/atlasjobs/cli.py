@@ -22,6 +22,7 @@ from atlasjobs.commands.map_cells import map_cells
 from atlasjobs.commands.match import match
 from atlasjobs.commands.motifs import motifs
 from atlasjobs.commands.preprocess import preprocess
+from atlasjobs.commands.report import report
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
@@ -60,6 +61,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "match": match,
     "discover": discover,
     "variants": variants,
+    "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,
 }

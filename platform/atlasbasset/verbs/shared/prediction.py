@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 
-__all__ = ["Certainty", "measure_predictions"]
+__all__ = ["Certainty", "certainty_of", "measure_predictions"]
 
 Interval = tuple[float, float]
 
@@ -84,11 +84,21 @@ def measure_predictions(
     embedding, intercept = model.table()
     scores = FactoredScores(h, embedding, intercept)
     found = evaluate_scores(scores, SparseLabels(labels), on_event=on_event)
-    mean = found.mean_auroc_per_cell
+    return found, certainty_of(found, h, embedding, intercept, labels)
+
+
+def certainty_of(
+    found: PredictionQuality,
+    h: NDArray[np.float32],
+    embedding: NDArray[np.float32],
+    intercept: NDArray[np.float32],
+    labels: sparse.csr_array,
+) -> Certainty:
+    """Return how sure the means of `found` are, which was measured on the other four."""
     spread = _jackknife(h, embedding, intercept, labels)
-    return found, Certainty(
+    return Certainty(
         positive_share=float(labels.nnz / (labels.shape[0] * labels.shape[1])),
-        auroc_per_cell=_interval(mean, spread),
+        auroc_per_cell=_interval(found.mean_auroc_per_cell, spread),
         auroc_per_peak=_normal_interval(found.auroc_per_peak),
     )
 
