@@ -26,7 +26,7 @@ demo: install
 	$(BIN)/atlasbasset demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # All slow tests; those that need no package index: make test-slow SLOW="slow and not network"
 SLOW ?= slow

@@ -189,9 +189,8 @@ def assert_same_cells(one, other):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize(
-    "pause_s", [0.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.5, 1.5))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pause_s", [0.0, 0.5, 1.5])
 def test_two_identical_maps_at_once(stores, proxy, out, tmp_path, pause_s):
     """The second one comes together with the first, or in its midst."""
     atlasbasset.map_cells(*stores, out=tmp_path / "here", **MAP)

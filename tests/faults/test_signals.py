@@ -122,9 +122,9 @@ def written(out: Path):
 
 
 CASES = [
+    ("preprocess", "", SIGINT, Moment(RECORD, 1, after=True), KEPT),
     # the thread that writes the first receipt may end before it is asked to stop, or after
     ("preprocess", "", SIGTERM, Moment(RECEIPTS), f"{NOTHING}|{KEPT}"),
-    ("preprocess", "", SIGINT, Moment(RECORD, 1, after=True), KEPT),
     ("preprocess", "", SIGTERM, Moment(RECEIPTS, 2, after=True), KEPT),
     ("denoise", "", SIGINT, Moment(RECEIPTS, 1, after=True), KEPT),
     ("denoise", "", SIGTERM, Moment(RECEIPTS, 4), KEPT),
@@ -145,13 +145,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("verb", "suffix", "number", "moment", "said"),
-    CASES,
-    ids=[
-        f"{verb}{suffix}-{number.name}-{m.count}{m.after:d}" for verb, suffix, number, m, _ in CASES
-    ],
-)
+def cases():
+    """The first of each verb in the fast suite, the others in the slow one."""
+    seen = set()
+    for verb, suffix, number, moment, said in CASES:
+        name = f"{verb}{suffix}-{number.name}-{moment.count}{moment.after:d}"
+        marks = [pytest.mark.slow] if verb in seen else []
+        seen.add(verb)
+        yield pytest.param(verb, suffix, number, moment, said, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("verb", "suffix", "number", "moment", "said"), cases())
 def test_every_verb(folder, undisturbed, tmp_path, verb, suffix, number, moment, said):
     out = tmp_path / f"r{suffix}"
     given = arguments(verb, folder, out)
@@ -178,6 +182,7 @@ def told_in_one_sentence(ended, number):
     assert line.startswith("error: Interrupted. ")
 
 
+@pytest.mark.slow
 def test_append(folder, tmp_path):
     """The atlas is as it was, then as with samples that nobody disturbed."""
     atlases = [tmp_path / "whole" / "a.zarr", tmp_path / "hurt" / "a.zarr"]
@@ -197,12 +202,15 @@ def test_append(folder, tmp_path):
 
 
 STEP = "atlasbasset.engine.loop:_Worker._step"
+SLOW = pytest.mark.slow
+SOLVE = "atlasbasset.engine.final_solve:solve_layer"
+MEASURE = "atlasbasset.engine.validation:Monitor.measure"
 TRAININGS = [
-    (SIGINT, Moment("atlasbasset.engine.final_solve:solve_layer"), "Nothing was learned yet"),
+    pytest.param(SIGINT, Moment(SOLVE), "Nothing was learned yet", marks=SLOW),
     (SIGTERM, Moment(STEP), "after step 1 of epoch 1"),
-    (SIGINT, Moment(STEP, 2, after=True), "after step 2 of epoch 1"),
-    (SIGTERM, Moment("atlasbasset.engine.validation:Monitor.measure"), " of epoch 1"),
-    (SIGINT, Moment("atlasbasset.engine.final_solve:solve_layer", 2), "after epoch 3"),
+    pytest.param(SIGINT, Moment(STEP, 2, after=True), "after step 2 of epoch 1", marks=SLOW),
+    pytest.param(SIGTERM, Moment(MEASURE), " of epoch 1", marks=SLOW),
+    (SIGINT, Moment(SOLVE, 2), "after epoch 3"),
 ]
 
 
@@ -259,13 +267,8 @@ def until(condition, process):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "to_all",
-    [
-        pytest.param(False, id="to the parent"),
-        pytest.param(True, id="to the group", marks=pytest.mark.slow),
-    ],
-)
+@SLOW
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the parent", "to the group"])
 def test_processes_of_a_training(folder, tmp_path, to_all):
     """With a signal to the parent alone, and to all, as from a terminal."""
     options = ("--workers", 2, "--launcher", "process")
