@@ -40,6 +40,7 @@ VERBS = [
     "match",
     "discover",
     "variants",
+    "report",
     "import-weights",
     "export-weights",
 ]

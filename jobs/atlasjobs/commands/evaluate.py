@@ -56,3 +56,4 @@ def evaluate(
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         output.report(f"{model} on the {split} peaks of {atlas}", evaluation_facts(report), report)
+        output.line(f"Next: atlasbasset report {model} {atlas} --out report.html")
