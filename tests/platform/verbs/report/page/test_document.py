@@ -79,4 +79,4 @@ def area(x: np.ndarray, y: np.ndarray) -> float:
 
 def test_the_hole_of_an_a_is_left_out() -> None:
     shape = outline("A")
-    assert 0.2 < area(*shape.T) < 0.5
+    assert 0.4 < area(*shape.T) < 0.55  # 0.59 with it
