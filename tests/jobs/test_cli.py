@@ -30,6 +30,7 @@ VERBS = [
     "preprocess",
     "inspect",
     "train",
+    "watch",
     "map",
     "embed",
     "annotate",

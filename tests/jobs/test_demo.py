@@ -163,7 +163,7 @@ def test_a_tiny_demo_runs_whole_and_again_keeps_its_stages(
     assert [word for word in times if word in stages] == stages
     assert "\x1b" not in told
     second = run_demo(out, TINY, Output())
-    assert capsys.readouterr().out.count("kept from an earlier run") == 4
+    assert capsys.readouterr().out.count("kept from an earlier run") == 5
     assert second.history == first.history
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert summary["evaluation"]["split"] == "test"
