@@ -26,6 +26,7 @@ from atlasjobs.commands.report import report
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
+from atlasjobs.commands.watch import watch
 from atlasjobs.options.recipe import RecipeVerb
 from atlasjobs.program import Program, Verb
 
@@ -51,6 +52,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "preprocess": preprocess,
     "inspect": inspect_store,
     "train": train,
+    "watch": watch,
     "map": map_cells,
     "embed": embed,
     "annotate": annotate,

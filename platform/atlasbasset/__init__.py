@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.report.report import report as report
     from atlasbasset.verbs.train.plan import plan_train as plan_train
     from atlasbasset.verbs.train.train import train as train
+    from atlasbasset.verbs.train.watch import watch as watch
     from atlasbasset.verbs.variants.plan import plan_variants as plan_variants
     from atlasbasset.verbs.variants.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
@@ -83,6 +84,7 @@ _HOMES = {
     "report": "atlasbasset.verbs.report.report",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
+    "watch": "atlasbasset.verbs.train.watch",
 }
 _RENAMED = {"map": "map_cells", "motifs": "motif_activity"}
 """A verb's own name -> the function's: ``map`` would hide Python's in ``__all__``, ``motifs`` are

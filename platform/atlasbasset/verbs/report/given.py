@@ -150,9 +150,8 @@ def _check(given: Given) -> None:
     if given.atlas is not None:
         check_window(model, given.atlas)
         check_same_cells(model, given.atlas)
-    for result in (given.activity, *given.others):
-        if result is not None and result.kind in ("tf_activity", "denoised"):
-            _check_cells(model, result)
+    if given.activity is not None:
+        _check_cells(model, given.activity)
 
 
 def _check_cells(model: ModelStore, result: Result) -> None:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportPlan", "ReportWritten", "plan_report"]
 
-_LEAST_CELLS = 1
 _LOOKED_AT = 4_096
 """First bytes of a file that say whether it is a report of ours."""
 

@@ -91,6 +91,7 @@ def gather(given: Given, keys: Keys, options: ReportOptions, on_event: Subscribe
     shown = _shown(given, cells, options, watch, heard)
     found = origins(given)
     said += [sentence for sentence in (version_warning(found),) if sentence]
+    said += given.model.store.newest().state.get("notices") or []
     return Findings(
         options=options,
         origins=found,

@@ -104,7 +104,7 @@ def _plot(
             "domain": [0, 0.045],
             "fixedrange": True,
         },
-        yaxis=axis("cells", **_BARE),
+        yaxis=axis("cells", **_BARE, anchor="x2"),
         margin={"l": 34, "r": 8, "t": 10, "b": 34},
     )
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import atlasbasset
-from atlasstore.events import ignore
-from small_report import HOSTILE, TFS, TYPES, make_stores
+from small_report import HOSTILE, TFS, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -32,16 +31,6 @@ FLAGS = (
 )
 HARMLESS = "GPU stall due to ReadPixels"
 """What Chromium says of drawing WebGL without a GPU."""
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    stores = make_stores(folder)
-    out = folder / "report.html"
-    keys = {"label_key": "cell_type", "batch_key": "donor"}
-    found = atlasbasset.report(stores.model, *stores.beside, out=out, on_event=ignore, **keys)
-    return out, found
 
 
 @pytest.fixture(scope="module")
