@@ -442,6 +442,7 @@ class _Worker:
             l2_cells=self._solve_l2(),
             rounds=config.peak_rounds,
             weight=config.peak_l2,
+            open_share=self.atlas.n_positives / (self.atlas.n_peaks * self.atlas.n_cells),
             batches=self._batch_settings(),
             seed=config.seed,
         )

@@ -140,7 +140,7 @@ class TrainingSizes:
             solves=config.polish or config.solve_every > 0 or config.cell_start == "solve",
             auroc_pairs=sampled,
             group_peaks=config.group_peaks if begun else config.group_peaks or None,
-            deviates=config.peak_deviations,
+            deviates=config.polish and config.peak_deviations,
         )
 
     @property
