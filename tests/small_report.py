@@ -115,7 +115,7 @@ def record_training(url: str) -> None:
         for block in store.blocks:
             writer.write_rows(name, block.start, values[block.start : block.stop])
     writer.write_tensors("trunk", before.tensors("trunk"))
-    writer.commit({**before.state, "history": list(EPOCHS), "polished": SOLVED})
+    writer.commit({**before.state, "history": list(EPOCHS), "final_solve": SOLVED})
 
 
 def make_activity(

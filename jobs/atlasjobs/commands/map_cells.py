@@ -29,9 +29,11 @@ Out = Annotated[
     str, typer.Option("--out", metavar="MODEL", help="Path or URL of the model; must not exist.")
 ]
 L2 = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--l2", help="Weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy."
+        "--l2",
+        help="Weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy; by default "
+        "that of the model's cells.",
     ),
 ]
 Split = Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="Peaks to fit.")]
@@ -42,7 +44,7 @@ def map_cells(
     atlas: Atlas,
     *,
     out: Out,
-    l2: L2 = 10.0,
+    l2: L2 = None,
     split: Split = "train",
     compute: Compute = "auto",
     workers: Workers = 0,

@@ -139,21 +139,22 @@ class TrainConfig:
         bool,
         Setting(
             "Whether training peaks may deviate from their sequences at the end, solved exactly in "
-            "turn with the cells; needs final_solve.",
+            "turn with the cells, where that helps; goes with final_solve.",
             _CELLS,
         ),
-    ] = False
+    ] = True
     peak_l2: Annotated[
         float,
         Setting(
             "Weight of |d|^2 / 2 of a peak's deviation, relative to its summed cross-entropy; 0: "
-            "chosen, with the cells' weight, so that neighbours best predict peaks not seen.",
+            "what holds back the labels' noise, with three times solve_l2 for cells, if neighbours "
+            "then predict peaks not seen better than without deviations.",
             _CELLS,
             least=0,
         ),
     ] = 0.0
     peak_rounds: Annotated[
-        int, Setting("Solves of peaks and then cells in turn, at most.", _CELLS, above=0)
+        int, Setting("Solves of all peaks and then all cells in turn.", _CELLS, above=0)
     ] = 2
     per_cell_eps: Annotated[
         bool,
@@ -228,10 +229,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.peak_deviations and not self.final_solve:
-            raise UserInputError(
-                "peak_deviations needs final_solve: peaks are solved in turn with the cells."
-            )
         if self.average and not self.final_solve:
             raise UserInputError(
                 "average needs final_solve: the cells must be solved on the averaged trunk."
@@ -301,6 +298,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "constant",
         "cell_start": "random",
         "final_solve": False,
+        "peak_deviations": False,
         "per_cell_eps": False,
     },
 }

@@ -24,7 +24,7 @@ def map_cells(
     atlas: str | Path | Atlas,
     *,
     out: str | Path,
-    l2: float = 10.0,
+    l2: float | None = None,
     split: Split = "train",
     compute: Compute = "auto",
     workers: int = 0,
@@ -48,9 +48,10 @@ def map_cells(
         URL of the new model store.
     l2
         Weight of ``|w|^2 / 2`` beside the cross-entropy *summed* over peaks: a Gaussian prior of
-        variance 1 / l2 on each number of an embedding, so it need not grow with the peaks. 1 to
-        100 differ little; 10 was the best compromise of auROC and label score on sorted-tissue
-        cells (docs/map.md; docs/method.md, "The cell layer is convex").
+        variance 1 / l2 on each number of an embedding, so it need not grow with the peaks. By
+        default that of the model's own cells, so that new ones lie among them: 10, or 30 where
+        peaks deviate, unless its training was told otherwise (docs/map.md; docs/method.md, "The
+        cell layer is convex").
     split
         Peaks to fit: "train" by default, so that an evaluation on the others stays honest.
     compute

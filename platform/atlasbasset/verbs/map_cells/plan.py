@@ -88,6 +88,7 @@ class MapPlan(Plan[MapReport]):
         return [
             ("cells", f"{count(self.atlas.n_cells)} in {count(n_blocks)} blocks"),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
+            ("L2 weight", f"{self.l2:g}"),
             *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
             ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
@@ -101,6 +102,7 @@ class MapPlan(Plan[MapReport]):
             "n_cells": self.atlas.n_cells,
             "n_blocks": len(self.atlas.blocks),
             "n_peaks": len(self.rows),
+            "l2": self.l2,
             "workers": self.workers.count,
             "memory_bytes": self.memory_bytes,
         }
@@ -122,7 +124,7 @@ def plan_map_cells(
     atlas: str | Path | Atlas,
     *,
     out: str | Path,
-    l2: float = 10.0,
+    l2: float | None = None,
     split: Split = "train",
     compute: Compute = "auto",
     workers: int = 0,
@@ -141,6 +143,7 @@ def plan_map_cells(
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     planned = PlannedModel.of(model, compute=compute)
+    l2 = planned.cells_l2 if l2 is None else l2
     rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
     deviates, notice = planned.deviates_on(cells)
     plan = MapPlan(planned, cells, str(out), l2, split, rows, pool, deviates, notice)

@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from atlasbasset.batch.job import is_published
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.state import final_solve_of
 from atlasbasset.inference.model import Model, as_model, check_compute, trunk_config
 from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasstore.errors import StoreExistsError
@@ -94,6 +96,15 @@ class PlannedModel:
         if isinstance(self.given, Model):
             return self.given.deviations
         return PeakDeviations.of(self.store.newest())
+
+    @cached_property
+    def cells_l2(self) -> float:
+        """The weight its cells were solved with last, or would have been."""
+        state = self.store.newest().state
+        solved = (final_solve_of(state) or {}).get("peak_deviations") or {}
+        trained = self.store.config.get("train") or {}
+        without = trained.get("solve_l2", TrainConfig().solve_l2)
+        return float((state.get("mapped") or {}).get("l2") or solved.get("l2_cells") or without)
 
     def deviates_on(self, atlas: Atlas) -> tuple[bool, str | None]:
         """Return whether its peaks deviate for `atlas`, and a sentence where they do not fit."""

@@ -98,8 +98,8 @@ def _tell(before: RunState, state: RunState, config: TrainConfig, on_event: Subs
         on_event(Notice(sentence))
     for record in state.history[len(before.history) :]:
         on_event(EpochEnd(record))
-    if state.polished is not None and state.n_polished != before.n_polished:
-        on_event(CellsSolved(state.polished))
+    if state.final_solve is not None and state.n_ended != before.n_ended:
+        on_event(CellsSolved(state.final_solve))
     if state is before or state.epoch != before.epoch:
         on_event(Progress("training", state.epoch, config.epochs, "epochs"))
 
@@ -107,4 +107,4 @@ def _tell(before: RunState, state: RunState, config: TrainConfig, on_event: Subs
 def _ended(state: RunState, config: TrainConfig) -> str | None:
     """Return why training is over; None where it goes on, or its cells are still to be solved."""
     reason = state.stop_reason(config)
-    return None if config.polish and state.polished is None else reason
+    return None if config.final_solve and state.final_solve is None else reason

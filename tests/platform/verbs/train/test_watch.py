@@ -47,7 +47,7 @@ def standing(epochs: int, **more: object) -> dict:
 
 
 def test_a_training_is_followed_to_its_end(model) -> None:
-    solved = {"polished": SOLVED, "n_polished": 1}
+    solved = {"final_solve": SOLVED, "n_ended": 1}
     states = [standing(1), standing(1), standing(3, notices=["slow"]), standing(8)]
     trainer, heard = Trainer(model, [*states, standing(8, **solved)]), []
     state = atlasbasset.watch(model, every_s=7, on_event=heard.append, sleep=trainer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.engine.state import final_solve_of
 from atlasbasset.verbs.report.findings import checks
 from atlasbasset.verbs.report.findings.activity import activity_of, holds_embeddings_of
 from atlasbasset.verbs.report.findings.agreement import agreement_of, mixing_of
@@ -149,7 +150,7 @@ def _checks(
     given: Given, keys: Keys, cells: SampledCells, predictions: Predictions | Missing
 ) -> tuple[Check, ...]:
     state = given.model.store.newest().state
-    history, solved = state.get("history") or [], state.get("polished")
+    history, solved = state.get("history") or [], final_solve_of(state)
     is_predicted = not isinstance(predictions, Missing)
     found = [
         checks.assembly_check(given.atlas),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.engine.state import final_solve_of
 from atlasbasset.verbs.report.findings.missing import Missing
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def training_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Training |
     history = checkpoint.state.get("history") or []
     if not history:
         return Missing("The model has no record of a training: its weights were imported.")
-    solved = checkpoint.state.get("polished")
+    solved = final_solve_of(checkpoint.state)
     return Training(
         tuple(_epoch(record) for record in history),
         None if not solved else Solved(**{name: _number(solved, name) for name in _SOLVED}),
