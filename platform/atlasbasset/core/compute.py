@@ -6,10 +6,14 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Compute", "compute_dtype_for"]
+__all__ = ["Compute", "Convolution", "compute_dtype_for"]
 
 Compute = Literal["auto", "bf16", "fp32"]
 """float32, or bfloat16 operands with float32 sums; "auto" is bf16 where the hardware has it."""
+
+Convolution = Literal["direct", "minimal"]
+"""How float32 convolutions are computed on CPU: as sums of products, or with fewer
+multiplications (`minimal`), which is faster and rounds about 4 times as much."""
 
 
 def compute_dtype_for(compute: str, device: torch.device) -> torch.dtype:
