@@ -89,12 +89,20 @@ def append(name: str, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+def limits() -> dict[str, Any]:
+    """Return the threads, and what the environment holds the instruction sets down to."""
+    names = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME")
+    found = {name.lower(): os.environ[name] for name in names if name in os.environ}
+    return {"threads": torch.get_num_threads(), **found}
+
+
 def hardware() -> str:
     """Return cores, CPU features that matter, and the GPU where there is one."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     flags = _cpu_flags()
-    features = [f for f in ("avx512f", "avx512_bf16", "amx_bf16") if f in flags]
+    known = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    features = [f for f in known if f in flags]
     return f"{os.cpu_count()} cores {platform.machine()} {' '.join(features)}"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartwiseConvolution", "convolve_frozen", "convolve_norm_pool_activate"]
 
-_ROWS = 4096
+_ROWS = 8192
 """Rows of a part, about: large enough for matrix products, small enough for a cache."""
 
 
