@@ -7,6 +7,7 @@ import typer
 from atlasjobs.options.common import (
     Compute,
     Config,
+    Convolution,
     CpusPerWorker,
     Debug,
     DryRun,
@@ -45,6 +46,7 @@ def map_cells(
     l2: L2 = 10.0,
     split: Split = "train",
     compute: Compute = "auto",
+    convolution: Convolution = "auto",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
@@ -65,6 +67,7 @@ def map_cells(
         l2=l2,
         split=split,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
