@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["channel_multiple", "convolve", "convolve_bases", "pad_channels"]
 
+MINIMAL_WIDTH = 5
+"""Width of the convolutions that minimal filtering (`minimal`) is for."""
 _PATCH_MULTIPLE = 32
 
 

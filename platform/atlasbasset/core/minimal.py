@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from atlasbasset.core import _tiles_cpu
+from atlasbasset.core.convolution import MINIMAL_WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTPUTS", "WIDTH", "MinimalConvolution", "Transforms", "transforms"]
 
-WIDTH, OUTPUTS = 5, 4
+WIDTH, OUTPUTS = MINIMAL_WIDTH, 4
 """Width of the convolutions, and outputs of a tile."""
 _POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2"))
 """Beside infinity."""
@@ -101,7 +102,7 @@ def _maps() -> _Maps:
 
 
 class MinimalConvolution:
-    """A width-5 convolution with "same" padding of float32 sequences, part by part.
+    """A width-5 convolution of float32 sequences, part by part; with "same" padding.
 
     Parameters
     ----------
@@ -112,29 +113,43 @@ class MinimalConvolution:
     def __init__(self, weight_KCF: Tensor) -> None:
         self._weight = weight_KCF
         self._points = _at_points(weight_KCF)
-        self._points_grad = torch.zeros_like(self._points)
+        self._points_grad: Tensor | None = None
 
     def outputs(self, x_BLC: Tensor, out_BLF: Tensor) -> None:
         """Write the outputs of some sequences."""
         products = torch.bmm(self._of_inputs(x_BLC), self._points)
         _from_points(products, _maps().to_outputs, 0, out_BLF)
 
+    def inner_outputs(self, x_BLC: Tensor) -> Tensor:
+        """Return the outputs that need no padding, (B, L - 4, F)."""
+        batch, length = len(x_BLC), x_BLC.shape[1] - WIDTH + 1
+        points = _to_points(x_BLC, _maps().of_inputs, 0, length)
+        out = x_BLC.new_empty(batch, length, self._points.shape[2])
+        _from_points(torch.bmm(points, self._points), _maps().to_outputs, 0, out)
+        return out
+
     def add_gradients(self, x_BLC: Tensor, grad_BLF: Tensor, grad_x_BLC: Tensor | None) -> None:
         """Add to the weight's gradient; write the input's where it is wanted."""
-        grad = _to_points(grad_BLF, _maps().of_grad, 0)
-        self._points_grad.baddbmm_(self._of_inputs(x_BLC).transpose(1, 2), grad)
+        grad = _to_points(grad_BLF, _maps().of_grad, 0, grad_BLF.shape[1])
+        factors = self._of_inputs(x_BLC).transpose(1, 2), grad
+        if self._points_grad is None:
+            self._points_grad = torch.bmm(*factors)
+        else:
+            self._points_grad.baddbmm_(*factors)
         if grad_x_BLC is not None:
             products = torch.bmm(grad, self._points.transpose(1, 2))
             _from_points(products, _maps().to_grad, _LEAD, grad_x_BLC)
 
     def weight_grad(self) -> Tensor:
         """Return the sum over all parts, float32 (5, C, F)."""
+        if self._points_grad is None:
+            return torch.zeros_like(self._weight)
         flat = self._points_grad.flatten(1).double()
         return (_maps().of_weight.T @ flat).to(self._weight.dtype).view_as(self._weight)
 
     @staticmethod
     def _of_inputs(x_BLC: Tensor) -> Tensor:
-        return _to_points(x_BLC, _maps().of_inputs, _LEAD)
+        return _to_points(x_BLC, _maps().of_inputs, _LEAD, x_BLC.shape[1])
 
 
 def _at_points(weight_KCF: Tensor) -> Tensor:
@@ -142,9 +157,9 @@ def _at_points(weight_KCF: Tensor) -> Tensor:
     return flat.to(weight_KCF.dtype).view(-1, *weight_KCF.shape[1:])
 
 
-def _to_points(x_BLC: Tensor, matrix: NDArray[np.float32], lead: int) -> Tensor:
-    batch, length, channels = x_BLC.shape
-    points = x_BLC.new_empty(len(matrix), batch * -(-length // OUTPUTS), channels)
+def _to_points(x_BLC: Tensor, matrix: NDArray[np.float32], lead: int, outputs: int) -> Tensor:
+    batch, _, channels = x_BLC.shape
+    points = x_BLC.new_empty(len(matrix), batch * -(-outputs // OUTPUTS), channels)
     _tiles_cpu.to_points(x_BLC.numpy(), matrix, step=OUTPUTS, lead=lead, out=points.numpy())
     return points
 

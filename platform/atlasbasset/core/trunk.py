@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from atlasbasset.core.activation import activate
 from atlasbasset.core.convolution import (
+    MINIMAL_WIDTH,
     PatchConvolution,
     convolve,
     convolve_bases,
@@ -120,9 +121,11 @@ class Stage(nn.Module):
             return None
         if x_BLC.shape[2] == 4:
             return PatchConvolution
-        from atlasbasset.core.minimal import WIDTH, MinimalConvolution
+        if self.weight.shape[2] != MINIMAL_WIDTH:
+            return None
+        from atlasbasset.core.minimal import MinimalConvolution
 
-        return MinimalConvolution if self.weight.shape[2] == WIDTH else None
+        return MinimalConvolution
 
     def _forward_by_parts(
         self, x: Tensor, kind: type[PartwiseConvolution], reduce: Reduce | None
