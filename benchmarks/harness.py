@@ -6,6 +6,7 @@ the 20th, 50th and 80th percentile. Compare rows of one run with one another, ne
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import os
@@ -20,8 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from atlasbasset.core.compute import compute_dtype_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from atlasbasset.core.compute import Convolution
+    from atlasbasset.core.trunk import Trunk
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
@@ -87,6 +93,24 @@ def append(name: str, rows: list[dict[str, Any]]) -> Path:
             f"{r['provider']:36} x={r['x']:<9} {r['p50']:>8} {r['unit']} [{r['p20']}, {r['p80']}]"
         )
     return path
+
+
+def arithmetics() -> list[tuple[str, torch.dtype, Convolution]]:
+    """Return name, dtype and convolution of what is compared; bfloat16 where it is not emulated."""
+    found: list[tuple[str, torch.dtype, Convolution]] = [
+        ("fp32", torch.float32, "direct"),
+        ("fp32 minimal", torch.float32, "minimal"),
+    ]
+    if compute_dtype_for("auto", torch.device("cpu")) == torch.bfloat16:
+        found.append(("bf16", torch.bfloat16, "direct"))
+    return found
+
+
+def with_convolution(trunk: Trunk, convolution: Convolution) -> Trunk:
+    """Return a copy of `trunk` that computes so."""
+    own = copy.deepcopy(trunk)
+    own.convolution = convolution
+    return own
 
 
 def limits() -> dict[str, Any]:
