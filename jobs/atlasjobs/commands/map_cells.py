@@ -7,6 +7,7 @@ import typer
 from atlasjobs.options.common import (
     Compute,
     Config,
+    Convolution,
     CpusPerWorker,
     Debug,
     DryRun,
@@ -47,6 +48,7 @@ def map_cells(
     l2: L2 = None,
     split: Split = "train",
     compute: Compute = "auto",
+    convolution: Convolution = "auto",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
@@ -67,6 +69,7 @@ def map_cells(
         l2=l2,
         split=split,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

@@ -22,7 +22,12 @@ import torch.nn.functional as F
 
 from atlasbasset.core.activation import activate
 from atlasbasset.core.augment import one_hot_input
-from atlasbasset.core.convolution import channel_multiple, pad_channels
+from atlasbasset.core.convolution import (
+    MINIMAL_WIDTH,
+    channel_multiple,
+    laid_out,
+    pad_channels,
+)
 from atlasbasset.core.norm_pool import norm_pool_activate_frozen
 from atlasbasset.core.reach import Layer, alike, reached
 
@@ -200,14 +205,20 @@ def _overlaid(
 class _FrozenStage:
     """A stage in inference form that takes its padding with its input."""
 
-    def __init__(self, stage: Stage, layer: Layer, channels: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, stage: Stage, layer: Layer, channels: int, dtype: torch.dtype, *, minimal: bool
+    ) -> None:
         multiple = channel_multiple(dtype)
-        self.layer = layer
+        self.layer, self._minimal = layer, None
         self.pad = layer.reach + layer.lead
         self._scale, self._shift = (
             pad_channels(v.detach(), multiple).contiguous() for v in stage.norm.affine()
         )
         self._weight = _as_product(stage.weight.detach(), channels, multiple).to(dtype)
+        if minimal:
+            from atlasbasset.core.minimal import MinimalConvolution
+
+            self._minimal = MinimalConvolution(laid_out(stage.weight.detach(), channels))
 
     @property
     def channels(self) -> int:
@@ -219,12 +230,17 @@ class _FrozenStage:
 
         `first` (B,) or (1,) is the position of each one's first output.
         """
-        layer, (batch, length, _) = self.layer, x_BLC.shape
-        patches = _patches(x_BLC, layer.kernel, self._weight.shape[0])
-        y = patches.mm(self._weight).view(batch, length - layer.kernel + 1, self.channels)
+        layer, y = self.layer, self._convolved(x_BLC)
         if layer.lead:
             y = _nothing_before(y, first, layer.lead)
         return norm_pool_activate_frozen(y, self._scale, self._shift, pool=layer.pool)
+
+    def _convolved(self, x_BLC: Tensor) -> Tensor:
+        if self._minimal is not None:
+            return self._minimal.inner_outputs(x_BLC)
+        (batch, length, _), kernel = x_BLC.shape, self.layer.kernel
+        patches = _patches(x_BLC, kernel, self._weight.shape[0])
+        return patches.mm(self._weight).view(batch, length - kernel + 1, self.channels)
 
     def whole(self, x_BLC: Tensor) -> Tensor:
         """Return all outputs of a whole padded input."""
@@ -262,9 +278,11 @@ def _as_product(weight_FCK: Tensor, channels: int, multiple: int) -> Tensor:
 
 def _frozen_stages(trunk: Trunk, dtype: torch.dtype) -> Iterator[_FrozenStage]:
     length, channels = trunk.config.window_bp, _BASES
+    by_minimal = trunk.convolution == "minimal" and dtype == torch.float32
     for stage in trunk.stages():
         layer = Layer(length, stage.weight.shape[2], stage.pool, stage.lead)
-        frozen = _FrozenStage(stage, layer, channels, dtype)
+        minimal = by_minimal and layer.kernel == MINIMAL_WIDTH
+        frozen = _FrozenStage(stage, layer, channels, dtype, minimal=minimal)
         yield frozen
         length, channels = layer.pooled, frozen.channels
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from atlasbasset.core.compute import Compute  # noqa: TC001 - read when settings are declared
+from atlasbasset.core.compute import (  # noqa: TC001 - read when settings are declared
+    Compute,
+    ConvolutionChoice,
+)
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.settings import Setting, check_settings, documented
 from atlasstore.errors import UserInputError
@@ -30,9 +33,13 @@ _RECIPE, _CELLS, _TRANSFER = "Recipe", "Cell layer", "Starting from another mode
 _BATCHES, _RECORDS = "Batch correction", "Records"
 
 # What may differ between the run that started a model and the one that resumes it.
-_MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
+_MAY_CHANGE = ("patience", "checkpoint_s", "compute", "convolution", "compile_trunk")
 
-_BEFORE_THEY_WERE = {"batch_effect": "free", "peak_deviations": False}
+_BEFORE_THEY_WERE = {
+    "batch_effect": "free",
+    "peak_deviations": False,
+    "convolution": "direct",
+}
 """Values of settings in models that were begun before there were these settings."""
 _FORMER = {"polish": "final_solve"}
 """Former names of settings, in models that have them."""
@@ -103,6 +110,15 @@ class TrainConfig:
     compute: Annotated[
         Compute,
         Setting("Arithmetic of the convolutions; auto: bf16 where the hardware has it.", _RECIPE),
+    ] = "auto"
+    convolution: Annotated[
+        ConvolutionChoice,
+        Setting(
+            "How float32 convolutions on CPU are computed: direct, minimal (fewer "
+            "multiplications), or auto, what is faster on this machine; a run keeps what it began "
+            "with.",
+            _RECIPE,
+        ),
     ] = "auto"
     compile_trunk: Annotated[
         bool,

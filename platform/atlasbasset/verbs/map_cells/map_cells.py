@@ -10,7 +10,7 @@ from atlasbasset.verbs.map_cells.report import MapReport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.atlas.atlas import Atlas
@@ -27,6 +27,7 @@ def map_cells(
     l2: float | None = None,
     split: Split = "train",
     compute: Compute = "auto",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -57,6 +58,9 @@ def map_cells(
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.
+    convolution
+        How float32 convolutions on CPU are computed: "direct", "minimal" (fewer multiplications),
+        or "auto", what is faster on this machine.
     workers
         Ray Data actors that share the work; 0 works in this process. The result is the same, bit
         for bit where as many CPU threads compute.
@@ -87,6 +91,7 @@ def map_cells(
         l2=l2,
         split=split,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
@@ -127,6 +127,7 @@ def plan_map_cells(
     l2: float | None = None,
     split: Split = "train",
     compute: Compute = "auto",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -142,7 +143,7 @@ def plan_map_cells(
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    planned = PlannedModel.of(model, compute=compute)
+    planned = PlannedModel.of(model, compute=compute, convolution=convolution)
     l2 = planned.cells_l2 if l2 is None else l2
     rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
     deviates, notice = planned.deviates_on(cells)
