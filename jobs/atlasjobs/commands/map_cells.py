@@ -14,10 +14,12 @@ from atlasjobs.options.common import (
     GpusPerWorker,
     Json,
     ModelUrl,
+    Obs,
     Workers,
 )
 
 if TYPE_CHECKING:
+    from atlasbasset.verbs.map_cells.labels import MappedLabels
     from atlasbasset.verbs.map_cells.report import MapReport
     from atlasstore.plans import Lines
 
@@ -38,6 +40,12 @@ L2 = Annotated[
     ),
 ]
 Split = Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="Peaks to fit.")]
+LabelKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of the model's obs: new cells get labels with confidence and novelty."
+    ),
+]
 
 
 def map_cells(
@@ -47,6 +55,8 @@ def map_cells(
     out: Out,
     l2: L2 = None,
     split: Split = "train",
+    label_key: LabelKey = None,
+    obs: Obs = None,
     compute: Compute = "auto",
     convolution: Convolution = "auto",
     workers: Workers = 0,
@@ -68,6 +78,8 @@ def map_cells(
         out=out,
         l2=l2,
         split=split,
+        label_key=label_key,
+        obs=obs,
         compute=compute,
         convolution=convolution,
         workers=workers,
@@ -98,4 +110,18 @@ def _facts(report: "MapReport") -> "Lines":
     ]
     if values["n_one_class"]:
         rows.append(("one class", f"{count(values['n_one_class'])} cells, no embedding"))
-    return rows
+    return [*rows, *_label_facts(report.labels)]
+
+
+def _label_facts(labels: "MappedLabels | None") -> "Lines":
+    from atlasstore.text_units import count
+
+    if labels is None:
+        return []
+    found = ", ".join(f"{name} {count(n)}" for name, n in labels.counts.items())
+    right = f"{labels.accuracy:.3f} right of {count(labels.n_reference)} reference cells"
+    return [
+        (labels.columns[0], found),
+        ("confidence", f"{labels.mean_confidence:.3f} on average ({right})"),
+        ("novelty above 0.99", f"{count(labels.n_novel)} cells: of types the reference may lack"),
+    ]

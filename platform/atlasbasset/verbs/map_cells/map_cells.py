@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.core.compute import Compute, ConvolutionChoice
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.atlas.atlas import Atlas
@@ -26,6 +27,8 @@ def map_cells(
     out: str | Path,
     l2: float | None = None,
     split: Split = "train",
+    label_key: str | None = None,
+    obs: Obs | None = None,
     compute: Compute = "auto",
     convolution: ConvolutionChoice = "auto",
     workers: int = 0,
@@ -55,6 +58,11 @@ def map_cells(
         cell layer is convex").
     split
         Peaks to fit: "train" by default, so that an evaluation on the others stays honest.
+    label_key
+        Column with the labels of the model's cells: each new cell gets the label of its neighbours
+        among them, a confidence and a novelty, as ``mapped_...`` columns of the new model's obs.
+    obs
+        Table of the model's cells with that column, matched by name; by default the model's obs.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.
@@ -80,7 +88,8 @@ def map_cells(
     ------
     UserInputError
         When the model is batch-corrected, its window is not the atlas's, `l2` is not above 0, the
-        split has no peaks, or workers could not be had or could not reach what they need.
+        split has no peaks, its cells have no such labels, or workers could not be had or could not
+        reach what they need.
     StoreExistsError
         When anything but this very job's model is stored at `out`.
     """
@@ -90,6 +99,8 @@ def map_cells(
         out=out,
         l2=l2,
         split=split,
+        label_key=label_key,
+        obs=obs,
         compute=compute,
         convolution=convolution,
         workers=workers,
