@@ -96,6 +96,8 @@ class AppendMachine(RuleBasedStateMachine):
             Atlas.open(self.url).verify()
             one, other = (Atlas.open(url).to_anndata() for url in (self.url, whole))
             assert (one.X != other.X).nnz == 0
+            for found in (one, other):  # a first sample alone stands without its name
+                found.obs_names = [name.split(":")[-1] for name in found.obs_names]
             pd.testing.assert_frame_equal(one.obs, other.obs, check_categorical=False)
             pd.testing.assert_frame_equal(one.var, other.var)
 
@@ -120,4 +122,4 @@ def stored(tmp_path_factory):
 
 
 TestAppend = AppendMachine.TestCase
-TestAppend.settings = settings(max_examples=6, stateful_step_count=6, deadline=None)
+TestAppend.settings = settings(max_examples=6, stateful_step_count=5, deadline=None)
