@@ -155,7 +155,7 @@ def cases():
         yield pytest.param(verb, suffix, number, moment, said, id=name, marks=marks)
 
 
-@pytest.mark.parametrize(("verb", "suffix", "number", "moment", "said"), cases())
+@pytest.mark.parametrize(("verb", "suffix", "number", "moment", "said"), list(cases()))
 def test_every_verb(folder, undisturbed, tmp_path, verb, suffix, number, moment, said):
     out = tmp_path / f"r{suffix}"
     given = arguments(verb, folder, out)

@@ -104,10 +104,6 @@ class Checkpoint:
             arrays.check_chunks(array, url=self.url)  # lost, unless training diverged
         return found
 
-    def has_rows(self, name: str) -> bool:
-        """Whether the checkpoint holds the cell table `name`."""
-        return name in urls.open_group(self.url)
-
 
 class CheckpointWriter:
     """Writes one checkpoint: one process begins and commits, all write their own blocks."""

@@ -80,6 +80,10 @@ class AppendMachine(RuleBasedStateMachine):
         with pytest.raises(UserInputError, match="holds an unfinished run with other arguments"):
             append(self.files[name], atlas=self.url, samples=[name])
 
+    @rule()
+    def everything_is_sound(self):
+        Atlas.open(self.url).verify()
+
     @invariant()
     def readers_see_whole_samples(self):
         obs = Atlas.open(self.url).obs
@@ -93,9 +97,11 @@ class AppendMachine(RuleBasedStateMachine):
         with self.folder:
             whole = Path(self.folder.name, "whole.zarr")
             self.make(whole, self.samples)
-            Atlas.open(self.url).verify()
+            self.everything_is_sound()
             one, other = (Atlas.open(url).to_anndata() for url in (self.url, whole))
             assert (one.X != other.X).nnz == 0
+            for found in (one, other):  # a first sample alone stands without its name
+                found.obs_names = [name.split(":")[-1] for name in found.obs_names]
             pd.testing.assert_frame_equal(one.obs, other.obs, check_categorical=False)
             pd.testing.assert_frame_equal(one.var, other.var)
 
@@ -120,4 +126,4 @@ def stored(tmp_path_factory):
 
 
 TestAppend = AppendMachine.TestCase
-TestAppend.settings = settings(max_examples=6, stateful_step_count=6, deadline=None)
+TestAppend.settings = settings(max_examples=6, stateful_step_count=5, deadline=None)
