@@ -76,7 +76,7 @@ def _short(name: str) -> str:
 
 def _figure(value: float) -> str:
     if isinstance(value, int):
-        return count(value)
+        return count(value) if value else "-"
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 

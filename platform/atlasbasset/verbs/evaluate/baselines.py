@@ -288,7 +288,7 @@ def _embeddings(data: _Data) -> Found:
     try:
         yield data.row("SnapATAC2 spectral", n_peaks=n_peaks, embedding=spectral(data.learned))
     except MissingExtraError as missing:
-        yield f"SnapATAC2 spectral is left out: {missing}"
+        yield str(missing)
 
 
 def _tables(labels: sparse.csr_array) -> Iterator[tuple[str, NDArray[np.float32]]]:
