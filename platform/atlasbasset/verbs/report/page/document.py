@@ -36,12 +36,12 @@ class Csv:
     def of(cls, file: str, columns: Mapping[str, Sequence[Any]]) -> Csv:
         """Write columns; above 2 MB evenly spaced rows are kept."""
         rows = list(zip(*(_plain(values) for values in columns.values()), strict=True))
-        content, step = _written(list(columns), rows), 1
-        while len(content) > _MOST_CSV_BYTES:
-            step *= 2
-            content = _written(list(columns), rows[::step])
-        cut = f"every {step}th of {len(rows):,} rows, to bound the page" if step > 1 else None
-        return cls(file, content, cut)
+        content = _written(list(columns), rows)
+        step = -(-len(content) // _MOST_CSV_BYTES)
+        if step == 1:
+            return cls(file, content)
+        cut = f"one row in {step} of {len(rows):,}, to bound the page"
+        return cls(file, _written(list(columns), rows[::step]), cut)
 
     @property
     def href(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from atlasbasset.verbs.report.page.document import Csv, Figure
 from atlasbasset.verbs.report.page.palette import DIVERGING, SEQUENTIAL, category_style
-from atlasbasset.verbs.report.page.plot import axis, graph_objects, new_plot
+from atlasbasset.verbs.report.page.plot import graph_objects, new_plot
 from atlasbasset.verbs.report.page.text import label, plain_text
 from atlasstore.text_units import count
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["map_figure"]
 
+_BARE = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
+"""Of axes: numbers of a UMAP mean nothing."""
 _MOST_CATEGORIES = 72
 """Colours times symbols: of more, the rarest share grey."""
 
@@ -46,15 +48,15 @@ def map_figure(found: Findings) -> Figure:
             trace.visible = False
     plot = new_plot(
         [trace for colouring in colourings for trace in colouring.traces],
-        xaxis=_bare("UMAP 1"),
-        yaxis=_bare("UMAP 2"),
-        legend={"itemsizing": "constant", "orientation": "h", "y": -0.06, "yanchor": "top"},
-        margin={"l": 30, "r": 10, "t": 10, "b": 30},
+        xaxis=_BARE,
+        yaxis=_BARE,
+        legend={"itemsizing": "constant", "orientation": "h", "y": -0.02, "yanchor": "top"},
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
         dragmode="pan",
     )
     return Figure(
         name="cell-map",
-        title="The cells by their embedding",
+        title="The cells by their embedding (UMAP)",
         says=_says(found),
         plot=plot,
         csv=Csv.of("cells.csv", _columns(found)),
@@ -68,11 +70,6 @@ def map_figure(found: Findings) -> Figure:
             ],
         },
     )
-
-
-def _bare(title: str) -> dict[str, Any]:
-    """Return an axis without numbers: those of a UMAP mean nothing."""
-    return axis(title, showticklabels=False, showgrid=False, zeroline=False)
 
 
 def _says(found: Findings) -> str:
