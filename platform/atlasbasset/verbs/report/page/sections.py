@@ -149,14 +149,14 @@ def _logos(found: Findings) -> Section:
 
 def _training(found: Findings) -> Section:
     part = found.training
-    if isinstance(part, Missing):
-        return _section("training", "Training", part)
-    figures = [training.loss_figure(part), training.auroc_figure(part)]
+    is_known = not isinstance(part, Missing)
+    figures = [training.loss_figure(part), training.auroc_figure(part)] if is_known else []
     beside = depth.depth_figure(found.cells, seed=found.options.seed)
     return Section(
         name="training",
         title="Training",
         figures=tuple(one for one in (*figures, beside) if one is not None),
+        missing=() if is_known else (part,),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasbasset.verbs.report.findings.missing import Missing
 from atlasbasset.verbs.report.page.document import Csv, Figure
 from atlasbasset.verbs.report.page.palette import DIVERGING, SEQUENTIAL, category_style
 from atlasbasset.verbs.report.page.plot import graph_objects, new_plot
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from atlasbasset.inference.cell_labels import CellLabels
     from atlasbasset.verbs.report.findings.activity import TfActivity
     from atlasbasset.verbs.report.findings.findings import Findings
-    from atlasbasset.verbs.report.findings.missing import Missing
 
 __all__ = ["map_figure"]
 
@@ -113,7 +113,7 @@ def _colourings(found: Findings) -> list[_Colouring]:
 
 
 def _activities(plane: NDArray[np.float32], activity: TfActivity | Missing) -> list[_Colouring]:
-    if not hasattr(activity, "chosen"):
+    if isinstance(activity, Missing):
         return []
     says = "z-scores: in which cells the motif is most active; compare TFs by the table below."
     return [
@@ -213,7 +213,7 @@ def _columns(found: Findings) -> dict[str, Sequence[Any]]:
             columns[name] = labels.values()
     if cells.depth is not None:
         columns["n_peaks"] = cells.depth
-    if hasattr(found.activity, "chosen"):
+    if not isinstance(found.activity, Missing):
         for place, motif in enumerate(found.activity.chosen):
             columns[f"z_{plain_text(found.activity.names[motif])}"] = found.activity.z[:, place]
     return columns
