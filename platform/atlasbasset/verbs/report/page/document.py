@@ -5,19 +5,24 @@ from __future__ import annotations
 import base64
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlasbasset.verbs.report.page.text import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from atlasbasset.verbs.report.findings.missing import Missing
 
-__all__ = ["Csv", "Figure", "Section", "Table", "Tile"]
+__all__ = ["Column", "Csv", "Figure", "Section", "Table", "Tile"]
+
+Column = Sequence[Any] | NDArray[Any]
+"""Values of a figure's data."""
 
 _MOST_CSV_BYTES = 2_000_000
 
@@ -33,7 +38,7 @@ class Csv:
     """A sentence where rows were left out."""
 
     @classmethod
-    def of(cls, file: str, columns: Mapping[str, Sequence[Any]]) -> Csv:
+    def of(cls, file: str, columns: Mapping[str, Column]) -> Csv:
         """Write columns; above 2 MB evenly spaced rows are kept."""
         rows = list(zip(*(_plain(values) for values in columns.values()), strict=True))
         content = _written(list(columns), rows)
@@ -49,7 +54,7 @@ class Csv:
         return f"data:text/csv;base64,{base64.b64encode(self.content).decode()}"
 
 
-def _plain(values: Sequence[Any]) -> list[Any]:
+def _plain(values: Column) -> list[Any]:
     """Return numbers to five figures, text without credentials, nothing for what is unknown."""
     return [_cell(value) for value in values]
 

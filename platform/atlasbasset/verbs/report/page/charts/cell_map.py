@@ -15,13 +15,12 @@ from atlasbasset.verbs.report.page.text import label, plain_text
 from atlasstore.text_units import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from atlasbasset.inference.cell_labels import CellLabels
     from atlasbasset.verbs.report.findings.activity import TfActivity
     from atlasbasset.verbs.report.findings.findings import Findings
+    from atlasbasset.verbs.report.page.document import Column
 
 __all__ = ["map_figure"]
 
@@ -199,9 +198,9 @@ def _size(n_cells: int) -> float:
     return float(np.clip(260 / np.sqrt(max(n_cells, 1)), 2.5, 9))
 
 
-def _columns(found: Findings) -> dict[str, Sequence[Any]]:
+def _columns(found: Findings) -> dict[str, Column]:
     cells = found.cells
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Column] = {
         "cell": cells.names,
         "umap_1": found.plane[:, 0],
         "umap_2": found.plane[:, 1],
