@@ -54,8 +54,8 @@ def test_figures_that_are_not_known() -> None:
 
 
 def test_categories_differ_in_colour_or_symbol() -> None:
-    styles = [category_style(place) for place in range(72)]
-    assert len(set(styles)) == 72
+    styles = [category_style(place) for place in range(114)]
+    assert len(set(styles)) == 114
     assert category_style(-1) not in styles
 
 

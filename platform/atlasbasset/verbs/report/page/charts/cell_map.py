@@ -26,7 +26,7 @@ __all__ = ["map_figure"]
 
 _BARE = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
 """Of axes: numbers of a UMAP mean nothing."""
-_MOST_CATEGORIES = 72
+_MOST_CATEGORIES = 114
 """Colours times symbols: of more, the rarest share grey."""
 
 
