@@ -1,8 +1,8 @@
 """Colours that are told apart without red-green vision, on a light and on a dark page.
 
 Categories: Paul Tol's "bright", "muted" and "light" schemes, in an order in which neighbours
-differ in lightness too; of more categories than colours the next round has another symbol. Tables: cividis,
-and purple to orange around zero.
+differ in lightness too; of more categories than colours the next round has another symbol. Tables:
+cividis, and purple to orange around zero.
 """
 
 from __future__ import annotations
