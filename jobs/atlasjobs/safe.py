@@ -13,6 +13,7 @@ _AGAIN = "run the same command again"
 _LEAVES_NOTHING = {
     "inspect": "Nothing was changed.",
     "evaluate": f"Nothing was changed; {_AGAIN}.",
+    "report": f"An earlier page is as it was; {_AGAIN}.",
     "watch": "The training goes on; nothing was changed.",
 }
 _INPUTS_SAFE = f"The inputs are untouched; {_AGAIN}."

@@ -51,7 +51,7 @@ class Given:
     @property
     def urls(self) -> list[str]:
         """URLs of all stores and files."""
-        single = [self.model, self.atlas, self.activity, self.ism]
+        single: list[Any] = [self.model, self.atlas, self.activity, self.ism]
         found = [store.url for store in single if store is not None]
         return [*found, *(one.url for one in (*self.others, *self.evaluations))]
 

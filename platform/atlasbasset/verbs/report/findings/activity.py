@@ -141,17 +141,17 @@ def _raw(result: Result, cells: SampledCells) -> NDArray[np.float32]:
     """Return raw activities of the sampled cells, float32 (n, M)."""
     if result.about.get("scale") == "linear":
         effects: NDArray[np.float32] = result.rows(f"varm/{SEQUENCE}")
-        return cells.embedding @ effects.T
+        return np.asarray(cells.embedding @ effects.T, np.float32)
     z = _stored_rows(result, cells.rows)
     sd, mean = (result.var[name].to_numpy(np.float32) for name in ("sd", "mean"))
-    return z * sd + mean
+    return np.asarray(z * sd + mean, np.float32)
 
 
 def _z_scores(result: Result, cells: SampledCells, motifs: Sequence[int]) -> NDArray[np.float32]:
     columns = np.asarray(motifs, np.int64)
     sd, mean = (result.var[name].to_numpy(np.float32)[columns] for name in ("sd", "mean"))
     raw = _raw(result, cells)[:, columns]
-    return np.divide(raw - mean, sd, out=np.zeros_like(raw), where=sd > 0)
+    return np.asarray(np.divide(raw - mean, sd, out=np.zeros_like(raw), where=sd > 0))
 
 
 def _stored_rows(result: Result, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -175,7 +175,7 @@ def _differences(raw: NDArray[np.float32], groups: CellLabels) -> NDArray[np.flo
         inside = groups.codes == code
         if inside.any():
             means[code] = raw[inside].mean(axis=0, dtype=np.float64)
-    return means - means.mean(axis=0)
+    return np.asarray(means - means.mean(axis=0))
 
 
 def holds_embeddings_of(result: Result, cells: SampledCells) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
@@ -129,8 +129,8 @@ def _asw(embedding: NDArray[np.float32], values: NDArray[np.object_], seed: int)
         return None
 
 
-def _clusters(label: CellLabels, clusters: CellLabels | None) -> dict[str, object]:
-    names = {"label_names": label.names}
+def _clusters(label: CellLabels, clusters: CellLabels | None) -> dict[str, Any]:
+    names: dict[str, Any] = {"label_names": label.names}
     if clusters is None:
         return {"ari": None, "ami": None, "shares": None, "cluster_names": (), **names}
     known = label.codes >= 0

@@ -151,11 +151,10 @@ def _checks(
 ) -> tuple[Check, ...]:
     state = given.model.store.newest().state
     history, solved = state.get("history") or [], final_solve_of(state)
-    is_predicted = not isinstance(predictions, Missing)
     found = [
         checks.assembly_check(given.atlas),
         checks.overlap_check(given.atlas),
-        *([checks.held_out_check(predictions)] if is_predicted else []),
+        *([] if isinstance(predictions, Missing) else [checks.held_out_check(predictions)]),
         checks.depth_check(cells),
         checks.confounding_check(keys.label, keys.batch),
         checks.convergence_check(history, solved, cells.n_all),

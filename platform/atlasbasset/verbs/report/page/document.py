@@ -5,19 +5,24 @@ from __future__ import annotations
 import base64
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlasbasset.verbs.report.page.text import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from atlasbasset.verbs.report.findings.missing import Missing
 
-__all__ = ["Csv", "Figure", "Section", "Table", "Tile"]
+__all__ = ["Column", "Csv", "Figure", "Section", "Table", "Tile"]
+
+Column = Sequence[Any] | NDArray[Any]
+"""Values of a figure's data."""
 
 _MOST_CSV_BYTES = 2_000_000
 
@@ -33,15 +38,15 @@ class Csv:
     """A sentence where rows were left out."""
 
     @classmethod
-    def of(cls, file: str, columns: Mapping[str, Sequence[Any]]) -> Csv:
+    def of(cls, file: str, columns: Mapping[str, Column]) -> Csv:
         """Write columns; above 2 MB evenly spaced rows are kept."""
         rows = list(zip(*(_plain(values) for values in columns.values()), strict=True))
-        content, step = _written(list(columns), rows), 1
-        while len(content) > _MOST_CSV_BYTES:
-            step *= 2
-            content = _written(list(columns), rows[::step])
-        cut = f"every {step}th of {len(rows):,} rows, to bound the page" if step > 1 else None
-        return cls(file, content, cut)
+        content = _written(list(columns), rows)
+        step = -(-len(content) // _MOST_CSV_BYTES)
+        if step == 1:
+            return cls(file, content)
+        cut = f"one row in {step} of {len(rows):,}, to bound the page"
+        return cls(file, _written(list(columns), rows[::step]), cut)
 
     @property
     def href(self) -> str:
@@ -49,7 +54,7 @@ class Csv:
         return f"data:text/csv;base64,{base64.b64encode(self.content).decode()}"
 
 
-def _plain(values: Sequence[Any]) -> list[Any]:
+def _plain(values: Column) -> list[Any]:
     """Return numbers to five figures, text without credentials, nothing for what is unknown."""
     return [_cell(value) for value in values]
 

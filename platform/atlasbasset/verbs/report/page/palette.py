@@ -1,8 +1,8 @@
 """Colours that are told apart without red-green vision, on a light and on a dark page.
 
-Categories: Paul Tol's "bright" and "muted" schemes, in an order in which neighbours differ in
-lightness too; of more categories than colours the next round has another symbol. Tables: cividis,
-and purple to orange around zero.
+Categories: Paul Tol's "bright", "muted" and "light" schemes, in an order in which neighbours
+differ in lightness too; of more categories than colours the next round has another symbol. Tables:
+cividis, and purple to orange around zero.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ _CATEGORIES = (
     "#44AA99",
     "#DDCC77",
     "#6A6AD8",
-    "#CC6677",
+    "#EE8866",
+    "#77AADD",
+    "#117733",
+    "#FFAABB",
+    "#661100",
+    "#BBCC33",
+    "#332288",
+    "#99DDFF",
 )
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 _UNLABELLED = "#9A9A9A"

@@ -79,9 +79,8 @@ def _map(found: Findings) -> Section:
 
 def _predictions(found: Findings) -> Section:
     part = found.predictions
-    tables = ()
-    if found.evaluations:
-        tables = (predictions.evaluations_table(found.evaluations),)
+    given = found.evaluations
+    tables = (predictions.evaluations_table(given),) if given else ()
     if isinstance(part, Missing):
         return Section(name="predictions", title="Held-out peaks", missing=(part,), tables=tables)
     return Section(
@@ -149,14 +148,17 @@ def _logos(found: Findings) -> Section:
 
 def _training(found: Findings) -> Section:
     part = found.training
+    figures = [depth.depth_figure(found.cells, seed=found.options.seed)]
+    missing: tuple[Missing, ...] = ()
     if isinstance(part, Missing):
-        return _section("training", "Training", part)
-    figures = [training.loss_figure(part), training.auroc_figure(part)]
-    beside = depth.depth_figure(found.cells, seed=found.options.seed)
+        missing = (part,)
+    else:
+        figures = [training.loss_figure(part), training.auroc_figure(part), *figures]
     return Section(
         name="training",
         title="Training",
-        figures=tuple(one for one in (*figures, beside) if one is not None),
+        figures=tuple(one for one in figures if one is not None),
+        missing=missing,
     )
 
 

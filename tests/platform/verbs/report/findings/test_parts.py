@@ -160,3 +160,20 @@ def test_batches_that_are_mixed_or_not(cells) -> None:
     apart = mixing_of(cells, ReportOptions())
     assert apart.ilisi.mean == pytest.approx(1, abs=0.01)
     assert mixed.ilisi.mean > 1.5
+
+
+def test_activity_after_a_sigmoid_is_read_from_its_scores(stores, cells) -> None:
+    linear = Result.open(stores.activity)
+    mean, sd = (linear.var[name].to_numpy() for name in ("mean", "sd"))
+    z = (linear.linear(0, linear.n_obs) - mean) / sd
+    stored = SimpleNamespace(
+        about={"scale": "sigmoid"},
+        n_obs=linear.n_obs,
+        var=linear.var,
+        url="activity.zarr",
+        rows=lambda _name, start, stop: z[start:stop],
+    )
+    wanted = activity_of(linear, cells, cells.label, TFS, model="m")
+    found = activity_of(stored, cells, cells.label, TFS, model="m")
+    np.testing.assert_allclose(found.difference, wanted.difference, atol=1e-4)
+    np.testing.assert_allclose(found.z, wanted.z, atol=1e-4)

@@ -80,17 +80,21 @@ def score_figure(found: Agreement) -> Figure:
 def _score_says(found: Agreement, k: int) -> str:
     ours = found.scores["model"]
     worst = min(ours.by_label, key=lambda name: ours.by_label[name].get(k, 1.0))
-    text = (
-        f"The model reaches {figure(ours.mean.get(k))} (chance {figure(ours.chance)}); its lowest "
-        f"label is {worst} with {figure(ours.by_label[worst].get(k))}."
-    )
+    text = f"The model reaches {figure(ours.mean.get(k))} (chance {figure(ours.chance)})"
     others = {name: score.mean[k] for name, score in found.scores.items() if name != "model"}
     if others:
         best = max(others, key=others.__getitem__)
-        differs = ours.mean[k] - others[best]
-        word = "above" if differs >= 0 else "below"
-        text += f" That is {abs(differs):.3f} {word} {best}, the better baseline."
-    return text
+        text += f", {_compared(ours.mean[k] - others[best])} {best}, the better baseline"
+    return f"{text}. Its lowest label is {worst} ({figure(ours.by_label[worst].get(k))})."
+
+
+def _compared(difference: float) -> str:
+    if abs(difference) < _SAME:
+        return "as high as"
+    return f"{abs(difference):.3f} {'above' if difference > 0 else 'below'}"
+
+
+_SAME = 5e-4
 
 
 def _middle(ks: list[int]) -> int:

@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasbasset.verbs.report.findings.missing import Missing
 from atlasbasset.verbs.report.page.document import Csv, Figure
 from atlasbasset.verbs.report.page.palette import DIVERGING, SEQUENTIAL, category_style
-from atlasbasset.verbs.report.page.plot import axis, graph_objects, new_plot
+from atlasbasset.verbs.report.page.plot import graph_objects, new_plot
 from atlasbasset.verbs.report.page.text import label, plain_text
 from atlasstore.text_units import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from atlasbasset.inference.cell_labels import CellLabels
     from atlasbasset.verbs.report.findings.activity import TfActivity
     from atlasbasset.verbs.report.findings.findings import Findings
-    from atlasbasset.verbs.report.findings.missing import Missing
+    from atlasbasset.verbs.report.page.document import Column
 
 __all__ = ["map_figure"]
 
-_MOST_CATEGORIES = 72
+_BARE = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
+"""Of axes: numbers of a UMAP mean nothing."""
+_MOST_CATEGORIES = 114
 """Colours times symbols: of more, the rarest share grey."""
 
 
@@ -46,15 +47,15 @@ def map_figure(found: Findings) -> Figure:
             trace.visible = False
     plot = new_plot(
         [trace for colouring in colourings for trace in colouring.traces],
-        xaxis=_bare("UMAP 1"),
-        yaxis=_bare("UMAP 2"),
-        legend={"itemsizing": "constant", "orientation": "h", "y": -0.06, "yanchor": "top"},
-        margin={"l": 30, "r": 10, "t": 10, "b": 30},
+        xaxis=_BARE,
+        yaxis=_BARE,
+        legend={"itemsizing": "constant", "orientation": "h", "y": -0.02, "yanchor": "top"},
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
         dragmode="pan",
     )
     return Figure(
         name="cell-map",
-        title="The cells by their embedding",
+        title="The cells by their embedding (UMAP)",
         says=_says(found),
         plot=plot,
         csv=Csv.of("cells.csv", _columns(found)),
@@ -68,11 +69,6 @@ def map_figure(found: Findings) -> Figure:
             ],
         },
     )
-
-
-def _bare(title: str) -> dict[str, Any]:
-    """Return an axis without numbers: those of a UMAP mean nothing."""
-    return axis(title, showticklabels=False, showgrid=False, zeroline=False)
 
 
 def _says(found: Findings) -> str:
@@ -116,7 +112,7 @@ def _colourings(found: Findings) -> list[_Colouring]:
 
 
 def _activities(plane: NDArray[np.float32], activity: TfActivity | Missing) -> list[_Colouring]:
-    if not hasattr(activity, "chosen"):
+    if isinstance(activity, Missing):
         return []
     says = "z-scores: in which cells the motif is most active; compare TFs by the table below."
     return [
@@ -202,9 +198,9 @@ def _size(n_cells: int) -> float:
     return float(np.clip(260 / np.sqrt(max(n_cells, 1)), 2.5, 9))
 
 
-def _columns(found: Findings) -> dict[str, Sequence[Any]]:
+def _columns(found: Findings) -> dict[str, Column]:
     cells = found.cells
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Column] = {
         "cell": cells.names,
         "umap_1": found.plane[:, 0],
         "umap_2": found.plane[:, 1],
@@ -216,7 +212,7 @@ def _columns(found: Findings) -> dict[str, Sequence[Any]]:
             columns[name] = labels.values()
     if cells.depth is not None:
         columns["n_peaks"] = cells.depth
-    if hasattr(found.activity, "chosen"):
+    if not isinstance(found.activity, Missing):
         for place, motif in enumerate(found.activity.chosen):
             columns[f"z_{plain_text(found.activity.names[motif])}"] = found.activity.z[:, place]
     return columns

@@ -22,7 +22,8 @@ def outline(letter: str) -> NDArray[np.float64]:
     A hole is joined to the letter around it by a line there and back.
     """
     path = TextPath((0, 0), letter, size=1, prop=FontProperties(weight="bold"))
-    polygons = sorted(path.to_polygons(closed_only=True), key=len, reverse=True)
+    parts = [np.asarray(part, np.float64) for part in path.to_polygons(closed_only=True)]
+    polygons = sorted(parts, key=len, reverse=True)
     joined = np.concatenate([*polygons, *(polygon[-1:] for polygon in polygons[-2::-1])])
     low, high = joined.min(axis=0), joined.max(axis=0)
     return np.asarray((joined - low) / (high - low))

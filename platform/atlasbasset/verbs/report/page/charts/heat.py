@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.report.findings.cells import SampledCells
     from atlasbasset.verbs.report.findings.heat import Heat, HeatMap, RowAgreement
     from atlasbasset.verbs.report.findings.predictions import Predictions
+    from atlasbasset.verbs.report.page.document import Column
 
 __all__ = ["denoised_figure", "raw_figure"]
 
@@ -146,7 +147,7 @@ _MOST_KEYS = 12
 
 
 def _csv(file: str, table: HeatMap, cells: SampledCells, found: Predictions) -> Csv:
-    columns: dict[str, Sequence[Any]] = {"cell": [cells.names[row] for row in table.cells]}
+    columns: dict[str, Column] = {"cell": [cells.names[row] for row in table.cells]}
     if cells.label is not None:
         values = cells.label.values()
         columns["label"] = [values[row] for row in table.cells]

@@ -14,6 +14,7 @@ from atlasbasset.verbs.report.page.text import label, plain_text
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.report.findings.logos import Logo
+    from atlasbasset.verbs.report.page.document import Column
 
 __all__ = ["logo_figure"]
 
@@ -115,6 +116,10 @@ def _title(name: str, group: int, n_groups: int) -> dict[str, Any]:
 def _csv(logo: Logo, number: int) -> Csv:
     letters = np.array([*BASES, "N"])[logo.codes]
     positions = logo.start + np.arange(len(letters))
-    columns = {"chrom": [logo.chrom] * len(letters), "position": positions, "base": letters}
+    columns: dict[str, Column] = {
+        "chrom": [logo.chrom] * len(letters),
+        "position": positions,
+        "base": letters,
+    }
     columns |= {name: logo.importance[:, g] for g, name in enumerate(logo.groups)}
     return Csv.of(f"logo-{number}.csv", columns)

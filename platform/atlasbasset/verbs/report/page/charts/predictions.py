@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.report.findings.cells import SampledCells
     from atlasbasset.verbs.report.findings.predictions import Predictions
     from atlasbasset.verbs.report.given import Evaluated
+    from atlasbasset.verbs.report.page.document import Column
 
 __all__ = ["baselines_of", "cell_auroc_figure", "evaluations_table", "peak_auroc_figure"]
 
@@ -32,7 +33,7 @@ def cell_auroc_figure(
 ) -> Figure:
     """Draw the distribution of auROC over cells, and the means of baselines."""
     values = {"model": found.quality.auroc_per_cell}
-    columns: dict[str, Sequence[Any]] = {"cell": cells.names, "auroc": values["model"]}
+    columns: dict[str, Column] = {"cell": cells.names, "auroc": values["model"]}
     if found.reference is not None:
         values[_REFERENCE] = columns["auroc_label_mean"] = found.reference.auroc_per_cell
     return Figure(
@@ -47,7 +48,7 @@ def cell_auroc_figure(
 def peak_auroc_figure(found: Predictions, evaluations: Sequence[Evaluated]) -> Figure:
     """Draw the distribution of auROC over peaks, and the means of baselines."""
     values = {"model": found.quality.auroc_per_peak}
-    columns: dict[str, Sequence[Any]] = {"peak": found.names, "auroc": values["model"]}
+    columns: dict[str, Column] = {"peak": found.names, "auroc": values["model"]}
     if found.reference is not None:
         values[_REFERENCE] = columns["auroc_label_mean"] = found.reference.auroc_per_peak
     return Figure(
