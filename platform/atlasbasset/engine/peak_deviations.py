@@ -45,6 +45,9 @@ __all__ = ["Choice", "DeviationSettings", "deviate", "deviating_bytes"]
 _PLAIN = BatchSettings()
 _CELLS_FACTOR = 3.0
 """The cells' weight where peaks deviate, as a multiple of that of other solves."""
+_UNEVEN = 1.5
+"""How much larger the square of noise's largest singular value is for rates that differ between
+peaks and between cells, about."""
 _FEWEST = 100
 """Cells, and training peaks, from which on it can be seen whether deviations help."""
 _MOST_PEAKS = _MOST_CELLS = 4096
@@ -71,7 +74,8 @@ class DeviationSettings:
     def weights(self, n_peaks: int, n_cells: int) -> Weights:
         """Return the weights that noise in a table of this size does not overcome."""
         cells = _CELLS_FACTOR * self.l2_cells
-        return Weights(cells, noise_norm(n_peaks, n_cells, self.open_share) ** 2 / cells)
+        noise = noise_norm(n_peaks, n_cells, self.open_share)
+        return Weights(cells, _UNEVEN * noise**2 / cells)
 
 
 class Choice(NamedTuple):

@@ -109,7 +109,7 @@ def test_weights_hold_back_the_noise_of_the_whole_table():
     settings = DeviationSettings(10.0, 2, open_share=0.1)
     cells, weight = settings.weights(10_000, 2_500)
     assert cells == 30.0
-    assert cells * weight == pytest.approx(0.09 * (100 + 50) ** 2)
+    assert cells * weight == pytest.approx(1.5 * 0.09 * (100 + 50) ** 2)
 
 
 def test_few_cells_do_not_deviate_and_say_so(tmp_path):
