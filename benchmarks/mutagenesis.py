@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--windows", type=int, default=1)
     parser.add_argument("--without-tangermeme", action="store_true")
+    parser.add_argument("--without-full-passes", action="store_true")
     args = parser.parse_args()
     trunk = trained_like()
     plain = plain_form(trunk)
@@ -124,6 +125,8 @@ def main() -> None:
         providers[f"incremental, {name}"] = lambda engine=engine: substitution_effects(
             engine, codes, start=0, stop=1344
         )
+        if args.without_full_passes:
+            continue
         providers[f"full passes, {name}"] = full_passes(own, codes, dtype)
     if find_spec("tangermeme") and not args.without_tangermeme:
         providers["tangermeme naive, fp32"] = tangermeme(plain, codes, fast=False)

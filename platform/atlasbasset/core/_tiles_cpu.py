@@ -21,7 +21,7 @@ from numba import njit, prange
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["from_points", "to_points"]
+__all__ = ["add_at", "from_points", "to_points"]
 
 _TERMS = 4
 """Rows that one pass of the inner loop adds; matrices have a multiple of it."""
@@ -128,3 +128,43 @@ def from_points(
         (B, L, C); every row must be in a tile.
     """
     _from_points(points, matrix, step, lead, out)
+
+
+@njit(parallel=True, cache=True)
+def _add_at(kept: Any, rows: Any, firsts: Any, added: Any, offsets: Any, out: Any) -> None:
+    for m in prange(out.shape[0]):
+        source = kept[rows[m]]
+        for j in range(out.shape[1]):
+            before, row = source[firsts[m] + j], out[m, j]
+            k = j - offsets[m]
+            if 0 <= k < added.shape[1]:
+                change = added[m, k]
+                for i in range(row.size):
+                    row[i] = before[i] + change[i]
+            else:
+                row[:] = before
+
+
+def add_at(
+    kept_BLC: NDArray[np.float32],
+    rows_M: NDArray[np.int64],
+    firsts_M: NDArray[np.int64],
+    added: NDArray[np.float32],
+    offsets_M: NDArray[np.int64],
+    *,
+    out: NDArray[np.float32],
+) -> None:
+    """Write stretches of sequences, other rows added to some of theirs.
+
+    Parameters
+    ----------
+    rows_M, firsts_M
+        Which sequence, and where in it the stretch begins.
+    added
+        (M, rows, C); what falls outside the stretch is left out.
+    offsets_M
+        Where in the stretch they begin; negative before it.
+    out
+        (M, size, C).
+    """
+    _add_at(kept_BLC, rows_M, firsts_M, added, offsets_M, out)

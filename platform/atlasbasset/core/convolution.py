@@ -91,7 +91,9 @@ class PatchConvolution:
         torch.mm(self._patches(x_BL4), self._weight, out=out_BLF.flatten(0, 1))
 
     def add_gradients(self, x_BL4: Tensor, grad_BLF: Tensor, grad_x_BL4: Tensor | None) -> None:
-        """Add to the weight's gradient; the input has none."""
+        """Add to the weight's gradient; the input's is zero."""
+        if grad_x_BL4 is not None:
+            grad_x_BL4.zero_()
         self._grad.flatten(0, 1).addmm_(self._patches(x_BL4).T, grad_BLF.flatten(0, 1))
 
     def weight_grad(self) -> Tensor:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -119,6 +119,41 @@ class MinimalConvolution:
         """Write the outputs of some sequences."""
         products = torch.bmm(self._of_inputs(x_BLC), self._points)
         _from_points(products, _maps().to_outputs, 0, out_BLF)
+
+    def spread(self, x_BLC: Tensor) -> Tensor:
+        """Return what inputs do to all outputs that they reach, (B, L + 4, F).
+
+        The adjoint map with the weight turned round: a tile is 4 inputs, which reach 8 outputs, so
+        that few changed inputs take fewer products than the outputs that they reach.
+        """
+        batch, length = len(x_BLC), x_BLC.shape[1]
+        points = _to_points(x_BLC, _maps().of_grad, 0, length)
+        out = x_BLC.new_empty(batch, length + WIDTH - 1, self._points.shape[2])
+        _from_points(torch.bmm(points, self._turned), _maps().to_grad, 0, out)
+        return out
+
+    def with_change(
+        self,
+        kept_BLF: Tensor,
+        change_MLC: Tensor,
+        places: tuple[Tensor, Tensor, Tensor],
+        size: int,
+    ) -> Tensor:
+        """Return stretches of `kept` outputs after changes of the inputs, (M, size, F).
+
+        `places` (M,) each: which sequence, where its stretch begins, and where in the stretch the
+        outputs begin that the change reaches.
+        """
+        rows, firsts, offsets = (v.numpy() for v in places)
+        added = self.spread(change_MLC)
+        out = added.new_empty(len(added), size, added.shape[2])
+        spread = added.numpy(), offsets
+        _tiles_cpu.add_at(kept_BLF.numpy(), rows, firsts, *spread, out=out.numpy())
+        return out
+
+    @cached_property
+    def _turned(self) -> Tensor:
+        return _at_points(self._weight.flip(0))
 
     def inner_outputs(self, x_BLC: Tensor) -> Tensor:
         """Return the outputs that need no padding, (B, L - 4, F)."""

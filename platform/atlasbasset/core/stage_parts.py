@@ -121,6 +121,7 @@ def convolve_norm_pool_activate(
     return Normalised(*_ConvolveNormPoolActivate.apply(x, weight, gamma, beta, *rest))
 
 
+@torch.no_grad()
 def convolve_frozen(
     x: Tensor,
     convolution: PartwiseConvolution,
@@ -131,6 +132,7 @@ def convolve_frozen(
 ) -> Tensor:
     """Inference form: ``act(maxpool(convolution(x) * scale + shift))``; no gradient."""
     passes, activated = passes_for(x), []
+    x = x.detach()
     for part in _parts(x):
         y = x.new_empty(*x[part].shape[:2], len(scale))
         convolution.outputs(x[part], y)

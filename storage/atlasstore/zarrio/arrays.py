@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -19,8 +19,6 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from atlasstore import memory
 from atlasstore.errors import CorruptStoreError, TooLittleMemoryError
 from atlasstore.files import remote, urls
-
-if TYPE_CHECKING:
 
 __all__ = [
     "UNREADABLE",

@@ -115,7 +115,7 @@ def test_a_reference_at_hand_is_used():
     plain = substitution_effects(engine, codes, start=0, stop=9)
     found = substitution_effects(engine, codes, start=0, stop=9, reference=reference)
     assert torch.equal(found, plain)
-    shifted = Reference(reference.inputs, reference.h + 1)
+    shifted = Reference(reference.inputs, reference.h + 1, reference.convolved)
     other = substitution_effects(engine, codes, start=0, stop=9, reference=shifted)
     is_other = codes[:, 0:9, None] != torch.arange(4)
     assert torch.allclose(other[is_other], plain[is_other] - 1, atol=1e-5)

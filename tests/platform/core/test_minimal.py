@@ -136,6 +136,19 @@ def test_same_input_same_bits():
         assert torch.equal(a, b)
 
 
+def test_in_evaluation_mode_gradients_are_neither_needed_nor_made():
+    _, trunk, x = trunk_pass(torch.float32, "minimal")
+    h = trunk.eval()(x.requires_grad_())  # as without minimal: the normalisations have none
+    assert torch.isfinite(h).all()
+
+
+def test_the_sequence_gets_a_gradient_of_zero():
+    _, trunk, x = trunk_pass(torch.float32, "minimal")
+    x = x.detach().requires_grad_()
+    trunk(x).sum().backward()
+    assert x.grad is None or not x.grad.any()
+
+
 def test_running_statistics_follow_as_with_direct():
     _, ours, _ = trunk_pass(torch.float32, "minimal")
     _, plain, _ = trunk_pass(torch.float32, "direct")
