@@ -158,7 +158,8 @@ def test_batches_that_are_mixed_or_not(cells) -> None:
     assert mixed.kbet.n_batches == 2
     cells.embedding[:] = 10 * cells.batch.codes[:, None] + 0.1 * cells.embedding
     apart = mixing_of(cells, ReportOptions())
-    assert apart.ilisi.mean == pytest.approx(1, abs=0.01) < mixed.ilisi.mean
+    assert apart.ilisi.mean == pytest.approx(1, abs=0.01)
+    assert mixed.ilisi.mean > 1.5
 
 
 def test_activity_after_a_sigmoid_is_read_from_its_scores(stores, cells) -> None:
