@@ -95,7 +95,7 @@ def append(name: str, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def arithmetics() -> list[tuple[str, torch.dtype, Convolution]]:
+def computations() -> list[tuple[str, torch.dtype, Convolution]]:
     """Return name, dtype and convolution of what is compared; bfloat16 where it is not emulated."""
     found: list[tuple[str, torch.dtype, Convolution]] = [
         ("fp32", torch.float32, "direct"),

@@ -133,7 +133,7 @@ def rows(seconds: dict[str, list[float]], n: int, **config: object) -> list[dict
             **config,
         )
         for kind in ("incremental", "insertions alone")
-        for name, *_ in harness.arithmetics()
+        for name, *_ in harness.computations()
     ]  # fmt: skip
     return [*speeds, *ratios]
 
@@ -153,7 +153,7 @@ def main() -> None:
     codes = torch.from_numpy(rng.integers(0, 4, (args.backgrounds, WINDOW), dtype=np.uint8))
     words = words_by_width(motifs, args.backgrounds)
     calls = {}
-    for name, dtype, convolution in harness.arithmetics():
+    for name, dtype, convolution in harness.computations():
         own = harness.with_convolution(trunk, convolution)
         engine = Incremental(own, compute_dtype=dtype)
         calls[f"incremental, {name}"] = incremental(engine, codes, words, kept=False)

@@ -119,7 +119,7 @@ def main() -> None:
     print(f"largest difference from the plain form: {check(trunk, plain):.1e}")
     codes = torch.randint(0, 4, (args.windows, 1344), dtype=torch.uint8)
     providers: dict[str, Callable[[], object]] = {}
-    for name, dtype, convolution in harness.arithmetics():
+    for name, dtype, convolution in harness.computations():
         own = harness.with_convolution(trunk, convolution)
         engine = Incremental(own, compute_dtype=dtype)
         providers[f"incremental, {name}"] = lambda engine=engine: substitution_effects(

@@ -53,7 +53,8 @@ class Given:
         """URLs of all stores and files."""
         single: list[Any] = [self.model, self.atlas, self.activity, self.ism]
         found = [store.url for store in single if store is not None]
-        return [*found, *(one.url for one in (*self.others, *self.evaluations))]
+        others = [*(one.url for one in self.others), *(one.url for one in self.evaluations)]
+        return [*found, *others]
 
 
 @dataclass(slots=True)
