@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
     from atlasbasset.inference.cell_labels import Obs
     from atlasstore.atlas.atlas import Atlas
-    from atlasstore.models.model_store import ModelStore
 
-__all__ = ["Keys", "check_same_cells", "checked_keys"]
+__all__ = ["Keys", "checked_keys"]
 
 
 class Keys(NamedTuple):
@@ -27,24 +26,6 @@ class Keys(NamedTuple):
     batch: NDArray[np.object_] | None
     notices: tuple[str, ...]
     """What is to be said of them."""
-
-
-def check_same_cells(model: ModelStore, atlas: Atlas) -> None:
-    """Raise UserInputError unless both have the same cells in the same order."""
-    ours, theirs = model.obs.index, atlas.obs.index
-    if len(ours) != len(theirs):
-        raise UserInputError(
-            f"{model.url} has {len(ours)} cells and {atlas.url} has {len(theirs)}; give the atlas "
-            "the model was trained on."
-        )
-    differing = np.flatnonzero(np.asarray(ours) != np.asarray(theirs))
-    if differing.size:
-        first = differing[0]
-        raise UserInputError(
-            f"{model.url} and {atlas.url} have other cells or another order (cell {first} is "
-            f"{ours[first]} in the model and {theirs[first]} in the atlas); give the atlas the "
-            "model was trained on."
-        )
 
 
 def checked_keys(

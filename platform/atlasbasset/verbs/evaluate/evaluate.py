@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlasbasset.verbs.evaluate.baselines import baseline_input
-from atlasbasset.verbs.evaluate.cells import check_same_cells, checked_keys
+from atlasbasset.verbs.evaluate.cells import checked_keys
 from atlasbasset.verbs.evaluate.plan import EvaluatePlan
 from atlasbasset.verbs.evaluate.profiles import profile_peaks
 from atlasbasset.verbs.evaluate.rna_input import checked_rna
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.held_out import judged_rows
 from atlasbasset.verbs.shared.plan import PlannedModel
+from atlasbasset.verbs.shared.same_cells import check_same_cells
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 
