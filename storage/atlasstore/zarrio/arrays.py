@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec, ShardingCodecIndexLocation
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from atlasstore import memory
 from atlasstore.errors import CorruptStoreError, TooLittleMemoryError
 from atlasstore.files import remote, urls
-
-if TYPE_CHECKING:
-    from zarr.core.array import ShardsConfigParam
 
 __all__ = [
     "UNREADABLE",
@@ -86,9 +83,9 @@ def create_array(
         Of zstd, 1 (fast) to 9.
     """
     rest = shape[1:]
-    shards: ShardsConfigParam | None = None
+    shards: Any = None  # the types of its words differ between versions of zarr
     if shard_rows is not None:
-        shards = {"shape": (shard_rows, *rest), "index_location": ShardingCodecIndexLocation.start}
+        shards = {"shape": (shard_rows, *rest), "index_location": "start"}
     return group.create_array(
         name,
         shape=shape,

@@ -80,6 +80,10 @@ class AppendMachine(RuleBasedStateMachine):
         with pytest.raises(UserInputError, match="holds an unfinished run with other arguments"):
             append(self.files[name], atlas=self.url, samples=[name])
 
+    @rule()
+    def everything_is_sound(self):
+        Atlas.open(self.url).verify()
+
     @invariant()
     def readers_see_whole_samples(self):
         obs = Atlas.open(self.url).obs
@@ -93,7 +97,7 @@ class AppendMachine(RuleBasedStateMachine):
         with self.folder:
             whole = Path(self.folder.name, "whole.zarr")
             self.make(whole, self.samples)
-            Atlas.open(self.url).verify()
+            self.everything_is_sound()
             one, other = (Atlas.open(url).to_anndata() for url in (self.url, whole))
             assert (one.X != other.X).nnz == 0
             for found in (one, other):  # a first sample alone stands without its name
