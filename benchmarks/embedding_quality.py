@@ -1,9 +1,9 @@
 """How well cells of a type lie together: a model's embeddings, and baselines on the same labels.
 
 Baselines need counts alone: SnapATAC2's spectral embedding and scvi-tools' PeakVI join where these
-packages are installed, and the script says where they are not. Of each model: cells solved as
-`fast` does, and with peaks that deviate by the rule of ``train --peak-deviations``; with --sweep
-also other weights and a prior with the cells' own covariance; each in several metrics.
+packages are installed, and the script says where they are not. Of each model: its cells as `train`
+left them, and as it would have without peak deviations; with --sweep also other weights and a prior
+with the cells' own covariance; each in several metrics.
 
     python benchmarks/embedding_quality.py counts.h5ad --label-key cell_type
     python benchmarks/embedding_quality.py sim.zarr --label-key cell_type --train MODELS
@@ -27,7 +27,7 @@ import anndata
 import harness
 import numpy as np
 import scipy.sparse as sp
-from embedding_variants import Cells, Trained, variants
+from embedding_variants import DEVIATING, PLAIN, Cells, Trained, variants
 from sklearn.metrics import recall_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 RARE = 0.02
 """Share of the cells up to which a type is rare."""
-CLUSTERED = ("fast", "deviations, chosen")
+CLUSTERED = (PLAIN, DEVIATING)
 """Solves whose cells are clustered."""
 TRUNKS = {
     "full": TrunkConfig(),
@@ -135,8 +135,7 @@ def trained(args: argparse.Namespace, seed: int) -> str:
     changes = "-".join([args.trunk, *args.change, f"seed{seed}"])
     out = Path(args.train) / f"{Path(args.data).stem}-{changes}.zarr"
     settings = {k: json.loads(v) for k, v in (change.split("=", 1) for change in args.change)}
-    # peaks deviate at the end alone, where `variants` begins
-    config = TrainConfig(trunk=TRUNKS[args.trunk], seed=seed, peak_deviations=False, **settings)
+    config = TrainConfig(trunk=TRUNKS[args.trunk], seed=seed, **settings)
     atlasbasset.train(args.data, out=str(out), config=config)
     return str(out)
 
@@ -147,7 +146,7 @@ def of_models(args: argparse.Namespace, data: Data) -> Iterator[tuple[str, dict[
     others = np.flatnonzero(atlas.var["split"] != "train")
     held_out = SparseLabels(data.is_open[:, others].T)
     for seed in args.seeds:
-        model = Trained.of(trained(args, seed), atlas, data.is_open, seed)
+        model = Trained.of(trained(args, seed), atlas, data.is_open)
         for cells in variants(model, sweep=args.sweep):
             yield cells.name, predicted(model, cells, held_out)
             for metric, table in cells.by_metric():

@@ -1,4 +1,4 @@
-"""A trained trunk's cells solved anew in many ways, on the labels of its training peaks.
+"""A trained model's cells, and its trunk's solved anew, on the labels of its training peaks.
 
 What `benchmarks/embedding_quality.py` measures of a model. Letters: P peaks, N cells, E embedding.
 """
@@ -12,12 +12,9 @@ import numpy as np
 import torch
 
 from atlasbasset import load_model
-from atlasbasset.core.deviation_choice import neighbour_losses
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.core.peak_deviations import solve_peaks
-from atlasbasset.core.seeds import Stream
 from atlasbasset.engine.config import TrainConfig
-from atlasbasset.engine.peak_deviations import Choice, DeviationSettings
 from atlasbasset.metrics.baselines import open_sums, unit_rows
 
 if TYPE_CHECKING:
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
 L2 = TrainConfig().solve_l2
 ROUNDS = 3
 EMPIRICAL_ROUNDS = 5
+PLAIN, DEVIATING = "without deviations", "with deviations"
+"""The trained model's own cells, by whether its peaks deviate."""
 
 
 class Cells(NamedTuple):
@@ -57,7 +56,7 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """A trunk's view of an atlas."""
+    """A model's view of an atlas."""
 
     h: Tensor
     """(P, E) of the training peaks."""
@@ -65,10 +64,11 @@ class Trained:
     """(peaks, E) of all others."""
     is_open: sp.csr_array
     """(N, P) of the training peaks."""
-    seed: int
+    own: Cells
+    """Its cells as `train` left them, on its peaks with their deviations."""
 
     @classmethod
-    def of(cls, url: str, atlas: Atlas, is_open: sp.csr_array, seed: int) -> Trained:
+    def of(cls, url: str, atlas: Atlas, is_open: sp.csr_array) -> Trained:
         """Embed an atlas's peaks with a model's trunk."""
         model = load_model(url)
         flank = (atlas.sequence_codes(0, 1).shape[1] - model.window_bp) // 2
@@ -79,7 +79,10 @@ class Trained:
             unknown = np.float32(0.25) * (codes == 4)[..., None]
             parts.append(model.embed(np.eye(5, 4, dtype=np.float32)[codes] + unknown))
         h, train = np.concatenate(parts), (atlas.var["split"] == "train").to_numpy()
-        return cls(torch.from_numpy(h[train]), h[~train], is_open[:, np.flatnonzero(train)], seed)
+        x = h[train] if model.deviations is None else (h + model.deviations.deviation)[train]
+        own = Cells(DEVIATING, model.cell_embedding, model.intercept, torch.from_numpy(x))
+        labels = is_open[:, np.flatnonzero(train)]
+        return cls(torch.from_numpy(h[train]), h[~train], labels, own)
 
     def cells(self, name: str, x: Tensor, *, l2: float = L2) -> Cells:
         """Solve all cells on `x`."""
@@ -96,18 +99,6 @@ class Trained:
             found = self.cells(f"deviations {weight:g}, L2 {l2:g}, round {n_done}", x, l2=l2)
             yield found
 
-    def chosen(self) -> Cells:
-        """Solve with weights and rounds by the rule of ``train --peak-deviations``."""
-        rounds = TrainConfig().peak_rounds
-        candidates = DeviationSettings(l2_cells=L2, rounds=rounds).candidates
-        labels = torch.from_numpy(self.is_open.T.toarray().astype(np.uint8))
-        rng = np.random.default_rng([self.seed, Stream.DEVIATIONS])
-        losses = neighbour_losses(self.h, labels, candidates, rounds=rounds, rng=rng)
-        l2, weight, rounds, _ = Choice.best(candidates, losses.numpy())
-        print(f"chosen: cells' L2 {l2:g}, deviations' {weight}, {rounds} rounds")
-        found = [self.cells("", self.h, l2=l2), *self.deviating(weight or 1, rounds, l2=l2)][-1]
-        return found._replace(name="deviations, chosen")
-
     def empirical_prior(self) -> Cells:
         """Solve cells under a Gaussian prior with their own mean and covariance (EM, Laplace)."""
         mean, covariance = np.zeros(self.h.shape[1]), np.eye(self.h.shape[1]) / L2
@@ -123,9 +114,9 @@ class Trained:
 
 
 def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
-    """Yield the cells of `fast` and of its deviations as `train` chooses them; or all there are."""
-    yield trained.cells("fast", trained.h)
-    yield trained.chosen()
+    """Yield the cells that `train` would have left without deviations, and its own; or all."""
+    yield trained.cells(PLAIN, trained.h)
+    yield trained.own
     if sweep:
         for l2 in (1.0, 30.0, 100.0):
             yield trained.cells(f"L2 {l2:g}", trained.h, l2=l2)

@@ -6,6 +6,7 @@ the 20th, 50th and 80th percentile. Compare rows of one run with one another, ne
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import os
@@ -20,8 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from atlasbasset.core.compute import compute_dtype_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from atlasbasset.core.compute import Convolution
+    from atlasbasset.core.trunk import Trunk
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
@@ -89,12 +95,38 @@ def append(name: str, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+def computations() -> list[tuple[str, torch.dtype, Convolution]]:
+    """Return name, dtype and convolution of what is compared; bfloat16 where it is not emulated."""
+    found: list[tuple[str, torch.dtype, Convolution]] = [
+        ("fp32", torch.float32, "direct"),
+        ("fp32 minimal", torch.float32, "minimal"),
+    ]
+    if compute_dtype_for("auto", torch.device("cpu")) == torch.bfloat16:
+        found.append(("bf16", torch.bfloat16, "direct"))
+    return found
+
+
+def with_convolution(trunk: Trunk, convolution: Convolution) -> Trunk:
+    """Return a copy of `trunk` that computes so."""
+    own = copy.deepcopy(trunk)
+    own.convolution = convolution
+    return own
+
+
+def limits() -> dict[str, Any]:
+    """Return the threads, and what the environment holds the instruction sets down to."""
+    names = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME")
+    found = {name.lower(): os.environ[name] for name in names if name in os.environ}
+    return {"threads": torch.get_num_threads(), **found}
+
+
 def hardware() -> str:
     """Return cores, CPU features that matter, and the GPU where there is one."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     flags = _cpu_flags()
-    features = [f for f in ("avx512f", "avx512_bf16", "amx_bf16") if f in flags]
+    known = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    features = [f for f in known if f in flags]
     return f"{os.cpu_count()} cores {platform.machine()} {' '.join(features)}"
 
 

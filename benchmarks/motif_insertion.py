@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from atlasstore.genome.motifs import Motif
 
 WINDOW, BATCH = 1344, 128
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def words_by_width(motifs: Sequence[Motif], n_backgrounds: int) -> list[tuple[int, Tensor]]:
@@ -134,7 +133,7 @@ def rows(seconds: dict[str, list[float]], n: int, **config: object) -> list[dict
             **config,
         )
         for kind in ("incremental", "insertions alone")
-        for name in DTYPES
+        for name, *_ in harness.computations()
     ]  # fmt: skip
     return [*speeds, *ratios]
 
@@ -154,11 +153,12 @@ def main() -> None:
     codes = torch.from_numpy(rng.integers(0, 4, (args.backgrounds, WINDOW), dtype=np.uint8))
     words = words_by_width(motifs, args.backgrounds)
     calls = {}
-    for name, dtype in DTYPES.items():
-        engine = Incremental(trunk, compute_dtype=dtype)
+    for name, dtype, convolution in harness.computations():
+        own = harness.with_convolution(trunk, convolution)
+        engine = Incremental(own, compute_dtype=dtype)
         calls[f"incremental, {name}"] = incremental(engine, codes, words, kept=False)
         calls[f"insertions alone, {name}"] = incremental(engine, codes, words, kept=True)
-        calls[f"full passes, {name}"] = full_passes(trunk, codes, words, dtype)
+        calls[f"full passes, {name}"] = full_passes(own, codes, words, dtype)
         ours, full = calls[f"incremental, {name}"](), calls[f"full passes, {name}"]()
         gap = max(float((a - b).abs().max()) for a, b in zip(ours, full, strict=True))
         print(f"largest difference from full passes in {name}: {gap:.1e}")
@@ -172,7 +172,7 @@ def main() -> None:
         "backgrounds": args.backgrounds,
         "motifs": len(motifs),
         "repeats": args.repeats,
-        "threads": torch.get_num_threads(),
+        **harness.limits(),
         "arithmetic_ratio": round(unit, 2),
         "arithmetic_ratio_alone": round(alone, 2),
     }

@@ -112,18 +112,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--windows", type=int, default=1)
     parser.add_argument("--without-tangermeme", action="store_true")
+    parser.add_argument("--without-full-passes", action="store_true")
     args = parser.parse_args()
     trunk = trained_like()
     plain = plain_form(trunk)
     print(f"largest difference from the plain form: {check(trunk, plain):.1e}")
     codes = torch.randint(0, 4, (args.windows, 1344), dtype=torch.uint8)
     providers: dict[str, Callable[[], object]] = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        engine = Incremental(trunk, compute_dtype=dtype)
+    for name, dtype, convolution in harness.computations():
+        own = harness.with_convolution(trunk, convolution)
+        engine = Incremental(own, compute_dtype=dtype)
         providers[f"incremental, {name}"] = lambda engine=engine: substitution_effects(
             engine, codes, start=0, stop=1344
         )
-        providers[f"full passes, {name}"] = full_passes(trunk, codes, dtype)
+        if args.without_full_passes:
+            continue
+        providers[f"full passes, {name}"] = full_passes(own, codes, dtype)
     if find_spec("tangermeme") and not args.without_tangermeme:
         providers["tangermeme naive, fp32"] = tangermeme(plain, codes, fast=False)
         providers["tangermeme fast, fp32"] = tangermeme(plain, codes, fast=True)
@@ -136,7 +140,7 @@ def main() -> None:
         [
             harness.row(
                 "mutagenesis", name, "speed", "substitutions/s", args.windows,
-                [n / s for s in series], repeats=args.repeats, batch=BATCH,
+                [n / s for s in series], repeats=args.repeats, batch=BATCH, **harness.limits(),
             )
             for name, series in seconds.items()
         ],

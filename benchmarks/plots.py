@@ -21,9 +21,9 @@ COLOURS = {"atlasbasset": "#1b6ca8", "atlasbasset, 2 workers": "#7fb3d9", "fast"
 OTHERS = ("#d1495b", "#8d96a3", "#3a7d44", "#edae49")
 
 LABELS = {
-    "fast | raw": "fast",
-    "deviations, chosen | raw": "peak deviations",
-    "deviations, chosen | unit": "peak deviations, cosine",
+    "without deviations | raw": "fast without deviations",
+    "with deviations | raw": "fast",
+    "with deviations | unit": "fast, cosine",
 }
 SHOWN = (
     "PCA", "LSI", "LSI less 1", "LSI less 1, unit", "LSI 2-12, unit", "logistic factorisation",

@@ -1,8 +1,10 @@
 """How many sequences a second one training step takes: ours and the peers'.
 
-Full model, batch 128, 2 % positives, random input; every provider in this one process, in turn.
+Full model, batch 128, 2 % positives, random input; every provider in this one process, in turn:
+first the peers, then ours, which keep freed memory as `train` does. bfloat16 is left out where the
+processor would emulate it.
 
-    python benchmarks/training_speed.py [--cells 2000] [--repeats 7]
+    python benchmarks/training_speed.py [--cells 2000] [--repeats 7] [--batch 128]
 """
 
 from __future__ import annotations
@@ -17,22 +19,32 @@ import torch
 
 from atlasbasset.core.cell_adam import CellAdam
 from atlasbasset.core.cells import CellLayer
+from atlasbasset.core.compute import compute_dtype_for
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.core.loss_types import Positives
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.core.step import Batch, Learner, StepPace
 from atlasbasset.core.trunk import Trunk
+from atlasstore.memory import keeping_freed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BATCH, DENSITY, FLANK = 128, 0.02, 3
+    from atlasbasset.core.compute import Convolution
+
+DENSITY, FLANK = 0.02, 3
 
 
-def our_step(codes: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> Callable[[], None]:
+def our_step(
+    codes: torch.Tensor,
+    labels: torch.Tensor,
+    dtype: torch.dtype,
+    convolution: Convolution = "direct",
+) -> Callable[[], None]:
     """Return a function that takes one of our training steps, augmentation included."""
-    config = TrunkConfig()
+    config, n_rows = TrunkConfig(), len(codes)
     trunk, cells = Trunk.initialised(config, seed=0), CellLayer(labels.shape[1], 32)
+    trunk.convolution = convolution
     cells.initialise([(0, labels.shape[1])], seed=0)
     adam = {"betas": (0.95, 0.9995), "eps": 1e-7}
     learner = Learner(
@@ -44,10 +56,36 @@ def our_step(codes: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> C
         compute_dtype=dtype,
     )
     cell, row = labels.T.nonzero(as_tuple=True)
-    shift, reverse = torch.randint(-FLANK, FLANK + 1, (BATCH,)), torch.rand(BATCH) < 0.5
-    batch = Batch(codes, shift, reverse, torch.rand(BATCH, 32) > 0.2, Positives(cell, row))
+    shift, reverse = torch.randint(-FLANK, FLANK + 1, (n_rows,)), torch.rand(n_rows) < 0.5
+    batch = Batch(codes, shift, reverse, torch.rand(n_rows, 32) > 0.2, Positives(cell, row))
     runtime = LocalRuntime(torch.device("cpu"))
     return lambda: learner.step(batch, runtime, StepPace(0.01, visits=1)) and None
+
+
+def _has_bfloat16() -> bool:
+    return compute_dtype_for("auto", torch.device("cpu")) == torch.bfloat16
+
+
+def _peers(codes: torch.Tensor, labels: torch.Tensor) -> dict[str, Callable[[], None] | None]:
+    onehot = torch.nn.functional.one_hot(codes[:, FLANK:-FLANK].long(), 4).float()
+    onehot = onehot.permute(0, 2, 1).contiguous()
+    steps = {
+        "plain torch fp32": peers.plain_step(onehot, labels.float(), bf16=False),
+        "scvi-tools fp32": peers.scvi_step(codes[:, FLANK:-FLANK], labels.float()),
+    }
+    if _has_bfloat16():
+        steps["plain torch bf16 autocast"] = peers.plain_step(onehot, labels.float(), bf16=True)
+    return steps
+
+
+def _ours(codes: torch.Tensor, labels: torch.Tensor) -> dict[str, Callable[[], None]]:
+    steps = {
+        "atlasbasset fp32 direct": our_step(codes, labels, torch.float32),
+        "atlasbasset fp32 minimal": our_step(codes, labels, torch.float32, "minimal"),
+    }
+    if _has_bfloat16():
+        steps["atlasbasset bf16"] = our_step(codes, labels, torch.bfloat16)
+    return steps
 
 
 def main() -> None:
@@ -55,27 +93,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=128)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
-    codes = torch.from_numpy(rng.integers(0, 4, (BATCH, 1344 + 2 * FLANK), dtype=np.uint8))
-    labels = torch.from_numpy(rng.random((BATCH, args.cells)) < DENSITY)
-    onehot = torch.nn.functional.one_hot(codes[:, FLANK:-FLANK].long(), 4).float()
-    onehot = onehot.permute(0, 2, 1).contiguous()
-    steps = {
-        "atlasbasset bf16": our_step(codes, labels, torch.bfloat16),
-        "atlasbasset fp32": our_step(codes, labels, torch.float32),
-        "plain torch bf16 autocast": peers.plain_step(onehot, labels.float(), bf16=True),
-        "plain torch fp32": peers.plain_step(onehot, labels.float(), bf16=False),
-        "scvi-tools fp32": peers.scvi_step(codes[:, FLANK:-FLANK], labels.float()),
-    }
-    seconds = harness.take_turns(
-        {name: step for name, step in steps.items() if step}, repeats=args.repeats
-    )
+    codes = torch.from_numpy(rng.integers(0, 4, (args.batch, 1344 + 2 * FLANK), dtype=np.uint8))
+    labels = torch.from_numpy(rng.random((args.batch, args.cells)) < DENSITY)
+    theirs = {name: step for name, step in _peers(codes, labels).items() if step}
+    seconds = harness.take_turns(theirs, repeats=args.repeats)
+    with keeping_freed():
+        seconds |= harness.take_turns(_ours(codes, labels), repeats=args.repeats)
     rows = [
         harness.row(
             "training_speed", name, "throughput", "sequences/s", args.cells,
-            [BATCH / s for s in values],
-            batch=BATCH, density=DENSITY, threads=torch.get_num_threads(), repeats=args.repeats,
+            [args.batch / s for s in values],
+            batch=args.batch, density=DENSITY, repeats=args.repeats, **harness.limits(),
         )
         for name, values in seconds.items()
     ]  # fmt: skip

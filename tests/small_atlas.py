@@ -101,10 +101,11 @@ def make_atlas(
     max_block_cells: int = 65_536,
     seed: int = 0,
     more_obs: Mapping[str, object] = MappingProxyType({}),
+    peaks: pd.DataFrame | None = None,
 ) -> str:
     """Write an atlas of dense bool labels (cells x peaks) and codes (peaks x stored bp)."""
     n_cells, n_peaks = labels.shape
-    var = make_peaks(n_peaks)
+    var = make_peaks(n_peaks) if peaks is None else peaks.copy()
     starts = var["start"].to_numpy(np.int64)
     var["split"] = split_peaks(
         var["chrom"].tolist(), starts, length=codes.shape[1], method="random", seed=seed

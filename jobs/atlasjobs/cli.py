@@ -22,9 +22,11 @@ from atlasjobs.commands.map_cells import map_cells
 from atlasjobs.commands.match import match
 from atlasjobs.commands.motifs import motifs
 from atlasjobs.commands.preprocess import preprocess
+from atlasjobs.commands.report import report
 from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
+from atlasjobs.commands.watch import watch
 from atlasjobs.options.recipe import RecipeVerb
 from atlasjobs.program import Program, Verb
 
@@ -50,6 +52,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "preprocess": preprocess,
     "inspect": inspect_store,
     "train": train,
+    "watch": watch,
     "map": map_cells,
     "embed": embed,
     "annotate": annotate,
@@ -60,6 +63,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "match": match,
     "discover": discover,
     "variants": variants,
+    "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,
 }

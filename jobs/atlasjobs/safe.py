@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 __all__ = ["what_is_safe"]
 
 _AGAIN = "run the same command again"
-_LEAVES_NOTHING = {"inspect": "Nothing was changed.", "evaluate": f"Nothing was changed; {_AGAIN}."}
+_LEAVES_NOTHING = {
+    "inspect": "Nothing was changed.",
+    "evaluate": f"Nothing was changed; {_AGAIN}.",
+    "report": f"An earlier page is as it was; {_AGAIN}.",
+    "watch": "The training goes on; nothing was changed.",
+}
 _INPUTS_SAFE = f"The inputs are untouched; {_AGAIN}."
 
 

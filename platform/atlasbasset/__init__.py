@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.motifs.plan import plan_motifs as plan_motifs
     from atlasbasset.verbs.preprocess import append as append
     from atlasbasset.verbs.preprocess import preprocess as preprocess
+    from atlasbasset.verbs.report.plan import plan_report as plan_report
+    from atlasbasset.verbs.report.report import report as report
     from atlasbasset.verbs.train.plan import plan_train as plan_train
     from atlasbasset.verbs.train.train import train as train
+    from atlasbasset.verbs.train.watch import watch as watch
     from atlasbasset.verbs.variants.plan import plan_variants as plan_variants
     from atlasbasset.verbs.variants.variants import variants as variants
     from atlasbasset.verbs.weights import export_weights as export_weights
@@ -74,11 +77,14 @@ _HOMES = {
     "plan_map_cells": "atlasbasset.verbs.map_cells.plan",
     "plan_match": "atlasbasset.verbs.match.plan",
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
+    "plan_report": "atlasbasset.verbs.report.plan",
     "plan_train": "atlasbasset.verbs.train.plan",
     "plan_variants": "atlasbasset.verbs.variants.plan",
     "preprocess": "atlasbasset.verbs.preprocess",
+    "report": "atlasbasset.verbs.report.report",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
+    "watch": "atlasbasset.verbs.train.watch",
 }
 _RENAMED = {"map": "map_cells", "motifs": "motif_activity"}
 """A verb's own name -> the function's: ``map`` would hide Python's in ``__all__``, ``motifs`` are

@@ -12,18 +12,23 @@ from __future__ import annotations
 import ctypes
 import gc
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from atlasstore.errors import UserInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
     "default_bytes",
     "free_bytes",
     "give_back",
     "give_back_from_now_on",
+    "keeping_freed",
     "parse_size",
     "resident_bytes",
 ]
@@ -33,11 +38,15 @@ _SHARE = 0.5
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
 """Parameters of ``mallopt`` (glibc, malloc.h)."""
 _ALLOCATOR = {_MMAP_THRESHOLD: 4 << 20, _TRIM_THRESHOLD: 8 << 20, _ARENA_MAX: 4}
 """Arrays of 4 MiB, which numpy puts on huge pages, are the system's again when they are freed; an
 arena keeps 8 MiB at its end at most, and there are few."""
+_KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: (1 << 31) - 1}
+"""All arrays come from the heap, which keeps up to 2 GiB at its end."""
+_USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
+"""What glibc comes to by itself in a process that has freed large arrays."""
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
 
@@ -90,9 +99,28 @@ def give_back_from_now_on() -> None:
 
     This holds for the whole process and cannot be undone; done again it changes nothing.
     """
+    _set_allocator(_ALLOCATOR)
+
+
+@contextmanager
+def keeping_freed() -> Iterator[None]:
+    """Have the C allocator keep what is freed for what is allocated next, in the whole process.
+
+    For loops that need the same large arrays again and again: the system clears each page that it
+    hands out, which takes about as long as a pass over it (glibc).
+    """
+    _set_allocator(_KEEP)
+    try:
+        yield
+    finally:
+        _set_allocator(_USUAL)
+        give_back()
+
+
+def _set_allocator(parameters: Mapping[int, int]) -> None:
     with suppress(AttributeError, OSError, TypeError):
         allocator = ctypes.CDLL(None)
-        for parameter, value in _ALLOCATOR.items():
+        for parameter, value in parameters.items():
             allocator.mallopt(parameter, value)
 
 

@@ -140,7 +140,7 @@ CASES = [
     ("embed", ".zarr", SIGTERM, Moment("zarr:consolidate_metadata"), NOTHING),
     (
         *("evaluate", "", SIGTERM),
-        *(Moment("atlasbasset.verbs.evaluate:measure_predictions"), "Nothing was changed"),
+        *(Moment("atlasbasset.verbs.evaluate.plan:measure_predictions"), "Nothing was changed"),
     ),
 ]
 

@@ -30,6 +30,7 @@ VERBS = [
     "preprocess",
     "inspect",
     "train",
+    "watch",
     "map",
     "embed",
     "annotate",
@@ -40,6 +41,7 @@ VERBS = [
     "match",
     "discover",
     "variants",
+    "report",
     "import-weights",
     "export-weights",
 ]

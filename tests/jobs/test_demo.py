@@ -145,15 +145,25 @@ def test_a_tiny_demo_runs_whole_and_again_keeps_its_stages(
     out = str(tmp_path / "demo")
     first = run_demo(out, TINY, Output())
     told = capsys.readouterr().out
-    assert "6/6 denoise" in told
+    assert "6/7 denoise" in told
+    assert f"Report {out}/report.html" in told
     assert "$ atlasbasset train" in told
     assert "Where the time went" in told
     times = told.split("Where the time went")[1].split()
-    stages = ["simulate", "preprocess", "train", "embed", "evaluate", "denoise", "compare"]
+    stages = [
+        "simulate",
+        "preprocess",
+        "train",
+        "embed",
+        "evaluate",
+        "denoise",
+        "report",
+        "compare",
+    ]
     assert [word for word in times if word in stages] == stages
     assert "\x1b" not in told
     second = run_demo(out, TINY, Output())
-    assert capsys.readouterr().out.count("kept from an earlier run") == 4
+    assert capsys.readouterr().out.count("kept from an earlier run") == 5
     assert second.history == first.history
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert summary["evaluation"]["split"] == "test"
@@ -175,6 +185,7 @@ def test_the_commands_told_are_the_ones_run(tmp_path: Path, atlasbasset: Atlasba
         stages._train_command(where, TINY),
         stages._evaluate_command(where),
         stages._denoise_command(where),
+        stages._report_command(where),
     ]
     group = typer.main.get_command(app)
     for line in told:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 
 from command import TINY_TRAINING, Atlasbasset
 
@@ -54,6 +55,16 @@ def test_evaluate_prints_a_table_or_json(trained: Path, atlasbasset: Atlasbasset
     assert found["split"] == "test"
     assert list(found["labels"]["label_score"]) == ["5"]
     assert "auROC per cell" in done.err
+
+
+def test_evaluate_refuses_rna_of_other_cells(trained: Path, atlasbasset: Atlasbasset) -> None:
+    names = pd.DataFrame(index=["AAAC-1", "AAAG-1"])
+    rna = anndata.AnnData(np.ones((2, 3), np.float32), names)
+    rna.write_h5ad(trained / "rna.h5ad")
+    command = ("evaluate", trained / "model.zarr", trained / "atlas.zarr", "--ks", 1)
+    done = atlasbasset(*command, "--rna", trained / "rna.h5ad")
+    assert done.code == 2
+    assert "none of the 2 cells" in done.err
 
 
 def test_denoise_opens_with_anndata(trained: Path, atlasbasset: Atlasbasset) -> None:

@@ -21,6 +21,7 @@ VERBS = {
     "map_cells": "plan_map_cells",
     "match": "plan_match",
     "motif_activity": "plan_motifs",
+    "report": "plan_report",
     "train": "plan_train",
     "variants": "plan_variants",
 }

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-@pytest.mark.parametrize("extra", ["s3", "gcs", "azure", "bam", "dask", "interpret", "eval"])
+@pytest.mark.parametrize(
+    "extra", ["s3", "gcs", "azure", "bam", "dask", "interpret", "eval", "report"]
+)
 def test_the_packages_of_an_extra_are_those_of_pyproject(extra: str) -> None:
     assert shlex.split(extra_packages(extra)) == EXTRAS[extra]
 

@@ -7,6 +7,7 @@ import typer
 from atlasjobs.options.common import (
     Compute,
     Config,
+    Convolution,
     CpusPerWorker,
     Debug,
     DryRun,
@@ -78,6 +79,7 @@ def denoise(
     dense: Dense = True,
     sequence_only: SequenceOnly = False,
     compute: Compute = "fp32",
+    convolution: Convolution = "auto",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
@@ -104,6 +106,7 @@ def denoise(
         dense=dense,
         sequence_only=sequence_only,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

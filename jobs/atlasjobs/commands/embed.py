@@ -38,9 +38,11 @@ def embed(
     rows = [
         ("cells", f"{values['n_cells']:,} x {values['embedding_dim']} in obsm X_scbasset"),
         ("intercept", "obs scbasset_intercept"),
+        ("neighbour graph", 'sc.pp.neighbors(cells, use_rep="X_scbasset", metric="cosine")'),
         ("r with log10 depth", "unknown" if correlation is None else f"{correlation:.3f}"),
     ]
     output.facts(f"Embedded the cells into {out}", rows)
+    output.line(f"Next: atlasbasset report {model} ATLAS --out report.html")
     output.json(values)
 
 

@@ -7,6 +7,7 @@ import typer
 from atlasjobs.options.common import (
     Compute,
     Config,
+    Convolution,
     CpusPerWorker,
     Debug,
     DryRun,
@@ -69,6 +70,7 @@ def ism(
     obs: Obs = None,
     plot: Plot = None,
     compute: Compute = "fp32",
+    convolution: Convolution = "auto",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
@@ -98,6 +100,7 @@ def ism(
         group_by=group_by,
         obs=obs,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

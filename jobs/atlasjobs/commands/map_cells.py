@@ -7,16 +7,19 @@ import typer
 from atlasjobs.options.common import (
     Compute,
     Config,
+    Convolution,
     CpusPerWorker,
     Debug,
     DryRun,
     GpusPerWorker,
     Json,
     ModelUrl,
+    Obs,
     Workers,
 )
 
 if TYPE_CHECKING:
+    from atlasbasset.verbs.map_cells.labels import MappedLabels
     from atlasbasset.verbs.map_cells.report import MapReport
     from atlasstore.plans import Lines
 
@@ -29,12 +32,20 @@ Out = Annotated[
     str, typer.Option("--out", metavar="MODEL", help="Path or URL of the model; must not exist.")
 ]
 L2 = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--l2", help="Weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy."
+        "--l2",
+        help="Weight of |w|^2 / 2 of a cell, relative to its summed cross-entropy; by default "
+        "that of the model's cells.",
     ),
 ]
 Split = Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="Peaks to fit.")]
+LabelKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of the model's obs: new cells get labels with confidence and novelty."
+    ),
+]
 
 
 def map_cells(
@@ -42,9 +53,12 @@ def map_cells(
     atlas: Atlas,
     *,
     out: Out,
-    l2: L2 = 10.0,
+    l2: L2 = None,
     split: Split = "train",
+    label_key: LabelKey = None,
+    obs: Obs = None,
     compute: Compute = "auto",
+    convolution: Convolution = "auto",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
@@ -64,7 +78,10 @@ def map_cells(
         out=out,
         l2=l2,
         split=split,
+        label_key=label_key,
+        obs=obs,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
@@ -93,4 +110,18 @@ def _facts(report: "MapReport") -> "Lines":
     ]
     if values["n_one_class"]:
         rows.append(("one class", f"{count(values['n_one_class'])} cells, no embedding"))
-    return rows
+    return [*rows, *_label_facts(report.labels)]
+
+
+def _label_facts(labels: "MappedLabels | None") -> "Lines":
+    from atlasstore.text_units import count
+
+    if labels is None:
+        return []
+    found = ", ".join(f"{name} {count(n)}" for name, n in labels.counts.items())
+    right = f"{labels.accuracy:.3f} right of {count(labels.n_reference)} reference cells"
+    return [
+        (labels.columns[0], found),
+        ("confidence", f"{labels.mean_confidence:.3f} on average ({right})"),
+        ("novelty above 0.99", f"{count(labels.n_novel)} cells: of types the reference may lack"),
+    ]

@@ -126,6 +126,11 @@ class DemoFolder:
         return self.root / "denoised.zarr"
 
     @property
+    def report(self) -> Path:
+        """The page of what the model learned."""
+        return self.root / "report.html"
+
+    @property
     def summary(self) -> Path:
         """All figures as JSON."""
         return self.root / "summary.json"

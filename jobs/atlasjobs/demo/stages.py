@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_demo"]
 
-_N_STAGES = 6
+_N_STAGES = 7
 
 
 def run_demo(out: str, settings: DemoSettings, output: Output) -> DemoResult:
@@ -73,6 +73,7 @@ class _Demo:
         self._make("embed", f"embed {where.model} --out {where.cells}", where.cells, self._embed)
         evaluation = self._stage("evaluate", _evaluate_command(where), self._evaluate)
         self._make("denoise", _denoise_command(where), where.denoised, self._denoise)
+        self._make("report", _report_command(where), where.report, self._report)
         return self._compare(trained, evaluation)
 
     def _compare(self, trained: TrainReport, evaluation: Evaluation) -> DemoResult:
@@ -174,6 +175,14 @@ class _Demo:
             on_event=on_event,
         )
 
+    def _report(self, on_event: Subscriber) -> None:
+        where = self.folder
+        stores = (where.model, where.atlas, where.denoised)
+        try:
+            atlasbasset.report(*stores, out=where.report, label_key="cell_type", on_event=on_event)
+        except MissingExtraError as error:
+            on_event(Notice(f"No report: {error}"))
+
 
 def _simulate_command(where: DemoFolder, s: DemoSettings) -> str:
     return (
@@ -208,6 +217,13 @@ def _denoise_command(where: DemoFolder) -> str:
     )
 
 
+def _report_command(where: DemoFolder) -> str:
+    return (
+        f"report {where.model} {where.atlas} {where.denoised} --label-key cell_type "
+        f"--out {where.report}"
+    )
+
+
 def _write(folder: DemoFolder, result: DemoResult) -> None:
     cells = anndata.read_h5ad(folder.cells)
     labels = cells.obs["cell_type"].astype(str).tolist()
@@ -227,6 +243,8 @@ def _tell(result: DemoResult, folder: DemoFolder, output: Output) -> None:
     )
     output.line()
     output.line(f"Picture {folder.picture}, all figures {folder.summary}")
+    if folder.report.exists():
+        output.line(f"Report {folder.report}: open it in a browser")
 
 
 def _tell_times(seconds: Mapping[str, float], output: Output) -> None:

@@ -12,6 +12,7 @@ __all__ = [
     "BothStrands",
     "Compute",
     "Config",
+    "Convolution",
     "CpusPerWorker",
     "Debug",
     "DryRun",
@@ -92,6 +93,12 @@ BothStrands = Annotated[
 ]
 Compute = Annotated[
     Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic of the convolutions.")
+]
+Convolution = Annotated[
+    Literal["auto", "direct", "minimal"],
+    typer.Option(
+        help="How float32 convolutions on CPU are computed; auto: what is faster on this machine."
+    ),
 ]
 Workers = Annotated[
     int,

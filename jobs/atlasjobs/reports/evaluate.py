@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from atlasjobs.output.lines import value_text
 from atlasstore.text_units import count
 
 if TYPE_CHECKING:
+    from atlasbasset.metrics import NeighborScore
     from atlasbasset.verbs.evaluate import Evaluation
+    from atlasbasset.verbs.evaluate.baseline_table import BaselineTable
+    from atlasbasset.verbs.evaluate.profiles import ProfileMeasures
+    from atlasbasset.verbs.evaluate.rna import GeneMeasures, RnaMeasures
     from atlasstore.plans import Lines
 
-__all__ = ["evaluation_facts"]
+__all__ = ["baseline_columns", "evaluation_facts"]
+
+_SHORT = {
+    "n_cells": "cells",
+    "n_peaks": "learned",
+    "n_held_out": "predicted",
+    "auroc_per_cell": "auROC/cell",
+    "auroc_per_peak": "auROC/peak",
+    "ari": "ARI",
+}
 
 
 def evaluation_facts(evaluation: Evaluation) -> Lines:
@@ -39,7 +53,31 @@ def evaluation_facts(evaluation: Evaluation) -> Lines:
         rows.append(("peaks left out", left_out))
     if evaluation.depth_correlation is not None:
         rows.append(("r, intercept with log10 depth", f"{evaluation.depth_correlation:.3f}"))
-    return [*rows, *_embedding_facts(evaluation)]
+    return [
+        *rows,
+        *_embedding_facts(evaluation),
+        *_profile_facts(evaluation.profiles),
+        *_rna_facts(evaluation.rna),
+    ]
+
+
+def baseline_columns(table: BaselineTable) -> tuple[list[str], list[list[str]]]:
+    """Return the header and rows of a table of baselines; what does not apply is a dash."""
+    found = table.to_frame()
+    header = ["baseline", *(_short(str(name)) for name in found)]
+    rows = [[name, *(_figure(value) for value in values)] for name, *values in found.itertuples()]
+    return header, rows
+
+
+def _short(name: str) -> str:
+    measure, _, k = name.rpartition("_")
+    return f"{measure.split('_')[0]} k={k}" if k.isdigit() else _SHORT[name]
+
+
+def _figure(value: float) -> str:
+    if isinstance(value, int):
+        return count(value) if value else "-"
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -57,6 +95,57 @@ def _embedding_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     for name in ("kbet", "ilisi"):
         if (mixing := getattr(evaluation, name)) is not None:
             rows.append((name, value_text(name, mixing.as_json())))
+    return rows
+
+
+def _profile_facts(profiles: ProfileMeasures | None) -> Lines:
+    if profiles is None:
+        return []
+    used, all_of_them = profiles.n_peaks_used, profiles.n_peaks
+    stands_on = f"{count(used)} peaks" + ("" if used == all_of_them else ", a sample")
+    rows = [("denoised profiles", stands_on)]
+    if (labels := profiles.labels) is not None:
+        rows += [(f"  label score, k = {k}", f"{v:.3f}") for k, v in labels.mean.items()]
+    if profiles.asw is not None:
+        rows.append(("  cell-type ASW, 1 - Pearson", f"{profiles.asw.asw:.3f}"))
+    if profiles.neighbors is not None:
+        rows += _neighbor_facts("  neighbor score", profiles.neighbors)
+    return rows
+
+
+def _rna_facts(rna: RnaMeasures | None) -> Lines:
+    if rna is None:
+        return []
+    rows = [
+        ("RNA", f"{count(rna.n_cells)} cells, {rna.values}; {rna.embedding}"),
+        *_neighbor_facts("  neighbor score", rna.neighbors),
+    ]
+    for name in ("denoised", "observed"):
+        if (genes := getattr(rna, name)) is not None:
+            rows += _gene_facts(name, genes)
+    return rows
+
+
+def _neighbor_facts(name: str, found: NeighborScore) -> Lines:
+    """Say each k's share, and the share by chance."""
+    sampled = "" if found.n_queries == found.n_cells else f", {count(found.n_queries)} cells asked"
+    return [
+        (f"{name}, k = {k}", f"{share:.3f} (chance {k / (found.n_cells - 1):.3f}{sampled})")
+        for k, share in found.mean.items()
+    ]
+
+
+def _gene_facts(name: str, genes: GeneMeasures) -> Lines:
+    found, ranks = genes.agreement, genes.co_embedding
+    n_cells, n_genes = len(found.per_cell), len(found.per_gene)
+    rows = [
+        (f"  {name}: r per cell", f"{found.mean_per_cell:.3f} ({count(n_genes)} genes)"),
+        (f"  {name}: r per gene", f"{found.mean_per_gene:.3f} ({count(n_cells)} cells)"),
+    ]
+    if ranks is not None:
+        of = f"of {count(ranks.n_cells)} cells, median {ranks.median:.1f}"
+        chance = (ranks.n_cells + 1) / 2
+        rows.append((f"  {name}: R_c", f"{ranks.mean:.1f} {of} (chance {chance:.1f})"))
     return rows
 
 

@@ -19,7 +19,7 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Progress, ignore
 from atlasstore.files import urls
 from atlasstore.genome.sequences import reverse_complement_codes
-from atlasstore.results.ism_result import IsmResult, importance
+from atlasstore.results.ism_result import IsmResult, importance, most_important
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["check_logos", "draw_logo", "most_important", "save_logos"]
+__all__ = ["check_logos", "draw_logo", "save_logos"]
 
 _STAGE = "drawing logos"
 _MOST_BP = 120
@@ -160,22 +160,6 @@ def draw_logo(
     ax.ticklabel_format(axis="x", style="plain", useOffset=False)
     ax.tick_params(labelsize=7)
     return ax
-
-
-def most_important(matters: NDArray[np.float32], most_bp: int) -> tuple[int, int]:
-    """Return the run [start, stop) of at most `most_bp` positions that matters most in all groups.
-
-    Parameters
-    ----------
-    matters
-        float32 (L, G).
-    most_bp
-        Its length, unless L is shorter.
-    """
-    length = min(most_bp, len(matters))
-    sums = np.concatenate([[0], np.abs(matters).sum(1, dtype=np.float64).cumsum()])
-    start = int(np.argmax(sums[length:] - sums[:-length]))
-    return start, start + length
 
 
 def _file_name(region: str) -> str:

@@ -3,7 +3,7 @@
 A verb plans its units from integers, and makes its store in a job::
 
     def make(job):
-        job.once("create", lambda: create_result(job.place, ...))
+        job.create(lambda: create_result(job.place, ...))
         job.run("shards", units, WriteShards(job.place, ...), stage=Stage("writing", "cells"))
         job.publish(config, {"model": model.store, "atlas": atlas})
 
@@ -22,7 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from atlasstore.errors import NotAStoreError, StoreExistsError, UserInputError
+from atlasbasset.batch.scratch import check_scratch
+from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
@@ -30,7 +31,7 @@ from atlasstore.results.writer import finish_result
 from atlasstore.resume.identity import job_difference, job_identity
 from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
 from atlasstore.resume.units import run_units
-from atlasstore.zarrio import formats
+from atlasstore.zarrio import arrays, formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,6 +152,7 @@ class ResumableJob:
         self._ledger, self._identity, self._pool = ledger, identity, pool
         self.on_event = on_event
         self._receipts: list[Receipts] = []
+        self._files: set[str] = set()
         self.place = pool.worker_url(ledger.store)
         self.scratch = pool.worker_url(ledger.scratch)
 
@@ -197,6 +199,18 @@ class ResumableJob:
         found = self._ledger.receipt(name)
         return self._ledger.record(name, make() or {}) if found is None else found
 
+    def create(self, make: Callable[[], None]) -> None:
+        """Write all of the store but the rows of its big tables, unless an earlier run has.
+
+        The files that are there afterwards must still be there when the store is published.
+        """
+
+        def made() -> Receipt:
+            make()
+            return {"files": sorted(arrays.stored_files(self.place))}
+
+        self._files = set(self.once("create", made)["files"])
+
     def publish(
         self,
         config: Mapping[str, Any],
@@ -222,10 +236,12 @@ class ResumableJob:
         Raises
         ------
         CorruptStoreError
-            A shard was not written.
+            A piece of the store, or of the scratch that it was made from, is missing.
         StoreExistsError
             Another job has published there.
         """
+        check_scratch(self.scratch)
+        self._check_files()
         made = formats.provenance(list(files), dict(config), seed, created=self._ledger.started)
         sources = {name: dict(store.provenance) for name, store in made_from.items()}
         provenance = {**made, **sources, _IDENTITY: self._identity.as_json()}
@@ -236,6 +252,13 @@ class ResumableJob:
                 raise
             _say_published(self._ledger.out, self.on_event)
         self._ledger.publish()
+
+    def _check_files(self) -> None:
+        if lost := sorted(self._files - arrays.stored_files(self.place)):
+            raise CorruptStoreError(
+                f"{self.place} has lost {lost[0]} since the job wrote it; delete "
+                f"{self._ledger.url} and run the job again."
+            )
 
     def _shards(self) -> Iterator[Mapping[str, Any]]:
         """Yield what `write_rows` returned, from the receipts of all stages."""

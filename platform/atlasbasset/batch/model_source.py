@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.batch.executor import WorkerPool
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, Convolution
     from atlasbasset.core.trunk import Trunk
     from atlasbasset.inference.model import Embedder
 
@@ -49,13 +49,15 @@ def model_identity(model: Model) -> dict[str, str]:
     -------
     dict
         SHA-256 of the ``trunk``, of the ``cells``' table, both as loaded, and of the cells'
-        ``names``; ``compute``, the arithmetic.
+        ``names``; ``compute``, the arithmetic; ``convolution``, unless it is direct.
     """
+    kind = model.trunk.convolution
     return {
         "trunk": trunk_digest(model.trunk),
         "cells": _cells_digest(model),
         "names": digest_of([str(name) for name in model.obs_names]),
         "compute": str(model.compute_dtype),
+        **({} if kind == "direct" else {"convolution": kind}),
     }
 
 
@@ -69,6 +71,11 @@ def _cells_digest(model: Model) -> str:
     tables = ("cell_embedding", "intercept", "batch", "batch_embedding", "batch_intercept")
     found = ((name, getattr(model, name)) for name in tables)
     return digest_of(*(part for name, v in found if v is not None for part in ([name], v)))
+
+
+class _Arithmetic(TypedDict):
+    compute: Compute
+    convolution: Convolution
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +112,7 @@ class ModelSource:
         """
         if isinstance(self.model, Model):
             return self.model
-        found = load_model(self.model, compute=self._compute, device=self.device)
+        found = load_model(self.model, **self._arithmetic, device=self.device)
         self._check({"trunk": trunk_digest(found.trunk), "cells": _cells_digest(found)})
         return found
 
@@ -120,13 +127,16 @@ class ModelSource:
         """
         if isinstance(self.model, Model):
             return self.model
-        found = load_trunk(self.model, compute=self._compute, device=self.device)
+        found = load_trunk(self.model, **self._arithmetic, device=self.device)
         self._check({"trunk": trunk_digest(found.trunk)})
         return found
 
     @property
-    def _compute(self) -> Compute:
-        return "bf16" if self.identity["compute"] == str(torch.bfloat16) else "fp32"
+    def _arithmetic(self) -> _Arithmetic:
+        """As the driver has it, whatever would be faster here."""
+        is_bf16 = self.identity["compute"] == str(torch.bfloat16)
+        kind = cast("Convolution", self.identity.get("convolution", "direct"))
+        return {"compute": "bf16" if is_bf16 else "fp32", "convolution": kind}
 
     def _check(self, found: Mapping[str, str]) -> None:
         if any(self.identity[part] != digest for part, digest in found.items()):

@@ -146,11 +146,11 @@ def _hessian(problem: Problem, x_nF: Tensor) -> Tensor:
     i, j = torch.triu_indices(n_features, n_features, device=x_nF.device)
     packed = problem.features_RF.new_zeros(len(x_nF), len(i))
     for features, logits in problem.logits(x_nF):
-        share = logits.sigmoid_()
-        packed.addmm_(share.mul_(1 - share), features[:, i] * features[:, j])
-    hessian = x_nF.new_empty(len(x_nF), n_features, n_features)
-    hessian[:, i, j] = hessian[:, j, i] = packed.to(hessian)
-    return hessian
+        share, columns = logits.sigmoid_(), features.T.contiguous()
+        packed.addmm_(share.mul_(1 - share), (columns[i] * columns[j]).T)
+    place = i.new_empty(n_features, n_features)
+    place[i, j] = place[j, i] = torch.arange(len(i), device=i.device)
+    return packed.index_select(1, place.flatten()).view(-1, *place.shape).to(x_nF)
 
 
 def _shared_hessian(problem: Problem, x_nF: Tensor) -> Tensor:

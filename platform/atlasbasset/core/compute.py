@@ -6,10 +6,17 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Compute", "compute_dtype_for"]
+__all__ = ["Compute", "Convolution", "ConvolutionChoice", "compute_dtype_for"]
 
 Compute = Literal["auto", "bf16", "fp32"]
 """float32, or bfloat16 operands with float32 sums; "auto" is bf16 where the hardware has it."""
+
+Convolution = Literal["direct", "minimal"]
+"""How float32 convolutions are computed on CPU: as sums of products, or with fewer
+multiplications (`minimal`), which is faster and rounds about 4 times as much."""
+
+ConvolutionChoice = Literal["auto", "direct", "minimal"]
+"""A `Convolution`, or the one that is faster on this machine."""
 
 
 def compute_dtype_for(compute: str, device: torch.device) -> torch.dtype:
@@ -26,4 +33,5 @@ def compute_dtype_for(compute: str, device: torch.device) -> torch.dtype:
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    limited = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")  # by the environment
+    return bool(torch.cpu._is_avx512_bf16_supported()) and not limited

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["channel_multiple", "convolve", "convolve_bases", "pad_channels"]
 
+MINIMAL_WIDTH = 5
+"""Width of the convolutions that minimal filtering (`minimal`) is for."""
 _PATCH_MULTIPLE = 32
 
 
@@ -52,19 +54,59 @@ def convolve(x_BLC: Tensor, weight_FCK: Tensor) -> Tensor:
     return y_BF1L.permute(0, 2, 3, 1).squeeze(1).contiguous()
 
 
+def laid_out(weight_FCK: Tensor, channels: int) -> Tensor:
+    """Return the stored weight as (K, C, F), channels next to one another, C and F padded."""
+    weight = pad_channels(weight_FCK, channel_multiple(weight_FCK.dtype))
+    return pad_channels(weight, channels, dim=1).permute(2, 1, 0).contiguous()
+
+
 def convolve_bases(x_BL4: Tensor, weight_F4K: Tensor) -> Tensor:
     """Convolve the four-channel input as one matrix product over (position, base) patches.
 
     With four channels a direct convolution wastes most of a matrix tile; overlapping rows of
     4 K values, copied once, fill it. `x_BL4` gets no gradient through this.
     """
-    batch, length, _ = x_BL4.shape
-    filters, bases, width = weight_F4K.shape
-    padded_filters = filters + -filters % channel_multiple(x_BL4.dtype)
-    patch = width * bases + -(width * bases) % _PATCH_MULTIPLE
-    extra = -(-patch // bases)  # rows past the end read zeros, times zero weights
-    x = F.pad(x_BL4.detach(), (0, 0, width // 2, width // 2 + extra)).contiguous()
-    patches = x.as_strided((batch, length, patch), (x.stride(0), bases, 1)).reshape(-1, patch)
-    weight = weight_F4K.permute(2, 1, 0).reshape(-1, filters)
-    weight = F.pad(weight, (0, padded_filters - filters, 0, patch - weight.shape[0]))
-    return (patches @ weight.to(x.dtype)).view(batch, length, padded_filters)
+    batch, length, bases = x_BL4.shape
+    weight = laid_out(weight_F4K.to(x_BL4.dtype), bases)
+    flat = pad_channels(weight.flatten(0, 1), _PATCH_MULTIPLE)
+    patches = _patches(x_BL4.detach(), weight.shape[0], flat.shape[0])
+    return (patches @ flat).view(batch, length, flat.shape[1])
+
+
+class PatchConvolution:
+    """`convolve_bases` of a batch that is seen part by part (`stage_parts`).
+
+    Parameters
+    ----------
+    weight_K4F
+        From `laid_out`.
+    """
+
+    def __init__(self, weight_K4F: Tensor) -> None:
+        self._weight = weight_K4F.flatten(0, 1)
+        self._grad = torch.zeros_like(weight_K4F)
+
+    def outputs(self, x_BL4: Tensor, out_BLF: Tensor) -> None:
+        """Write the outputs of some sequences."""
+        torch.mm(self._patches(x_BL4), self._weight, out=out_BLF.flatten(0, 1))
+
+    def add_gradients(self, x_BL4: Tensor, grad_BLF: Tensor, grad_x_BL4: Tensor | None) -> None:
+        """Add to the weight's gradient; the input's is zero."""
+        if grad_x_BL4 is not None:
+            grad_x_BL4.zero_()
+        self._grad.flatten(0, 1).addmm_(self._patches(x_BL4).T, grad_BLF.flatten(0, 1))
+
+    def weight_grad(self) -> Tensor:
+        """Return the sum over all parts, of the weight's shape."""
+        return self._grad
+
+    def _patches(self, x_BL4: Tensor) -> Tensor:
+        return _patches(x_BL4, len(self._grad), len(self._weight))
+
+
+def _patches(x_BL4: Tensor, width: int, size: int) -> Tensor:
+    """Return each position's `width` neighbours and what follows them, (B * L, size)."""
+    batch, length, bases = x_BL4.shape
+    extra = -(-size // bases) - width  # rows past the end read zeros, times zero weights
+    x = F.pad(x_BL4, (0, 0, width // 2, width // 2 + extra)).contiguous()
+    return x.as_strided((batch, length, size), (x.stride(0), bases, 1)).reshape(-1, size)

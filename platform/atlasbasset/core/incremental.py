@@ -22,7 +22,12 @@ import torch.nn.functional as F
 
 from atlasbasset.core.activation import activate
 from atlasbasset.core.augment import one_hot_input
-from atlasbasset.core.convolution import channel_multiple, pad_channels
+from atlasbasset.core.convolution import (
+    MINIMAL_WIDTH,
+    channel_multiple,
+    laid_out,
+    pad_channels,
+)
 from atlasbasset.core.norm_pool import norm_pool_activate_frozen
 from atlasbasset.core.reach import Layer, alike, reached
 
@@ -50,6 +55,8 @@ class Reference:
     last the output of all stages, (B, L', C)."""
     h: Tensor
     """Embeddings, float32 (B, E)."""
+    convolved: list[Tensor | None]
+    """Output of each stage's convolution, (B, L, F), where changes are added to it."""
 
 
 class Incremental:
@@ -95,15 +102,16 @@ class Incremental:
         codes_BL
             uint8 (B, L), 0..4. Each window keeps about 1.1 MB in float32 (published sizes).
         """
-        inputs, x = [], codes_BL.to(self.device)
+        inputs, convolved, x = [], [], codes_BL.to(self.device)
         for stage in self._stages:
             pad = stage.pad
             if x.dim() == 2:
                 inputs.append(F.pad(x, (pad, pad), value=_PAST_END))
             else:
                 inputs.append(F.pad(x, (0, 0, pad, pad)))
-            x = stage.whole(self._seen(inputs[-1]))
-        return Reference([*inputs, x], self._bottleneck(x))
+            x, y = stage.whole(self._seen(inputs[-1]))
+            convolved.append(y)
+        return Reference([*inputs, x], self._bottleneck(x), convolved)
 
     @torch.no_grad()
     def embed(
@@ -150,6 +158,10 @@ class Incremental:
         """Embed changes that reach equally many positions of every layer."""
         new = codes_MW
         for index, stage in enumerate(self._stages):
+            if (convolved := reference.convolved[index]) is not None:
+                kept = reference.inputs[index], convolved
+                new = stage.with_change(kept, rows_M, new, stretches.around(index))
+                continue
             first, size = stretches.read(stage.layer, index + 1)
             offset = stretches.first[index] - first
             x = _overlaid(reference.inputs[index], rows_M, first + stage.pad, size, new, offset)
@@ -179,6 +191,10 @@ class _Stretches:
         start, stop = layer.inputs(0, self._count[index])
         return self.first[index] * layer.pool + start, stop - start
 
+    def around(self, index: int) -> tuple[Tensor, Tensor, int]:
+        """Return where changed inputs and outputs of a stage begin, (M,), and how many outputs."""
+        return self.first[index], self.first[index + 1], self._count[index + 1]
+
 
 def _overlaid(
     kept: Tensor, rows_M: Tensor, first_M: Tensor, size: int, new: Tensor, offset_M: Tensor
@@ -187,27 +203,38 @@ def _overlaid(
 
     `offset` says where in them `new` begins.
     """
-    device, length = kept.device, kept.shape[1]
-    places = torch.arange(size, device=device)
-    at = (rows_M * length + first_M)[:, None] + places
-    picked = kept.flatten(0, 1).index_select(0, at.flatten())
+    device, picked = kept.device, _picked(kept, rows_M, first_M, size)
     begins = torch.arange(len(rows_M), device=device) * size + offset_M
     at_new = begins[:, None] + torch.arange(new.shape[1], device=device)
-    picked.index_copy_(0, at_new.flatten(), new.flatten(0, 1))
+    picked.flatten(0, 1).index_copy_(0, at_new.flatten(), new.flatten(0, 1))
+    return picked
+
+
+def _picked(kept: Tensor, rows_M: Tensor, first_M: Tensor, size: int) -> Tensor:
+    """Return `size` places of `kept` (B, L, ...) from `first` on, (M, size, ...)."""
+    places = torch.arange(size, device=kept.device)
+    at = (rows_M * kept.shape[1] + first_M)[:, None] + places
+    picked = kept.flatten(0, 1).index_select(0, at.flatten())
     return picked.view(len(rows_M), size, *kept.shape[2:])
 
 
 class _FrozenStage:
     """A stage in inference form that takes its padding with its input."""
 
-    def __init__(self, stage: Stage, layer: Layer, channels: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, stage: Stage, layer: Layer, channels: int, dtype: torch.dtype, *, minimal: bool
+    ) -> None:
         multiple = channel_multiple(dtype)
-        self.layer = layer
+        self.layer, self._minimal = layer, None
         self.pad = layer.reach + layer.lead
         self._scale, self._shift = (
             pad_channels(v.detach(), multiple).contiguous() for v in stage.norm.affine()
         )
         self._weight = _as_product(stage.weight.detach(), channels, multiple).to(dtype)
+        if minimal:
+            from atlasbasset.core.minimal import MinimalConvolution
+
+            self._minimal = MinimalConvolution(laid_out(stage.weight.detach(), channels))
 
     @property
     def channels(self) -> int:
@@ -226,11 +253,34 @@ class _FrozenStage:
             y = _nothing_before(y, first, layer.lead)
         return norm_pool_activate_frozen(y, self._scale, self._shift, pool=layer.pool)
 
-    def whole(self, x_BLC: Tensor) -> Tensor:
-        """Return all outputs of a whole padded input."""
+    def with_change(
+        self,
+        kept: tuple[Tensor, Tensor],
+        rows_M: Tensor,
+        new: Tensor,
+        at: tuple[Tensor, Tensor, int],
+    ) -> Tensor:
+        """Return the pooled outputs that `new` inputs reach: what changes is added to `kept`.
+
+        `kept` are the windows' padded inputs and their convolution; `at` is of `_Stretches.around`.
+        """
+        assert self._minimal is not None
+        (inputs, convolved), (first_in, first_out, count) = kept, at
+        before, pool = _picked(inputs, rows_M, first_in + self.pad, new.shape[1]), self.layer.pool
+        first, reached_first = first_out * pool, first_in - self.layer.reach
+        places = rows_M, first, reached_first - first
+        y = self._minimal.with_change(convolved, new - before, places, count * pool)
+        return norm_pool_activate_frozen(y, self._scale, self._shift, pool=pool)
+
+    def whole(self, x_BLC: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return all outputs of a whole padded input, and its convolution if it is to be kept."""
+        if self._minimal is not None:
+            y = self._minimal.inner_outputs(x_BLC)
+            pooled = norm_pool_activate_frozen(y, self._scale, self._shift, pool=self.layer.pool)
+            return pooled, y
         start, stop = self.layer.inputs(0, self.layer.pooled)
         first = torch.zeros(1, dtype=torch.int64, device=x_BLC.device)
-        return self(x_BLC[:, start + self.pad : stop + self.pad], first=first)
+        return self(x_BLC[:, start + self.pad : stop + self.pad], first=first), None
 
 
 def _patches(x_BLC: Tensor, kernel: int, size: int) -> Tensor:
@@ -262,9 +312,11 @@ def _as_product(weight_FCK: Tensor, channels: int, multiple: int) -> Tensor:
 
 def _frozen_stages(trunk: Trunk, dtype: torch.dtype) -> Iterator[_FrozenStage]:
     length, channels = trunk.config.window_bp, _BASES
+    by_minimal = trunk.convolution == "minimal" and dtype == torch.float32
     for stage in trunk.stages():
         layer = Layer(length, stage.weight.shape[2], stage.pool, stage.lead)
-        frozen = _FrozenStage(stage, layer, channels, dtype)
+        minimal = by_minimal and layer.kernel == MINIMAL_WIDTH
+        frozen = _FrozenStage(stage, layer, channels, dtype, minimal=minimal)
         yield frozen
         length, channels = layer.pooled, frozen.channels
 

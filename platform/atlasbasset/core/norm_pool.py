@@ -21,7 +21,14 @@ from torch import Tensor
 
 from atlasbasset.core import _passes
 
-__all__ = ["Normalised", "Reduce", "norm_pool_activate", "norm_pool_activate_frozen"]
+__all__ = [
+    "Moments",
+    "Normalised",
+    "Reduce",
+    "norm_pool_activate",
+    "norm_pool_activate_frozen",
+    "passes_for",
+]
 
 Reduce = Callable[[Tensor], Tensor]
 """Sums a tensor over all workers, in place, and returns it."""
@@ -56,13 +63,73 @@ class _Passes(Protocol):
     ) -> Tensor: ...
 
 
-def _passes_for(y: Tensor) -> _Passes:
+def passes_for(y: Tensor) -> _Passes:
+    """Return the back end for y's dtype and device."""
     fits = y.device.type == "cpu" and y.dtype in (torch.bfloat16, torch.float32)
     if fits and find_spec("numba") is not None:
         from atlasbasset.core import _fused_cpu_tensors
 
         return _fused_cpu_tensors
     return _passes
+
+
+class Moments(NamedTuple):
+    """What the batch's normalisation computes with: ``(y - mean) * scale + beta``, per channel."""
+
+    gamma: Tensor
+    beta: Tensor
+    mean: Tensor
+    """(C,) float64."""
+    var: Tensor
+    """(C,) float64."""
+    scale: Tensor
+    shift: Tensor
+    """With `scale`, the normalisation as ``y * scale + shift``, in gamma's dtype."""
+    total: Tensor
+    """Positions of the global batch, float64."""
+    eps: float
+    reduce: Reduce | None
+
+    @classmethod
+    def of(
+        cls,
+        sums: Tensor,
+        count: int,
+        affine: tuple[Tensor, Tensor],
+        eps: float,
+        reduce: Reduce | None,
+    ) -> Moments:
+        """Return the moments of `count` positions with `sums`, over all workers' positions."""
+        gamma, beta = affine
+        sums = _reduced(torch.cat([sums.flatten(), _scalar(count, sums)]), reduce)
+        total = sums[-1]
+        mean, mean_square = (sums[:-1] / total).view(2, -1)
+        var = (mean_square - mean.square()).clamp_min(0)
+        scale64 = gamma.double() * torch.rsqrt(var + eps)
+        scale, shift = scale64.to(gamma.dtype), (beta.double() - mean * scale64).to(gamma.dtype)
+        return cls(gamma, beta, mean, var, scale, shift, total, eps, reduce)
+
+    def gradient(self, sums: Tensor) -> AffineGradient:
+        """Return the gradient from `sums` of the one at z, (g, g z), z = gamma * xhat + beta."""
+        gamma, beta = self.gamma, self.beta
+        # sum(g * xhat) from sum(g * z); gamma = 0 leaves nothing to divide
+        safe = torch.where(gamma == 0, torch.ones_like(gamma), gamma).double()
+        grad_beta = sums[0]
+        grad_gamma = torch.where(gamma == 0, 0.0, (sums[1] - beta.double() * sums[0]) / safe)
+        means = _reduced(torch.stack([grad_beta, grad_gamma]), self.reduce) / self.total
+        slope = -self.scale.double() * means[1] * torch.rsqrt(self.var + self.eps)
+        constant = -self.scale.double() * means[0] - slope * self.mean
+        found = (v.to(gamma.dtype) for v in (grad_gamma, grad_beta, constant, slope))
+        return AffineGradient(*found)
+
+
+class AffineGradient(NamedTuple):
+    """Gradients of a normalisation; y's is ``constant + slope * y`` beside what maxima get."""
+
+    gamma: Tensor
+    beta: Tensor
+    constant: Tensor
+    slope: Tensor
 
 
 class _NormPoolActivate(torch.autograd.Function):
@@ -79,36 +146,27 @@ class _NormPoolActivate(torch.autograd.Function):
         reduce: Reduce | None,
         lead: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        passes = _passes_for(y)
+        passes = passes_for(y)
         count = y.shape[0] * y.shape[1]
-        sums = _reduced(torch.cat([passes.channel_sums(y).flatten(), _scalar(count, y)]), reduce)
-        total = sums[-1]
-        mean, mean_square = (sums[:-1] / total).view(2, -1)
-        var = (mean_square - mean.square()).clamp_min(0)
-        scale64 = gamma.double() * torch.rsqrt(var + eps)
-        scale, shift = scale64.to(gamma.dtype), (beta.double() - mean * scale64).to(gamma.dtype)
-        ctx.save_for_backward(y, gamma, beta, mean, var, scale, shift, total)
+        moments = Moments.of(passes.channel_sums(y), count, (gamma, beta), eps, reduce)
+        ctx.save_for_backward(y, *moments[:-2])
         ctx.pool, ctx.eps, ctx.reduce, ctx.lead = pool, eps, reduce, lead
-        ctx.mark_non_differentiable(mean, var)
-        return passes.pool_activate(_led(y, lead), scale, shift, pool), mean, var
+        ctx.mark_non_differentiable(moments.mean, moments.var)
+        activated = passes.pool_activate(_led(y, lead), moments.scale, moments.shift, pool)
+        return activated, moments.mean, moments.var
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
-        y, gamma, beta, mean, var, scale, shift, total = ctx.saved_tensors
-        passes, led = _passes_for(y), _led(y, ctx.lead)
+        y, *saved = ctx.saved_tensors
+        moments = Moments._make((*saved, ctx.eps, ctx.reduce))
+        scale, shift = moments.scale, moments.shift
+        passes, led = passes_for(y), _led(y, ctx.lead)
         at_max, sums = passes.pool_activate_grad(led, scale, shift, ctx.pool, grad.contiguous())
-        # sum(g * xhat) from sum(g * z), z = gamma * xhat + beta; gamma = 0 leaves nothing to divide
-        safe = torch.where(gamma == 0, torch.ones_like(gamma), gamma).double()
-        grad_beta = sums[0]
-        grad_gamma = torch.where(gamma == 0, 0.0, (sums[1] - beta.double() * sums[0]) / safe)
-        means = _reduced(torch.stack([grad_beta, grad_gamma]), ctx.reduce) / total
-        slope = -scale.double() * means[1] * torch.rsqrt(var + ctx.eps)
-        constant = -scale.double() * means[0] - slope * mean
-        like = scale.dtype
-        line = constant.to(like), slope.to(like)
+        found = moments.gradient(sums)
+        line = found.constant, found.slope
         grad_led = passes.spread_grad(led, scale, shift, ctx.pool, at_max, *line)
         grad_y = _without_lead(grad_led, y, ctx.lead, *line)
-        return grad_y, grad_gamma.to(like), grad_beta.to(like), None, None, None, None
+        return grad_y, found.gamma, found.beta, None, None, None, None
 
 
 def norm_pool_activate(
@@ -147,7 +205,7 @@ def norm_pool_activate_frozen(
     y: Tensor, scale: Tensor, shift: Tensor, *, pool: int, lead: int = 0
 ) -> Tensor:
     """Inference form: ``act(maxpool(y * scale + shift))``, shape (B, L // pool, C); no gradient."""
-    return _passes_for(y).pool_activate(_led(y, lead), scale, shift, pool)
+    return passes_for(y).pool_activate(_led(y, lead), scale, shift, pool)
 
 
 def _led(y: Tensor, lead: int) -> Tensor:

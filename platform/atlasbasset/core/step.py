@@ -96,6 +96,12 @@ class Learner:
     compiled: bool = False
     """Whether the trunk's step runs through `torch.compile` (with CUDA graphs on a GPU)."""
 
+    @property
+    def arithmetic(self) -> str:
+        """The convolutions' arithmetic in words."""
+        name = str(self.compute_dtype).removeprefix("torch.")
+        return name if self.trunk.convolution == "direct" else f"{name} (minimal convolutions)"
+
     @cached_property
     def _training_trunk(self) -> Callable[..., Tensor]:
         if not self.compiled:

@@ -17,10 +17,23 @@ import torch
 from torch import Tensor, nn
 
 from atlasbasset.core.activation import activate
-from atlasbasset.core.convolution import convolve, convolve_bases, pad_channels
+from atlasbasset.core.convolution import (
+    MINIMAL_WIDTH,
+    PatchConvolution,
+    convolve,
+    convolve_bases,
+    laid_out,
+    pad_channels,
+)
 from atlasbasset.core.norm_pool import Reduce, norm_pool_activate, norm_pool_activate_frozen
+from atlasbasset.core.stage_parts import (
+    PartwiseConvolution,
+    convolve_frozen,
+    convolve_norm_pool_activate,
+)
 
 if TYPE_CHECKING:
+    from atlasbasset.core.compute import Convolution
     from atlasbasset.core.config import TrunkConfig
 
 __all__ = ["BatchNorm", "Stage", "Trunk", "he_normal_"]
@@ -54,14 +67,17 @@ class BatchNorm(nn.Module):
         self, y: Tensor, *, pool: int, reduce: Reduce | None = None, lead: int = 0
     ) -> Tensor:
         """Return act(maxpool(normalise(y))): by the batch's statistics in training mode."""
-        multiple = y.shape[-1]
-        gamma, beta = pad_channels(self.gamma, multiple), pad_channels(self.beta, multiple)
+        affine = self.padded(y.shape[-1])
         if not self.training:
-            scale, shift = (pad_channels(v, multiple) for v in self.affine())
-            return norm_pool_activate_frozen(y, scale, shift, pool=pool, lead=lead)
-        out = norm_pool_activate(y, gamma, beta, pool=pool, eps=self.eps, reduce=reduce, lead=lead)
-        self._remember(out.mean, out.var)
+            return norm_pool_activate_frozen(y, *affine, pool=pool, lead=lead)
+        out = norm_pool_activate(y, *affine, pool=pool, eps=self.eps, reduce=reduce, lead=lead)
+        self.remember(out.mean, out.var)
         return out.activated
+
+    def padded(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Return (gamma, beta), in evaluation mode (scale, shift), padded to (channels,)."""
+        first, second = (self.gamma, self.beta) if self.training else self.affine()
+        return pad_channels(first, channels), pad_channels(second, channels)
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """Return the inference form: (scale, shift), each (C,)."""
@@ -69,7 +85,8 @@ class BatchNorm(nn.Module):
         return scale, self.beta - self.running_mean * scale
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, var: Tensor) -> None:
+    def remember(self, mean: Tensor, var: Tensor) -> None:
+        """Let the running statistics follow a batch's."""
         channels = self.running_mean.shape[0]
         self.running_mean.lerp_(mean[:channels].to(self.running_mean.dtype), self.momentum)
         # the biased variance, as Keras keeps it
@@ -87,12 +104,41 @@ class Stage(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         self.norm = BatchNorm(shape[0], eps=config.bn_eps, momentum=config.bn_momentum)
 
-    def forward(self, x_BLC: Tensor, *, reduce: Reduce | None = None) -> Tensor:
+    def forward(
+        self, x_BLC: Tensor, *, reduce: Reduce | None = None, convolution: Convolution = "direct"
+    ) -> Tensor:
         """Return (B, L // pool, F), activated; F padded to the hardware's multiple."""
-        convolution = convolve_bases if x_BLC.shape[2] == 4 else convolve
-        y = convolution(x_BLC, self.weight)
+        if convolution == "minimal" and (kind := self._by_parts(x_BLC)) is not None:
+            return self._forward_by_parts(x_BLC, kind, reduce)
+        convolve_ = convolve_bases if x_BLC.shape[2] == 4 else convolve
+        y = convolve_(x_BLC, self.weight)
         out: Tensor = self.norm(y, pool=self.pool, reduce=reduce, lead=self.lead)
         return out
+
+    def _by_parts(self, x_BLC: Tensor) -> type[PartwiseConvolution] | None:
+        """Return the convolution that works part by part on `x`, or None where there is none."""
+        if self.lead or x_BLC.dtype != torch.float32 or x_BLC.device.type != "cpu":
+            return None
+        if x_BLC.shape[2] == 4:
+            return PatchConvolution
+        if self.weight.shape[2] != MINIMAL_WIDTH:
+            return None
+        from atlasbasset.core.minimal import MinimalConvolution
+
+        return MinimalConvolution
+
+    def _forward_by_parts(
+        self, x: Tensor, kind: type[PartwiseConvolution], reduce: Reduce | None
+    ) -> Tensor:
+        norm, weight = self.norm, laid_out(self.weight, x.shape[2])
+        affine = norm.padded(weight.shape[2])
+        if not norm.training:
+            return convolve_frozen(x, kind(weight), *affine, pool=self.pool)
+        out = convolve_norm_pool_activate(
+            x, weight, *affine, kind, pool=self.pool, eps=norm.eps, reduce=reduce
+        )
+        norm.remember(out.mean, out.var)
+        return out.activated
 
 
 class Trunk(nn.Module):
@@ -102,11 +148,13 @@ class Trunk(nn.Module):
     ----------
     config
         Sizes; the defaults are the published model.
+    convolution
+        How float32 convolutions on CPU are computed; other ones are direct.
     """
 
-    def __init__(self, config: TrunkConfig) -> None:
+    def __init__(self, config: TrunkConfig, *, convolution: Convolution = "direct") -> None:
         super().__init__()
-        self.config = config
+        self.config, self.convolution = config, convolution
         channels = (config.stem_filters, *config.tower_filters)
         stem_shape = (config.stem_filters, 4, config.stem_kernel)
         self.stem = Stage(
@@ -166,7 +214,7 @@ class Trunk(nn.Module):
         """
         x = activate(x_BL4.to(compute_dtype))
         for stage in self.stages():
-            x = stage(x, reduce=reduce)
+            x = stage(x, reduce=reduce, convolution=self.convolution)
         embedded: Tensor = self.bottleneck(x, keep_BE=keep_BE, reduce=reduce)
         return embedded
 
@@ -199,7 +247,7 @@ class Bottleneck(nn.Module):
         mean = total[:-1] / total[-1]
         centred = y_BE - mean
         var = _summed(centred.square().sum(0), reduce) / total[-1]
-        norm._remember(mean.detach(), var.detach())
+        norm.remember(mean.detach(), var.detach())
         return centred * torch.rsqrt(var + norm.eps) * norm.gamma + norm.beta
 
     def _dropped(self, y_BE: Tensor, keep_BE: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ from atlasbasset.core.compute import compute_dtype_for
 from atlasbasset.core.step import Learner
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import trunk_from
+from atlasbasset.engine.convolution_choice import convolution_for
 from atlasstore.errors import UserInputError
 from atlasstore.models.model_store import ModelStore
 
@@ -44,6 +45,8 @@ def new_learner(
         N over all workers.
     """
     trunk = _trunk(config, store).to(device)
+    dtype = compute_dtype_for(config.compute, device)
+    trunk.convolution = convolution_for(config.convolution, dtype, device)
     cells = _cells(config, data, store).to(device)
     own_eps = _ADAM_EPS / n_cells if config.per_cell_eps else _ADAM_EPS
     betas = config.beta1, config.beta2
@@ -59,7 +62,7 @@ def new_learner(
         ),
         cell_optimizer=CellAdam(cells, betas=betas, eps=own_eps),
         n_cells_total=n_cells,
-        compute_dtype=compute_dtype_for(config.compute, device),
+        compute_dtype=dtype,
         l2_cells=config.l2_cells,
         l2_batch=config.l2_batch,
         compiled=config.compile_trunk,

@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from atlasbasset.core.compute import Compute  # noqa: TC001 - read when settings are declared
+from atlasbasset.core.compute import (  # noqa: TC001 - read when settings are declared
+    Compute,
+    ConvolutionChoice,
+)
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.settings import Setting, check_settings, documented
 from atlasstore.errors import UserInputError
@@ -30,9 +33,13 @@ _RECIPE, _CELLS, _TRANSFER = "Recipe", "Cell layer", "Starting from another mode
 _BATCHES, _RECORDS = "Batch correction", "Records"
 
 # What may differ between the run that started a model and the one that resumes it.
-_MAY_CHANGE = ("patience", "checkpoint_s", "compute", "compile_trunk")
+_MAY_CHANGE = ("patience", "checkpoint_s", "compute", "convolution", "compile_trunk")
 
-_BEFORE_THEY_WERE = {"batch_effect": "free", "peak_deviations": False}
+_BEFORE_THEY_WERE = {
+    "batch_effect": "free",
+    "peak_deviations": False,
+    "convolution": "direct",
+}
 """Values of settings in models that were begun before there were these settings."""
 _FORMER = {"polish": "final_solve"}
 """Former names of settings, in models that have them."""
@@ -104,6 +111,15 @@ class TrainConfig:
         Compute,
         Setting("Arithmetic of the convolutions; auto: bf16 where the hardware has it.", _RECIPE),
     ] = "auto"
+    convolution: Annotated[
+        ConvolutionChoice,
+        Setting(
+            "How float32 convolutions on CPU are computed: direct, minimal (fewer "
+            "multiplications), or auto, what is faster on this machine; a run keeps what it began "
+            "with.",
+            _RECIPE,
+        ),
+    ] = "auto"
     compile_trunk: Annotated[
         bool,
         Setting("Whether to run the trunk through torch.compile, for GPUs.", _RECIPE),
@@ -139,21 +155,22 @@ class TrainConfig:
         bool,
         Setting(
             "Whether training peaks may deviate from their sequences at the end, solved exactly in "
-            "turn with the cells; needs final_solve.",
+            "turn with the cells, where that helps; goes with final_solve.",
             _CELLS,
         ),
-    ] = False
+    ] = True
     peak_l2: Annotated[
         float,
         Setting(
             "Weight of |d|^2 / 2 of a peak's deviation, relative to its summed cross-entropy; 0: "
-            "chosen, with the cells' weight, so that neighbours best predict peaks not seen.",
+            "what holds back the labels' noise, with three times solve_l2 for cells, if neighbours "
+            "then predict peaks not seen better than without deviations.",
             _CELLS,
             least=0,
         ),
     ] = 0.0
     peak_rounds: Annotated[
-        int, Setting("Solves of peaks and then cells in turn, at most.", _CELLS, above=0)
+        int, Setting("Solves of all peaks and then all cells in turn.", _CELLS, above=0)
     ] = 2
     per_cell_eps: Annotated[
         bool,
@@ -228,10 +245,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.peak_deviations and not self.final_solve:
-            raise UserInputError(
-                "peak_deviations needs final_solve: peaks are solved in turn with the cells."
-            )
         if self.average and not self.final_solve:
             raise UserInputError(
                 "average needs final_solve: the cells must be solved on the averaged trunk."
@@ -301,6 +314,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "constant",
         "cell_start": "random",
         "final_solve": False,
+        "peak_deviations": False,
         "per_cell_eps": False,
     },
 }

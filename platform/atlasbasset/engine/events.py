@@ -127,18 +127,16 @@ class PeaksSolved:
 
 
 def deviations_sentence(record: Mapping[str, Any]) -> str:
-    """Say how peaks deviate and what that was chosen by."""
-    if record["weight"] is None:
-        return f"Peaks stay at their sequences, cells have weight {record['l2_cells']:g}."
-    said = (
-        f"Peaks deviate with weight {record['weight']:g}, cells have {record['l2_cells']:g}, "
-        f"{record['rounds']} rounds"
-    )
-    if not record["tried"]:
-        return f"{said}."
-    without = next(t["loss"] for t in record["tried"] if not t["rounds"])
-    found = min(t["loss"] for t in record["tried"])
-    return f"{said}: neighbours predict unseen peaks at {found:.5f} nats, {without:.5f} without."
+    """Say how peaks deviate, or that they do not, and what that was chosen by."""
+    losses = [f"{tried['loss']:.5f}" for tried in record["tried"]]
+    seen = f": neighbours predict unseen peaks at {losses[1]} nats with" if losses else ""
+    if record["weight"] is not None:
+        said = f"Peaks deviate with weight {record['weight']:.4g}, cells have "
+        said += f"{record['l2_cells']:g}, {record['rounds']} rounds"
+        return f"{said}{seen} deviations, {losses[0]} without." if losses else f"{said}."
+    if losses:
+        return f"Peaks stay at their sequences{seen} deviations, {losses[0]} without."
+    return "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks."
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ class Solver:
             l2_cells=self._l2(),
             rounds=config.peak_rounds,
             weight=config.peak_l2,
+            open_share=self.atlas.n_positives / (self.atlas.n_peaks * self.atlas.n_cells),
             batches=self.batch_settings(),
             seed=config.seed,
         )

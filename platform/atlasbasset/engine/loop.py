@@ -42,6 +42,7 @@ from atlasbasset.engine.svd_start import leading_vectors, start_from_svd
 from atlasbasset.engine.validation import Monitor
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import Notice
+from atlasstore.memory import keeping_freed
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio.blocks import assign_blocks
 
@@ -104,7 +105,8 @@ def train_worker(
     """
     worker = _Worker(run, runtime, on_event, end_asked)
     try:
-        reason = worker.run()
+        with keeping_freed():  # every step needs the same arrays
+            reason = worker.run()
     except KeyboardInterrupt:
         if runtime.world == 1:  # alone it need not agree with others
             worker.keep()
@@ -217,7 +219,7 @@ class _Worker:
                 n_peaks=len(self.train_peaks),
                 n_cells=self.learner.n_cells_total,
                 workers=self.runtime.world,
-                compute=str(self.learner.compute_dtype).removeprefix("torch."),
+                compute=self.learner.arithmetic,
                 device=str(self.runtime.device),
                 epochs_done=self.state.epoch,
                 epochs=self.config.epochs,

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from atlasbasset.core.deviation_choice import Weights, neighbour_losses
+from atlasbasset.core.deviation_choice import (
+    FOLDS,
+    Weights,
+    held_out_folds,
+    neighbour_losses,
+    noise_norm,
+)
 from atlasbasset.core.peak_deviations import solve_peaks, solving_bytes
 from atlasbasset.core.runtime import gather_rows, share_of
 from atlasbasset.core.seeds import Stream
@@ -25,8 +31,6 @@ from atlasstore.events import Progress, ignore
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -36,15 +40,18 @@ if TYPE_CHECKING:
     from atlasbasset.engine.solving import Solved
     from atlasstore.events import Subscriber
 
-__all__ = ["WEIGHTS", "Choice", "DeviationSettings", "deviate", "deviating_bytes"]
+__all__ = ["Choice", "DeviationSettings", "deviate", "deviating_bytes"]
 
 _PLAIN = BatchSettings()
-WEIGHTS = (3.0, 10.0, 30.0, 100.0)
-"""Candidates of deviations; none at all are one more."""
-CELL_FACTORS = (1.0, 3.0)
-"""Candidates of cells, times the weight of other solves: peaks that fit better ask for more."""
+_CELLS_FACTOR = 3.0
+"""The cells' weight where peaks deviate, as a multiple of that of other solves."""
+_UNEVEN = 1.5
+"""How much larger the square of noise's largest singular value is for rates that differ between
+peaks and between cells, about."""
+_FEWEST = 100
+"""Cells, and training peaks, from which on it can be seen whether deviations help."""
 _MOST_PEAKS = _MOST_CELLS = 4096
-"""Of the sample that the weight is chosen on."""
+"""Of the sample that it is seen on."""
 _SOLVE_PEAKS = 8192
 """Between two events."""
 
@@ -54,41 +61,33 @@ class DeviationSettings:
     """How peaks may deviate."""
 
     l2_cells: float
-    """Weight of ``|w|^2 / 2`` of a cell."""
+    """Weight of ``|w|^2 / 2`` of a cell without deviations."""
     rounds: int
-    """Solves of all peaks and then all cells, at most."""
+    """Solves of all peaks and then all cells."""
     weight: float = 0.0
     """Of ``|d|^2 / 2`` of a peak; 0: this and the cells' weight are chosen."""
+    open_share: float = 0.5
+    """Of the atlas's pairs of peak and cell."""
     batches: BatchSettings = _PLAIN
     seed: int = 0
 
-    @property
-    def candidates(self) -> list[Weights]:
-        """The weights that are tried."""
-        return [Weights(f * self.l2_cells, weight) for f in CELL_FACTORS for weight in WEIGHTS]
+    def weights(self, n_peaks: int, n_cells: int) -> Weights:
+        """Return the weights that noise in a table of this size does not overcome."""
+        cells = _CELLS_FACTOR * self.l2_cells
+        noise = noise_norm(n_peaks, n_cells, self.open_share)
+        return Weights(cells, _UNEVEN * noise**2 / cells)
 
 
 class Choice(NamedTuple):
-    """The weights and the rounds, and what they were chosen by."""
+    """The weights and the rounds, and what spoke for them."""
 
     l2_cells: float
     weight: float | None
     """None: no deviations."""
     rounds: int
     tried: list[dict[str, Any]]
-    """``l2_cells``, ``weight``, ``rounds`` and the ``loss`` of everything that was tried."""
-
-    @classmethod
-    def best(cls, candidates: Sequence[Weights], losses: NDArray[np.float64]) -> Choice:
-        """Choose by `neighbour_losses`, (candidates, rounds + 1)."""
-        tried = {
-            (weights.cells, weights.deviations if n_done else None, n_done): float(loss)
-            for weights, row in zip(candidates, losses, strict=True)
-            for n_done, loss in enumerate(row)
-        }
-        names = ("l2_cells", "weight", "rounds", "loss")
-        rows = [dict(zip(names, (*key, loss), strict=True)) for key, loss in tried.items()]
-        return cls(*min(tried, key=lambda key: tried[key]), rows)
+    """``l2_cells``, ``weight``, ``rounds`` and ``loss``, without deviations and with them, on the
+    sample; empty where nothing was tried."""
 
 
 class Deviated(NamedTuple):
@@ -124,9 +123,10 @@ def deviate(
     on_event
         Called with `Progress`.
     """
+    n_cells = learner.n_cells_total
     choice = Choice(settings.l2_cells, settings.weight, settings.rounds, [])
     if not settings.weight:
-        choice = _chosen(data, peaks, h, runtime, settings, on_event)
+        choice = _chosen(data, peaks, n_cells, h, runtime, settings, on_event)
     x, solved = h, None
     for n_done in range(choice.rounds + 1):
         if choice.weight is not None and n_done:
@@ -203,32 +203,48 @@ def _open_sums(
 def _chosen(
     data: WorkerData,
     peaks: NDArray[np.int64],
+    n_cells: int,
     h: Tensor,
     runtime: Runtime,
     settings: DeviationSettings,
     on_event: Subscriber,
 ) -> Choice:
-    """Choose weights and rounds on a sample; each worker tries some of the candidates."""
+    """Choose the weights by the table's size, and on a sample whether peaks deviate at all."""
+    none = Choice(settings.l2_cells, None, 0, [])
+    if min(len(peaks), n_cells) < _FEWEST:
+        return none
     on_event(Progress(CHOOSING, 0, 1, "samples"))
     rng = np.random.default_rng([settings.seed, Stream.DEVIATIONS])
-    rows, labels = _sample(data, peaks, runtime, rng)
-    candidates, own = settings.candidates, slice(runtime.rank, None, runtime.world)
-    losses = torch.zeros(len(candidates), settings.rounds + 1, dtype=torch.float64)
-    losses[own] = neighbour_losses(
-        h[rows], labels, candidates[own], rounds=settings.rounds, rng=rng
-    )
+    rows, labels = _sample(data, peaks, n_cells, runtime, rng)
+    weights, rounds = settings.weights(*labels.shape), settings.rounds
+    losses = torch.zeros(FOLDS, 2, dtype=torch.float64)
+    for i, held in enumerate(held_out_folds(len(rows), rng)):
+        if i % runtime.world == runtime.rank:
+            found = neighbour_losses(
+                h[rows], labels, held, plain_l2=none.l2_cells, weights=weights, rounds=rounds
+            )
+            losses[i] = losses.new_tensor(found)
     losses = runtime.sum_(losses.to(runtime.device)).cpu()
     on_event(Progress(CHOOSING, 1, 1, "samples"))
-    return Choice.best(candidates, losses.numpy())
+    plain, deviating = losses.mean(0).tolist()
+    tried = [_tried(none.l2_cells, None, 0, plain), _tried(*weights, rounds, deviating)]
+    if bool((losses[:, 1] < losses[:, 0]).all()):
+        return Choice(*settings.weights(len(peaks), n_cells), rounds, tried)
+    return none._replace(tried=tried)
+
+
+def _tried(l2_cells: float, weight: float | None, rounds: int, loss: float) -> dict[str, Any]:
+    return {"l2_cells": l2_cells, "weight": weight, "rounds": rounds, "loss": loss}
 
 
 def _sample(
-    data: WorkerData, peaks: NDArray[np.int64], runtime: Runtime, rng: np.random.Generator
+    data: WorkerData,
+    peaks: NDArray[np.int64],
+    n_cells: int,
+    runtime: Runtime,
+    rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Return positions in `peaks`, and their labels (peaks, cells), uint8, of sampled cells."""
-    counts = torch.zeros(runtime.world, dtype=torch.int64, device=runtime.device)
-    counts[runtime.rank] = data.n_cells
-    n_cells = int(runtime.sum_(counts).sum())
     rows = np.sort(rng.permutation(len(peaks))[:_MOST_PEAKS])
     cells = np.sort(rng.permutation(n_cells)[:_MOST_CELLS])
     first, last = np.searchsorted(cells, (data.start, data.stop))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.config import TrainConfig
 
-__all__ = ["RunState"]
+__all__ = ["RunState", "final_solve_of"]
 
 _FORMER = {"polished": "final_solve", "n_polished": "n_ended"}
 """Former names of values, in models that have them."""
@@ -93,6 +93,12 @@ class RunState:
         if self.epoch - self.best_epoch >= config.patience:
             return f"training auROC has not risen in {config.patience} epochs"
         return None
+
+
+def final_solve_of(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what a stored state says of the solve that ended the run, as stored."""
+    found: Mapping[str, Any] | None = state.get("final_solve", state.get("polished"))
+    return found
 
 
 def _nan_to_null(record: Mapping[str, Any]) -> dict[str, Any]:

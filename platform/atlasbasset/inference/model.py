@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 import torch
 
-from atlasbasset.core.compute import Compute, compute_dtype_for
+from atlasbasset.core.compute import Compute, ConvolutionChoice, compute_dtype_for
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import cells_from, trunk_from
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.convolution_choice import check_convolution, convolution_for
 from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasbasset.inference.selection import selected_rows
 from atlasbasset.inference.sequence_input import checked_sequences, input_batches
@@ -217,7 +218,11 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def load_model(
-    url: str | Path, *, compute: Compute = "fp32", device: str | torch.device | None = None
+    url: str | Path,
+    *,
+    compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
+    device: str | torch.device | None = None,
 ) -> Model:
     """Load the newest checkpoint of a model store.
 
@@ -228,6 +233,9 @@ def load_model(
     compute
         Arithmetic of the convolutions: "fp32" (the published models'), "bf16", or "auto" (bf16
         where the hardware has it: faster, h within about 1 %).
+    convolution
+        How float32 convolutions on CPU are computed: "direct", "minimal" (fewer multiplications,
+        h within about 1e-5), or "auto", what is faster on this machine.
     device
         Where the trunk computes; a GPU where there is one, by default.
 
@@ -248,7 +256,7 @@ def load_model(
     """
     store = ModelStore.open(url)
     checkpoint = store.newest()
-    loaded = _trunk_of(store, checkpoint, compute, device)
+    loaded = _trunk_of(store, checkpoint, compute, convolution, device)
     cells = cells_from(checkpoint, store.n_cells)
     return Model(
         store=store,
@@ -286,17 +294,26 @@ class Embedder(Protocol):
 
 
 def load_trunk(
-    url: str | Path, *, compute: Compute = "fp32", device: str | torch.device | None = None
+    url: str | Path,
+    *,
+    compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
+    device: str | torch.device | None = None,
 ) -> LoadedTrunk:
     """Load the trunk of a model store's newest checkpoint; see `load_model`."""
     store = ModelStore.open(url)
-    return _trunk_of(store, store.newest(), compute, device)
+    return _trunk_of(store, store.newest(), compute, convolution, device)
 
 
 def _trunk_of(
-    store: ModelStore, checkpoint: Checkpoint, compute: str, device: str | torch.device | None
+    store: ModelStore,
+    checkpoint: Checkpoint,
+    compute: str,
+    convolution: str,
+    device: str | torch.device | None,
 ) -> LoadedTrunk:
     check_compute(compute)
+    check_convolution(convolution)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config, weights = trunk_config(store), trunk_from(checkpoint)
     try:
@@ -305,7 +322,9 @@ def _trunk_of(
     except (RuntimeError, TypeError, ValueError) as error:  # of another architecture
         raise metadata.damaged(store.url, f"its trunk does not fit its config ({error})") from error
     trunk.eval().requires_grad_(requires_grad=False).to(place)
-    return LoadedTrunk(trunk, compute_dtype_for(compute, place))
+    dtype = compute_dtype_for(compute, place)
+    trunk.convolution = convolution_for(convolution, dtype, place)
+    return LoadedTrunk(trunk, dtype)
 
 
 def trunk_config(store: ModelStore) -> TrunkConfig:
@@ -324,6 +343,13 @@ def trunk_config(store: ModelStore) -> TrunkConfig:
         raise metadata.damaged(store.url, f"its config is of no model ({error})") from error
 
 
-def as_model(model: str | Path | Model, *, compute: Compute = "fp32") -> Model:
+def as_model(
+    model: str | Path | Model,
+    *,
+    compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
+) -> Model:
     """Return `model`, loaded when a URL is given."""
-    return model if isinstance(model, Model) else load_model(model, compute=compute)
+    if isinstance(model, Model):
+        return model
+    return load_model(model, compute=compute, convolution=convolution)

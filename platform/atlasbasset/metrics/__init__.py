@@ -6,6 +6,7 @@ dataclass with `as_json()`.
 
 from __future__ import annotations
 
+from ._cells import sample_rows
 from .clustering import CellTypeAsw, ClusterAgreement, cell_type_asw, cluster_agreement, leiden
 from .correlation import depth_correlation
 from .labels import LabelSource, SparseLabels
@@ -58,5 +59,6 @@ __all__ = [
     "neighbor_score",
     "rank_columns",
     "rank_rows",
+    "sample_rows",
     "split_scores",
 ]

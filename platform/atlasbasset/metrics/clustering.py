@@ -135,7 +135,7 @@ def cell_type_asw(
     embedding: ArrayLike,
     labels: ArrayLike,
     *,
-    metric: Literal["euclidean", "correlation"] = "euclidean",
+    metric: Literal["euclidean", "correlation", "cosine"] = "euclidean",
     seed: int = 0,
     max_cells: int = 20_000,
 ) -> CellTypeAsw:
@@ -148,7 +148,8 @@ def cell_type_asw(
     labels
         Shape (N,); cells whose label is missing are left out.
     metric
-        "euclidean" for embeddings; "correlation" (1 - Pearson r) for denoised profiles.
+        "euclidean" for embeddings; "correlation" (1 - Pearson r) for denoised profiles, "cosine"
+        for their `profile_directions`, which is the same.
     seed
         Of the sample of cells.
     max_cells

@@ -84,7 +84,7 @@ def embed(model: str | Path | Model, *, out: str | Path | None = None) -> anndat
     Examples
     --------
     >>> cells = embed("model.zarr")  # doctest: +SKIP
-    >>> sc.pp.neighbors(cells, use_rep="X_scbasset")  # doctest: +SKIP
+    >>> sc.pp.neighbors(cells, use_rep="X_scbasset", metric="cosine")  # doctest: +SKIP
 
     Raises
     ------

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import os
-import tempfile
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from atlasstore.errors import GenomeError
 from atlasstore.files.text import whole_number
+from atlasstore.files.user_cache import user_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from atlasstore.genome._fasta_bytes import Text
 
@@ -227,14 +226,4 @@ def _cache_folder(fasta: Path) -> Path:
     state = fasta.stat()
     key = f"{fasta.resolve()}|{state.st_size}|{state.st_mtime_ns}"
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return _cache_root() / "atlasbasset" / "genomes" / name
-
-
-def _cache_root() -> Path:
-    named = os.environ.get("XDG_CACHE_HOME")
-    root = Path(named) if named else Path.home() / ".cache"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.gettempdir())
-    return root if os.access(root, os.W_OK) else Path(tempfile.gettempdir())
+    return user_cache() / "atlasbasset" / "genomes" / name

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atlasstore.genome.fasta import Genome
 
-__all__ = ["PeakCheck", "check_sample"]
+__all__ = ["PeakCheck", "check_sample", "what_is_wrong"]
 
 _MOST_LOOKED_AT = 5_000
 _MOST_JUDGED = 2_000
@@ -35,6 +35,9 @@ _CENTRE_BP = 512
 _SHIFT_BP = 10_000
 _FOLDS = 3
 _PENALTY = 300.0
+_COMPOSITION = 0.53
+_CORRELATION, _CERTAIN = 0.10, 0.20
+"""Thresholds, chosen on real peaks put right and wrong: see docs/preprocess.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,32 @@ def check_sample(
             rng,
         ),
     )
+
+
+def what_is_wrong(found: PeakCheck) -> str | None:
+    """Return a sentence when the sample does not look like peaks with their counts."""
+    correlation, n = found.count_correlation, max(found.n_judged, 1)
+    contents = [x for x in (found.gc_auroc_shifted, found.cpg_auroc_shifted) if x is not None]
+    if not contents or correlation is None:
+        return None
+    looks_placed = max(contents) >= max(_COMPOSITION, 0.5 + 3 / np.sqrt(6 * n))
+    looks_ordered = correlation >= max(_CORRELATION, 2 / np.sqrt(n))
+    if not looks_placed and correlation < _CERTAIN:
+        return (
+            "the peaks do not look like peaks of this genome: their GC and CpG content is that of "
+            f"sequence 10 kb away (auROC {contents[0]:.2f} and {contents[-1]:.2f}, 0.5 is none), "
+            "and their sequences tell next to nothing of their counts "
+            f"(r {correlation:.2f}). Likely causes: another assembly than the peaks were called "
+            "on, coordinates of another kind (1-based, or summits), or peaks in another order "
+            "than the counts."
+        )
+    if looks_placed and not looks_ordered:
+        return (
+            f"the peaks' sequences tell next to nothing of how often the peaks are open (r "
+            f"{correlation:.2f}). Likely causes: peaks in another order than the counts, another "
+            "assembly than the peaks were called on, or coordinates of another kind (1-based)."
+        )
+    return None
 
 
 def _compositions(

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.files import urls
+from atlasstore.files.sealed import read_sealed, write_sealed
 from atlasstore.genome.variants import STATUSES, Variant, variant_statuses
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ def _pieces(
 def _written(url: str, pieces: Iterable[list[Checked]]) -> Iterator[list[Checked]]:
     for number, piece in enumerate(pieces):
         rows = [[*variant, status] for variant, status in piece]
-        urls.write_bytes(_name(url, number), json.dumps(rows).encode())
+        write_sealed(_name(url, number), json.dumps(rows).encode())
         yield piece
 
 
 def _name(url: str, number: int) -> str:
-    return urls.join(url, f"{number}.json")
+    return urls.join(url, f"{number}.piece")
 
 
 def _counted(pieces: Iterable[list[Checked]]) -> dict[str, Any]:
@@ -87,8 +88,14 @@ def _counted(pieces: Iterable[list[Checked]]) -> dict[str, Any]:
 
 
 def read_piece(url: str, number: int) -> list[Checked]:
-    """Return the variants [number * PIECE, ...) that `write_pieces` wrote, and their statuses."""
-    rows = json.loads(urls.read_bytes(_name(url, number)))
+    """Return the variants [number * PIECE, ...) that `write_pieces` wrote, and their statuses.
+
+    Raises
+    ------
+    CorruptStoreError, NotAStoreError
+        When the piece is not what was written, or gone.
+    """
+    rows = json.loads(read_sealed(_name(url, number)))
     # most alleles are one of four letters: one object each, not one a row
     return [
         (Variant(intern(chrom), pos, name, intern(ref), intern(alt)), intern(status))

@@ -43,6 +43,7 @@ __all__ = [
     "describe_anndata",
     "open_anndata",
     "read_obs",
+    "read_table_of",
     "shape_and_layout",
 ]
 
@@ -61,8 +62,19 @@ def _open_group(url: str | Path) -> tuple[Any, Callable[[], None]]:
 
 
 @contextmanager
-def anndata_group(url: str | Path, *, name: str) -> Iterator[Any]:
+def anndata_group(
+    url: str | Path, *, name: str, modalities: tuple[str, ...] = _MODALITIES
+) -> Iterator[Any]:
     """Yield the group of an AnnData; of a MuData, that of its modality with the peaks.
+
+    Parameters
+    ----------
+    url
+        Path or URL.
+    name
+        Of the input, for messages.
+    modalities
+        What the modality wanted may be called, in lower case; the first is named in messages.
 
     Raises
     ------
@@ -72,7 +84,7 @@ def anndata_group(url: str | Path, *, name: str) -> Iterator[Any]:
     group, close = _open_group(url)
     try:
         with readable(name, what="a root group"):
-            found = _modality(group, name)
+            found = _modality(group, name, modalities)
             _check_parts(found, name)
         yield found
     finally:
@@ -101,9 +113,9 @@ def describe_anndata(
     name = str(url)
     with anndata_group(url, name=name) as group:
         stored = counts_of(group, matrix, name=name)
-        obs = _table(group, "obs", name, on_event)
+        obs = read_table_of(group, "obs", name, on_event)
         obs.index = check_unique(obs.index, name=name)
-        var = _table(group, "raw/var" if matrix == "raw/X" else "var", name, on_event)
+        var = read_table_of(group, "raw/var" if matrix == "raw/X" else "var", name, on_event)
         with readable(name, what=f"counts in {matrix}"):
             shape, layout = shape_and_layout(stored)
     _check_shape(name, shape, n_cells=len(obs), n_features=len(var))
@@ -125,7 +137,7 @@ def read_obs(url: str | Path) -> pd.DataFrame:
         with readable(str(url), what="a root group"):
             if "obs" not in group:
                 raise CountsError(f"{url} has no obs and is no AnnData; give one with a table obs.")
-        table = _table(group, "obs", str(url), ignore)
+        table = read_table_of(group, "obs", str(url), ignore)
     finally:
         close()
     return table.set_axis(pd.Index(table.index.astype(str), dtype=object), axis=0)
@@ -191,18 +203,18 @@ class AnnDataMatrix:
             return self._rows.read(start, stop)
 
 
-def _modality(group: Any, name: str) -> Any:
-    """Return the AnnData in a group: itself, or the modality of a MuData that has the peaks."""
+def _modality(group: Any, name: str, modalities: tuple[str, ...] = _MODALITIES) -> Any:
+    """Return the AnnData in a group: itself, or the modality of a MuData that is wanted."""
     with readable(name, what="its parts"):
         refuse_links(group, name=name)
         if "mod" in group and "X" not in group:
             refuse_links(group["mod"], name=name)
-            found = [one for one in group["mod"] if one.lower() in _MODALITIES]
+            found = [one for one in group["mod"] if one.lower() in modalities]
             names = found or list(group["mod"])
             if len(names) != 1:
                 raise CountsError(
                     f"{name} has the modalities {', '.join(names)}, of which none or several may "
-                    "be the peaks; name that of the peaks atac."
+                    f"be the one wanted; name it {modalities[0]}."
                 )
             group = group["mod"][names[0]]
             refuse_links(group, name=name)
@@ -226,8 +238,14 @@ def _check_shape(name: str, shape: tuple[int, ...], *, n_cells: int, n_features:
         )
 
 
-def _table(group: Any, part: str, name: str, on_event: Subscriber) -> pd.DataFrame:
-    """Return a table whose columns have names that can be stored, each once."""
+def read_table_of(group: Any, part: str, name: str, on_event: Subscriber) -> pd.DataFrame:
+    """Return obs or var, its columns under names that can be stored, each once.
+
+    Raises
+    ------
+    CountsError
+        When it is damaged or no table.
+    """
     import anndata  # takes a second
 
     with readable(name, what="an obs table" if part == "obs" else "a var table"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
-from atlasstore.genome.peak_check import PeakCheck, check_sample
+from atlasstore.genome.peak_check import PeakCheck, check_sample, what_is_wrong
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["check_peak_sequences"]
 
 _UNKNOWN_SAID, _UNKNOWN_REFUSED = 0.01, 0.5
-_COMPOSITION = 0.53
-_CORRELATION, _CERTAIN = 0.10, 0.20
 """Thresholds, chosen on real peaks put right and wrong: see docs/preprocess.md."""
 
 
@@ -51,7 +49,7 @@ def check_peak_sequences(
         rng=np.random.default_rng(settings.seed),
     )
     _judge_unknown(found, settings, on_event)
-    sentence = _what_is_wrong(found)
+    sentence = what_is_wrong(found)
     if sentence and settings.strict:
         raise UserInputError(f"{sentence} Mend that, or leave out --strict (strict=False).")
     if sentence:
@@ -73,29 +71,3 @@ def _judge_unknown(found: PeakCheck, settings: Settings, on_event: Subscriber) -
             "by N, or ask for it with --allow-unknown-windows (allow_unknown_windows=True)."
         )
     on_event(Notice(f"Warning: {of_them}: nothing can be learned from those."))
-
-
-def _what_is_wrong(found: PeakCheck) -> str | None:
-    """Return a sentence when the sample does not look like peaks with their counts."""
-    correlation, n = found.count_correlation, max(found.n_judged, 1)
-    contents = [x for x in (found.gc_auroc_shifted, found.cpg_auroc_shifted) if x is not None]
-    if not contents or correlation is None:
-        return None
-    looks_placed = max(contents) >= max(_COMPOSITION, 0.5 + 3 / np.sqrt(6 * n))
-    looks_ordered = correlation >= max(_CORRELATION, 2 / np.sqrt(n))
-    if not looks_placed and correlation < _CERTAIN:
-        return (
-            "the peaks do not look like peaks of this genome: their GC and CpG content is that of "
-            f"sequence 10 kb away (auROC {contents[0]:.2f} and {contents[-1]:.2f}, 0.5 is none), "
-            "and their sequences tell next to nothing of their counts "
-            f"(r {correlation:.2f}). Likely causes: another assembly than the peaks were called "
-            "on, coordinates of another kind (1-based, or summits), or peaks in another order "
-            "than the counts."
-        )
-    if looks_placed and not looks_ordered:
-        return (
-            f"the peaks' sequences tell next to nothing of how often the peaks are open (r "
-            f"{correlation:.2f}). Likely causes: peaks in another order than the counts, another "
-            "assembly than the peaks were called on, or coordinates of another kind (1-based)."
-        )
-    return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["IsmResult", "importance"]
+__all__ = ["IsmResult", "importance", "most_important"]
 
 _MOST_COLUMNS = 1000
 
@@ -180,3 +180,19 @@ def importance(scores: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray
     picked = np.take_along_axis(scores, known[..., None, None], axis=-2)[..., 0, :]
     found: NDArray[np.float32] = np.where(codes[..., None] == UNKNOWN, np.float32(0), picked)
     return found
+
+
+def most_important(matters: NDArray[np.float32], most_bp: int) -> tuple[int, int]:
+    """Return the run [start, stop) of at most `most_bp` positions that matters most in all groups.
+
+    Parameters
+    ----------
+    matters
+        float32 (L, G).
+    most_bp
+        Its length, unless L is shorter.
+    """
+    length = min(most_bp, len(matters))
+    sums = np.concatenate([[0], np.abs(matters).sum(1, dtype=np.float64).cumsum()])
+    start = int(np.argmax(sums[length:] - sums[:-length]))
+    return start, start + length

@@ -7,15 +7,14 @@ Pieces are read by the job that wrote them and deleted with it; they are no stor
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numcodecs.blosc import Blosc
 
-from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
+from atlasstore.files.sealed import damaged, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenPeaks", "Piece", "read_numbers", "read_piece", "write_numbers", "write_piece"]
 
 _CODEC = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
-_CHECKSUM_BYTES = 4
 
 
 class OpenPeaks(NamedTuple):
@@ -75,18 +73,17 @@ def read_piece(scratch: str, piece: Piece, *, n_peaks: int) -> OpenPeaks:
     """
     numbers = read_numbers(scratch, piece.name)
     if len(numbers) != piece.n_cells + piece.n_positives:
-        raise _damaged(scratch, piece.name)
+        raise damaged(urls.join(scratch, piece.name))
     found = OpenPeaks(numbers[: piece.n_cells], numbers[piece.n_cells :])
     if not found.fits(n_peaks):
-        raise _damaged(scratch, piece.name)
+        raise damaged(urls.join(scratch, piece.name))
     return found
 
 
 def write_numbers(scratch: str, name: str, numbers: NDArray[np.uint32]) -> None:
     """Write a run of uint32 numbers as one file."""
     frame: bytes = _CODEC.encode(np.ascontiguousarray(numbers, dtype="<u4"))
-    checksum = zlib.crc32(frame).to_bytes(_CHECKSUM_BYTES, "little")
-    urls.write_bytes(urls.join(scratch, name), frame + checksum)
+    write_sealed(urls.join(scratch, name), frame)
 
 
 def read_numbers(scratch: str, name: str) -> NDArray[np.uint32]:
@@ -97,15 +94,4 @@ def read_numbers(scratch: str, name: str) -> NDArray[np.uint32]:
     CorruptStoreError
         When the bytes are not what was written.
     """
-    content = urls.read_bytes(urls.join(scratch, name))
-    frame, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
-    if zlib.crc32(frame).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
-        raise _damaged(scratch, name)
-    return np.frombuffer(_CODEC.decode(frame), "<u4")
-
-
-def _damaged(scratch: str, name: str) -> CorruptStoreError:
-    return CorruptStoreError(
-        f"{urls.join(scratch, name)} is not what was written; delete the folder "
-        f"{scratch.rpartition('/')[0]} and run the job again."
-    )
+    return np.frombuffer(_CODEC.decode(read_sealed(urls.join(scratch, name))), "<u4")

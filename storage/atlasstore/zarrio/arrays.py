@@ -30,6 +30,7 @@ __all__ = [
     "member",
     "open_member",
     "read_array",
+    "stored_files",
     "writable",
     "write_pieces",
 ]
@@ -215,21 +216,33 @@ def check_chunks(array: zarr.Array[Any], *, url: str) -> None:
     url
         The store.
     """
-    _check_stored(array, _stored(url, array.path), url=url)
+    _check_stored(array, stored_files(url, array.path), url=url)
 
 
 def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array[Any]]:
-    """Do `check_chunks` for every array of `group`, at any depth, by one listing; return them."""
-    members = [member for _, member in group.members(max_depth=None)]
+    """Do `check_chunks` for every array of `group`, at any depth, by one listing; return them.
+
+    Raises
+    ------
+    CorruptStoreError
+        When a piece is missing, or metadata cannot be read.
+    """
+    try:
+        members = [member for _, member in group.members(max_depth=None)]
+    except UNREADABLE as error:
+        raise CorruptStoreError(
+            f"{url} has metadata that cannot be read ({error!r}); the store is damaged: make it "
+            "again or copy it again."
+        ) from error
     found = [member for member in members if isinstance(member, zarr.Array)]
-    files = _stored(url, group.path)
+    files = stored_files(url, group.path)
     for array in found:
         _check_stored(array, files, url=url)
     return found
 
 
-def _stored(url: str, path: str) -> set[str]:
-    """Return the names of all non-empty files below `path` in the store at `url`."""
+def stored_files(url: str, path: str = "") -> set[str]:
+    """Return the names, as from `url`, of all non-empty files below `path` in the store there."""
     fs, root = urls.filesystem(url)
     fs.invalidate_cache()
     with remote.outage_errors(url):

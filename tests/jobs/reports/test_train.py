@@ -51,11 +51,15 @@ def deviations(weight: float | None, *, tried: bool = True) -> str:
 
 def test_a_training_whose_peaks_deviate() -> None:
     chosen = "Peaks deviate with weight 3, cells have 30, 2 rounds"
-    without = "0.14000 without"
-    found = f"{chosen}: neighbours predict unseen peaks at 0.13000 nats, {without}."
-    assert deviations(3.0) == found
+    seen = ": neighbours predict unseen peaks at 0.13000 nats with deviations, 0.14000 without."
+    assert deviations(3.0) == f"{chosen}{seen}"
     assert deviations(3.0, tried=False) == f"{chosen}."
-    assert deviations(None) == "Peaks stay at their sequences, cells have weight 30."
+
+
+def test_a_training_whose_peaks_stay() -> None:
+    assert deviations(None).startswith("Peaks stay at their sequences: neighbours predict unseen")
+    few = "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks."
+    assert deviations(None, tried=False) == few
 
 
 def test_a_training_without_an_epoch() -> None:

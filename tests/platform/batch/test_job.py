@@ -87,7 +87,7 @@ class Flow:
     def make(self, job):
         units = Stage("first", "rows"), Stage("second", "rows")
         job.run("first", UNITS, self._counted("first", Prepare(job.scratch)), stage=units[0])
-        job.once("create", lambda: self._create(job.place))
+        job.create(lambda: self._create(job.place))
         job.run("second", UNITS, self._counted("second", Write(job)), stage=units[1])
         self._step("publish")
         job.publish(self.config, {})

@@ -16,7 +16,7 @@ from tiny import TRUNK, WINDOW
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 def test_a_training_step_of_the_trunk_is_one_graph(monkeypatch):
     """By the plain passes, as on a GPU; the fused ones of the CPU are no part of a graph."""
-    monkeypatch.setattr(norm_pool, "_passes_for", lambda _y: _passes)
+    monkeypatch.setattr(norm_pool, "passes_for", lambda _y: _passes)
     eager = Trunk.initialised(TRUNK, seed=0).train()
     traced = copy.deepcopy(eager)
     compiled = torch.compile(traced, backend="aot_eager", fullgraph=True, dynamic=False)

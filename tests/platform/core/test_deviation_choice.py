@@ -1,16 +1,23 @@
-"""The choice of how strongly cells and peaks are held: by peaks that no solve has seen."""
+"""How strongly peaks are held, and whether they deviate: by peaks that no solve has seen."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 
-from atlasbasset.core.deviation_choice import Weights, _loss, neighbour_losses
+from atlasbasset.core.deviation_choice import (
+    FOLDS,
+    Weights,
+    _loss,
+    held_out_folds,
+    neighbour_losses,
+    noise_norm,
+)
 
 E, P, N, TYPES = 4, 200, 150, 5
-FREE, FIXED = Weights(3.0, 3.0), Weights(3.0, 1e6)
 
 
 def planted(*, says: bool, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,17 +30,35 @@ def planted(*, says: bool, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(h).float(), torch.from_numpy(labels.astype(np.uint8))
 
 
-def losses(h, labels, candidates, rounds=2):
-    rng = np.random.default_rng(1)
-    return neighbour_losses(h, labels, candidates, rounds=rounds, rng=rng).numpy()
+def losses(h, labels, weight, *, plain_l2=3.0, rounds=2):
+    held = next(held_out_folds(len(h), np.random.default_rng(1)))
+    weights = Weights(3.0, weight)
+    return neighbour_losses(h, labels, held, plain_l2=plain_l2, weights=weights, rounds=rounds)
+
+
+@pytest.mark.parametrize(("n_peaks", "n_cells", "share"), [(600, 400, 0.03), (100, 900, 0.4)])
+def test_noise_has_the_largest_singular_value_that_is_said(n_peaks, n_cells, share):
+    rng = np.random.default_rng(0)
+    noise = (rng.random((n_peaks, n_cells)) < share) - share
+    expected = np.linalg.norm(noise, 2)
+    np.testing.assert_allclose(noise_norm(n_peaks, n_cells, share), expected, rtol=0.05)
+
+
+def test_folds_are_fifths_without_common_peaks():
+    folds = torch.stack(list(held_out_folds(203, np.random.default_rng(0))))
+    assert folds.shape == (FOLDS, 203)
+    assert folds.sum(1).tolist() == [41, 41, 41]
+    assert folds.sum(0).max() == 1
 
 
 def test_peaks_of_which_sequences_say_nothing_are_set_free():
-    found = losses(*planted(says=False), [FREE, FIXED])
-    assert found.shape == (2, 3)
-    assert found[0, 0] == found[1, 0]
-    assert found[0, 1:].max() < found[0, 0] - 0.01
-    np.testing.assert_allclose(found[1, 1:], found[1, 0], atol=1e-3)
+    plain, free = losses(*planted(says=False), 3.0)
+    assert free < plain - 0.01
+
+
+def test_without_freedom_nothing_changes():
+    plain, fixed = losses(*planted(says=False), 1e6)
+    np.testing.assert_allclose(fixed, plain, atol=1e-3)
 
 
 def test_too_much_freedom_is_seen():
@@ -44,14 +69,16 @@ def test_too_much_freedom_is_seen():
     x = rng.normal(size=(P, 16))
     labels = torch.from_numpy((rng.random((P, N)) < expit(x @ w.T - 3)).astype(np.uint8))
     h = torch.from_numpy(x + rng.normal(0, 0.7, x.shape)).float()
-    found = losses(h, labels, [Weights(3.0, weight) for weight in (0.01, 3.0, 1e6)], rounds=1)
-    assert found[1, 1] < min(found[0, 1], found[2, 1]) - 0.001
+    plain, free = losses(h, labels, 0.01, rounds=1)
+    held = losses(h, labels, noise_norm(P, N, float(labels.float().mean())) ** 2 / 3, rounds=1)[1]
+    assert held < min(free, plain) - 0.001
 
 
-def test_each_candidate_is_judged_by_itself():
+def test_cells_without_deviations_have_their_own_weight():
     h, labels = planted(says=True)
-    both = losses(h, labels, [FREE, FIXED])
-    np.testing.assert_array_equal(losses(h, labels, [FIXED]), both[1:])
+    weak, strong = (losses(h, labels, 3.0, plain_l2=l2) for l2 in (3.0, 1e3))
+    assert strong[0] != pytest.approx(weak[0], abs=1e-3)
+    np.testing.assert_allclose(strong[1], weak[1], atol=2e-3)
 
 
 def test_a_cell_is_predicted_by_its_nearest_fifteen_and_not_by_itself():
@@ -73,4 +100,4 @@ def test_a_cell_is_predicted_by_its_nearest_fifteen_and_not_by_itself():
 
 def test_few_cells():
     h, labels = planted(says=True)
-    assert np.isfinite(losses(h[:2], labels[:2, :2], [FREE])).all()
+    assert np.isfinite(losses(h[:5], labels[:5, :2], 3.0)).all()

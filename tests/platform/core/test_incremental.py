@@ -58,11 +58,16 @@ def changed(codes, rows, starts, new):
     return out
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "convolution"),
+    [(dtype, "direct") for dtype in TOLERANCE] + [(torch.float32, "minimal")],
+    ids=str,
+)
 @pytest.mark.parametrize("config", [SMALL, LEADING], ids=["pooled", "stem pool leading"])
 @pytest.mark.parametrize("width", [1, 2, 7, 25, 96])
-def test_a_stretch_anywhere_equals_a_full_pass(config, dtype, width):
+def test_a_stretch_anywhere_equals_a_full_pass(config, dtype, convolution, width):
     trunk, codes = trained_like(config, dtype), windows(3, config)
+    trunk.convolution = convolution
     starts = torch.arange(config.window_bp - width + 1).repeat(2)
     rows = torch.arange(len(starts)) % 3
     new = windows(len(starts), config, unknown=0.1)[:, :width].contiguous()
@@ -110,7 +115,7 @@ def test_a_reference_at_hand_is_used():
     plain = substitution_effects(engine, codes, start=0, stop=9)
     found = substitution_effects(engine, codes, start=0, stop=9, reference=reference)
     assert torch.equal(found, plain)
-    shifted = Reference(reference.inputs, reference.h + 1)
+    shifted = Reference(reference.inputs, reference.h + 1, reference.convolved)
     other = substitution_effects(engine, codes, start=0, stop=9, reference=shifted)
     is_other = codes[:, 0:9, None] != torch.arange(4)
     assert torch.allclose(other[is_other], plain[is_other] - 1, atol=1e-5)

@@ -12,6 +12,7 @@ import atlasbasset
 from atlasbasset.core.peak_deviations import solve_peaks
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.engine.build_learner import new_learner
+from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.embed_shared import embed_shared
 from atlasbasset.engine.events import PeaksSolved
 from atlasbasset.engine.labels.host import WorkerData
@@ -19,9 +20,9 @@ from atlasbasset.engine.peak_deviations import DeviationSettings, deviate
 from atlasbasset.engine.solving import solve_layer
 from atlasbasset.verbs.train.setup import begun_store
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.errors import UserInputError
 from atlasstore.models.model_store import ModelStore
-from tiny import atlas, config
+from small_atlas import make_atlas
+from tiny import WINDOW, atlas, config
 
 CPU = LocalRuntime(torch.device("cpu"))
 L2, WEIGHT = 3.0, 2.0
@@ -29,7 +30,7 @@ L2, WEIGHT = 3.0, 2.0
 
 @pytest.fixture(scope="module")
 def atlas_url(tmp_path_factory):
-    return atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_peaks=200)
+    return atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_cells=120, n_peaks=200)
 
 
 @pytest.fixture(params=[None, "sample"])
@@ -75,18 +76,21 @@ def test_training_with_deviations(atlas_url, tmp_path):
     (told,) = (event for event in events if isinstance(event, PeaksSolved))
     chosen = report.final_solve["peak_deviations"]
     assert told.record["weight"] == chosen["weight"] is not None
-    assert f"weight {chosen['weight']:g}" in told.shown().message
-    best = min(chosen["tried"], key=lambda tried: tried["loss"])
+    assert f"weight {chosen['weight']:.4g}" in told.shown().message
+    without, deviating = chosen["tried"]
+    assert deviating["loss"] < without["loss"]
     for name in ("l2_cells", "weight", "rounds"):
-        assert best[name] == chosen[name]
-    assert sum(tried["weight"] is None for tried in chosen["tried"]) == 2
+        assert deviating[name] == chosen[name]
+    assert (without["l2_cells"], without["weight"], without["rounds"]) == (10.0, None, 0)
     assert json.loads(json.dumps(report.as_json()))["final_solve"]["peak_deviations"] == chosen
     train = Atlas.open(atlas_url).peak_rows("train")
     deviation = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
     assert np.abs(deviation[train]).min(axis=0).max() > 0
     assert not np.delete(deviation, train, axis=0).any()
-    options = {"l2": chosen["l2_cells"], "compute": "fp32"}
-    atlasbasset.map_cells(tmp_path / "m", atlas_url, out=tmp_path / "mapped", **options)
+    found = atlasbasset.map_cells(
+        tmp_path / "m", atlas_url, out=tmp_path / "mapped", compute="fp32"
+    )
+    assert found.l2 == chosen["l2_cells"] == 30.0
     model, mapped = (atlasbasset.load_model(tmp_path / name) for name in ("m", "mapped"))
     np.testing.assert_allclose(mapped.cell_embedding, model.cell_embedding, atol=2e-3)
     np.testing.assert_array_equal(mapped.deviations.deviation, model.deviations.deviation)
@@ -101,9 +105,44 @@ def test_a_weight_that_is_given_is_taken(tmp_path):
     assert report.final_solve["peak_deviations"]["tried"] == []
 
 
-def test_deviations_need_the_last_solve():
-    with pytest.raises(UserInputError, match="peak_deviations needs final_solve"):
-        config(peak_deviations=True, final_solve=False)
+def test_weights_hold_back_the_noise_of_the_whole_table():
+    settings = DeviationSettings(10.0, 2, open_share=0.1)
+    cells, weight = settings.weights(10_000, 2_500)
+    assert cells == 30.0
+    assert cells * weight == pytest.approx(1.5 * 0.09 * (100 + 50) ** 2)
+
+
+def test_few_cells_do_not_deviate_and_say_so(tmp_path):
+    url = atlas(tmp_path / "a.zarr", n_cells=99, n_peaks=200)
+    settings = config(epochs=1, final_solve=True, peak_deviations=True)
+    events: list[object] = []
+    report = atlasbasset.train(url, out=tmp_path / "m", config=settings, on_event=events.append)
+    (told,) = (event for event in events if isinstance(event, PeaksSolved))
+    assert "deviations need 100 cells" in told.shown().message
+    assert report.final_solve["peak_deviations"]["weight"] is None
+    assert not ModelStore.open(tmp_path / "m").newest().has_tensors("peaks")
+
+
+def test_where_neighbours_say_nothing_peaks_stay(tmp_path):
+    """Labels that no cell shares with another: deviations would follow noise alone."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (300, WINDOW + 6)).astype(np.uint8)
+    url = make_atlas(tmp_path / "a.zarr", rng.random((120, 300)) < 0.1, codes)
+    settings = config(epochs=1, final_solve=True, peak_deviations=True)
+    chosen = atlasbasset.train(url, out=tmp_path / "m", config=settings).final_solve
+    assert chosen["peak_deviations"]["weight"] is None
+    assert len(chosen["peak_deviations"]["tried"]) == 2
+    assert chosen["peak_deviations"]["l2_cells"] == 10.0
+
+
+def test_without_the_last_solve_nothing_deviates(atlas_url, tmp_path):
+    settings = config(epochs=1, final_solve=False, peak_deviations=True)
+    assert atlasbasset.train(atlas_url, out=tmp_path / "m", config=settings).final_solve is None
+
+
+def test_fast_deviates_and_papers_recipe_does_not():
+    assert TrainConfig.recipe("fast").peak_deviations
+    assert not TrainConfig.recipe("paper").peak_deviations
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
-from tiny import atlas, config
+from tiny import TRUNK, atlas, config
 
 MEASURED = ("loss", "penalty", "train_auroc", "valid_auroc_per_cell", "valid_auroc_per_peak")
 
@@ -87,10 +87,13 @@ def interrupted_after(n_steps):
     return on_event
 
 
-@pytest.mark.parametrize("batch_key", [None, "sample"])
-def test_a_resumed_run_equals_an_undisturbed_one(atlas_url, tmp_path, batch_key):
+@pytest.mark.parametrize(
+    ("batch_key", "convolution"), [(None, "direct"), (None, "minimal"), ("sample", "direct")]
+)
+def test_a_resumed_run_equals_an_undisturbed_one(atlas_url, tmp_path, batch_key, convolution):
     """Bit for bit: everything a step depends on is in the checkpoint or in (seed, epoch, step)."""
     settings = config(checkpoint_s=0.0, batch_key=batch_key, l2_cells=1e-6, l2_batch=1e-6)
+    settings = replace(settings, convolution=convolution, trunk=replace(TRUNK, tower_kernel=5))
     whole = atlasbasset.train(atlas_url, out=tmp_path / "whole", config=settings)
     broken = tmp_path / "broken"
     for steps in (3, 1, 6, 2):

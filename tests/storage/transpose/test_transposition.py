@@ -135,5 +135,5 @@ def test_a_damaged_piece_is_an_error(scratch, damage, tmp_path):
         file.write_bytes(content[:5] + bytes([content[5] ^ 1]) + content[6:])
     elif damage == "cut":
         file.write_bytes(content[:-3])
-    with pytest.raises(CorruptStoreError, match="not what was written; delete the folder"):
+    with pytest.raises(CorruptStoreError, match="not what was written; delete the job"):
         read_piece(scratch, piece, n_peaks=10)

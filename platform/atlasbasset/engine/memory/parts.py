@@ -140,7 +140,7 @@ class TrainingSizes:
             solves=config.final_solve or config.solve_every > 0 or config.cell_start == "solve",
             auroc_pairs=sampled,
             group_peaks=config.group_peaks if begun else config.group_peaks or None,
-            deviates=config.peak_deviations,
+            deviates=config.final_solve and config.peak_deviations,
         )
 
     @property

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.model import Model, Scale
     from atlasbasset.verbs.denoise.work import DenseType
     from atlasstore.atlas.atlas import Atlas
@@ -33,6 +33,7 @@ def denoise(
     dense: bool = True,
     sequence_only: bool = False,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -78,6 +79,9 @@ def denoise(
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.
+    convolution
+        How float32 convolutions on CPU are computed: "direct", "minimal" (fewer multiplications),
+        or "auto", what is faster on this machine.
     workers
         Ray Data actors that share the peaks, then the shards; 0 works in this process. The result
         is the same, bit for bit where as many CPU threads compute.
@@ -115,6 +119,7 @@ def denoise(
         dense=dense,
         sequence_only=sequence_only,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

@@ -88,7 +88,7 @@ class GeneStages(DenoiseStages):
         """Do every stage and publish."""
         peaks_url = urls.join(job.scratch, "peaks")
         self._embed(job, peaks_url)
-        job.once("create", lambda: self._create_genes(job.place, read_embedded(peaks_url)))
+        job.create(lambda: self._create_genes(job.place, read_embedded(peaks_url)))
         if (plan := self.plan) is not None:
             work = WriteGenes(
                 self._source,

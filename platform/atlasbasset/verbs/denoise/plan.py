@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.model import Model, Scale
     from atlasbasset.verbs.denoise.work import DenseType
     from atlasstore.events import Subscriber
@@ -253,6 +253,7 @@ def plan_denoise(
     dense: bool = True,
     sequence_only: bool = False,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -270,7 +271,7 @@ def plan_denoise(
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     kept = _check_table(scale, dtype, dense=dense, is_of_genes=genes is not None)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    planned = PlannedModel.of(model, compute=compute)
+    planned = PlannedModel.of(model, compute=compute, convolution=convolution)
     check_window(planned.store, source)
     for url in (planned.url, source.url, out):
         pool.worker_url(url)

@@ -94,7 +94,7 @@ class DenoiseStages:
         peaks_url = urls.join(job.scratch, "peaks")
         self._embed(job, peaks_url)
         spans = self._span(job, peaks_url) if self._has_spans else None
-        job.once("create", lambda: self._create(job.place, read_embedded(peaks_url), spans))
+        job.create(lambda: self._create(job.place, read_embedded(peaks_url), spans))
         if (plan := self.plan) is not None:
             work = WriteDense(
                 self._source, self.cells, peaks_url, job.place, plan, self.scale, spans

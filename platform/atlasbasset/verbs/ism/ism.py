@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
@@ -37,6 +37,7 @@ def ism(
     group_by: str | None = None,
     obs: Obs | None = None,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
@@ -73,6 +74,9 @@ def ism(
         at a path or URL, or a pandas table; matched by the cells' names.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
+    convolution
+        How float32 convolutions on CPU are computed: "direct", "minimal" (fewer multiplications),
+        or "auto", what is faster on this machine.
     workers
         Ray Data actors that share the regions; 0 works in this process.
     cpus_per_worker, gpus_per_worker
@@ -111,6 +115,7 @@ def ism(
         group_by=group_by,
         obs=obs,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         cpus_per_worker=cpus_per_worker,
         gpus_per_worker=gpus_per_worker,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
@@ -134,6 +134,7 @@ def plan_ism(
     group_by: str | None = None,
     obs: Obs | None = None,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
@@ -150,7 +151,7 @@ def plan_ism(
     >>> print(plan)  # doctest: +SKIP
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
-    planned = PlannedModel.of(model, compute=compute)
+    planned = PlannedModel.of(model, compute=compute, convolution=convolution)
     table = None if obs is None else opened_table(obs)
     given = check_ism(
         planned.store,

@@ -51,7 +51,7 @@ class MutationStages:
         self._tell(job.on_event)
         windows = urls.join(job.scratch, "windows")
         job.once("windows", lambda: write_windows(windows, self.plan.regions))
-        job.once("create", lambda: self._create(job.place))
+        job.create(lambda: self._create(job.place))
         work = MutateRegions(
             model=ModelSource.of(self.model, self.workers),
             windows=windows,

@@ -10,7 +10,8 @@ from atlasbasset.verbs.map_cells.report import MapReport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.atlas.atlas import Atlas
@@ -24,9 +25,12 @@ def map_cells(
     atlas: str | Path | Atlas,
     *,
     out: str | Path,
-    l2: float = 10.0,
+    l2: float | None = None,
     split: Split = "train",
+    label_key: str | None = None,
+    obs: Obs | None = None,
     compute: Compute = "auto",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -48,14 +52,23 @@ def map_cells(
         URL of the new model store.
     l2
         Weight of ``|w|^2 / 2`` beside the cross-entropy *summed* over peaks: a Gaussian prior of
-        variance 1 / l2 on each number of an embedding, so it need not grow with the peaks. 1 to
-        100 differ little; 10 was the best compromise of auROC and label score on sorted-tissue
-        cells (docs/map.md; docs/method.md, "The cell layer is convex").
+        variance 1 / l2 on each number of an embedding, so it need not grow with the peaks. By
+        default that of the model's own cells, so that new ones lie among them: 10, or 30 where
+        peaks deviate, unless its training was told otherwise (docs/map.md; docs/method.md, "The
+        cell layer is convex").
     split
         Peaks to fit: "train" by default, so that an evaluation on the others stays honest.
+    label_key
+        Column with the labels of the model's cells: each new cell gets the label of its neighbours
+        among them, a confidence and a novelty, as ``mapped_...`` columns of the new model's obs.
+    obs
+        Table of the model's cells with that column, matched by name; by default the model's obs.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.
+    convolution
+        How float32 convolutions on CPU are computed: "direct", "minimal" (fewer multiplications),
+        or "auto", what is faster on this machine.
     workers
         Ray Data actors that share the work; 0 works in this process. The result is the same, bit
         for bit where as many CPU threads compute.
@@ -75,7 +88,8 @@ def map_cells(
     ------
     UserInputError
         When the model is batch-corrected, its window is not the atlas's, `l2` is not above 0, the
-        split has no peaks, or workers could not be had or could not reach what they need.
+        split has no peaks, its cells have no such labels, or workers could not be had or could not
+        reach what they need.
     StoreExistsError
         When anything but this very job's model is stored at `out`.
     """
@@ -85,7 +99,10 @@ def map_cells(
         out=out,
         l2=l2,
         split=split,
+        label_key=label_key,
+        obs=obs,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

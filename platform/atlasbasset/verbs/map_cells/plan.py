@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
+from atlasbasset.inference.cell_labels import cell_labels
+from atlasbasset.verbs.map_cells.labels import write_labels
 from atlasbasset.verbs.map_cells.report import MapReport
 from atlasbasset.verbs.map_cells.stages import MapStages
 from atlasbasset.verbs.map_cells.work import solving_bytes
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
+    from atlasbasset.inference.cell_labels import CellLabels, Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
@@ -59,6 +62,8 @@ class MapPlan(Plan[MapReport]):
     """Whether the peaks are those that the model's peaks deviate for."""
     notice: str | None = None
     """A sentence on deviations that do not fit, if any."""
+    label: CellLabels | None = None
+    """Of the model's cells, where the new ones are to have labels."""
 
     @property
     def title(self) -> str:
@@ -88,11 +93,19 @@ class MapPlan(Plan[MapReport]):
         return [
             ("cells", f"{count(self.atlas.n_cells)} in {count(n_blocks)} blocks"),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
+            ("L2 weight", f"{self.l2:g}"),
             *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
+            *self._label_lines(),
             ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
             *finished_line(is_finished=self.is_finished),
         ]
+
+    def _label_lines(self) -> Lines:
+        if (label := self.label) is None:
+            return []
+        n_voting = count(self.model.n_cells - label.n_unlabelled)
+        return [("labels", f"{count(len(label.names))} of {label.key!r}, {n_voting} cells vote")]
 
     def values(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -101,20 +114,27 @@ class MapPlan(Plan[MapReport]):
             "n_cells": self.atlas.n_cells,
             "n_blocks": len(self.atlas.blocks),
             "n_peaks": len(self.rows),
+            "l2": self.l2,
             "workers": self.workers.count,
             "memory_bytes": self.memory_bytes,
         }
 
     def _run(self, on_event: Subscriber) -> MapReport:
-        if self.notice:
-            on_event(Notice(self.notice))
+        for sentence in (self.notice, None if self.label is None else self.label.notice()):
+            if sentence:
+                on_event(Notice(sentence))
         work = self._stages
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
         )
         report = _report(self.out, was_finished=was_finished)
         _tell(report, on_event)
-        return report
+        if self.label is None:
+            return report
+        reference = self.model.loaded.cell_embedding
+        return replace(
+            report, labels=write_labels(self.out, self.label, reference, on_event=on_event)
+        )
 
 
 def plan_map_cells(
@@ -122,9 +142,12 @@ def plan_map_cells(
     atlas: str | Path | Atlas,
     *,
     out: str | Path,
-    l2: float = 10.0,
+    l2: float | None = None,
     split: Split = "train",
+    label_key: str | None = None,
+    obs: Obs | None = None,
     compute: Compute = "auto",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -140,10 +163,12 @@ def plan_map_cells(
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    planned = PlannedModel.of(model, compute=compute)
+    planned = PlannedModel.of(model, compute=compute, convolution=convolution)
+    l2 = planned.cells_l2 if l2 is None else l2
     rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
     deviates, notice = planned.deviates_on(cells)
-    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool, deviates, notice)
+    label = _label(planned.store, label_key, obs)
+    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool, deviates, notice, label)
     _ = plan.is_finished  # refuses an output that is taken
     return plan
 
@@ -163,6 +188,17 @@ def _check(
         workers.worker_url(url)
     check_window(model, atlas)
     return split_rows(atlas, split)
+
+
+def _label(model: ModelStore, key: str | None, obs: Obs | None) -> CellLabels | None:
+    if key is not None:
+        return cell_labels(model.obs, key, obs=obs, what=model.url)
+    if obs is not None:
+        raise UserInputError(
+            "a table of the model's cells (obs) is there for its labels; name the column "
+            "(label_key)."
+        )
+    return None
 
 
 def _report(out: str, *, was_finished: bool) -> MapReport:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from atlasbasset.verbs.map_cells.labels import MappedLabels
+
 __all__ = ["MapReport"]
 
 
@@ -38,6 +40,8 @@ class MapReport:
     """Cells with none or all of the fitted peaks open, (N,)."""
     was_finished: bool
     """Whether the very same job had made the model before, so that nothing was done."""
+    labels: MappedLabels | None = None
+    """The cells' labels, where the model's were named."""
 
     def __repr__(self) -> str:
         n_cells, n_converged = len(self.converged), int(self.converged.sum())
@@ -58,4 +62,5 @@ class MapReport:
             "seconds_embedding": self.seconds_embedding,
             "seconds_solving": self.seconds_solving,
             "was_finished": self.was_finished,
+            "labels": None if self.labels is None else self.labels.as_json(),
         }

@@ -26,7 +26,7 @@ from atlasbasset.verbs.shared.embed_peaks_work import EmbedPeaks, create_embedde
 from atlasstore.files import urls
 from atlasstore.models.model_store import CheckpointWriter, model_attrs
 from atlasstore.resume.units import Stage
-from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio import arrays, formats, tables
 from atlasstore.zarrio.publish import publish_root, rootless
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class MapStages:
         return _total(receipt["objective"] for receipt in receipts.load())
 
     def _assemble(self, job: ResumableJob, solved_url: str) -> None:
-        job.once("create", lambda: self._create(job.place))
+        job.create(lambda: self._create(job.place))
         units = block_units(self.atlas.blocks)
         work = AssembleBlocks(solved_url, self._writer(job).url)
         job.run("assemble", units, work, stage=Stage("writing cells", "cells"))
@@ -150,6 +150,7 @@ class MapStages:
 
     def _commit(self, job: ResumableJob, objective: float, seconds: tuple[float, float]) -> None:
         writer = self._writer(job)
+        arrays.check_group(urls.open_group(writer.url), url=writer.url)
         trunk = {name: t.cpu().numpy() for name, t in self.model.trunk.state_dict().items()}
         writer.write_tensors("trunk", trunk)
         if self._deviations is not None:

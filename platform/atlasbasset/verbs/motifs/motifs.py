@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
@@ -41,6 +41,7 @@ def motif_activity(
     scale: ActivityScale = "linear",
     both_strands: bool = False,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -82,6 +83,9 @@ def motif_activity(
         Take the mean over every sequence and its reverse complement, at twice the cost.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
+    convolution
+        How float32 convolutions on CPU are computed: "direct", "minimal" (fewer multiplications),
+        or "auto", what is faster on this machine.
     workers
         Ray Data actors that share the backgrounds, then the cells; 0 works in this process. The
         result is the same, bit for bit where as many CPU threads compute.
@@ -120,6 +124,7 @@ def motif_activity(
         scale=scale,
         both_strands=both_strands,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.split import Split
@@ -221,6 +221,7 @@ def plan_motifs(
     scale: ActivityScale = "linear",
     both_strands: bool = False,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -238,7 +239,7 @@ def plan_motifs(
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     chosen, renamed = read_motifs(motifs)
-    planned = PlannedModel.of(model, compute=compute)
+    planned = PlannedModel.of(model, compute=compute, convolution=convolution)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     options = InsertionOptions(n_backgrounds, split, seed, scale, both_strands)
     _check(chosen, source, options, model=planned.store)

@@ -121,7 +121,7 @@ class MotifStages:
             raw = urls.join(job.scratch, "raw")
             moments = self._activities_after_sigmoid(job, inserted, raw)
             work = SigmoidScores(raw, moments, job.place, self.plan)
-        job.once("create", lambda: self._create(job.place, effects, moments))
+        job.create(lambda: self._create(job.place, effects, moments))
         job.run("scores", self._units(), work, stage=Stage("scoring cells", "cells"))
         self._publish(job)
 

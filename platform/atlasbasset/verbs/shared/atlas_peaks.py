@@ -63,12 +63,30 @@ def embed_peaks(
     return h
 
 
-def peak_labels(atlas: Atlas, rows: NDArray[np.int64], *, on_event: Subscriber) -> sparse.csr_array:
-    """Return the labels of peaks, bool CSR (len(rows), N); block by block, never all at once."""
+def peak_labels(
+    atlas: Atlas,
+    rows: NDArray[np.int64],
+    *,
+    cells: NDArray[np.int64] | None = None,
+    on_event: Subscriber,
+) -> sparse.csr_array:
+    """Return the labels of peaks in cells, bool CSR; block by block, never all at once.
+
+    Parameters
+    ----------
+    rows
+        Of the peaks, in the order of the result's rows.
+    cells
+        Of the result's columns, rising; all by default.
+    """
     first, last = int(rows.min()), int(rows.max()) + 1
     parts = []
     for block in atlas.blocks:
         shard = LabelShard([block], [atlas.labels(block.index, first, last)])
-        parts.append(shard.matrix(rows - first))
+        part = shard.matrix(rows - first)
+        if cells is not None:
+            inside = cells[(cells >= block.start) & (cells < block.stop)]
+            part = part[:, inside - block.start]
+        parts.append(part)
         on_event(Progress("reading labels", block.index + 1, len(atlas.blocks), "blocks"))
     return sparse.csr_array(sparse.hstack(parts, format="csr"))

@@ -7,6 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from atlasbasset.batch.job import is_published
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.convolution_choice import check_convolution
+from atlasbasset.engine.state import final_solve_of
 from atlasbasset.inference.model import Model, as_model, check_compute, trunk_config
 from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasstore.errors import StoreExistsError
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.batch.job import JobIdentity
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.core.config import TrunkConfig
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.plans import Lines
@@ -44,24 +47,32 @@ class PlannedModel:
     given: str | Path | Model
     store: ModelStore
     compute: Compute
+    convolution: ConvolutionChoice
 
     @classmethod
-    def of(cls, model: str | Path | Model, *, compute: Compute = "fp32") -> Self:
+    def of(
+        cls,
+        model: str | Path | Model,
+        *,
+        compute: Compute = "fp32",
+        convolution: ConvolutionChoice = "auto",
+    ) -> Self:
         """Open the store of `model`.
 
         Raises
         ------
         UserInputError
-            For another `compute`.
+            For another `compute` or `convolution`.
         NotAStoreError
             There is no model, or its training has not finished an epoch.
         """
         check_compute(compute)
+        check_convolution(convolution)
         if isinstance(model, Model):
-            return cls(model, model.store, compute)
+            return cls(model, model.store, compute, convolution)
         store = ModelStore.open(model)
         store.newest()
-        return cls(model, store, compute)
+        return cls(model, store, compute, convolution)
 
     @property
     def url(self) -> str:
@@ -95,6 +106,15 @@ class PlannedModel:
             return self.given.deviations
         return PeakDeviations.of(self.store.newest())
 
+    @cached_property
+    def cells_l2(self) -> float:
+        """The weight its cells were solved with last, or would have been."""
+        state = self.store.newest().state
+        solved = (final_solve_of(state) or {}).get("peak_deviations") or {}
+        trained = self.store.config.get("train") or {}
+        without = trained.get("solve_l2", TrainConfig().solve_l2)
+        return float((state.get("mapped") or {}).get("l2") or solved.get("l2_cells") or without)
+
     def deviates_on(self, atlas: Atlas) -> tuple[bool, str | None]:
         """Return whether its peaks deviate for `atlas`, and a sentence where they do not fit."""
         found = self.deviations
@@ -108,7 +128,7 @@ class PlannedModel:
     @cached_property
     def loaded(self) -> Model:
         """The model with its weights; loaded once."""
-        return as_model(self.given, compute=self.compute)
+        return as_model(self.given, compute=self.compute, convolution=self.convolution)
 
 
 def is_finished(out: str | Path, identity: Callable[[], JobIdentity]) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 
-__all__ = ["Certainty", "measure_predictions"]
+__all__ = ["Certainty", "certainty_of", "measure_predictions"]
 
 Interval = tuple[float, float]
 
@@ -57,9 +57,20 @@ class Certainty:
 
 
 def measure_predictions(
-    model: Model, atlas: Atlas, rows: NDArray[np.int64], on_event: Subscriber
+    model: Model,
+    atlas: Atlas,
+    rows: NDArray[np.int64],
+    on_event: Subscriber,
+    *,
+    h: NDArray[np.float32] | None = None,
 ) -> tuple[PredictionQuality, Certainty]:
-    """Predict the peaks `rows` and measure it; warn when there are fewer than 100."""
+    """Predict the peaks `rows` and measure it; warn when there are fewer than 100.
+
+    Parameters
+    ----------
+    h
+        float32 (len(rows), E): the peaks' embeddings, where they have been computed.
+    """
     if len(rows) < _FEW_PEAKS:
         on_event(
             Notice(
@@ -67,16 +78,27 @@ def measure_predictions(
                 "moves them: see their intervals."
             )
         )
-    h = embed_peaks(model, atlas, rows, on_event=on_event)
+    if h is None:
+        h = embed_peaks(model, atlas, rows, on_event=on_event)
     labels = peak_labels(atlas, rows, on_event=on_event)
     embedding, intercept = model.table()
     scores = FactoredScores(h, embedding, intercept)
     found = evaluate_scores(scores, SparseLabels(labels), on_event=on_event)
-    mean = found.mean_auroc_per_cell
+    return found, certainty_of(found, h, embedding, intercept, labels)
+
+
+def certainty_of(
+    found: PredictionQuality,
+    h: NDArray[np.float32],
+    embedding: NDArray[np.float32],
+    intercept: NDArray[np.float32],
+    labels: sparse.csr_array,
+) -> Certainty:
+    """Return how sure the means of `found` are, which was measured on the other four."""
     spread = _jackknife(h, embedding, intercept, labels)
-    return found, Certainty(
+    return Certainty(
         positive_share=float(labels.nnz / (labels.shape[0] * labels.shape[1])),
-        auroc_per_cell=_interval(mean, spread),
+        auroc_per_cell=_interval(found.mean_auroc_per_cell, spread),
         auroc_per_peak=_normal_interval(found.auroc_per_peak),
     )
 

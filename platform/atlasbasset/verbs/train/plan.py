@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.convolution_choice import settled
 from atlasbasset.engine.launch import run_in_process, run_processes
 from atlasbasset.engine.loop import Run
 from atlasbasset.engine.memory.limit import run_limit
@@ -132,11 +135,18 @@ class TrainPlan(Plan[TrainReport]):
             "config": self.config.as_json(),
         }
 
+    @property
+    def _device(self) -> torch.device:
+        """Of a worker that computes where this command runs."""
+        on_gpu = self.gpus_per_worker > 0 or torch.cuda.is_available()
+        return torch.device("cuda" if on_gpu else "cpu")
+
     def _run(self, on_event: Subscriber) -> TrainReport:
         if self.warning:
             on_event(Notice(self.warning))
         tell_of_overlap(self.atlas, on_event)
-        config, layout = self._run_config, self.memory.layout
+        layout = self.memory.layout
+        config = settled(self._run_config, self._device)
         store = begun_store(self.atlas, self.out, config)
         with claimed(store.url, on_event=on_event):
             run = Run(

@@ -60,6 +60,8 @@ def check_training(
     if begun is not None:
         if not config.group_peaks:  # the order of the peaks is part of the run
             config = replace(config, group_peaks=_settings_of(begun).group_peaks)
+        if config.convolution == "auto":  # and so are the bits of every sum
+            config = replace(config, convolution=_settings_of(begun).convolution)
         _check_same_run(begun, atlas, config)
     return config
 

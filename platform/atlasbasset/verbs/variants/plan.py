@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model, Scale
     from atlasstore.events import Subscriber
@@ -210,6 +210,7 @@ def plan_variants(
     dense: bool = True,
     max_allele_bp: int = 50,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -228,7 +229,7 @@ def plan_variants(
     {'ok': 8112, 'symbolic': 3}
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
-    planned = PlannedModel.of(model, compute=compute)
+    planned = PlannedModel.of(model, compute=compute, convolution=convolution)
     _check(vcf, genome, window_bp=planned.trunk.window_bp, max_allele_bp=max_allele_bp)
     for url in (planned.url, genome, out):
         pool.worker_url(url)

@@ -110,7 +110,7 @@ class VariantsStages:
         n_variants, counts = int(found["n"]), found["counts"]
         self._tell(n_variants, counts)
         tables = self.tables(n_variants)
-        job.once("create", lambda: self._create(job.place, pieces, counts, tables))
+        job.create(lambda: self._create(job.place, pieces, counts, tables))
         job.once("embedded", lambda: self._create_embedded(embedded, n_variants))
         work = EmbedVariants(
             model=ModelSource.of(self.model, self.workers),

@@ -15,7 +15,7 @@ from atlasbasset.verbs.variants.report import VariantsReport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlasbasset.core.compute import Compute
+    from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model, Scale
     from atlasstore.events import Subscriber
@@ -36,6 +36,7 @@ def variants(
     dense: bool = True,
     max_allele_bp: int = 50,
     compute: Compute = "fp32",
+    convolution: ConvolutionChoice = "auto",
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
@@ -77,6 +78,9 @@ def variants(
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "bf16" moves
         effects by 2 to 3 % of their standard deviation.
+    convolution
+        How float32 convolutions on CPU are computed: "direct", "minimal" (fewer multiplications),
+        or "auto", what is faster on this machine.
     workers
         Ray Data actors that share the variants; 0 works in this process.
     gpus_per_worker, cpus_per_worker
@@ -114,6 +118,7 @@ def variants(
         dense=dense,
         max_allele_bp=max_allele_bp,
         compute=compute,
+        convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,

@@ -140,7 +140,9 @@ class WriteEffects:
     def _cells(self) -> CellTable:
         group = urls.open_group(self.url)
         names = (_CELLS, _INTERCEPT, _COUNTS)
-        stored = (arrays.member(group, name, url=self.url) for name in names)
+        stored = [arrays.member(group, name, url=self.url) for name in names]
+        for array in stored:  # a lost piece would read as zeros
+            arrays.check_chunks(array, url=self.url)
         return CellTable(*(arrays.read_array(a, 0, a.shape[0], url=self.url) for a in stored))
 
     def __call__(self, unit: Unit) -> Receipt:

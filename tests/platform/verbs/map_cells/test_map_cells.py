@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 import atlasbasset
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.verbs.map_cells.plan import plan_map_cells
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
@@ -105,6 +106,13 @@ def test_blocks_do_not_change_the_cells(mapped, model, truth, tmp_path):
     atlasbasset.map_cells(model, one_block, out=tmp_path / "mapped")
     ours, theirs = (atlasbasset.load_model(m) for m in (mapped[0], tmp_path / "mapped"))
     np.testing.assert_allclose(ours.cell_embedding, theirs.cell_embedding, atol=1e-5)
+
+
+def test_by_default_cells_have_the_weight_of_the_models_own(mapped, model, atlas, tmp_path):
+    assert mapped[1].l2 == 10.0
+    atlasbasset.map_cells(model, atlas, out=tmp_path / "a", l2=2.0)
+    plan = plan_map_cells(tmp_path / "a", atlas, out=tmp_path / "b")
+    assert plan.as_json()["l2"] == 2.0
 
 
 def test_other_peaks_and_l2(model, atlas, tmp_path):

@@ -167,7 +167,7 @@ def test_wrong_options_get_one_sentence_before_the_work(
     def predicts(*_, **__):
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("atlasbasset.verbs.evaluate.measure_predictions", predicts)
+    monkeypatch.setattr("atlasbasset.verbs.evaluate.plan.measure_predictions", predicts)
     columns = {"one": ["x", "nan"] * (N // 2), "each": [f"c{i}" for i in range(N)]}
     other = Atlas.open(atlas.url)
     other.obs = atlas.obs.assign(**columns, none=["", "nan", " "] * (N // 3))

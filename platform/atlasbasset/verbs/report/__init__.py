@@ -1,0 +1,1 @@
+"""`report`: one page of what a model learned; `findings` gathers the data, `page` shows them."""

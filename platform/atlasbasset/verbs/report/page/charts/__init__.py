@@ -1,0 +1,1 @@
+"""One module per part of the report, one function per figure."""

@@ -1,0 +1,173 @@
+"""Expression of genes in cells, as an AnnData or MuData has it: read beside an atlas, not into one.
+
+Tables are read when it is opened, values when they are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from atlasstore.errors import UserInputError
+from atlasstore.events import ignore
+from atlasstore.files import urls
+from atlasstore.inputs.anndata_input import anndata_group, counts_of, read_table_of
+from atlasstore.inputs.declared import check_inside
+from atlasstore.inputs.hdf5 import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Expression", "open_expression"]
+
+_MODALITIES = ("rna", "gex", "gene expression")
+_GENES = "Gene Expression"
+_LISTED = 8
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Expression:
+    """Expression of G genes in N cells."""
+
+    name: str
+    """For messages."""
+    cells: pd.Index[str]
+    """Names of the cells, each once."""
+    genes: pd.DataFrame
+    """One row per gene, indexed by name."""
+    embedding: NDArray[np.float32] | None
+    """float32 (N, dim), where one was named."""
+    _read: Callable[[], Any]
+    _columns: NDArray[np.int64]
+
+    def values(self) -> sparse.csr_array:
+        """Read the values, float32 CSR (N, G).
+
+        Raises
+        ------
+        UserInputError
+            When they are NaN or infinite, or cannot be read.
+        """
+        found = sparse.csr_array(self._read()[:, self._columns]).astype(np.float32)
+        if found.shape[0] != len(self.cells):
+            raise UserInputError(
+                f"{self.name} has {found.shape[0]:,} rows of values for {len(self.cells):,} cells; "
+                "write it again with anndata."
+            )
+        if not np.isfinite(found.data).all():
+            raise UserInputError(
+                f"{self.name} has NaN or infinite expression; give counts or log-normalised values."
+            )
+        return found
+
+
+def open_expression(
+    rna: str | Path | anndata.AnnData, *, layer: str | None = None, embedding: str | None = None
+) -> Expression:
+    """Open the expression of cells.
+
+    Parameters
+    ----------
+    rna
+        An AnnData, or path or URL of an ``.h5ad``, ``.zarr`` or ``.h5mu`` (its modality "rna"),
+        cells x genes. Of features of several types (``var["feature_types"]``) those of type "Gene
+        Expression" are genes.
+    layer
+        Layer with the values; X by default.
+    embedding
+        Key of obsm with an embedding of the cells.
+
+    Raises
+    ------
+    UserInputError
+        When it cannot be read, has no such layer or obsm, or names a cell twice.
+    """
+    if isinstance(rna, anndata.AnnData):
+        return _in_memory(rna, layer, embedding)
+    if not urls.path_end(rna).endswith((".h5ad", ".zarr", ".h5mu")):
+        raise UserInputError(
+            f"{rna} ends in none of .h5ad, .zarr, .h5mu; give the RNA as an AnnData."
+        )
+    return _stored(rna, layer, embedding)
+
+
+def _in_memory(adata: anndata.AnnData, layer: str | None, key: str | None) -> Expression:
+    name = "the RNA"
+    for what, wanted, there in (("layer", layer, adata.layers), ("obsm", key, adata.obsm)):
+        if wanted is not None and wanted not in there:
+            raise _lacks(name, what, wanted, list(there))
+    if layer is None and adata.X is None:
+        raise UserInputError(f"{name} has no X; name a layer with the values.")
+    found = adata.X if layer is None else adata.layers[layer]
+    table = None if key is None else adata.obsm[key]
+    return _checked(name, adata.obs, adata.var, table, lambda: _as_csr(found, name))
+
+
+def _stored(url: str | Path, layer: str | None, key: str | None) -> Expression:
+    name = str(url)
+    matrix = "X" if layer is None else f"layers/{layer}"
+    with anndata_group(url, name=name, modalities=_MODALITIES) as group:
+        counts_of(group, matrix, name=name)
+        obs, var = (read_table_of(group, part, name, ignore) for part in ("obs", "var"))
+        table = None if key is None else _obsm(group, key, name)
+
+    def read() -> sparse.csr_array:
+        with anndata_group(url, name=name, modalities=_MODALITIES) as group:
+            return _as_csr(_element(counts_of(group, matrix, name=name), name, "values"), name)
+
+    return _checked(name, obs, var, table, read)
+
+
+def _obsm(group: Any, key: str, name: str) -> Any:
+    there = list(group["obsm"]) if "obsm" in group else []
+    if key not in there:
+        raise _lacks(name, "obsm", key, there)
+    return _element(group["obsm"][key], name, f"obsm {key!r}")
+
+
+def _element(stored: Any, name: str, what: str) -> Any:
+    with readable(name, what=what):
+        check_inside(stored, name=name)
+        return anndata.io.read_elem(stored)
+
+
+def _as_csr(values: Any, name: str) -> sparse.csr_array:
+    with readable(name, what="values"):
+        return sparse.csr_array(values)
+
+
+def _checked(
+    name: str, obs: pd.DataFrame, var: pd.DataFrame, table: Any, read: Callable[[], Any]
+) -> Expression:
+    cells = pd.Index(obs.index.astype(str), dtype=object)
+    twice = cells[cells.duplicated()]
+    if len(twice):
+        raise UserInputError(f"{name} names cell {twice[0]!r} more than once; name each once.")
+    columns = np.arange(len(var))
+    if "feature_types" in var:
+        columns = np.flatnonzero(var["feature_types"].astype(str) == _GENES)
+    if not columns.size or not len(cells):
+        raise UserInputError(
+            f"{name} has {len(columns)} genes and {len(cells)} cells; give cells x genes, features "
+            f'of type "{_GENES}" where there are several types.'
+        )
+    embedding = None if table is None else np.asarray(table, np.float32)
+    if embedding is not None and (embedding.ndim != 2 or len(embedding) != len(cells)):
+        raise UserInputError(
+            f"{name} has an embedding of shape {embedding.shape} for {len(cells):,} cells; name "
+            "one with a row for each cell."
+        )
+    return Expression(name, cells, var.iloc[columns], embedding, read, columns)
+
+
+def _lacks(name: str, what: str, wanted: str, there: list[str]) -> UserInputError:
+    listed = ", ".join(there[:_LISTED]) or "none"
+    return UserInputError(f"{name} has no {what} {wanted!r}; it has: {listed}.")

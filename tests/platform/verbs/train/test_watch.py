@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import atlasbasset
+from atlasbasset.engine.events import CellsSolved, EpochEnd, TrainingEnd
+from atlasbasset.engine.state import RunState
+from atlasstore.errors import NotAStoreError, UserInputError
+from atlasstore.models.model_store import ModelStore
+from command import run
+from small_model import random_weights, write_model
+from small_report import EPOCHS, SOLVED
+
+N_CELLS = 12
+
+
+@pytest.fixture
+def model(tmp_path, rng) -> str:
+    return write_model(tmp_path / "model.zarr", random_weights(rng, N_CELLS))
+
+
+class Trainer:
+    """Stands for a training elsewhere: each wait writes the next checkpoint."""
+
+    def __init__(self, url: str, states: list[dict]) -> None:
+        self.url, self.states, self.waits = url, states, []
+
+    def __call__(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        store = ModelStore.open(self.url)
+        before = store.newest()
+        writer = store.write_checkpoint(len(self.waits))
+        writer.begin({"cells/embedding": (5,), "cells/intercept": ()})
+        for name in ("embedding", "intercept"):
+            for block in store.blocks:
+                values = before.rows(f"cells/{name}", block.start, block.stop)
+                writer.write_rows(f"cells/{name}", block.start, values)
+        writer.write_tensors("trunk", before.tensors("trunk"))
+        writer.commit({**RunState().as_json(), **self.states[len(self.waits) - 1]})
+
+
+def standing(epochs: int, **more: object) -> dict:
+    history = [{**EPOCHS[0], "epoch": number + 1} for number in range(epochs)]
+    return {"epoch": epochs, "best_epoch": epochs, "history": history, **more}
+
+
+def test_a_training_is_followed_to_its_end(model) -> None:
+    solved = {"final_solve": SOLVED, "n_ended": 1}
+    states = [standing(1), standing(1), standing(3, notices=["slow"]), standing(8)]
+    trainer, heard = Trainer(model, [*states, standing(8, **solved)]), []
+    state = atlasbasset.watch(model, every_s=7, on_event=heard.append, sleep=trainer)
+    assert state.epoch == 8
+    assert trainer.waits == [7.0] * 5
+    ends = [event.record["epoch"] for event in heard if isinstance(event, EpochEnd)]
+    assert ends == list(range(1, 9))
+    assert [event.record for event in heard if isinstance(event, CellsSolved)] == [SOLVED]
+    assert heard[-1] == TrainingEnd("all 8 epochs are done", 8)
+    assert [event.message for event in heard if hasattr(event, "message")] == ["slow"]
+
+
+def test_once_tells_how_things_stand(model, tmp_path) -> None:
+    Trainer(model, [standing(3)])(0)
+    done = run("watch", model, "--once", "--json", tmp_path / "standing.json")
+    assert done.code == 0, done.err
+    assert "3/8" in done.out
+    assert json.loads((tmp_path / "standing.json").read_text())["epoch"] == 3
+
+
+def test_wrong_input(model, tmp_path) -> None:
+    with pytest.raises(UserInputError, match="above 0"):
+        atlasbasset.watch(model, every_s=0)
+    with pytest.raises(NotAStoreError):
+        atlasbasset.watch(tmp_path / "none.zarr")
