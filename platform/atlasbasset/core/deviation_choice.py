@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FOLDS", "Weights", "held_out_folds", "neighbour_losses", "noise_norm"]
 
-FOLDS = 3
+FOLDS = 5
 """Parts of the peaks that are held out, one after the other."""
-_HELD_SHARE = 5
-"""One in so many peaks is held out."""
 _TOLERANCE = 1e-2
 """Of solves: a loss is off by 5e-5 nats, as much for one as for the other."""
 _NEIGHBOURS = 15
@@ -68,8 +66,8 @@ def noise_norm(n_peaks: int, n_cells: int, open_share: float) -> float:
 
 
 def held_out_folds(n_peaks: int, rng: np.random.Generator) -> Iterator[Tensor]:
-    """Yield `FOLDS` times another fifth of the peaks, bool (P,)."""
-    for fold in np.array_split(rng.permutation(n_peaks), _HELD_SHARE)[:FOLDS]:
+    """Yield each of `FOLDS` parts of the peaks, bool (P,)."""
+    for fold in np.array_split(rng.permutation(n_peaks), FOLDS):
         held = torch.zeros(n_peaks, dtype=torch.bool)
         held[torch.from_numpy(fold)] = True
         yield held

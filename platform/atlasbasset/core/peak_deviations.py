@@ -88,7 +88,8 @@ def solve_peaks(
     _check(w_NE, intercept_N, open_sums_PF, h_PE, l2)
     penalty = torch.full((w_NE.shape[1],), l2, dtype=torch.float64, device=w_NE.device)
     problem = Problem(w_NE.to(dtype), penalty, tile_cells, max_iterations, intercept_N.to(dtype))
-    scale = tolerance * float(w_NE.double().square().sum(1).mean().sqrt())
+    squares = sum(float(rows.double().square().sum()) for rows in w_NE.split(tile_cells))
+    scale = tolerance * (squares / len(w_NE)) ** 0.5
     tiles = []
     for first in range(0, len(h_PE), tile_peaks):
         peaks = slice(first, first + tile_peaks)

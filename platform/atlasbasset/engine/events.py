@@ -136,7 +136,10 @@ def deviations_sentence(record: Mapping[str, Any]) -> str:
         return f"{said}{seen} deviations, {losses[0]} without." if losses else f"{said}."
     if losses:
         return f"Peaks stay at their sequences{seen} deviations, {losses[0]} without."
-    return "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks."
+    return (
+        "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks, and with "
+        "batches a weight (peak_l2)."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def test_a_training_whose_peaks_deviate() -> None:
 
 def test_a_training_whose_peaks_stay() -> None:
     assert deviations(None).startswith("Peaks stay at their sequences: neighbours predict unseen")
-    few = "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks."
-    assert deviations(None, tried=False) == few
+    few = "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks"
+    assert deviations(None, tried=False).startswith(few)
 
 
 def test_a_training_without_an_epoch() -> None:

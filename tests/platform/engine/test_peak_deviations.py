@@ -123,6 +123,17 @@ def test_few_cells_do_not_deviate_and_say_so(tmp_path):
     assert not ModelStore.open(tmp_path / "m").newest().has_tensors("peaks")
 
 
+def test_with_batches_peaks_deviate_where_a_weight_is_given(atlas_url, tmp_path):
+    found = {}
+    for weight in (0.0, 3.0):
+        settings = config(
+            epochs=1, polish=True, peak_deviations=True, peak_l2=weight, batch_key="sample"
+        )
+        trained = atlasbasset.train(atlas_url, out=tmp_path / f"{weight}", config=settings)
+        found[weight] = trained.polished["peak_deviations"]["weight"]
+    assert found == {0.0: None, 3.0: 3.0}
+
+
 def test_where_neighbours_say_nothing_peaks_stay(tmp_path):
     """Labels that no cell shares with another: deviations would follow noise alone."""
     rng = np.random.default_rng(0)
