@@ -97,8 +97,9 @@ class PatchConvolution:
         self._grad.flatten(0, 1).addmm_(self._patches(x_BL4).T, grad_BLF.flatten(0, 1))
 
     def weight_grad(self) -> Tensor:
-        """Return the sum over all parts, of the weight's shape."""
-        return self._grad
+        """Return the sum over all parts, of the weight's shape, and begin another."""
+        found, self._grad = self._grad, torch.zeros_like(self._grad)
+        return found
 
     def _patches(self, x_BL4: Tensor) -> Tensor:
         return _patches(x_BL4, len(self._grad), len(self._weight))

@@ -176,10 +176,11 @@ class MinimalConvolution:
             _from_points(products, _maps().to_grad, _LEAD, grad_x_BLC)
 
     def weight_grad(self) -> Tensor:
-        """Return the sum over all parts, float32 (5, C, F)."""
-        if self._points_grad is None:
+        """Return the sum over all parts, float32 (5, C, F), and begin another."""
+        found, self._points_grad = self._points_grad, None
+        if found is None:
             return torch.zeros_like(self._weight)
-        flat = self._points_grad.flatten(1).double()
+        flat = found.flatten(1).double()
         return (_maps().of_weight.T @ flat).to(self._weight.dtype).view_as(self._weight)
 
     @staticmethod

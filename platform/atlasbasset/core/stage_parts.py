@@ -39,7 +39,7 @@ class PartwiseConvolution(Protocol):
         ...
 
     def weight_grad(self) -> Tensor:
-        """Return the sum over all parts, of the weight's shape."""
+        """Return the sum over all parts, of the weight's shape, and begin another."""
         ...
 
 
@@ -71,20 +71,20 @@ class _ConvolveNormPoolActivate(torch.autograd.Function):
             convolution.outputs(x[part], y[part])
             sums += passes.channel_sums(y[part])
         moments = Moments.of(sums, len(y) * y.shape[1], (gamma, beta), eps, reduce)
-        ctx.save_for_backward(x, y, weight, *moments[:-2])
-        ctx.kind, ctx.pool, ctx.eps, ctx.reduce = kind, pool, eps, reduce
+        ctx.save_for_backward(x, y, *moments[:-2])
+        ctx.convolution, ctx.pool, ctx.eps, ctx.reduce = convolution, pool, eps, reduce
         ctx.mark_non_differentiable(moments.mean, moments.var)
         activated = passes.pool_activate(y, moments.scale, moments.shift, pool)
         return activated, moments.mean, moments.var
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, weight, *saved = ctx.saved_tensors
+        x, y, *saved = ctx.saved_tensors
         moments = Moments._make((*saved, ctx.eps, ctx.reduce))
         affine, passes = (moments.scale, moments.shift, ctx.pool), passes_for(y)
         at_max, sums = passes.pool_activate_grad(y, *affine, grad.contiguous())
         found = moments.gradient(sums)
-        convolution = ctx.kind(weight)
+        convolution: PartwiseConvolution = ctx.convolution
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         for part in _parts(x):
             line = found.constant, found.slope
