@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from atlasbasset.inference.cell_labels import cell_labels, check_batches, opened_table
 from atlasbasset.metrics.confounding import batch_groups
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from atlasbasset.inference.cell_labels import Obs
