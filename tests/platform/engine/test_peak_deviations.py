@@ -127,10 +127,10 @@ def test_with_batches_peaks_deviate_where_a_weight_is_given(atlas_url, tmp_path)
     found = {}
     for weight in (0.0, 3.0):
         settings = config(
-            epochs=1, polish=True, peak_deviations=True, peak_l2=weight, batch_key="sample"
+            epochs=1, final_solve=True, peak_deviations=True, peak_l2=weight, batch_key="sample"
         )
         trained = atlasbasset.train(atlas_url, out=tmp_path / f"{weight}", config=settings)
-        found[weight] = trained.polished["peak_deviations"]["weight"]
+        found[weight] = trained.final_solve["peak_deviations"]["weight"]
     assert found == {0.0: None, 3.0: 3.0}
 
 
