@@ -160,9 +160,9 @@ def test_where_ray_does_not_start_its_own_last_words_are_told(home):
     done = run(BROKEN, environment(home, RAY_gcs_server_port_wait_time_s="2"))
     kind, sentence, *words = done.stdout.splitlines()
     assert kind == "AtlasError", done.stderr
-    assert sentence.startswith("Ray did not start on this machine (RuntimeError: Timed out waiting")
+    assert sentence.startswith("Ray did not start on this machine (RuntimeError: ")
     assert "--workers 0" in sentence
-    assert "Too many open files" in words[0]
+    assert "Too many open files" in "".join([sentence, *words])  # as Ray has noticed it or not
 
 
 HEAD = """

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import atlasbasset
 from atlasbasset.engine.config import RECIPES, TrainConfig
+from atlasbasset.engine.convolution_choice import settled
 from atlasbasset.engine.events import CellsSolved, StepDone, TrainingStart
 from atlasbasset.verbs.train.setup import check_training
 from atlasstore.atlas.atlas import Atlas
@@ -60,7 +62,7 @@ def test_a_recipe_by_name(atlas_url, tmp_path, recipe):
             atlas_url, out=tmp_path / "m", recipe=recipe, on_event=stop_at(TrainingStart)
         )
     settings = TrainConfig.from_json(ModelStore.open(tmp_path / "m").config["train"])
-    expected = TrainConfig.recipe(recipe)
+    expected = settled(TrainConfig.recipe(recipe), torch.device("cpu"))
     assert settings == replace(expected, trunk=replace(expected.trunk, window_bp=WINDOW))
 
 
