@@ -104,7 +104,9 @@ def test_every_figure_is_drawn_without_a_word(written, browser, width, scheme) -
 
 def test_nothing_is_fetched(written, browser) -> None:
     opened(browser, written[0], 1400)
-    fetched = {url for url in requested(browser) if not url.startswith(("data:", "blob:", "chrome:"))}
+    fetched = {
+        url for url in requested(browser) if not url.startswith(("data:", "blob:", "chrome:"))
+    }
     assert fetched == {written[0].as_uri()}
     titles = "return [...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)"
     assert {title.lower() for title in browser.execute_script(titles)} <= {
