@@ -42,26 +42,26 @@ TINY = DemoSettings(
 )
 
 
-def evaluation(label_score: float) -> Evaluation:
-    halves = np.full(4, 0.5)
+def evaluation(label_score: float, auroc: float) -> Evaluation:
+    found = np.full(4, auroc)
     return Evaluation(
         model="m",
         atlas="a",
         split="test",
-        prediction=PredictionQuality(halves, halves, halves, halves),
+        prediction=PredictionQuality(found, found, found, found),
         depth_correlation=None,
         labels=LabelScore({10: 1.0, 50: label_score}, {}, 0.25, 60, 60, 0, ()),
     )
 
 
-def result(label_score: float) -> DemoResult:
+def result(label_score: float, auroc: float = 0.6) -> DemoResult:
     records = tuple(
         {"epoch": i + 1, "loss": 0.6 - 0.1 * i, "valid_auroc_per_cell": 0.5 + 0.1 * i}
         for i in range(3)
     )
     return DemoResult(
         settings=TINY,
-        evaluation=evaluation(label_score),
+        evaluation=evaluation(label_score, auroc),
         start={50: 0.95},
         ceiling=Ceiling(0.8, 0.75),
         denoising=DenoisingAgreement(0.9, 0.4),
@@ -70,10 +70,12 @@ def result(label_score: float) -> DemoResult:
     )
 
 
-def test_success_is_a_label_score_of_nine_tenths() -> None:
+def test_success_is_a_label_score_and_the_prediction_of_unseen_sequences() -> None:
     assert result(0.9).succeeded
     assert not result(0.899).succeeded
     assert "0.899" in result(0.899).shortfall
+    assert not result(1.0, 0.57).succeeded
+    assert "0.570" in result(1.0, 0.57).shortfall
 
 
 def test_a_demo_that_fails_to_learn_exits_1_with_a_sentence(
@@ -83,7 +85,7 @@ def test_a_demo_that_fails_to_learn_exits_1_with_a_sentence(
     done = atlasbasset("demo", "--out", tmp_path / "demo", "--json", tmp_path / "out.json")
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
-    assert "label score at k = 50 is 0.300" in done.err
+    assert "label score at k = 50 is 0.300 (needed: 0.9)" in done.err
     assert json.loads((tmp_path / "out.json").read_text())["succeeded"] is False
 
 
