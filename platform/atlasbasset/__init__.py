@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.denoise.plan import plan_denoise as plan_denoise
     from atlasbasset.verbs.discover import discover as discover
     from atlasbasset.verbs.discover import plan_discover as plan_discover
-    from atlasbasset.verbs.embed import embed as embed
-    from atlasbasset.verbs.embed import plan_embed as plan_embed
+    from atlasbasset.verbs.embed.embed import embed as embed
+    from atlasbasset.verbs.embed.plan import plan_embed as plan_embed
     from atlasbasset.verbs.evaluate import Evaluation as Evaluation
     from atlasbasset.verbs.evaluate import evaluate as evaluate
     from atlasbasset.verbs.evaluate import plan_evaluate as plan_evaluate
@@ -59,7 +59,7 @@ _HOMES = {
     "append": "atlasbasset.verbs.preprocess",
     "denoise": "atlasbasset.verbs.denoise.denoise",
     "discover": "atlasbasset.verbs.discover",
-    "embed": "atlasbasset.verbs.embed",
+    "embed": "atlasbasset.verbs.embed.embed",
     "evaluate": "atlasbasset.verbs.evaluate",
     "export_weights": "atlasbasset.verbs.weights",
     "import_weights": "atlasbasset.verbs.weights",
@@ -71,7 +71,7 @@ _HOMES = {
     "plan_annotate": "atlasbasset.verbs.annotate",
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
     "plan_discover": "atlasbasset.verbs.discover",
-    "plan_embed": "atlasbasset.verbs.embed",
+    "plan_embed": "atlasbasset.verbs.embed.plan",
     "plan_evaluate": "atlasbasset.verbs.evaluate",
     "plan_ism": "atlasbasset.verbs.ism.plan",
     "plan_map_cells": "atlasbasset.verbs.map_cells.plan",

@@ -108,6 +108,11 @@ class Model:
         return self.store.obs.index
 
     @property
+    def obsm(self) -> Mapping[str, NDArray[Any]]:
+        """Maps of the cells that `annotate` stored (``X_umap``, ...), (N, dims) each."""
+        return self.store.obsm
+
+    @property
     def n_cells(self) -> int:
         """N."""
         return len(self.intercept)
