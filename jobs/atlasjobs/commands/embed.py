@@ -58,7 +58,6 @@ def embed(
         ("r with log10 depth", "unknown" if correlation is None else f"{correlation:.3f}"),
     ]
     output.facts(f"Embedded the cells into {out}", rows)
-    output.line(f"Next: atlasbasset report {model} ATLAS --out report.html")
     output.json(values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def _arrays(
 ) -> tuple[pd.Index[Any], dict[str, NDArray[Any]]]:
     if isinstance(source, pd.DataFrame):
         return source.index.astype(str), {}
-    if hasattr(source, "obsm"):
+    if not isinstance(source, str | Path):
         return source.obs_names.astype(str), {
             key: value
             for key, value in source.obsm.items()

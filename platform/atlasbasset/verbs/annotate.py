@@ -8,6 +8,7 @@ clusters were seen on (UMAP, ...) come along, into the obsm of every result.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -25,7 +26,6 @@ from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import anndata
     import numpy as np
@@ -148,7 +148,8 @@ def plan_annotate(
     """
     store = model.store if isinstance(model, Model) else ModelStore.open(model)
     maps = joined_maps(store.obs.index, cells, keys=obsm)
-    table = opened_table(cells.obs if hasattr(cells, "obsm") else cells)
+    given = cells if isinstance(cells, str | Path | pd.DataFrame) else cells.obs
+    table = opened_table(given)
     if maps and columns is None and not new_columns(store.obs, table):
         labels, notice = pd.DataFrame(index=store.obs.index), None
     else:
