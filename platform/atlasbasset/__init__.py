@@ -5,6 +5,8 @@ Names are imported when first used, so that ``import atlasbasset`` stays quick::
     model = atlasbasset.load_model("model.zarr")
     report = atlasbasset.denoise("model.zarr", "atlas.zarr", out="denoised.zarr")
     print(atlasbasset.plan_denoise("model.zarr", "atlas.zarr", out="denoised.zarr"))
+
+On an AnnData at hand, as scanpy's: ``atlasbasset.pp``, ``atlasbasset.tl``, ``atlasbasset.pl``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from atlasbasset import pl as pl
+    from atlasbasset import pp as pp
+    from atlasbasset import tl as tl
     from atlasbasset.engine.config import TrainConfig as TrainConfig
     from atlasbasset.inference.model import Model as Model
     from atlasbasset.inference.model import load_model as load_model
@@ -89,13 +94,14 @@ _HOMES = {
 _RENAMED = {"map": "map_cells", "motifs": "motif_activity"}
 """A verb's own name -> the function's: ``map`` would hide Python's in ``__all__``, ``motifs`` are
 what goes in."""
+_MODULES = ("pl", "pp", "tl")
 
-__all__ = sorted(_HOMES)
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __dir__() -> list[str]:
     """Return the public names, for completion."""
-    return sorted([*_HOMES, "__doc__", "__version__"])
+    return sorted([*__all__, "__doc__", "__version__"])
 
 
 def __getattr__(name: str) -> object:
@@ -104,6 +110,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("atlasbasset")
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     function = _RENAMED.get(name, name)
     if function not in _HOMES:
         raise AttributeError(f"module 'atlasbasset' has no attribute {name!r}")
