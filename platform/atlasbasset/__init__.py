@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atlasbasset.engine.config import TrainConfig as TrainConfig
     from atlasbasset.inference.model import Model as Model
     from atlasbasset.inference.model import load_model as load_model
+    from atlasbasset.loggers.log_to import log_to as log_to
     from atlasbasset.verbs.annotate import annotate as annotate
     from atlasbasset.verbs.annotate import plan_annotate as plan_annotate
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
@@ -70,6 +71,7 @@ _HOMES = {
     "import_weights": "atlasbasset.verbs.weights",
     "ism": "atlasbasset.verbs.ism.ism",
     "load_model": "atlasbasset.inference.model",
+    "log_to": "atlasbasset.loggers.log_to",
     "map_cells": "atlasbasset.verbs.map_cells.map_cells",
     "match": "atlasbasset.verbs.match.match",
     "motif_activity": "atlasbasset.verbs.motifs.motifs",

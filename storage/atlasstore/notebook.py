@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from atlasstore.redaction import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["html_table", "named"]
 
@@ -25,8 +25,9 @@ def html_table(title: str, rows: Sequence[tuple[str, str]]) -> str:
     return f"<div><strong>{_text(title)}</strong><table>{cells}</table></div>"
 
 
-def named(names: Sequence[object]) -> str:
+def named(given: Iterable[object]) -> str:
     """Return names in a row, of many the first ones."""
+    names = list(given)
     more = f", ... ({len(names):,})" if len(names) > _MOST_NAMES else ""
     return ", ".join(map(str, names[:_MOST_NAMES])) + more or "none"
 
