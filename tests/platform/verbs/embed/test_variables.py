@@ -109,6 +109,23 @@ def test_labels_and_maps_travel_into_every_result(model, atlas, gtf, tmp_path):
     assert list(found.var["motif"]) == ["MA0001.1"]
 
 
+def test_they_are_opened_lazily(model, atlas, gtf, tmp_path):
+    pytest.importorskip("xarray", reason="xarray is not installed: pip install 'anndata[lazy]'")
+    atlasbasset.denoise(model, atlas, genes=gtf, out=tmp_path / "genes")
+    atlasbasset.embed(model, variables="peaks", atlas=atlas, out=tmp_path / "cells.zarr")
+    genes = anndata.experimental.read_lazy(tmp_path / "genes")
+    assert (genes.shape, list(genes.var_names)) == ((N, 3), ["GATA1", "GATA1-1", "SPI1"])
+    whole = anndata.read_zarr(tmp_path / "genes")
+    np.testing.assert_array_equal(genes[3:5].X.compute(), whole.X[3:5])
+    cells = anndata.experimental.read_lazy(tmp_path / "cells.zarr")
+    np.testing.assert_array_equal(
+        cells[3:5].X.compute().toarray(), atlas.to_anndata().X[3:5].toarray()
+    )
+    for found in (genes, cells):
+        np.testing.assert_array_equal(np.asarray(found.obsm["X_umap"]), model.obsm["X_umap"])
+        assert list(found.obs["leiden"].values) == ["0", "1", "2"] * (N // 3)
+
+
 def test_scanpy_goes_on_with_either(model, atlas, gtf):
     scanpy = pytest.importorskip("scanpy", reason="scanpy is not installed")
     for options in ({"variables": "peaks"}, {"variables": "genes", "genes": gtf}):
