@@ -166,13 +166,17 @@ def test_tensorboard(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # of the libraries below mlflow
-def test_mlflow(tmp_path, monkeypatch):
-    pytest.importorskip("mlflow.store.db", reason="mlflow is not installed")
+@pytest.mark.parametrize("kind", ["folder", "database"])
+def test_mlflow(tmp_path, monkeypatch, kind):
+    pytest.importorskip("mlflow.tracking", reason="mlflow-skinny is not installed")
+    if kind == "database":
+        pytest.importorskip("skops", reason="databases need all of mlflow: pip install mlflow")
     from mlflow.tracking import MlflowClient
 
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.chdir(tmp_path)
-    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    uri = (tmp_path / "runs").as_uri() if kind == "folder" else f"sqlite:///{tmp_path / 'runs.db'}"
     log(f"mlflow:{uri}")
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("atlasbasset")
