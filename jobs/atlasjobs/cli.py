@@ -46,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_VERBS: dict[str, "Callable[..., None]"] = {
+_VERBS: dict[str, "Callable[..., object]"] = {
     "demo": demo,
     "simulate": simulate,
     "preprocess": preprocess,

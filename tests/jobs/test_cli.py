@@ -45,7 +45,7 @@ VERBS = [
     "import-weights",
     "export-weights",
 ]
-OWN = {"dry_run", "json", "config", "debug"}
+OWN = {"dry_run", "json", "config", "debug", "log_to"}
 """Parameters of the command line alone."""
 DECIDED_ELSEWHERE = {"trunk", "group_peaks"}
 """Settings that are no options: an atlas or model has the one, memory decides the other."""

@@ -13,6 +13,7 @@ from atlasjobs.options.common import (
     DryRun,
     GpusPerWorker,
     Json,
+    LogTo,
     ModelUrl,
     Obs,
     Workers,
@@ -62,6 +63,7 @@ def map_cells(
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -86,7 +88,7 @@ def map_cells(
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
     )
-    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+    if (report := output.carry_out(plan, dry_run=dry_run, log_to=log_to)) is not None:
         output.report(f"Mapped {atlas} onto {model} as {out}", _facts(report), report)
 
 

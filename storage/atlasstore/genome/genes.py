@@ -20,13 +20,14 @@ from scipy import sparse
 
 from atlasstore.errors import UserInputError
 from atlasstore.files.text import numbered_lines, whole_number
+from atlasstore.genome.motif_names import distinct_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["REACH_BP", "gene_factors", "gene_peaks", "genes_with_peaks", "read_genes"]
+__all__ = ["REACH_BP", "by_name", "gene_factors", "gene_peaks", "genes_with_peaks", "read_genes"]
 
 REACH_BP = 2000
 """How far from its TSS a gene's peaks are (docs/method.md, "Gene accessibility")."""
@@ -261,6 +262,15 @@ def genes_with_peaks(
     weights = np.repeat((1 / counts).astype(np.float32), counts)
     means = sparse.csr_array((weights, chosen.indices, chosen.indptr), shape=chosen.shape)
     return genes.iloc[with_peaks].assign(n_peaks=n_peaks[with_peaks]), means
+
+
+def by_name(genes: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `read_genes` indexed by names, each once, its identifiers as a column.
+
+    The first of several genes of a name keeps it, the others get a number (``TP53-1``).
+    """
+    names = pd.Index(distinct_names([str(name) for name in genes["gene_name"]])[0], dtype=object)
+    return genes.reset_index().set_axis(names, axis=0)
 
 
 def gene_factors(means: sparse.csr_array, sequence: NDArray[np.float32]) -> NDArray[np.float32]:

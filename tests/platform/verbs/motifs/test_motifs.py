@@ -89,7 +89,8 @@ def test_activities(model, atlas, motifs, meme, tmp_path, several_shards, scale)
     assert found.X.dtype == np.float32
     mean, sd = found.var["mean"].to_numpy(), found.var["sd"].to_numpy()
     np.testing.assert_allclose(found.X * sd + mean, raw, rtol=1e-3, atol=1e-5)
-    assert list(found.var_names) == [motif.name for motif in motifs]
+    assert list(found.var["motif"]) == [motif.name for motif in motifs]
+    assert list(found.var_names) == ["TF1", "TF2", "TF3"]
     assert list(found.var["tf"]) == ["TF1", "TF2", "TF3"]
     assert list(found.var["width"]) == [7, 12, 7]
     bits = [information_content(motif) for motif in motifs]
@@ -241,7 +242,8 @@ def test_motifs_of_one_name_are_told_apart(model, atlas, motifs, tmp_path):
     options = {"n_backgrounds": K, "on_event": said.append}
     motif_activity(model, atlas, motifs=same, out=tmp_path / "r", **options)
     found = Result.open(tmp_path / "r").to_anndata()
-    assert list(found.var_names) == ["M1_1.02", "M1_1.02-1"]
+    assert list(found.var["motif"]) == ["M1_1.02", "M1_1.02-1"]
+    assert list(found.var_names) == ["TF1", "TF2"]
     assert list(found.var["tf"]) == ["TF1", "TF2"]
     expected = [first, Motif("M1_1.02-1", "TF2", second.probabilities)]
     raw = found.X * found.var["sd"].to_numpy() + found.var["mean"].to_numpy()
