@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["ray_session"]
+__all__ = ["ray_session", "token_if_there"]
 
 _LOOPBACK_ENV = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch for nodes that other machines reach; off, everything listens on loopback. macOS and
@@ -112,6 +112,15 @@ def _start() -> None:
             failed.add_note(line)
         ray.shutdown()
         raise failed from error
+
+
+def token_if_there() -> None:
+    """Show the token to clusters from here on, where there is one and RAY_AUTH_MODE is not set."""
+    from ray._private.authentication import authentication_token_setup as setup
+
+    loader = setup.AuthenticationTokenLoader.instance()  # type: ignore[attr-defined]
+    if "RAY_AUTH_MODE" not in os.environ and loader.has_token(ignore_auth_mode=True):
+        setup._enable_token_auth()
 
 
 def _require_token() -> None:
