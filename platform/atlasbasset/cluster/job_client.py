@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 import time
+import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging import getLogger
@@ -115,10 +116,10 @@ class JobClient:
         }
         with tempfile.TemporaryDirectory() as folder, self._answers():
             if job.shipment.files:
-                job.shipment.copy_to(Path(folder))
-                environment["working_dir"] = folder
+                job.shipment.copy_to(Path(folder, "inputs"))
+                environment["working_dir"] = str(Path(folder, "inputs"))
             if job.wheel is not None:
-                environment["py_modules"] = [str(job.wheel.absolute())]
+                environment["py_modules"] = _unpacked(job.wheel, Path(folder, "wheel"))
             try:
                 self._client.submit_job(
                     entrypoint=job.entrypoint,
@@ -268,6 +269,16 @@ class JobClient:
             f"the cluster at {self.address} does not do as asked ({said}); check the address and "
             "the tunnel to it, and that ~/.ray/auth_token is the cluster's."
         )
+
+
+def _unpacked(wheel: Path, folder: Path) -> list[str]:
+    """Unpack a wheel; return its packages, and its metadata, which knows the version.
+
+    Given the wheel itself, Ray would install all it depends on once more for the job.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return [str(path) for path in sorted(folder.iterdir())]
 
 
 class _Once:
