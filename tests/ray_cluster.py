@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +28,24 @@ if TYPE_CHECKING:
 
 START_S = 90
 PROGRAM = "from atlasjobs.cli import main; main()"
+NODE = """
+import subprocess, sys, threading
+import psutil
+
+node = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+
+def end():
+    sys.stdin.read()  # until the test ends, however it does
+    family = psutil.Process(node.pid).children(recursive=True)
+    node.terminate()
+    psutil.wait_procs([psutil.Process(node.pid), *family], timeout=10)
+    for process in [one for one in family if one.is_running()]:
+        process.kill()
+    node.kill()
+
+threading.Thread(target=end, daemon=True).start()
+sys.exit(node.wait())
+"""
 
 
 @dataclass
@@ -46,18 +63,17 @@ class RayNodes:
         return f"http://127.0.0.1:{self.dashboard}"
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a node that ends with its process group."""
+        """Start a node that ends when its standard input closes."""
         log = (self.home / f"node-{len(self.nodes)}.log").open("wb")
         common = ("--object-store-memory=80000000", "--disable-usage-stats", "--block")
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, *common]
         with log:
             node = subprocess.Popen(
-                command,
+                [sys.executable, "-c", NODE, *command],
                 env=dict(self.variables),
                 stdout=log,
                 stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                stdin=subprocess.PIPE,
             )
         self.nodes.append(node)
         return node
@@ -85,22 +101,15 @@ class RayNodes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         node.wait()
+        self.nodes.remove(node)
 
     def end(self) -> None:
-        """End every node: in order, then by force."""
+        """End every node."""
         for node in reversed(self.nodes):
-            if node.poll() is None:
-                family = psutil.Process(node.pid).children(recursive=True)
-                node.send_signal(signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    node.wait(timeout=15)
-                for process in [
-                    *family,
-                    *([psutil.Process(node.pid)] if node.poll() is None else []),
-                ]:
-                    with suppress(psutil.NoSuchProcess):
-                        process.kill()
-                node.wait()
+            assert node.stdin is not None
+            node.stdin.close()
+        for node in self.nodes:
+            node.wait(timeout=40)
 
     def run(
         self, *words: object, timeout_s: float = 240, cwd: Path | None = None

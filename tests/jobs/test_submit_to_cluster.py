@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import atlasbasset
+from atlasbasset.engine.config import TrainConfig
 from atlasstore.errors import AtlasError
 from atlasstore.models.model_store import ModelStore
 from flaky_s3 import s3_behind_proxy
@@ -28,9 +29,17 @@ pytest.importorskip("aiohttp_cors", reason="Ray Jobs need ray[default]: the extr
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MODEL, RESULT = "s3://bucket/model.zarr", "s3://bucket/denoised.zarr"
-EPOCHS = 12
-SETTINGS = ("--recipe", "paper", "--epochs", EPOCHS, "--patience", EPOCHS, "--batch-size", 16)
-SETTINGS += ("--compute", "fp32", "--seed", 5, "--init-from", "s3://bucket/start.zarr")
+CHANGES = {
+    "epochs": 8,
+    "patience": 8,
+    "batch_size": 16,
+    "compute": "fp32",
+    "seed": 5,
+    "init_from": "s3://bucket/start.zarr",
+}
+SETTINGS = [
+    word for name, value in CHANGES.items() for word in (f"--{name.replace('_', '-')}", str(value))
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +61,13 @@ def storage(environment: pytest.MonkeyPatch) -> Iterator[FlakyProxy]:
 
 @pytest.fixture(scope="module")
 def cluster(storage: FlakyProxy) -> Iterator[RayNodes]:
-    with ray_nodes(RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.5", OMP_NUM_THREADS="1") as nodes:
+    sooner = {
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        "RAY_health_check_initial_delay_ms": "0",
+        "RAY_health_check_period_ms": "500",
+        "RAY_health_check_failure_threshold": "10",
+    }
+    with ray_nodes(**sooner) as nodes:
         nodes.head()
         nodes.worker()
         yield nodes
@@ -88,7 +103,8 @@ def losses(url: str) -> list[float]:
 
 
 def test_a_training_survives_its_node_and_equals_an_undisturbed_one(cluster: RayNodes) -> None:
-    words = ("train", "s3://bucket/atlas.zarr", "--out", MODEL, "--workers", 2, *SETTINGS)
+    words = ("train", "s3://bucket/atlas.zarr", "--out", MODEL, "--recipe", "paper", *SETTINGS)
+    words += ("--workers", 2)
     following = subprocess.Popen(
         cluster.command("submit", "--", *words),
         env=cluster.client,
@@ -105,10 +121,12 @@ def test_a_training_survives_its_node_and_equals_an_undisturbed_one(cluster: Ray
     assert following.returncode == 0, out
     assert "preflight: s3://bucket/model.zarr can be written" in out
     assert out.count("preflight: passed") == 1
-    alone = ("s3://bucket/undisturbed.zarr" if word == MODEL else word for word in words)
-    undisturbed = cluster.run("submit", "--", *alone)
-    assert undisturbed.returncode == 0, undisturbed.stdout
-    np.testing.assert_array_equal(losses(MODEL), losses("s3://bucket/undisturbed.zarr"))
+    undisturbed = "s3://bucket/undisturbed.zarr"
+    settings = TrainConfig.recipe("paper", **CHANGES)
+    atlasbasset.train(
+        "s3://bucket/atlas.zarr", out=undisturbed, config=settings, workers=2, launcher="process"
+    )
+    np.testing.assert_array_equal(losses(MODEL), losses(undisturbed))
 
 
 def test_a_job_that_was_stopped_is_resumed_under_the_next_number(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import platform
 import socket
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from atlasstore import memory
-from atlasstore.errors import AtlasError, NotAStoreError
+from atlasstore.errors import AtlasError, NotAStoreError, UserInputError
 from atlasstore.files import remote, urls
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class WorkerFound:
     gpu_names: tuple[str, ...] = ()
     gpu_bytes: int | None = None
     """Free memory of the worker's first GPU, in bytes."""
+    workers_on_node: int = 1
+    """Such workers that the node has room for; they share its memory."""
     faults: tuple[str, ...] = ()
     """A sentence for each place that does not open."""
 
@@ -73,22 +75,48 @@ def own_versions() -> dict[str, str]:
     return {"Python": python} | {name: version(name) for name in ("ray", "torch", "atlasbasset")}
 
 
-def probe_worker(cpus: float, gpus: float) -> WorkerFound:
+def probe_worker(cpus: float, gpus: float, *, wait_s: float = 600.0) -> WorkerFound:
     """Return what a worker finds that reserves so much, on the Ray that is joined.
+
+    Parameters
+    ----------
+    cpus, gpus
+        What it reserves.
+    wait_s
+        How long the cluster may take to have it, in seconds.
 
     Raises
     ------
+    UserInputError
+        The cluster does not get it in time.
     AtlasError
         No worker could look.
     """
     import ray
 
-    look: Any = ray.remote(look_around).options(num_cpus=cpus, num_gpus=gpus, max_retries=2)
+    look: Any = ray.remote(_look_and_count).options(num_cpus=cpus, num_gpus=gpus)
+    asked = look.remote(cpus, gpus)
+    if not ray.wait([asked], timeout=wait_s)[0]:
+        ray.cancel(asked)
+        raise UserInputError(
+            f"the cluster has no place for a worker of {cpus:g} CPUs and {gpus:g} GPUs; ask for "
+            "smaller workers, or add nodes."
+        )
     try:
-        found: WorkerFound = ray.get(look.remote())
+        found: WorkerFound = ray.get(asked)
     except ray.exceptions.RayError as error:
         raise probe_failure(error) from error
     return found
+
+
+def _look_and_count(cpus: float, gpus: float) -> WorkerFound:
+    """Look around on this node, and count the workers that fit on it."""
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    (has,) = [node["Resources"] for node in ray.nodes() if node["NodeID"] == own]
+    fits = [has.get("CPU", 0) // cpus, *([has.get("GPU", 0) // gpus] if gpus else [])]
+    return replace(look_around(), workers_on_node=max(1, int(min(fits))))
 
 
 def probe_failure(error: Exception) -> AtlasError:

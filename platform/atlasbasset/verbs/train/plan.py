@@ -210,7 +210,13 @@ def plan_train(
         launcher=launcher,
         memory=memory,
     )
-    limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
+    limit = run_limit(
+        memory,
+        workers=workers,
+        launcher=launcher,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
     least = min_workers or workers
     planned = plan_training(opened, resolved, workers=least, limit=limit, begun=has_begun(out))
     return TrainPlan(
