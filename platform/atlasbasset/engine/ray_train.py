@@ -144,7 +144,15 @@ def _train_function(payload: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     runtime = DistributedRuntime(device) if several else LocalRuntime(device)
-    train_worker(run, runtime, report, end_asked=EndAsked(payload["end"]))
+    train_worker(run, runtime, report, end_asked=EndAsked(payload["end"]), node_leaves=_node_leaves)
+
+
+def _node_leaves() -> bool:
+    """Whether Ray knows that a node of this run will be taken away (alpha in Ray 2.60)."""
+    import ray.train
+
+    asked = getattr(ray.train, "get_preemption_info", None)
+    return asked is not None and asked() is not None
 
 
 def _ray_folder(model_url: str) -> str:

@@ -147,7 +147,7 @@ class TrainPlan(Plan[TrainReport]):
         tell_of_overlap(self.atlas, on_event)
         layout = self.memory.layout
         config = settled(self._run_config, self._device)
-        store = begun_store(self.atlas, self.out, config)
+        store = begun_store(self.atlas, self.out, config, on_event=on_event)
         with claimed(store.url, on_event=on_event):
             run = Run(
                 urls.absolute(self.atlas.url),
