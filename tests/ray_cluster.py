@@ -100,7 +100,8 @@ class RayNodes:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        node.wait()
+        with node:  # closes its standard input
+            node.wait()
         self.nodes.remove(node)
 
     def end(self) -> None:

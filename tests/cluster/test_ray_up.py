@@ -11,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,13 @@ COMMAND_LISTS = (
     "head_start_ray_commands",
     "worker_start_ray_commands",
 )
+NOTICE = "atlasbasset.cluster.preemption_notice"
 START_LISTS = ("head_start_ray_commands", "worker_start_ray_commands")
 
 
 def start_commands(config: dict[str, Any]) -> list[str]:
-    return [command for key in START_LISTS for command in config[key]]
+    commands = [command for key in START_LISTS for command in config[key]]
+    return [command for command in commands if NOTICE not in command]
 
 
 @pytest.mark.usefixtures("no_network")
@@ -129,3 +133,23 @@ def test_every_start_command_turns_token_authentication_on(
     context = cli.commands[verb].make_context(verb, list(options))
     if context.params.get("head"):
         assert context.params["dashboard_host"] == "127.0.0.1"
+
+
+def test_a_worker_waits_for_the_clouds_notice_in_the_background(
+    ray_up_file: dict[str, Any], tmp_path: Path
+) -> None:
+    (command,) = [one for one in ray_up_file["worker_start_ray_commands"] if NOTICE in one]
+    cloud = ray_up_file["provider"]["type"]
+    python = tmp_path / "atlasbasset" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nsleep 0.5\necho "$RAY_AUTH_MODE $*" > ~/called\n')
+    python.chmod(0o755)
+    clean = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    began = time.monotonic()
+    subprocess.run(["bash", "-c", command], env=clean, check=True)
+    assert time.monotonic() - began < 0.5, "ray up would wait for it"
+    until = time.monotonic() + 10
+    while not (tmp_path / "called").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert (tmp_path / "called").read_text() == f"token -m {NOTICE} {cloud}\n"
+    assert find_spec(NOTICE) is not None
