@@ -114,7 +114,8 @@ def submitted(
     state = client.state(job_id)
     output.line(f"job {job_id}: {'submitted' if is_new else f'{state.status.lower()}, as it was'}")
     if not detach:
-        client.wait_until_started(job_id, wait_s)
+        if job.cpus or job.gpus:  # of others the job itself says how long it waits
+            client.wait_until_started(job_id, wait_s)
         state = client.follow(job_id, passed_on)
         output.line(f"job {job_id}: {state.status.lower()}")
     output.json(state_values(state))

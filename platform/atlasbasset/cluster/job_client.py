@@ -13,6 +13,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.cluster.event_log import RUN_VARIABLE
 from atlasbasset.cluster.ray_session import token_if_there
 from atlasbasset.cluster.shipped import Shipment
 from atlasstore.errors import AtlasError, UserInputError
@@ -28,6 +29,12 @@ _AGAIN = ("FAILED", "STOPPED")
 _STOP_WAIT_S = 40
 """From SIGTERM to SIGKILL: a training writes a checkpoint meanwhile. Ray's own are 3 seconds."""
 _RETRY_S = 2.0
+_TALKATIVE = (
+    "ray.dashboard.modules.job.sdk",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers that tell of every connection and file."""
 _GIVE_UP_S = 600.0
 
 
@@ -99,7 +106,8 @@ class JobClient:
         token_if_there()
         from ray.job_submission import JobSubmissionClient
 
-        getLogger("ray.dashboard.modules.job.sdk").setLevel("WARNING")
+        for name in _TALKATIVE:
+            getLogger(name).setLevel("WARNING")
         with self._answers():
             self._client = JobSubmissionClient(self.address)
 
@@ -112,7 +120,11 @@ class JobClient:
         if name in self._states_by_id():
             return name, False
         environment: dict[str, Any] = {
-            "env_vars": {**job.variables, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S)}
+            "env_vars": {
+                **job.variables,
+                RUN_VARIABLE: name,
+                "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S),
+            }
         }
         with tempfile.TemporaryDirectory() as folder, self._answers():
             if job.shipment.files:

@@ -43,8 +43,8 @@ def _metric(name: str) -> Any:
 
 
 class _Metrics:
-    def __init__(self, rank: int) -> None:
-        self._tags = {"run": run_id(), "rank": str(rank)}
+    def __init__(self, rank: int | None = None) -> None:
+        self._tags = {"run": run_id(), "rank": "" if rank is None else str(rank)}
 
     def _set(self, name: str, value: float) -> None:
         _metric(name).set(value, tags=self._tags)
