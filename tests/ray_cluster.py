@@ -6,6 +6,7 @@ end every Ray process of the machine.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 START_S = 90
 PROGRAM = "from atlasjobs.cli import main; main()"
@@ -53,7 +54,7 @@ class RayNodes:
     """Nodes started one by one, and the command line in the same environment."""
 
     home: Path
-    variables: Mapping[str, str]
+    variables: dict[str, str]
     port: int
     dashboard: int
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -113,7 +114,7 @@ class RayNodes:
             node.wait(timeout=40)
 
     def run(
-        self, *words: object, timeout_s: float = 240, cwd: Path | None = None
+        self, *words: object, timeout_s: float = 400, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run ``atlasbasset WORDS`` as a person at this cluster's address would."""
         return subprocess.run(
@@ -132,6 +133,15 @@ class RayNodes:
     @property
     def client(self) -> dict[str, str]:
         return {**self.variables, "RAY_ADDRESS": self.address}
+
+    def metrics(self) -> str:
+        """Return what Prometheus would read of all nodes."""
+        found = json.loads((self.home / "ray" / "prom_metrics_service_discovery.json").read_text())
+        texts = []
+        for target in {target for entry in found for target in entry["targets"]}:
+            with suppress(OSError), urllib.request.urlopen(f"http://{target}/metrics") as answer:
+                texts.append(answer.read().decode())
+        return "\n".join(texts)
 
     def _answers(self) -> bool:
         token = self.variables["RAY_AUTH_TOKEN"]

@@ -80,7 +80,9 @@ def test_the_setup_commands_install_a_wheel(
     (folders["~/wheels"] / "atlasbasset-0.0.1-py3-none-any.whl").touch()  # an older one
     os.utime(folders["~/wheels"] / "atlasbasset-0.0.1-py3-none-any.whl", (1, 1))
     path = f"{Path(sys.base_prefix, 'bin')}:/usr/bin:/bin"
-    environment = {**os.environ, "HOME": str(tmp_path), "PATH": path}
+    cache = str(Path.home() / ".cache" / "pip")  # the second file installs the same
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": path, "PIP_CACHE_DIR": cache}
+    environment.pop("PYTHONPATH", None)  # what is installed counts
     for command in ray_up_file["setup_commands"]:
         done = subprocess.run(
             ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False

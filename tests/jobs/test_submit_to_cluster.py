@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ray_cluster import RayNodes
 
 pytest.importorskip("aiohttp_cors", reason="Ray Jobs need ray[default]: the extra `cluster`")
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MODEL, RESULT = "s3://bucket/model.zarr", "s3://bucket/denoised.zarr"
 CHANGES = {
@@ -68,6 +69,7 @@ def cluster(storage: FlakyProxy) -> Iterator[RayNodes]:
         "RAY_health_check_failure_threshold": "10",
     }
     with ray_nodes(**sooner) as nodes:
+        nodes.variables["ATLASBASSET_LOG"] = str(nodes.home / "events.jsonl")
         nodes.head()
         nodes.worker()
         yield nodes
@@ -91,7 +93,7 @@ def epochs_done(url: str) -> int:
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 200
+    until = time.monotonic() + 400
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -113,20 +115,34 @@ def test_a_training_survives_its_node_and_equals_an_undisturbed_one(cluster: Ray
         text=True,
     )
     wait_until(lambda: epochs_done(MODEL) >= 2, following)
+    wait_until(lambda: "ray_atlasbasset_loss{" in cluster.metrics(), following)
     twice = cluster.run("submit", "--detach", "--", *words)
     assert "running, as it was" in twice.stdout, twice.stderr
     cluster.kill(cluster.nodes[-1])
     cluster.worker()
-    out, _ = following.communicate(timeout=200)
+    out, _ = following.communicate(timeout=400)
     assert following.returncode == 0, out
     assert "preflight: s3://bucket/model.zarr can be written" in out
     assert out.count("preflight: passed") == 1
+    assert "has been marked dead" in out
+    assert "raylet crashes" not in out, "one sentence of what Ray says"
+    assert_logged(cluster, out)
     undisturbed = "s3://bucket/undisturbed.zarr"
     settings = TrainConfig.recipe("paper", **CHANGES)
     atlasbasset.train(
         "s3://bucket/atlas.zarr", out=undisturbed, config=settings, workers=2, launcher="process"
     )
     np.testing.assert_array_equal(losses(MODEL), losses(undisturbed))
+
+
+def assert_logged(cluster: RayNodes, out: str) -> None:
+    """Driver and ranks have told what they did, under the job's id."""
+    lines = (cluster.home / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    job = out.split()[1].rstrip(":")
+    assert {event["run"] for event in events} == {job}
+    assert {event["rank"] for event in events} == {None, 0, 1}
+    assert {"notice", "epoch_end", "step_done"} <= {event["event"] for event in events}
 
 
 def test_a_job_that_was_stopped_is_resumed_under_the_next_number(
@@ -136,7 +152,7 @@ def test_a_job_that_was_stopped_is_resumed_under_the_next_number(
     with storage.failing("503", method="PUT", path="denoised.zarr.partial/"):
         begun = cluster.run("submit", "--detach", "--", *words)
         job = begun.stdout.split()[1].rstrip(":")
-        until = time.monotonic() + 100
+        until = time.monotonic() + 200
         while not storage.faults and time.monotonic() < until:
             time.sleep(0.1)
         stopped = cluster.run("stop", job)

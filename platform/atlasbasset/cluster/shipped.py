@@ -27,9 +27,9 @@ _ELSE = "give a URL that the nodes can read, or an absolute path that they share
 _PLACES = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
     *("AWS_NO_SIGN_REQUEST", "AZURE_STORAGE_ACCOUNT_NAME", "GOOGLE_CLOUD_PROJECT"),
-    *("STORAGE_EMULATOR_HOST", "FSSPEC_S3_ENDPOINT_URL"),
+    *("STORAGE_EMULATOR_HOST", "FSSPEC_S3_ENDPOINT_URL", "ATLASBASSET_LOG"),
 )
-"""Variables that say where storage is; none is secret."""
+"""Variables that say where storage and the log are; none is secret."""
 _CREDENTIALS = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING"),
