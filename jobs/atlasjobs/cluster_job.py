@@ -19,19 +19,17 @@ if TYPE_CHECKING:
     from atlasjobs.verb_call import VerbCall
 
 __all__ = [
-    "JOB_COLUMNS",
     "NODE_COLUMNS",
     "cluster_job",
     "exit_code",
     "job_file",
+    "job_table",
     "node_rows",
     "passed_on",
-    "state_rows",
     "state_values",
     "submitted",
 ]
 
-JOB_COLUMNS = ("job", "status", "begun", "time", "command")
 NODE_COLUMNS = ("node", "address", "role", "CPUs", "GPUs", "memory")
 
 
@@ -147,14 +145,15 @@ def state_values(state: JobState) -> dict[str, Any]:
     }
 
 
-def state_rows(states: Sequence[JobState]) -> list[list[str]]:
-    """Return a row for each job: id, status, begun, seconds, what it runs."""
+def job_table(states: Sequence[JobState]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns of a table of jobs, and a row for each: what it runs to the left."""
     said = [_said(state) for state in states]
-    width = max(len(command) for command in said)
-    return [
+    width = max(map(len, ["command", *said]))
+    rows = [
         [state.id, state.status.lower(), _clock(state.started_s), _took(state), f"{one:<{width}}"]
         for state, one in zip(states, said, strict=True)
     ]
+    return ["job", "status", "begun", "time", f"{'command':<{width}}"], rows
 
 
 def _said(state: JobState) -> str:

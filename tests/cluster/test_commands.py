@@ -73,7 +73,7 @@ def accept(arguments: list[str]) -> None:
 
 
 def test_commands_are_found_where_they_stand(commands: list[list[str]]) -> None:
-    assert [command[0] for command in commands].count("train") >= 3
+    assert [command[0] for command in commands].count("train") >= 2
     assert {"preprocess", "denoise", "motifs", "ism", "submit"} <= {one[0] for one in commands}
     assert from_shell("x submit -- atlasbasset train a --out b", "atlasbasset") == [
         ["train", "a", "--out", "b"]
@@ -98,7 +98,7 @@ def test_every_ray_command_on_the_page_is_one_ray_accepts(root: Path) -> None:
     from ray.scripts.scripts import cli
 
     commands = from_markdown((root / "docs" / "clusters.md").read_text(), "ray")
-    assert {"up", "down", "exec", "job", "dashboard"} <= {command[0] for command in commands}
+    assert {"up", "down", "exec", "dashboard"} <= {command[0] for command in commands}
     for verb, *rest in commands:
         if verb == "job":
             verb, *rest = rest

@@ -18,7 +18,7 @@ def status(
 ) -> None:
     """List the jobs of a cluster; with an ID, end with that job's exit code."""
     from atlasbasset.cluster.job_client import JobClient
-    from atlasjobs.cluster_job import JOB_COLUMNS, exit_code, state_rows, state_values
+    from atlasjobs.cluster_job import exit_code, job_table, state_values
     from atlasjobs.output.console import Output
 
     output = Output(json)
@@ -27,7 +27,7 @@ def status(
     if not states:
         output.line("no jobs yet")
     else:
-        output.table(JOB_COLUMNS, state_rows(states))
+        output.table(*job_table(states))
     output.json({"jobs": [state_values(state) for state in states]})
     if job is not None:
         raise typer.Exit(exit_code(states[0]))
