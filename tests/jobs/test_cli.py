@@ -44,6 +44,11 @@ VERBS = [
     "report",
     "import-weights",
     "export-weights",
+    "submit",
+    "status",
+    "logs",
+    "stop",
+    "resources",
 ]
 OWN = {"dry_run", "json", "config", "debug", "log_to"}
 """Parameters of the command line alone."""
