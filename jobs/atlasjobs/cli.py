@@ -11,6 +11,7 @@ import typer
 from atlasjobs.commands.annotate import annotate
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
+from atlasjobs.commands.differential import differential
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.embed import embed
 from atlasjobs.commands.evaluate import evaluate
@@ -63,6 +64,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "match": match,
     "discover": discover,
     "variants": variants,
+    "differential": differential,
     "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.annotate import plan_annotate as plan_annotate
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
     from atlasbasset.verbs.denoise.plan import plan_denoise as plan_denoise
+    from atlasbasset.verbs.differential.differential import differential as differential
+    from atlasbasset.verbs.differential.plan import plan_differential as plan_differential
     from atlasbasset.verbs.discover import discover as discover
     from atlasbasset.verbs.discover import plan_discover as plan_discover
     from atlasbasset.verbs.embed import embed as embed
@@ -58,6 +60,7 @@ _HOMES = {
     "annotate": "atlasbasset.verbs.annotate",
     "append": "atlasbasset.verbs.preprocess",
     "denoise": "atlasbasset.verbs.denoise.denoise",
+    "differential": "atlasbasset.verbs.differential.differential",
     "discover": "atlasbasset.verbs.discover",
     "embed": "atlasbasset.verbs.embed",
     "evaluate": "atlasbasset.verbs.evaluate",
@@ -70,6 +73,7 @@ _HOMES = {
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
     "plan_annotate": "atlasbasset.verbs.annotate",
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
+    "plan_differential": "atlasbasset.verbs.differential.plan",
     "plan_discover": "atlasbasset.verbs.discover",
     "plan_embed": "atlasbasset.verbs.embed",
     "plan_evaluate": "atlasbasset.verbs.evaluate",

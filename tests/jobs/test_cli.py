@@ -41,6 +41,7 @@ VERBS = [
     "match",
     "discover",
     "variants",
+    "differential",
     "report",
     "import-weights",
     "export-weights",

@@ -14,6 +14,7 @@ import atlasstore
 
 VERBS = {
     "denoise": "plan_denoise",
+    "differential": "plan_differential",
     "discover": "plan_discover",
     "embed": "plan_embed",
     "evaluate": "plan_evaluate",
