@@ -25,6 +25,7 @@ from atlasjobs.commands.motifs import motifs
 from atlasjobs.commands.preprocess import preprocess
 from atlasjobs.commands.report import report
 from atlasjobs.commands.simulate import simulate
+from atlasjobs.commands.tracks import tracks
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
 from atlasjobs.commands.watch import watch
@@ -65,6 +66,7 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "discover": discover,
     "variants": variants,
     "differential": differential,
+    "tracks": tracks,
     "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.preprocess import preprocess as preprocess
     from atlasbasset.verbs.report.plan import plan_report as plan_report
     from atlasbasset.verbs.report.report import report as report
+    from atlasbasset.verbs.tracks.plan import plan_tracks as plan_tracks
+    from atlasbasset.verbs.tracks.tracks import tracks as tracks
     from atlasbasset.verbs.train.plan import plan_train as plan_train
     from atlasbasset.verbs.train.train import train as train
     from atlasbasset.verbs.train.watch import watch as watch
@@ -82,10 +84,12 @@ _HOMES = {
     "plan_match": "atlasbasset.verbs.match.plan",
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
     "plan_report": "atlasbasset.verbs.report.plan",
+    "plan_tracks": "atlasbasset.verbs.tracks.plan",
     "plan_train": "atlasbasset.verbs.train.plan",
     "plan_variants": "atlasbasset.verbs.variants.plan",
     "preprocess": "atlasbasset.verbs.preprocess",
     "report": "atlasbasset.verbs.report.report",
+    "tracks": "atlasbasset.verbs.tracks.tracks",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
     "watch": "atlasbasset.verbs.train.watch",

@@ -42,6 +42,7 @@ VERBS = [
     "discover",
     "variants",
     "differential",
+    "tracks",
     "report",
     "import-weights",
     "export-weights",

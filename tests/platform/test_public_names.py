@@ -23,6 +23,7 @@ VERBS = {
     "match": "plan_match",
     "motif_activity": "plan_motifs",
     "report": "plan_report",
+    "tracks": "plan_tracks",
     "train": "plan_train",
     "variants": "plan_variants",
 }

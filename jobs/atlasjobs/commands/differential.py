@@ -41,6 +41,10 @@ Motifs = Annotated[
     str | None,
     typer.Option(metavar="RESULT", help="TF activity: test its motifs in the place of peaks."),
 ]
+Shuffled = Annotated[
+    str | None,
+    typer.Option(metavar="RESULT", help="What motifs --shuffled made: motifs are held to it."),
+]
 MinCells = Annotated[
     int, typer.Option(help="Peaks open, or closed, in fewer of the cells are not tested.", min=1)
 ]
@@ -56,6 +60,7 @@ def differential(
     reference: Reference = "rest",
     covariates: Covariates = [],  # noqa: B006 - read only
     motifs: Motifs = None,
+    shuffled: Shuffled = None,
     obs: Obs = None,
     min_cells: MinCells = 10,
     compute: Compute = "fp32",
@@ -80,6 +85,7 @@ def differential(
         reference=reference,
         covariates=covariates,
         motifs=motifs,
+        shuffled=shuffled,
         obs=obs,
         min_cells=min_cells,
         compute=compute,

@@ -11,7 +11,7 @@ Shape letters: N cells, M motifs, F coefficients.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,17 +28,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.verbs.differential.design import Contrast
+    from atlasbasset.verbs.shared.table_file import ColumnType
     from atlasstore.events import Subscriber
     from atlasstore.results.reader import ResultReader
 
 __all__ = ["MOTIF_COLUMNS", "test_motifs"]
 
-MOTIF_COLUMNS = {
+MOTIF_COLUMNS: dict[str, ColumnType] = {
     "motif": "text",
     "tf": "text",
     "group": "text",
     "reference": "text",
     "effect": "float64",
+    "shuffled_effect": "float64",
     "standard_error": "float64",
     "p": "float64",
     "q": "float64",
@@ -90,6 +92,7 @@ def test_motifs(
     depth: NDArray[np.float64],
     names: Sequence[str],
     *,
+    shuffled: ResultReader | None,
     on_event: Subscriber,
 ) -> list[pd.DataFrame]:
     """Test every motif in every contrast.
@@ -98,20 +101,87 @@ def test_motifs(
     ----------
     codes, covariates, depth
         (N,), (N, C) and (N,): label, covariates and depth of each cell; -1 for none.
+    shuffled
+        Activity of copies ``NAME~1`` ... of each motif, its positions shuffled.
 
     Returns
     -------
     list of pandas.DataFrame
         For each contrast a row per motif: ``effect`` in sd of the activity over all cells,
-        ``standard_error``, ``p``, ``q``.
+        ``shuffled_effect``, the mean of its copies, ``standard_error`` of the difference of the
+        two, ``p``, ``q``. Without `shuffled` the effect is held to 0, and its error is that of the
+        cells alone.
     """
-    sums = [_begun(contrast, codes, covariates, depth, names) for contrast in contrasts]
-    for start, stop in runs(len(codes), _READ_CELLS):
+    begun = [_begun(contrast, codes, covariates, depth, names) for contrast in contrasts]
+    found = [_effects(sums, activity) for sums in _summed(begun, activity, on_event)]
+    if shuffled is None:
+        return [_against_zero(one) for one in found]
+    again = [_begun(contrast, codes, covariates, depth, names) for contrast in contrasts]
+    copies = [_effects(sums, shuffled) for sums in _summed(again, shuffled, on_event)]
+    return [_against_copies(*pair) for pair in zip(found, copies, strict=True)]
+
+
+class _Effects(NamedTuple):
+    """Effects of motifs in one contrast, in units of the activity itself."""
+
+    names: NDArray[np.object_]
+    effect: NDArray[np.float64]
+    error: NDArray[np.float64]
+    """Of the draw of cells."""
+    sd: NDArray[np.float64]
+    """Of the activity over all cells."""
+    n_fewest: int
+    """Cells of the smaller group."""
+
+
+def _summed(sums: list[_Sums], activity: ResultReader, on_event: Subscriber) -> list[_Sums]:
+    n_cells = activity.n_obs
+    for start, stop in runs(n_cells, _READ_CELLS):
         z = activity.rows("X", start, stop).astype(np.float64)
         for one in sums:
             one.add(start, z)
-        on_event(Progress("reading TF activity", stop, len(codes), "cells"))
-    return [_table(one) for one in sums]
+        on_event(Progress("reading TF activity", stop, n_cells, "cells"))
+    return sums
+
+
+def _effects(sums: _Sums, activity: ResultReader) -> _Effects:
+    effect, error = sums.effect_and_error()
+    sd = activity.var["sd"].to_numpy(np.float64)
+    side, inside = sums.design[:, -1], sums.design[:, 0]
+    n_fewest = int(min(side.sum(), inside.sum() - side.sum()))
+    names = activity.var.index.astype(str).to_numpy(object)
+    return _Effects(names, effect * sd, error * sd, sd, n_fewest)
+
+
+def _against_zero(found: _Effects) -> pd.DataFrame:
+    return _table(found, np.full(len(found.sd), np.nan), found.error, found.n_fewest - 1)
+
+
+def _against_copies(found: _Effects, copies: _Effects) -> pd.DataFrame:
+    """Hold each motif's effect to those of its own copies, as one more of the same normal draw."""
+    of_motif = pd.Series(copies.effect).groupby([name.rpartition("~")[0] for name in copies.names])
+    mean, sd, n = (
+        of_motif.agg(how)[list(found.names)].to_numpy() for how in ("mean", "std", "size")
+    )
+    error = np.sqrt(sd**2 * (1 + 1 / n) + found.error**2)
+    return _table(found, mean, error, n - 1)
+
+
+def _table(
+    found: _Effects,
+    shuffled: NDArray[np.float64],
+    error: NDArray[np.float64],
+    freedom: NDArray[np.float64] | int,
+) -> pd.DataFrame:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (found.effect - np.nan_to_num(shuffled)) / error
+        p = 2 * student.sf(np.abs(t), np.maximum(freedom, 1))
+        values = {
+            "effect": found.effect / found.sd,
+            "shuffled_effect": shuffled / found.sd,
+            "standard_error": error / found.sd,
+        }
+    return pd.DataFrame({**values, "p": p, "q": q_values(p)})
 
 
 def _begun(
@@ -127,13 +197,3 @@ def _begun(
     inverse = np.linalg.inv(chosen.T @ chosen)
     weight = design @ inverse[:, -1]
     return _Sums(design, weight, ((design @ inverse) * design).sum(axis=1))
-
-
-def _table(sums: _Sums) -> pd.DataFrame:
-    effect, error = sums.effect_and_error()
-    side, inside = sums.design[:, -1], sums.design[:, 0]
-    n_fewest = int(min(side.sum(), inside.sum() - side.sum()))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * student.sf(np.abs(effect / error), max(n_fewest - 1, 1))
-    values = {"effect": effect, "standard_error": error, "p": p, "q": q_values(p)}
-    return pd.DataFrame(values)

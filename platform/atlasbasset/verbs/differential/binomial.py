@@ -147,4 +147,5 @@ def _evaluated(
     information, _ = _information(n_cells * mean * (1 - mean), design)
     likelihood = (n_open * logit - n_cells * np.logaddexp(0, logit)).sum(axis=1)
     penalty = np.linalg.slogdet(information)[1] / 2
-    return _Fit(beta, np.linalg.inv(information), likelihood + penalty)
+    covariance = np.asarray(np.linalg.inv(information), np.float64)
+    return _Fit(beta, covariance, likelihood + penalty)

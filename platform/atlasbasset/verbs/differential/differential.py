@@ -31,6 +31,7 @@ def differential(
     reference: str = "rest",
     covariates: Sequence[str] = (),
     motifs: str | Path | Result | None = None,
+    shuffled: str | Path | Result | None = None,
     obs: Obs | None = None,
     min_cells: int = 10,
     compute: Compute = "fp32",
@@ -62,6 +63,9 @@ def differential(
         Columns of categories (donors, lanes) whose effects are accounted for.
     motifs
         TF activity (`motif_activity`), or its URL: motifs are tested and not peaks.
+    shuffled
+        The same of shuffled copies (``motif_activity(..., shuffled=10)``), which a motif is held
+        to; without them p-values know the draw of cells alone.
     obs
         Table of cells with these columns, matched by name; by default the model's obs.
     min_cells
@@ -78,7 +82,8 @@ def differential(
         The table has a row per group and peak: peak, chrom, start, end, group, reference,
         open_share, open_share_reference, effect (log odds ratio at equal depth), standard_error, p,
         q (Benjamini-Hochberg in the group), model_effect (the same, denoised: what sequences say);
-        or per group and motif: motif, tf, group, reference, effect (sd), standard_error, p, q.
+        or per group and motif: motif, tf, group, reference, effect (sd of the activity),
+        shuffled_effect, standard_error (of the difference of the two), p, q.
 
     Examples
     --------
@@ -103,6 +108,7 @@ def differential(
         reference=reference,
         covariates=covariates,
         motifs=motifs,
+        shuffled=shuffled,
         obs=obs,
         min_cells=min_cells,
         compute=compute,

@@ -13,6 +13,7 @@ from scipy.stats import false_discovery_control
 
 from atlasbasset.verbs.differential.binomial import fit_binomial, penalised_test
 from atlasbasset.verbs.differential.design import design_of
+from atlasbasset.verbs.shared.open_counts import open_counts
 from atlasstore.events import Progress
 from atlasstore.zarrio.blocks import runs
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.verbs.differential.design import CellBins, Contrast
+    from atlasbasset.verbs.shared.table_file import ColumnType
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
 
 __all__ = ["PEAK_COLUMNS", "count_open", "q_values", "test_peaks"]
 
-PEAK_COLUMNS = {
+PEAK_COLUMNS: dict[str, ColumnType] = {
     "peak": "text",
     "chrom": "text",
     "start": "int64",
@@ -53,18 +55,9 @@ def count_open(
     atlas: Atlas, bins: CellBins, path: Path, *, on_event: Subscriber
 ) -> NDArray[np.uint32]:
     """Count the open cells of each bin at each peak, uint32 (P, B), in a file; labels stream."""
-    shape = (atlas.n_peaks, len(bins))
-    counts = np.memmap(path, np.uint32, mode="w+", shape=shape)
-    for start, stop in runs(atlas.n_peaks, _READ_PEAKS):
-        for block in atlas.blocks:
-            labels = atlas.labels(block.index, start, stop)
-            bin_of = bins.of_cell[block.start : block.stop][labels.indices]
-            row = np.repeat(np.arange(stop - start), np.diff(labels.indptr))
-            inside = bin_of >= 0
-            at = row[inside] * shape[1] + bin_of[inside]
-            found = np.bincount(at, minlength=(stop - start) * shape[1])
-            counts[start:stop] += found.reshape(stop - start, -1).astype(np.uint32)
-        on_event(Progress("counting open cells", stop, atlas.n_peaks, "peaks"))
+    counts = np.memmap(path, np.uint32, mode="w+", shape=(atlas.n_peaks, len(bins)))
+    for start, stop, found in open_counts(atlas, bins.of_cell, len(bins), on_event=on_event):
+        counts[start:stop] = found
     return counts
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from atlasbasset.inference.cell_labels import cell_labels
 from atlasbasset.inference.groups import group_labels
@@ -32,7 +33,6 @@ from atlasstore.text_units import count, size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from atlasbasset.core.compute import Compute, ConvolutionChoice
@@ -50,6 +50,11 @@ _MAX_VALUES = 100
 _DEPTH_PEAKS = 2048
 """Peaks whose mean embedding stands for all where only depth is wanted of them."""
 _FIRST = 5
+_CELLS_ALONE = (
+    "Without shuffled motifs p-values know the draw of cells alone, and nearly every motif "
+    "differs; give shuffled: what motifs made with --shuffled 10."
+)
+_LEAST_COPIES = 3
 _DISCOVERY = 0.05
 _COUNT_BYTES = 4
 
@@ -62,6 +67,8 @@ class DifferentialPlan(Plan[DifferentialReport]):
     atlas: Atlas
     activity: Result | None
     """TF activity, where motifs are tested and not peaks."""
+    shuffled: Result | None
+    """Activity of shuffled copies of the motifs, which they are held to."""
     labels: CellLabels
     covariates: tuple[CellLabels, ...]
     contrasts: tuple[Contrast, ...]
@@ -174,6 +181,8 @@ class DifferentialPlan(Plan[DifferentialReport]):
 
     def _compare_motifs(self, activity: Result, on_event: Subscriber) -> DifferentialReport:
         model, atlas = self.model.loaded, self.atlas
+        if self.shuffled is None:
+            on_event(Notice(_CELLS_ALONE))
         sample = np.linspace(0, atlas.n_peaks - 1, min(_DEPTH_PEAKS, atlas.n_peaks)).astype(int)
         h = embed_peaks(model, atlas, np.unique(sample), on_event=on_event)
         depth = _depth(model, h.mean(axis=0, dtype=np.float64))
@@ -184,6 +193,7 @@ class DifferentialPlan(Plan[DifferentialReport]):
             self._values,
             depth,
             self._names,
+            shuffled=self.shuffled,
             on_event=on_event,
         )
         var = activity.var
@@ -244,6 +254,7 @@ def plan_differential(
     reference: str = REST,
     covariates: Sequence[str] = (),
     motifs: str | Path | Result | None = None,
+    shuffled: str | Path | Result | None = None,
     obs: Obs | None = None,
     min_cells: int = 10,
     compute: Compute = "fp32",
@@ -274,8 +285,9 @@ def plan_differential(
     others = tuple(_covariate(table, key, group_by, obs, planned.url) for key in covariates)
     contrasts = tuple(contrasts_of(labels, groups, reference))
     activity = None if motifs is None else _activity(motifs, planned)
+    copies = None if shuffled is None else _copies(shuffled, activity, planned)
     plan = DifferentialPlan(
-        planned, cells, activity, labels, others, contrasts, min_cells, str(out)
+        planned, cells, activity, copies, labels, others, contrasts, min_cells, str(out)
     )
     for one in contrasts:  # refuses covariates that tell groups apart
         design_of(one, labels.codes, plan._values, plan._no_depth, plan._names)
@@ -305,5 +317,19 @@ def _activity(motifs: str | Path | Result, model: PlannedModel) -> Result:
     if not np.array_equal(np.asarray(found.obs.index), np.asarray(model.store.obs.index)):
         raise UserInputError(
             f"{found.url} is of other cells than {model.url}; make it again from this model."
+        )
+    return found
+
+
+def _copies(shuffled: str | Path | Result, motifs: Result | None, model: PlannedModel) -> Result:
+    if motifs is None:
+        raise UserInputError("shuffled motifs are what motifs are held to; give the motifs, too.")
+    found = _activity(shuffled, model)
+    n_copies = pd.Series([str(name).rpartition("~")[0] for name in found.var.index]).value_counts()
+    n_of = n_copies.reindex(motifs.var.index.astype(str), fill_value=0)
+    if n_of.min() < _LEAST_COPIES:
+        raise UserInputError(
+            f"{found.url} has {n_of.min()} shuffled copies of motif {n_of.idxmin()} (at least "
+            f"{_LEAST_COPIES}); make it from the same motifs with --shuffled 10."
         )
     return found

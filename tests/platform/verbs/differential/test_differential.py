@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 import atlasbasset
 from atlasstore.errors import StoreExistsError, UserInputError
@@ -26,6 +27,7 @@ class Small(NamedTuple):
     model: str
     atlas: str
     activity: str
+    shuffled: str
     obs: pd.DataFrame
     z: np.ndarray
 
@@ -59,20 +61,34 @@ def small(tmp_path_factory) -> Small:
     z[:, 0] += side
     model = write_model(folder / "model.zarr", weights, obs=obs)
     atlas = make_atlas(folder / "atlas.zarr", labels, codes, max_block_cells=128)
-    return Small(model, atlas, make_activity(folder, obs, z), obs, z)
+    names = [f"motif{i}" for i in range(N_MOTIFS)]
+    copies = rng.normal(size=(N_CELLS, 8 * N_MOTIFS)) + 0.5 * side[:, None] * rng.normal(
+        size=8 * N_MOTIFS
+    )
+    return Small(
+        model,
+        atlas,
+        make_activity(folder / "activity.zarr", obs, z, names),
+        make_activity(
+            folder / "shuffled.zarr", obs, copies, [f"{n}~{k}" for n in names for k in range(8)]
+        ),
+        obs,
+        z,
+    )
 
 
-def make_activity(folder: Path, obs: pd.DataFrame, z: np.ndarray) -> str:
+def make_activity(url: Path, obs: pd.DataFrame, z: np.ndarray, names: list[str]) -> str:
     from atlasstore.results.writer import write_rows
     from atlasstore.zarrio.table_plan import plan_table
 
-    url, plan = str(folder / "activity.zarr"), plan_table("X", z.shape, "float32")
-    var = pd.DataFrame({"tf": [f"TF{i}" for i in range(N_MOTIFS)]})
-    var.index = pd.Index([f"motif{i}" for i in range(N_MOTIFS)])
+    plan = plan_table("X", z.shape, "float32")
+    z = z.astype(np.float32)
+    var = pd.DataFrame({"tf": [f"TF{i}" for i in range(len(names))], "sd": 2.0})
+    var.index = pd.Index(names)
     create_result(url, kind="tf_activity", obs=obs, var=var, obsm={}, varm={}, tables=[plan])
     shards = [write_rows(url, plan, start, z[start:stop]) for start, stop in plan.shards()]
     finish_result(url, formats.provenance([], {}, 0), shards=shards)
-    return url
+    return str(url)
 
 
 def compared(small: Small, out: Path, **options) -> pd.DataFrame:
@@ -143,6 +159,21 @@ def test_motifs_are_tested_by_least_squares_with_hc3_errors(small, tmp_path) -> 
     assert (table["q"] < 0.05).tolist() == [True] + [False] * (N_MOTIFS - 1)
 
 
+def test_motifs_are_held_to_their_shuffled_copies(small, tmp_path) -> None:
+    alone = compared(small, tmp_path / "alone.tsv", motifs=small.activity)
+    copies = compared(small, tmp_path / "copies.tsv", motifs=small.shuffled)
+    table = compared(small, tmp_path / "motifs.tsv", motifs=small.activity, shuffled=small.shuffled)
+    assert alone["shuffled_effect"].isna().all()
+    np.testing.assert_allclose(table["effect"], alone["effect"])
+    of_motif = copies["effect"].groupby(copies["motif"].str.split("~").str[0])
+    np.testing.assert_allclose(table["shuffled_effect"], of_motif.mean(), rtol=1e-4)
+    spread = of_motif.std() ** 2 * (1 + 1 / 8)
+    wanted = np.sqrt(spread.to_numpy() + alone["standard_error"] ** 2)
+    np.testing.assert_allclose(table["standard_error"], wanted, rtol=1e-4)
+    t = (table["effect"] - table["shuffled_effect"]) / table["standard_error"]
+    np.testing.assert_allclose(table["p"], 2 * student.sf(abs(t), 7), rtol=1e-3)
+
+
 def test_the_report_counts_what_was_found(small, tmp_path) -> None:
     found = atlasbasset.differential(
         small.model, small.atlas, group_by="cell_type", out=tmp_path / "peaks.csv", on_event=ignore
@@ -168,6 +199,7 @@ def test_the_report_counts_what_was_found(small, tmp_path) -> None:
         ({"groups": ["c"]}, "no group 'c'; it has a, b"),
         ({"group_by": "absent"}, "absent"),
         ({"min_cells": 0}, "min_cells must be 1 or more"),
+        ({"shuffled": "absent.zarr"}, "give the motifs, too"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -184,6 +216,11 @@ def test_a_table_of_another_name_and_one_that_exists_are_refused(small, tmp_path
     (tmp_path / "peaks.tsv").touch()
     with pytest.raises(StoreExistsError):
         compared(small, tmp_path / "peaks.tsv")
+
+
+def test_copies_of_other_motifs_are_refused(small, tmp_path) -> None:
+    with pytest.raises(UserInputError, match="has 0 shuffled copies of motif motif0"):
+        compared(small, tmp_path / "motifs.tsv", motifs=small.activity, shuffled=small.activity)
 
 
 def test_a_result_that_is_no_activity_is_refused(small, tmp_path) -> None:
