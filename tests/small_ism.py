@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SITE = np.array([0, 2, 1, 3, 0, 0, 0, 2, 2, 1], np.uint8)  # AGCTAAAGGC
 PWM = np.full((len(SITE), 4), 0.04)
 PWM[np.arange(len(SITE)), SITE] = 0.88
+CHROM = "chr1"
+"""Where regions lie."""
 FIRST = 1000
 """Where the first base of the first region lies; regions are 10 kb apart."""
 
@@ -35,9 +37,9 @@ def make_ism(
     n_regions, span = codes.shape
     start = FIRST + 10_000 * np.arange(n_regions)
     regions = pd.DataFrame(
-        {"chrom": "chr1", "start": start, "end": start + span, "window_start": start - 8}
+        {"chrom": CHROM, "start": start, "end": start + span, "window_start": start - 8}
     ).assign(span_start=start)
-    regions.index = pd.Index([f"chr1:{s}-{s + span}" for s in start], dtype=object)
+    regions.index = pd.Index([f"{CHROM}:{s}-{s + span}" for s in start], dtype=object)
     if strand is not None:
         regions["strand"] = list(strand)
     n_groups = len(groups)

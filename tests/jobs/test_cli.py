@@ -41,6 +41,8 @@ VERBS = [
     "match",
     "discover",
     "variants",
+    "differential",
+    "tracks",
     "report",
     "import-weights",
     "export-weights",
