@@ -11,6 +11,7 @@ import typer
 from atlasjobs.commands.annotate import annotate
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
+from atlasjobs.commands.differential import differential
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.embed import embed
 from atlasjobs.commands.evaluate import evaluate
@@ -18,12 +19,18 @@ from atlasjobs.commands.export_weights import export_weights
 from atlasjobs.commands.import_weights import import_weights
 from atlasjobs.commands.inspect_store import inspect_store
 from atlasjobs.commands.ism import ism
+from atlasjobs.commands.logs import logs
 from atlasjobs.commands.map_cells import map_cells
 from atlasjobs.commands.match import match
 from atlasjobs.commands.motifs import motifs
 from atlasjobs.commands.preprocess import preprocess
 from atlasjobs.commands.report import report
+from atlasjobs.commands.resources import resources
 from atlasjobs.commands.simulate import simulate
+from atlasjobs.commands.status import status
+from atlasjobs.commands.stop import stop
+from atlasjobs.commands.submit import submit
+from atlasjobs.commands.tracks import tracks
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
 from atlasjobs.commands.watch import watch
@@ -63,12 +70,24 @@ _VERBS: dict[str, "Callable[..., object]"] = {
     "match": match,
     "discover": discover,
     "variants": variants,
+    "differential": differential,
+    "tracks": tracks,
     "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,
+    "submit": submit,
+    "status": status,
+    "logs": logs,
+    "stop": stop,
+    "resources": resources,
 }
+_CONTEXTS = {"submit": {"allow_interspersed_args": False}}  # what follows VERB is the verb's
 for _name, _function in _VERBS.items():
-    app.command(_name, cls=RecipeVerb if _name == "train" else Verb)(_function)
+    app.command(
+        _name,
+        cls=RecipeVerb if _name == "train" else Verb,
+        context_settings=_CONTEXTS.get(_name),
+    )(_function)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - how callbacks are called

@@ -18,7 +18,7 @@ _EMBED = "embed {model} --out cells.h5ad"
 _ACTIVITY = "motifs {model} {atlas} --motifs MOTIFS.meme --out activity.zarr"
 _BASES = "ism {model} --genome {genome} --regions REGIONS.bed --out ism.zarr"
 
-NEXT: Mapping[str, str] = {
+NEXT: Mapping[str, str | None] = {
     "demo": "preprocess COUNTS.h5ad --genome GENOME.fa --out atlas.zarr",
     "simulate": "preprocess {out}/counts.h5ad --genome {out}/genome.fa --out atlas.zarr",
     "preprocess": "train {out} --out model.zarr",
@@ -36,7 +36,14 @@ NEXT: Mapping[str, str] = {
     "match": "discover {result} --group GROUP --out patterns",
     "discover": "report MODEL {result} --out report.html",
     "variants": _BASES,
+    "differential": "tracks {model} {atlas} --group-by {group_by} --out tracks",
+    "tracks": "report {model} {atlas} --out report.html",
     "report": _BASES,
+    "submit": None,  # it ends with the line of the verb that it ran
+    "logs": None,  # of a job, as it printed them
+    "status": "logs {job} --follow",
+    "stop": "status {job}",
+    "resources": "submit -- train ATLAS --out model.zarr",
     "inspect atlasbasset.atlas": "train {store} --out model.zarr",
     "inspect atlasbasset.model": "embed {store} --out cells.h5ad",
     "inspect atlasbasset.result": "report MODEL {store} --out report.html",
@@ -44,7 +51,7 @@ NEXT: Mapping[str, str] = {
     "inspect MEME motifs": "motifs MODEL ATLAS --motifs {store} --out activity.zarr",
     "inspect": "--help",
 }
-"""Verb, of `inspect` with what was found -> what to run next."""
+"""Verb, of `inspect` with what was found -> what to run next; None: nothing is said."""
 _WORDS = {"genome": "GENOME.fa"}
 _GIVEN = re.compile(r"\{(\w+)\}(\S*)")
 

@@ -15,6 +15,11 @@ _LEAVES_NOTHING = {
     "evaluate": f"Nothing was changed; {_AGAIN}.",
     "report": f"An earlier page is as it was; {_AGAIN}.",
     "watch": "The training goes on; nothing was changed.",
+    "submit": "A job that was submitted goes on; follow it by `atlasbasset logs --follow`.",
+    "status": "Nothing was changed.",
+    "logs": "The job goes on as it was.",
+    "stop": "`atlasbasset status` tells whether the job has ended.",
+    "resources": "Nothing was changed.",
 }
 _INPUTS_SAFE = f"The inputs are untouched; {_AGAIN}."
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.annotate import plan_annotate as plan_annotate
     from atlasbasset.verbs.denoise.denoise import denoise as denoise
     from atlasbasset.verbs.denoise.plan import plan_denoise as plan_denoise
+    from atlasbasset.verbs.differential.differential import differential as differential
+    from atlasbasset.verbs.differential.plan import plan_differential as plan_differential
     from atlasbasset.verbs.discover import discover as discover
     from atlasbasset.verbs.discover import plan_discover as plan_discover
     from atlasbasset.verbs.embed.embed import embed as embed
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.preprocess import preprocess as preprocess
     from atlasbasset.verbs.report.plan import plan_report as plan_report
     from atlasbasset.verbs.report.report import report as report
+    from atlasbasset.verbs.tracks.plan import plan_tracks as plan_tracks
+    from atlasbasset.verbs.tracks.tracks import tracks as tracks
     from atlasbasset.verbs.train.plan import plan_train as plan_train
     from atlasbasset.verbs.train.train import train as train
     from atlasbasset.verbs.train.watch import watch as watch
@@ -64,6 +68,7 @@ _HOMES = {
     "annotate": "atlasbasset.verbs.annotate",
     "append": "atlasbasset.verbs.preprocess",
     "denoise": "atlasbasset.verbs.denoise.denoise",
+    "differential": "atlasbasset.verbs.differential.differential",
     "discover": "atlasbasset.verbs.discover",
     "embed": "atlasbasset.verbs.embed.embed",
     "evaluate": "atlasbasset.verbs.evaluate",
@@ -77,6 +82,7 @@ _HOMES = {
     "motif_activity": "atlasbasset.verbs.motifs.motifs",
     "plan_annotate": "atlasbasset.verbs.annotate",
     "plan_denoise": "atlasbasset.verbs.denoise.plan",
+    "plan_differential": "atlasbasset.verbs.differential.plan",
     "plan_discover": "atlasbasset.verbs.discover",
     "plan_embed": "atlasbasset.verbs.embed.plan",
     "plan_evaluate": "atlasbasset.verbs.evaluate",
@@ -85,10 +91,12 @@ _HOMES = {
     "plan_match": "atlasbasset.verbs.match.plan",
     "plan_motifs": "atlasbasset.verbs.motifs.plan",
     "plan_report": "atlasbasset.verbs.report.plan",
+    "plan_tracks": "atlasbasset.verbs.tracks.plan",
     "plan_train": "atlasbasset.verbs.train.plan",
     "plan_variants": "atlasbasset.verbs.variants.plan",
     "preprocess": "atlasbasset.verbs.preprocess",
     "report": "atlasbasset.verbs.report.report",
+    "tracks": "atlasbasset.verbs.tracks.tracks",
     "train": "atlasbasset.verbs.train.train",
     "variants": "atlasbasset.verbs.variants.variants",
     "watch": "atlasbasset.verbs.train.watch",

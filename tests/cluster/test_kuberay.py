@@ -1,4 +1,4 @@
-"""The KubeRay file, checked without Kubernetes.
+"""The KubeRay files, checked without Kubernetes.
 
 `rayjob.schema.json` names every field that the manifest may have. The API server would drop an
 unknown field in silence; here it is an error. Beyond the fields, the tests hold the rules that
@@ -13,10 +13,16 @@ import json
 import shlex
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+
+from atlasjobs.cluster_job import job_file
+from cluster_files import documents, parsed
+
+if TYPE_CHECKING:
+    from atlasjobs.verb_call import VerbCall
 
 Manifests = dict[str, dict[str, Any]]
 
@@ -38,8 +44,13 @@ def pod_specs(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         "submitter": job["spec"]["submitterPodTemplate"]["spec"],
         "head": cluster["headGroupSpec"]["template"]["spec"],
-        **{g["groupName"]: g["template"]["spec"] for g in cluster["workerGroupSpecs"]},
+        **{g["groupName"]: g["template"]["spec"] for g in cluster.get("workerGroupSpecs", [])},
     }
+
+
+@pytest.fixture
+def training(configs: Path) -> dict[str, Any]:
+    return documents(configs / "kuberay" / "rayjob-train.yaml")["RayJob"]
 
 
 def at(document: Any, path: str) -> Any:
@@ -83,13 +94,13 @@ def test_the_schema_is_closed_everywhere(validator: jsonschema.Draft202012Valida
     ],
 )
 def test_a_misspelled_field_is_refused(
-    job: dict[str, Any],
+    training: dict[str, Any],
     validator: jsonschema.Draft202012Validator,
     path: str,
     field: str,
     misspelled: str,
 ) -> None:
-    changed = copy.deepcopy(job)
+    changed = copy.deepcopy(training)
     place = at(changed, path)
     place[misspelled] = place.pop(field)
     messages = [error.message for error in validator.iter_errors(changed)]
@@ -106,13 +117,13 @@ def test_a_misspelled_field_is_refused(
     ],
 )
 def test_a_wrong_value_is_refused(
-    job: dict[str, Any],
+    training: dict[str, Any],
     validator: jsonschema.Draft202012Validator,
     path: str,
     field: str,
     value: object,
 ) -> None:
-    changed = copy.deepcopy(job)
+    changed = copy.deepcopy(training)
     at(changed, path)[field] = value
     assert not validator.is_valid(changed)
 
@@ -123,7 +134,7 @@ def test_the_operator_would_accept_the_job(job: dict[str, Any]) -> None:
     assert len(job["metadata"]["name"]) <= 47
     assert tuple(int(part) for part in cluster["rayVersion"].split(".")) >= (2, 52, 0)
     assert spec["shutdownAfterJobFinishes"] or not spec["ttlSecondsAfterFinished"]
-    for group in cluster["workerGroupSpecs"]:
+    for group in cluster.get("workerGroupSpecs", []):
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 
 
@@ -143,17 +154,30 @@ def test_token_authentication_is_on_in_every_container(job: dict[str, Any]) -> N
 
 
 def test_the_cluster_holds_exactly_the_workers_asked_for(job: dict[str, Any]) -> None:
-    words = shlex.split(job["spec"]["entrypoint"])
-    workers = int(words[words.index("--workers") + 1])
-    gpus_per_worker = int(words[words.index("--gpus-per-worker") + 1])
-    gpus = 0
-    for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
+    call = call_of(job)
+    cluster = job["spec"]["rayClusterSpec"]
+    workers = gpus = 0
+    for group in cluster.get("workerGroupSpecs", []):
         limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-        assert limits["nvidia.com/gpu"] % gpus_per_worker == 0
-        gpus += group["replicas"] * limits["nvidia.com/gpu"]
-    assert gpus == workers * gpus_per_worker
-    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]
-    assert head["rayStartParams"]["num-cpus"] == "0"
+        assert int(limits["cpu"]) > call.cpus_per_worker
+        workers += group["replicas"]
+        gpus += group["replicas"] * limits.get("nvidia.com/gpu", 0)
+    assert (workers, gpus) == (call.workers, call.workers * call.gpus_per_worker)
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+
+
+def call_of(job: dict[str, Any]) -> VerbCall:
+    words = shlex.split(job["spec"]["entrypoint"])
+    return parsed(words[words.index("--") + 1 :])
+
+
+def test_each_file_is_what_submit_prints(
+    job: dict[str, Any], configs: Path, manifests: Manifests
+) -> None:
+    call = call_of(job)
+    file = configs / "kuberay" / f"rayjob-{call.verb}.yaml"
+    assert file.read_text() == job_file(call, "rayjob")
+    assert manifests["ServiceAccount"]["metadata"]["name"] == f"atlasbasset-{call.verb}"
 
 
 def test_pods_are_unprivileged_and_have_limits(job: dict[str, Any]) -> None:
@@ -174,5 +198,46 @@ def test_cloud_rights_come_from_the_service_account(
     assert account["apiVersion"] == "v1"
     assert account.keys() == {"apiVersion", "kind", "metadata"}
     assert account["metadata"]["annotations"].keys() == {"eks.amazonaws.com/role-arn"}
-    for name in ("head", "gpu"):
-        assert pod_specs(job)[name]["serviceAccountName"] == account["metadata"]["name"]
+    for name, pod in pod_specs(job).items():
+        if name != "submitter":
+            assert pod["serviceAccountName"] == account["metadata"]["name"]
+
+
+@pytest.fixture(scope="module")
+def standing(configs: Path) -> Manifests:
+    """The cluster that stays."""
+    return documents(configs / "kuberay" / "raycluster.yaml")
+
+
+def test_the_standing_cluster_has_only_known_fields(
+    standing: Manifests, validator: jsonschema.Draft202012Validator
+) -> None:
+    cluster = standing["RayCluster"]
+    as_job = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": cluster["metadata"]}
+    as_job["spec"] = {"entrypoint": "true", "rayClusterSpec": cluster["spec"]}
+    assert [error.message for error in validator.iter_errors(as_job)] == []
+    assert cluster["apiVersion"] == "ray.io/v1"
+
+
+def test_the_standing_cluster_asks_for_the_token_and_lets_no_other_pod_in(
+    standing: Manifests,
+) -> None:
+    spec, name = standing["RayCluster"]["spec"], standing["RayCluster"]["metadata"]["name"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["rayVersion"] == version("ray")
+    policy = standing["NetworkPolicy"]["spec"]
+    own = {"matchLabels": {"ray.io/cluster": name}}
+    assert policy["podSelector"] == own
+    assert policy["ingress"] == [{"from": [{"podSelector": own}]}]
+    pods = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    for pod in (group["template"]["spec"] for group in pods):
+        assert pod["serviceAccountName"] == standing["ServiceAccount"]["metadata"]["name"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        container = pod["containers"][0]
+        assert container["image"] == f"REGISTRY/atlasbasset:{version('atlasbasset')}"
+        assert {"name": "RAY_AUTH_MODE", "value": "token"} in container["env"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    (workers,) = spec["workerGroupSpecs"]
+    assert (workers["minReplicas"], workers["maxReplicas"]) == (0, 4)
+    assert workers["template"]["spec"]["automountServiceAccountToken"] is False

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,10 +21,11 @@ from scipy import sparse
 import atlasbasset
 import atlasstore
 from atlasbasset.engine.events import EpochEnd, StepDone
+from atlasbasset.verbs.train.setup import begun_store
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
+from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Progress
-from atlasstore.files import urls
+from atlasstore.files import locks, urls
 from atlasstore.files.staging import staged
 from atlasstore.models.model_store import ModelStore
 from flaky_s3 import forget_connections
@@ -289,3 +292,47 @@ def test_two_processes_train_from_and_to_s3(atlas, local_run):
     )
     assert report.history[0]["loss"] == pytest.approx(local_run.history[0]["loss"], rel=1e-4)
     assert [event.record for event in events if isinstance(event, EpochEnd)] == list(report.history)
+
+
+def at_once(work, n=4):
+    """What `n` threads return or raise that begin together."""
+    barrier, found = threading.Barrier(n), []
+
+    def run():
+        barrier.wait()
+        try:
+            found.append(work())
+        except UserInputError as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_of_claims_at_once_one_holds(s3, monkeypatch):
+    monkeypatch.setattr(locks, "_PAUSE_S", 0.0)  # the server decides, no reading back
+    monkeypatch.setattr(locks, "_BEAT_S", 0.2)
+
+    def work():
+        with locks.claimed("s3://bucket/claimed"):
+            time.sleep(2)
+        return "held"
+
+    found = at_once(work)
+    assert [one for one in found if one == "held"] == ["held"]
+    assert all("is working on s3://bucket/claimed" in str(e) for e in found if e != "held")
+
+
+def test_of_two_first_trainings_at_once_one_begins(atlas, monkeypatch):
+    monkeypatch.setattr(locks, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(locks, "_BEAT_S", 0.2)
+    out, opened = f"{BUCKET}/first", Atlas.open(atlas.url)
+    found = at_once(lambda: begun_store(opened, out, SETTINGS).url, n=2)
+    assert out in found
+    assert all("is working on" in str(one) for one in found if one != out)
+    assert ModelStore.open(out).n_cells == N_CELLS
+    assert urls.list_names(f"{out}.begin") == []

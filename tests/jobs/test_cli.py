@@ -41,9 +41,16 @@ VERBS = [
     "match",
     "discover",
     "variants",
+    "differential",
+    "tracks",
     "report",
     "import-weights",
     "export-weights",
+    "submit",
+    "status",
+    "logs",
+    "stop",
+    "resources",
 ]
 OWN = {"dry_run", "json", "config", "debug", "log_to"}
 """Parameters of the command line alone."""

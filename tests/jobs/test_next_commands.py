@@ -18,7 +18,7 @@ def test_every_verb_has_one():
     assert {key.split()[0] for key in NEXT} == VERBS
 
 
-@pytest.mark.parametrize("key", NEXT)
+@pytest.mark.parametrize("key", [key for key, template in NEXT.items() if template])
 def test_it_would_be_accepted(key):
     verb, _, found = key.partition(" ")
     line = next_line(verb, PARAMS, found or None)
@@ -49,3 +49,4 @@ def test_names_are_filled_in_and_quoted():
 def test_none_after_a_dry_run_or_an_unknown_verb():
     assert next_line("train", {"out": "m", "dry_run": True}) is None
     assert next_line("no-such-verb", {}) is None
+    assert next_line("submit", {"words": ("train", "a")}) is None

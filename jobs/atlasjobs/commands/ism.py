@@ -26,7 +26,7 @@ Out = Annotated[
 ]
 Genome = Annotated[
     str | None,
-    typer.Option("--genome", metavar="FASTA", help="Path of the genome, plain or bgzip."),
+    typer.Option("--genome", metavar="FASTA", help="Path or URL of the genome, plain or bgzip."),
 ]
 Regions = Annotated[
     str | None,

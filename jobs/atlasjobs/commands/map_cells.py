@@ -47,6 +47,14 @@ LabelKey = Annotated[
         help="Column of the model's obs: new cells get labels with confidence and novelty."
     ),
 ]
+BatchKey = Annotated[
+    str | None,
+    typer.Option(help="Column of the atlas's obs with batches; needed for batch-corrected models."),
+]
+StandardErrors = Annotated[
+    bool,
+    typer.Option("--standard-errors", help="Also store each embedding's posterior sd."),
+]
 
 
 def map_cells(
@@ -58,6 +66,8 @@ def map_cells(
     split: Split = "train",
     label_key: LabelKey = None,
     obs: Obs = None,
+    batch_key: BatchKey = None,
+    standard_errors: StandardErrors = False,
     compute: Compute = "auto",
     convolution: Convolution = "auto",
     workers: Workers = 0,
@@ -82,6 +92,8 @@ def map_cells(
         split=split,
         label_key=label_key,
         obs=obs,
+        batch_key=batch_key,
+        standard_errors=standard_errors,
         compute=compute,
         convolution=convolution,
         workers=workers,

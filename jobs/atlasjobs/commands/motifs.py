@@ -45,6 +45,12 @@ Scale = Annotated[
     Literal["linear", "sigmoid"],
     typer.Option(help="Average over backgrounds before (linear) or after a sigmoid."),
 ]
+Shuffled = Annotated[
+    int,
+    typer.Option(
+        help="Copies of each motif with its positions in random order, scored in its place.", min=0
+    ),
+]
 
 
 def motifs(
@@ -59,6 +65,7 @@ def motifs(
     seed: Seed = 0,
     scale: Scale = "linear",
     both_strands: BothStrands = False,
+    shuffled: Shuffled = 0,
     compute: Compute = "fp32",
     convolution: Convolution = "auto",
     workers: Workers = 0,
@@ -87,6 +94,7 @@ def motifs(
         seed=seed,
         scale=scale,
         both_strands=both_strands,
+        shuffled=shuffled,
         compute=compute,
         convolution=convolution,
         workers=workers,

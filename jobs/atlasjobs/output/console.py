@@ -6,6 +6,7 @@ Text goes to standard output, on a terminal with colour and live bars, otherwise
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -127,4 +128,13 @@ class Output:
 
         view = LiveView(self, epochs) if self.is_live else PlainView(self, epochs)
         with view:
-            yield view
+            yield _logged(view)
+
+
+def _logged(view: Subscriber) -> Subscriber:
+    """Return a view whose events are also logged as JSON, where ``ATLASBASSET_LOG`` says so."""
+    if not os.environ.get("ATLASBASSET_LOG"):
+        return view
+    from atlasbasset.cluster.event_log import logged
+
+    return logged(view)

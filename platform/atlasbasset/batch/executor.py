@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
+import traceback
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from logging import StreamHandler, getLogger
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.attempts import check_attempt, start_attempts
+from atlasbasset.cluster.metrics import UnitMetrics
 from atlasbasset.cluster.ray_session import ray_session
 from atlasstore import errors, memory
 from atlasstore.errors import AtlasError, UserInputError
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
     from atlasstore.resume.units import Executor, Receipt, Unit, Work
 
 __all__ = ["RayExecutor", "WorkerPool"]
+
+_TRACEBACK = "traceback"
+_LAST_LINES = 12
+"""Of a traceback that the driver shows; the worker's log has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,7 @@ class RayExecutor:
         with _quiet_console(), closing(rows):
             for row in rows:
                 if kind := row["error"]:
-                    raise _error(kind, row["value"])
+                    raise _error(kind, row["value"], row["node"])
                 yield row["index"], json.loads(row["value"])
 
 
@@ -168,12 +176,20 @@ def _probe(n_cpus: float) -> tuple[int, int]:
     return int(memory.default_bytes() / max(1.0, n_cpus)), held_bytes()
 
 
-def _error(kind: str, value: str) -> Exception:
-    """Return the error of an actor as it was raised there."""
+def _error(kind: str, value: str, node: str) -> Exception:
+    """Return the error of an actor as it was raised there, with its node in a note."""
     if kind == OSError.__name__:
         number, message = json.loads(value)
-        return OSError(number, message)
-    return errors.of_class(kind, value)
+        return OSError(number, f"{message} (on {node})")
+    if kind != _TRACEBACK:
+        error = errors.of_class(kind, value)
+        error.add_note(f"on {node}")
+        return error
+    sentence, lines = json.loads(value)
+    failed = AtlasError(sentence)
+    for line in (f"on {node}:", *lines):
+        failed.add_note(line)
+    return failed
 
 
 def _dataset(units: Sequence[Unit], work: Work, pool: WorkerPool) -> Dataset:
@@ -207,21 +223,26 @@ class _Actor:
 
     def __init__(self, work: Work, attempts: Any, folder: str) -> None:
         self._work, self._attempts = work, attempts
+        self._node, self._metrics = socket.gethostname(), UnitMetrics()
         with suppress(OSError):  # a relative path means the same here, where the folder is shared
             os.chdir(folder)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         try:
             check_attempt(self._attempts, item["index"], item["unit"])
-            value, kind = json.dumps(self._work(item["unit"])), ""
+            began = time.perf_counter()
+            receipt = self._work(item["unit"])
+            value, kind = json.dumps(receipt), ""
+            self._metrics.unit(time.perf_counter() - began, int(receipt.get("bytes", 0)))
         except AtlasError as error:
             value, kind = str(error), type(error).__name__
         except OSError as error:  # a full disk, a store that cannot be reached
             value, kind = json.dumps([error.errno, str(error)]), OSError.__name__
         except Exception as error:
             getLogger(__name__).exception("unit %s", item["unit"])  # for the worker's own log
-            value, kind = _sentence(error, item["unit"]), AtlasError.__name__
-        return {"index": item["index"], "value": value, "error": kind}
+            lines = "".join(traceback.format_exception(error)).splitlines()[-_LAST_LINES:]
+            value, kind = json.dumps([_sentence(error, item["unit"]), lines]), _TRACEBACK
+        return {"index": item["index"], "value": value, "error": kind, "node": self._node}
 
 
 def _sentence(error: Exception, unit: Unit) -> str:
@@ -234,7 +255,7 @@ def _sentence(error: Exception, unit: Unit) -> str:
             f"{failure}; use fewer --workers on a machine (a larger share of the GPU for each "
             "where they share one), or machines with more memory, then run the same again."
         )
-    return f"{failure}; the traceback is in the worker's log; what is done is kept."
+    return f"{failure}; what is done is kept."
 
 
 @contextmanager

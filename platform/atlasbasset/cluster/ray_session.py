@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.events import Notice
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["ray_session"]
+__all__ = ["ray_session", "token_if_there"]
 
 _LOOPBACK_ENV = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch for nodes that other machines reach; off, everything listens on loopback. macOS and
@@ -60,12 +60,39 @@ def ray_session(needed: Mapping[str, float], on_event: Subscriber) -> Iterator[N
     joined = ray.is_initialized() or _join()
     if not joined:
         _start()
+    _tell_briefly(on_event)
     try:
         _check_resources(needed, ray.cluster_resources(), on_event, joined=joined)
         yield
     finally:
         if not joined:
             ray.shutdown()
+
+
+def _tell_briefly(on_event: Subscriber) -> None:
+    """Let what Ray tells the driver of its nodes come as one sentence each, once of each kind.
+
+    Ray itself would print all it knows, dozens of lines for a lost node.
+    """
+    from ray._private import worker
+
+    told = set[str]()
+
+    def tell(data: Mapping[str, Any], **_: object) -> None:
+        for text in data["lines"]:
+            sentence = _first_sentence(str(text))
+            kind = re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "", sentence)
+            if kind not in told:
+                told.add(kind)
+                on_event(Notice(f"Ray: {sentence}"))
+
+    worker.print_to_stdstream = tell  # type: ignore[assignment]
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first sentence, without colours and line breaks, 300 letters at most."""
+    plain = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    return re.split(r"(?<=[.!?]) ", plain, maxsplit=1)[0][:300]
 
 
 def _join() -> bool:
@@ -112,6 +139,15 @@ def _start() -> None:
             failed.add_note(line)
         ray.shutdown()
         raise failed from error
+
+
+def token_if_there() -> None:
+    """Show the token to clusters from here on, where there is one and RAY_AUTH_MODE is not set."""
+    from ray._private.authentication import authentication_token_setup as setup
+
+    loader = setup.AuthenticationTokenLoader.instance()  # type: ignore[attr-defined]
+    if "RAY_AUTH_MODE" not in os.environ and loader.has_token(ignore_auth_mode=True):
+        setup._enable_token_auth()
 
 
 def _require_token() -> None:

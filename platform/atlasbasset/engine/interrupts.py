@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from atlasstore.files import urls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
 
-__all__ = ["EndAsked", "held_back", "never"]
+    from atlasbasset.engine.config import TrainConfig
+
+__all__ = ["Departure", "EndAsked", "held_back", "never"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_S = 2.0
@@ -73,3 +75,29 @@ class EndAsked:
         if time.monotonic() >= self._look_at and not self._found:
             self._found, self._look_at = urls.exists(self._url), time.monotonic() + _LOOK_S
         return self._found
+
+
+class Departure:
+    """Whether a node of the workers is about to be taken away, looked for now and then.
+
+    Parameters
+    ----------
+    node_leaves
+        Says so; all workers must ask it together. `never` is not asked at all.
+    """
+
+    def __init__(self, node_leaves: Callable[[], bool]) -> None:
+        self._node_leaves, self._found = node_leaves, False
+        self._look_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether it is time to look again, by this worker's clock."""
+        return self._node_leaves is not never and time.monotonic() >= self._look_at
+
+    def look(self) -> None:
+        """Ask, together with all other workers."""
+        self._found, self._look_at = self._node_leaves(), time.monotonic() + _LOOK_S
+
+    def checkpoint_s(self, config: TrainConfig) -> float:
+        """Return the seconds between checkpoints as things stand: none before a departure."""
+        return 0.0 if self._found else config.checkpoint_s

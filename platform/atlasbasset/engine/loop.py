@@ -34,7 +34,7 @@ from atlasbasset.engine.events import (
     TrainingStart,
 )
 from atlasbasset.engine.final_solve import Solver
-from atlasbasset.engine.interrupts import held_back, never
+from atlasbasset.engine.interrupts import Departure, held_back, never
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.learning_rate import learning_rate
 from atlasbasset.engine.memory.measured import peak_bytes
@@ -81,7 +81,12 @@ class Run:
 
 
 def train_worker(
-    run: Run, runtime: Runtime, on_event: Subscriber, *, end_asked: Callable[[], bool] = never
+    run: Run,
+    runtime: Runtime,
+    on_event: Subscriber,
+    *,
+    end_asked: Callable[[], bool] = never,
+    node_leaves: Callable[[], bool] = never,
 ) -> None:
     """Train as one of `runtime.world` workers, from the newest checkpoint to the end.
 
@@ -98,13 +103,16 @@ def train_worker(
     end_asked
         Asked now and then. Once it says yes to a worker, all of them write a checkpoint, where
         training has begun, and return.
+    node_leaves
+        Asked by all workers at once, every few seconds: whether one of their nodes is about to be
+        taken away. From then on a checkpoint is begun as soon as the last one is written.
 
     Raises
     ------
     KeyboardInterrupt
         When it interrupts a worker that is alone; there is a checkpoint of its last step then.
     """
-    worker = _Worker(run, runtime, on_event, end_asked)
+    worker = _Worker(run, runtime, on_event, end_asked, node_leaves)
     try:
         with keeping_freed():  # every step needs the same arrays
             reason = worker.run()
@@ -126,9 +134,15 @@ class _EndAsked(Exception):
 
 class _Worker:
     def __init__(
-        self, run: Run, runtime: Runtime, on_event: Subscriber, end_asked: Callable[[], bool]
+        self,
+        run: Run,
+        runtime: Runtime,
+        on_event: Subscriber,
+        end_asked: Callable[[], bool],
+        node_leaves: Callable[[], bool],
     ) -> None:
         self._end_asked = end_asked
+        self._departure = Departure(node_leaves)
         atlas, self.store = Atlas.open(run.atlas_url), ModelStore.open(run.model_url)
         self.atlas, self.config, self.runtime, self.on_event = atlas, run.config, runtime, on_event
         self.train_peaks = atlas.peak_rows("train")
@@ -391,9 +405,12 @@ class _Worker:
         between = _STEPS_BETWEEN_VOTES.get(self.runtime.device.type, _FEWER_VOTES)
         if self.runtime.world > 1 and self.state.total_steps % between:
             return
-        due = time.monotonic() - self._saved_at >= self.config.checkpoint_s
-        votes = [float(due and self.runtime.rank == 0), float(not self.saver.written())]
-        votes = self._sum([*votes, self._asks_for_end()])
+        due = time.monotonic() - self._saved_at >= self._departure.checkpoint_s(self.config)
+        first = self.runtime.rank == 0
+        votes = [float(due and first), float(not self.saver.written())]
+        votes = self._sum([*votes, self._asks_for_end(), float(first and self._departure.is_due())])
+        if votes[3]:
+            self._departure.look()
         if votes[2]:
             raise _EndAsked
         if not votes[1]:

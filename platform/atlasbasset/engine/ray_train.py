@@ -6,6 +6,7 @@ restarted group resumes from the newest one, regardless of what Ray knows of the
 
 from __future__ import annotations
 
+import socket
 import threading
 import uuid
 from concurrent.futures import Future, wait
@@ -14,21 +15,29 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from atlasbasset.cluster.event_log import logged
+from atlasbasset.cluster.metrics import TrainingMetrics
 from atlasbasset.cluster.ray_session import ray_session
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
 from atlasbasset.engine.config import TrainConfig
-from atlasbasset.engine.events import EpochEnd
+from atlasbasset.engine.events import EpochEnd, StepDone
 from atlasbasset.engine.interrupts import EndAsked
 from atlasbasset.engine.launch import END_S, followed, use_threads
 from atlasbasset.engine.loop import Run, train_worker
+from atlasstore.errors import AtlasError
 from atlasstore.files import urls
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ray.train.torch import TorchTrainer
 
     from atlasstore.events import Subscriber
 
 __all__ = ["run_ray"]
+
+_LAST_LINES = 12
+_ECHOES = ("gloo", "NCCL", "Connection reset", "Connection closed", "ActorDied")
 
 
 def run_ray(
@@ -84,6 +93,8 @@ def _fit(trainer: TorchTrainer, end_url: str) -> None:
 
     In a thread of its own: in the main one Ray would make Ctrl-C an end without a checkpoint.
     """
+    from ray.train import WorkerGroupError
+
     fitted: Future[None] = Future()
 
     def fit() -> None:
@@ -97,10 +108,30 @@ def _fit(trainer: TorchTrainer, end_url: str) -> None:
     threading.Thread(target=fit, daemon=True, name="ray-train").start()
     try:
         fitted.result()
+    except WorkerGroupError as error:
+        raise _failure(error.worker_failures) from error
     except KeyboardInterrupt:
         urls.write_bytes(end_url, b"")
         wait([fitted], timeout=END_S)
         raise
+
+
+def _failure(failures: Mapping[int, Exception]) -> AtlasError:
+    """Return what a worker failed of, with the end of its traceback, its rank and its node.
+
+    Where one fails the others lose their connection to it: theirs are the later words.
+    """
+    texts = {rank: str(failures[rank]).strip().splitlines() for rank in sorted(failures)}
+    rank = next((r for r, lines in texts.items() if not _is_echo(lines)), min(texts))
+    said = next((ln for ln in reversed(texts[rank]) if not ln.startswith("rank ")), "it ended")
+    failed = AtlasError(f"training failed in worker {rank}: {said.strip().rstrip('.')}.")
+    for line in texts[rank][-_LAST_LINES:]:
+        failed.add_note(line)
+    return failed
+
+
+def _is_echo(lines: Sequence[str]) -> bool:
+    return any(word in line for line in lines[-3:] for word in _ECHOES)
 
 
 def _trainer(
@@ -137,14 +168,33 @@ def _train_function(payload: dict[str, Any]) -> None:
     values = payload["run"]
     run = Run(**{**values, "config": TrainConfig.from_json(values["config"])})
 
+    rank = ray.train.get_context().get_world_rank()
+    metrics = TrainingMetrics(rank)
+
     def report(event: object) -> None:
-        if isinstance(event, EpochEnd):
+        if isinstance(event, StepDone):
+            metrics.step(event.sequences_per_s)
+        elif isinstance(event, EpochEnd):
+            metrics.epoch(event.record)
             ray.train.report(dict(event.record))
 
     device = ray.train.torch.get_device()
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     runtime = DistributedRuntime(device) if several else LocalRuntime(device)
-    train_worker(run, runtime, report, end_asked=EndAsked(payload["end"]))
+    end_asked, on_event = EndAsked(payload["end"]), logged(report, rank=rank)
+    try:
+        train_worker(run, runtime, on_event, end_asked=end_asked, node_leaves=_node_leaves)
+    except Exception as error:
+        error.add_note(f"rank {rank} on {socket.gethostname()}")
+        raise
+
+
+def _node_leaves() -> bool:
+    """Whether Ray knows that a node of this run will be taken away (alpha in Ray 2.60)."""
+    import ray.train
+
+    asked = getattr(ray.train, "get_preemption_info", None)
+    return asked is not None and asked() is not None
 
 
 def _ray_folder(model_url: str) -> str:

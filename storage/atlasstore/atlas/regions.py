@@ -42,7 +42,7 @@ class BedRegions:
     half-open."""
     window_bp: int
     """Length of a window."""
-    genome: Path
+    genome: str | Path
     """The FASTA."""
 
     def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
@@ -100,7 +100,7 @@ def bed_regions(bed: str | Path, genome: str | Path, *, window_bp: int) -> BedRe
         Path or URL of the BED file, plain or gzip; 0-based half-open. Where its sixth column has
         strands, regions on - are read as their reverse complement.
     genome
-        Path of the FASTA, plain or bgzip.
+        Path or URL of the FASTA, plain or bgzip.
     window_bp
         Length of a window.
 
@@ -124,7 +124,7 @@ def bed_regions(bed: str | Path, genome: str | Path, *, window_bp: int) -> BedRe
     with Genome.open(genome) as opened:
         check_peaks(table, opened)
         return BedRegions(
-            _with_windows(table, window_bp, stranded="strand" in table), window_bp, opened.path
+            _with_windows(table, window_bp, stranded="strand" in table), window_bp, genome
         )
 
 

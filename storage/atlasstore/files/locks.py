@@ -7,9 +7,11 @@ renewed, its holder lives and the claim is refused; when nothing happens for hal
 holder is dead and the record is replaced. Only the watcher's own clock counts: clocks need not
 agree.
 
-Not covered: a holder that stands still for longer than that (a suspended machine) and then goes on
-finds its record replaced, and can only say so. Two claims made within the same second are
-distinguished by reading back after a pause: the one written last holds.
+Of two that find no record, the one whose record the server creates first holds. Not covered: a
+holder that stands still for longer than that (a suspended machine) and then goes on finds its
+record replaced, and can only say so. Two that replace a dead holder's record within the same
+second, and two claims on a server without conditional creation, are distinguished by reading back
+after a pause: the one written last holds.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
+from atlasstore.files.create import create_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,9 +135,13 @@ class _Record:
 
     def acquire(self) -> None:
         """Write the record once no living process has one, and begin to renew it."""
-        if (found := _read(self._place)) is not None:
-            self._watch(found)
-        self._write()
+        while not create_bytes(self._place, self._record()):
+            found = _read(self._place)
+            if self._is_mine(found):  # created, and the answer was lost
+                break
+            if found is not None and self._watch(found):
+                self._write()
+                break
         time.sleep(_PAUSE_S)
         if not self._is_mine(found := _read(self._place)):
             raise _refusal(self._place, _holder(found))
@@ -149,8 +156,8 @@ class _Record:
             if self._is_mine(_read(self._place)):
                 urls.delete(self._place)
 
-    def _watch(self, found: str) -> None:
-        """Return when the record has been left alone; refuse when it is renewed."""
+    def _watch(self, found: str) -> bool:
+        """Return whether the record is still there, left alone; refuse when it is renewed."""
         self._on_event(
             Notice(
                 f"Waiting {_STALE_S:.0f} s to see whether {_holder(found)}, which was "
@@ -162,9 +169,10 @@ class _Record:
             time.sleep(min(_BEAT_S, _STALE_S) / 2)
             now = _read(self._place)
             if now is None:
-                return
+                return False
             if now != found:
                 raise _refusal(self._place, _holder(now))
+        return True
 
     def _renew(self) -> None:
         while not self._stop.wait(_BEAT_S):
@@ -178,9 +186,12 @@ class _Record:
                 continue  # a passing fault of the store
 
     def _write(self) -> None:
+        urls.write_bytes(self._place, self._record())
+
+    def _record(self) -> bytes:
         self._beats += 1
         record = {"id": self._id, "process": _process(), "beats": self._beats}
-        urls.write_bytes(self._place, json.dumps(record).encode())
+        return json.dumps(record).encode()
 
     def _is_mine(self, found: str | None) -> bool:
         return found is not None and self._id in found

@@ -4,7 +4,7 @@ An index beside the FASTA (``.fai``) is used when it agrees with the FASTA. Othe
 once in the user's cache folder: nothing is written beside a genome, which is often on a shared,
 read-only disk. The last line may lack its newline, and empty lines may follow a sequence. A FASTA
 cut off at the end of a line looks like a whole one unless an index beside it says so; a cut bgzip
-file does not, and is refused.
+file does not, and is refused. A genome at a URL is fetched once per machine.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from atlasstore.errors import GenomeError, PeaksError
+from atlasstore.errors import GenomeError, NotAStoreError, PeaksError
 from atlasstore.files import remote, urls
+from atlasstore.files.local_copies import local_copy
 from atlasstore.genome._fasta_bytes import is_bgzip, open_fasta_text
 from atlasstore.genome._fasta_index import fasta_index
 from atlasstore.genome.sequences import UNKNOWN
+from atlasstore.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,12 +58,12 @@ class Genome:
     Attributes
     ----------
     path
-        The FASTA.
+        The FASTA, as it was given.
     chrom_lengths
         Chromosome name (first word of the header) -> length in bp, in the file's order.
     """
 
-    def __init__(self, path: Path, text: Text, index: Mapping[str, Record]) -> None:
+    def __init__(self, path: str | Path, text: Text, index: Mapping[str, Record]) -> None:
         self.path = path
         self._text, self._index = text, index
         self._close = weakref.finalize(self, text.close)  # also where nobody closes it
@@ -71,25 +73,24 @@ class Genome:
 
     @classmethod
     def open(cls, path: str | Path) -> Genome:
-        """Open a plain or bgzip FASTA on this machine.
+        """Open a plain or bgzip FASTA; one at a URL is first copied to this machine, once.
 
         Raises
         ------
         GenomeError
             When there is no such file, it is no FASTA, it is gzip but not bgzip, or it is cut off.
         """
-        if not urls.is_local(path):
-            raise GenomeError(
-                f"The genome {path} is a URL, but random access needs a local file; download it "
-                "and give its path."
-            )
-        fasta = urls.local_path(path)
+        try:
+            fasta = local_copy(path)
+        except NotAStoreError as error:
+            raise GenomeError(f"The genome {error}") from error
         with remote.outage_errors(fasta):
             _check_file(fasta)
         text = None
         try:
             text = open_fasta_text(fasta)
-            return cls(fasta, text, fasta_index(fasta, text))
+            given = fasta if urls.is_local(path) else shown(str(path))
+            return cls(given, text, fasta_index(fasta, text))
         except BaseException as error:
             if text is not None:
                 text.close()

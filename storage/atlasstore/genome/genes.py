@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["REACH_BP", "by_name", "gene_factors", "gene_peaks", "genes_with_peaks", "read_genes"]
+__all__ = [
+    "REACH_BP",
+    "by_name",
+    "gene_bodies",
+    "gene_factors",
+    "gene_peaks",
+    "genes_with_peaks",
+    "read_genes",
+]
 
 REACH_BP = 2000
 """How far from its TSS a gene's peaks are (docs/method.md, "Gene accessibility")."""
@@ -69,6 +77,34 @@ def read_genes(url: str | Path) -> pd.DataFrame:
         When the file is missing, cut, has a malformed line (its number is in the message) or has
         no genes.
     """
+    genes = _read(url)
+    rows = [
+        (gene.name, gene.chrom, gene.start - 1 if gene.strand == "+" else gene.end - 1, gene.strand)
+        for gene in genes.values()
+    ]
+    index = pd.Index(list(genes), dtype=object, name="gene_id")
+    return pd.DataFrame(rows, columns=_COLUMNS, index=index).astype({"tss": np.int64})
+
+
+def gene_bodies(url: str | Path) -> pd.DataFrame:
+    """Read the genes of a GTF or GFF3 file as `read_genes`, from first to last base.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the file's order, indexed by ``gene_id``: ``gene_name``, ``chrom``, ``start``, ``end``
+        (int64, 0-based half-open), ``strand``.
+    """
+    genes = _read(url)
+    rows = [(g.name, g.chrom, g.start - 1, g.end, g.strand) for g in genes.values()]
+    index = pd.Index(list(genes), dtype=object, name="gene_id")
+    columns = ["gene_name", "chrom", "start", "end", "strand"]
+    found = pd.DataFrame(rows, columns=columns, index=index)
+    return found.astype({"start": np.int64, "end": np.int64})
+
+
+def _read(url: str | Path) -> dict[str, _Gene]:
+    """Return the genes by identifier, in the file's order."""
     genes: dict[str, _Gene] = {}
     others: dict[str, _Gene] = {}
     for number, line in numbered_lines(url, error=UserInputError):
@@ -83,7 +119,13 @@ def read_genes(url: str | Path) -> pd.DataFrame:
             _take(genes, fields, where=(url, number, line))
         elif not genes and "gene_id " in fields[8]:  # as GTF has it
             _take(others, fields, where=(url, number, line))
-    return _table(genes or others, url)
+    found = genes or others
+    if not found:
+        raise UserInputError(
+            f"{url} has no genes with a strand; give a GTF or GFF3 file with gene lines, or a GTF "
+            "whose lines carry gene_id."
+        )
+    return found
 
 
 def _take(
@@ -149,20 +191,6 @@ def _wrong_line(url: str | Path, number: int, line: str, what: str) -> UserInput
         f"{url} line {number} has {what} ({line[:60]!r}); give a GTF or GFF3 file: 9 columns "
         "separated by tabs, counting from 1, genes with gene_id or ID in the last one."
     )
-
-
-def _table(genes: dict[str, _Gene], url: str | Path) -> pd.DataFrame:
-    if not genes:
-        raise UserInputError(
-            f"{url} has no genes with a strand; give a GTF or GFF3 file with gene lines, or a GTF "
-            "whose lines carry gene_id."
-        )
-    rows = [
-        (gene.name, gene.chrom, gene.start - 1 if gene.strand == "+" else gene.end - 1, gene.strand)
-        for gene in genes.values()
-    ]
-    index = pd.Index(list(genes), dtype=object, name="gene_id")
-    return pd.DataFrame(rows, columns=_COLUMNS, index=index).astype({"tss": np.int64})
 
 
 def gene_peaks(

@@ -7,14 +7,14 @@ read's end (Buenrostro et al. 2013, doi:10.1038/nmeth.2688): the fragment is [fo
 reverse end - 5), 0-based half-open, as in 10x fragment files. Counting is that of fragments.
 Duplicates must have been marked (samtools markdup, Picard); they are not looked for here.
 
-Reading needs pysam (extra ``bam``) and files on this machine. Files are read whole, once, in any
-order; no index is needed.
+Reading needs pysam (extra ``bam``). Files are read whole, once, in any order; no index is needed. A
+file at a URL is on this machine's temporary disk while it is read.
 """
 
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,8 @@ import pandas as pd
 
 from atlasstore.errors import CountsError, MissingExtraError, extra_packages
 from atlasstore.events import Progress
-from atlasstore.files import urls
+from atlasstore.files import remote, urls
+from atlasstore.files.local_copies import temporary_copy
 from atlasstore.genome.peaks import read_bed
 from atlasstore.inputs.barcodes import read_barcodes
 from atlasstore.inputs.counts import check_unique
@@ -64,20 +65,21 @@ def is_bam(url: str | Path) -> bool:
     return any(name.lower().endswith(".bam") for name in urls.list_names(url))
 
 
-def bam_files(url: str | Path) -> list[Path]:
-    """Return the BAM files of an input, sorted.
+def bam_files(url: str | Path) -> list[str]:
+    """Return the paths or URLs of an input's BAM files, sorted.
 
     Raises
     ------
     CountsError
-        When there are none, or they are not on this machine.
+        When there are none.
     """
-    if not urls.is_local(url):
-        raise CountsError(f"{url} is BAM at a URL, which cannot be read; copy it to this machine.")
-    text = str(urls.local_path(url))
+    text = str(urls.local_path(url)) if urls.is_local(url) else str(url)
     pattern = text if text.lower().endswith(".bam") else urls.join(text, "*.bam")
     fs, path = urls.filesystem(pattern)
-    found = sorted(map(Path, fs.glob(path)))
+    with remote.outage_errors(url):
+        found = sorted(map(str, fs.glob(path)))
+    if not urls.is_local(url):
+        found = [str(fs.unstrip_protocol(one)) for one in found]
     if not found:
         raise CountsError(f"{url} has no .bam files; check the path or pattern.")
     return found
@@ -102,14 +104,14 @@ class BamPieces:
         self._spec = spec
         self.peaks = read_bed(spec.peaks)
         self._counter = PeakCounter(self.peaks)
-        by_name = {path.stem: path for path in bam_files(spec.url)}
+        by_name = {PurePosixPath(file).stem: file for file in bam_files(spec.url)}
         self._cells = check_unique(by_name, name=spec.name)
         if spec.barcodes is not None:
             self._cells = read_barcodes(spec.barcodes)
             self._check_listed(by_name)
         self._files = [by_name[cell] for cell in self._cells]
 
-    def _check_listed(self, by_name: dict[str, Path]) -> None:
+    def _check_listed(self, by_name: dict[str, str]) -> None:
         unknown = [cell for cell in self._cells if cell not in by_name]
         if unknown:
             raise CountsError(
@@ -138,15 +140,19 @@ class BamPieces:
             on_event(Progress("reading BAM files", cell + 1, len(self._cells), "cells"))
         return {"fragments": fragments}
 
-    def _fragments(self, path: Path) -> tuple[Ints, Ints, Ints]:
+    def _fragments(self, file_url: str) -> tuple[Ints, Ints, Ints]:
         """Return chromosome number (in the peaks', -1 for others), start and end, (n,) each."""
+        with temporary_copy(file_url) as path:
+            return self._fragments_of(path, PurePosixPath(file_url).name)
+
+    def _fragments_of(self, path: Path, name: str) -> tuple[Ints, Ints, Ints]:
         try:
             with self._pysam.AlignmentFile(path, "rb", check_sq=False) as file:
                 number: Ints = self._counter.chroms.get_indexer(pd.Index(file.references))
                 found = list(_proper_pairs(file.fetch(until_eof=True), self._spec.min_mapq))
         except (OSError, ValueError) as cause:
             raise CountsError(
-                f"{self._spec.name}: {path.name} cannot be read as BAM ({cause}); copy or download "
+                f"{self._spec.name}: {name} cannot be read as BAM ({cause}); copy or download "
                 "it again."
             ) from cause
         chrom, start, end = np.array(found, np.int64).reshape(-1, 3).T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,10 @@ class FullDisk:
 def test_a_full_disk_of_an_actor_is_told_as_one_here(monkeypatch):
     monkeypatch.setattr("atlasbasset.batch.executor.check_attempt", lambda *_: None)
     row = _Actor(FullDisk(), None, ".")({"index": 0, "unit": UNIT})
-    found = _error(row["error"], row["value"])
+    found = _error(row["error"], row["value"], row["node"])
     assert isinstance(found, OSError)
     assert found.errno == errno.ENOSPC
-    assert "No space left" in str(found)
+    assert f"No space left on device (on {socket.gethostname()})" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,10 @@ class Raising:
 def test_an_unexpected_error_of_an_actor_is_one_sentence(monkeypatch, error, message):
     monkeypatch.setattr("atlasbasset.batch.executor.check_attempt", lambda *_: None)
     row = _Actor(Raising(error), None, ".")({"index": 0, "unit": UNIT})
-    found = _error(row["error"], row["value"])
+    found = _error(row["error"], row["value"], row["node"])
     assert type(found) is AtlasError
+    assert found.__notes__[0] == f"on {socket.gethostname()}:"
+    assert any("in __call__" in note for note in found.__notes__), "the traceback is told here"
     assert message in str(found)
     assert type(error).__name__ in str(found)
     assert "start 0, stop 1" in str(found)

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from atlasbasset.cluster.ray_session import _check_resources, _last_words, _make_token, ray_session
+from atlasbasset.cluster.ray_session import (
+    _check_resources,
+    _last_words,
+    _make_token,
+    _tell_briefly,
+    ray_session,
+)
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.events import Notice, ignore
 
@@ -70,6 +76,22 @@ def test_the_last_words_are_errors_without_stack_traces_or_the_last_lines(tmp_pa
     assert _last_words(tmp_path) == ["(gcs_server) main.cc:1:  Check failed: disk"]
     (tmp_path / "gcs_server.err").write_text("\n".join("abcdefg\n"))
     assert _last_words(tmp_path) == list("cdefg")
+
+
+def test_what_ray_says_of_nodes_is_a_sentence_of_each_kind(monkeypatch):
+    from ray._private import worker
+
+    monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)
+    said = []
+    _tell_briefly(said.append)
+    for node in ("5193500e4e31", "e5f6518ff007"):
+        lost = f"\x1b[33mThe node with node id: {node} and address: 10.0.0.{node[0]}1 is dead. This"
+        worker.print_to_stdstream({"lines": [f"{lost}\ncan happen when a \n\t(1) raylet crashes"]})
+    worker.print_to_stdstream({"lines": ["Another one"]}, ignore_prefix=False)
+    assert [notice.message for notice in said] == [
+        "Ray: The node with node id: 5193500e4e31 and address: 10.0.0.51 is dead.",
+        "Ray: Another one",
+    ]
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from atlasbasset.engine.interrupts import EndAsked, held_back
+from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.interrupts import Departure, EndAsked, held_back, never
 
 
 def interrupted_within(done):
@@ -64,3 +65,25 @@ def test_the_wish_to_end_is_looked_for_now_and_then(tmp_path):
     assert not asked()
     asked._look_at = 0.0
     assert asked()
+
+
+def test_a_departure_is_looked_for_now_and_then_and_hastens_checkpoints(monkeypatch):
+    now, leaves, asked = [100.0], [False], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    settings = TrainConfig.recipe("fast", checkpoint_s=300.0)
+
+    def node_leaves():
+        asked.append(now[0])
+        return leaves[0]
+
+    departure = Departure(node_leaves)
+    assert departure.is_due()
+    departure.look()
+    assert not departure.is_due()
+    assert departure.checkpoint_s(settings) == 300
+    now[0], leaves[0] = 102.0, True
+    assert departure.is_due()
+    departure.look()
+    assert departure.checkpoint_s(settings) == 0
+    assert asked == [100.0, 102.0]
+    assert not Departure(never).is_due()

@@ -13,6 +13,7 @@ import pytest
 
 import atlasbasset
 from atlasbasset.engine.events import EpochEnd
+from atlasbasset.engine.ray_train import _failure
 from atlasstore.models.model_store import ModelStore
 from tiny import atlas, config
 
@@ -86,3 +87,17 @@ def test_two_ray_workers_survive_a_kill_and_equal_two_undisturbed(cluster, tmp_p
     assert [r["epoch"] for r in report.history] == list(range(1, 9))
     assert [e.record["epoch"] for e in events if isinstance(e, EpochEnd)] == list(range(1, 9))
     np.testing.assert_allclose(losses(report.history), losses(two.history), rtol=1e-6)
+
+
+def test_a_failure_is_told_of_the_worker_that_failed_first_in_sense():
+    """The others only lost their connection to it."""
+    trace = "Traceback (most recent call last):\n  File x, line 1, in step\n"
+    failures = {
+        0: RuntimeError(f"{trace}RuntimeError: [gloo/pair.cc:1] Connection closed by peer"),
+        1: RuntimeError(f"{trace}KeyError: 'chr7'.\nrank 1 on far"),
+    }
+    found = _failure(failures)
+    assert str(found) == "training failed in worker 1: KeyError: 'chr7'."
+    assert found.__notes__[-1] == "rank 1 on far"
+    assert "  File x, line 1, in step" in found.__notes__
+    assert str(_failure({2: RuntimeError("")})) == "training failed in worker 2: it ended."

@@ -15,7 +15,10 @@ from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.checkpoints import cells_from
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.events import EpochEnd, StepDone, TrainingEnd, TrainingStart
+from atlasbasset.engine.interrupts import never
 from atlasbasset.engine.loop import Run, train_worker
+from atlasbasset.verbs.train.setup import begun_store
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls
@@ -105,6 +108,23 @@ def test_a_resumed_run_equals_an_undisturbed_one(atlas_url, tmp_path, batch_key,
     assert figures(resumed.history) == figures(whole.history)
     for name, expected in weights_of(str(tmp_path / "whole")).items():
         np.testing.assert_array_equal(weights_of(str(broken))[name], expected, err_msg=name)
+
+
+def test_a_checkpoint_follows_at_once_when_a_node_is_about_to_leave(atlas_url, tmp_path):
+    found = {}
+    for name, leaves in (("stays", never), ("leaves", lambda: True)):
+        url, settings = str(tmp_path / name), config(checkpoint_s=1e6)
+        begun_store(Atlas.open(atlas_url), url, settings)
+        with pytest.raises(Killed):
+            train_worker(
+                Run(atlas_url, url, settings),
+                LocalRuntime(torch.device("cpu")),
+                interrupted_after(4),
+                node_leaves=leaves,
+            )
+        found[name] = ModelStore.open(url).latest()
+    assert found["stays"] is None
+    assert found["leaves"].state["step"] >= 1
 
 
 EVERYTHING = {

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from atlasstore.errors import GenomeError, PeaksError
+from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome, check_peaks
 from small_atlas import fasta_text, random_chromosomes, write_fasta
 
@@ -294,8 +295,23 @@ def test_names_that_lie_about_compression(tmp_path, chromosomes):
 def test_missing_file_and_url(tmp_path):
     with pytest.raises(GenomeError, match="is not a file"):
         Genome.open(tmp_path / "absent.fa")
-    with pytest.raises(GenomeError, match="download it"):
-        Genome.open("s3://bucket/genome.fa")
+    with pytest.raises(GenomeError, match=r"memory://none/g\.fa does not exist; check the URL"):
+        Genome.open("memory://none/g.fa")
+
+
+@pytest.mark.parametrize("name", ["g.fa", "g.fa.gz"])
+def test_a_genome_at_a_url_is_the_same_genome(tmp_path, chromosomes, monkeypatch, name):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write_fasta(tmp_path / name, chromosomes)
+    url = f"memory://{tmp_path.name}/{name}"
+    urls.write_bytes(url, path.read_bytes())
+    with Genome.open(url) as remote, Genome.open(path) as local:
+        assert remote.path == url
+        assert remote.chrom_lengths == local.chrom_lengths
+        for chrom, length in local.chrom_lengths.items():
+            np.testing.assert_array_equal(
+                remote.codes(chrom, -3, length + 3), local.codes(chrom, -3, length + 3)
+            )
 
 
 def peaks(*rows: tuple[str, int, int]) -> pd.DataFrame:

@@ -8,6 +8,9 @@ from typing import Literal
 
 import torch
 
+from atlasbasset.cluster.ray_session import ray_session
+from atlasbasset.cluster.worker_probe import probe_worker
+from atlasstore.events import ignore
 from atlasstore.memory import free_bytes, parse_size
 
 __all__ = ["MemoryLimit", "memory_limit", "run_limit", "worker_device"]
@@ -37,26 +40,40 @@ def run_limit(
     workers: int,
     launcher: Literal["auto", "process", "ray"] = "auto",
     gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
 ) -> MemoryLimit:
     """Return what a run may take, launched as `train` would launch it; parameters are `train`'s.
 
-    Workers on a Ray cluster elsewhere (``RAY_ADDRESS``) are each taken to have what this machine
-    has: say what they may take when it is less.
+    On a Ray cluster elsewhere (``RAY_ADDRESS``) a worker is started to look: this machine, the
+    cluster's head, may have neither its memory nor its GPU.
 
     Raises
     ------
     UserInputError
-        `memory` is no size.
+        `memory` is no size, or the cluster has no worker such as is asked for.
+    AtlasError
+        The cluster cannot be joined.
     """
     ray = launcher == "ray" or (launcher == "auto" and workers > 1)
+    if ray and os.environ.get("RAY_ADDRESS", "local") not in ("", "local"):
+        return _limit_elsewhere(memory, cpus=cpus_per_worker, gpus=gpus_per_worker)
     device = worker_device(workers, ray=ray, gpus_per_worker=gpus_per_worker)
-    elsewhere = ray and bool(os.environ.get("RAY_ADDRESS"))
-    return memory_limit(memory, device=device, local=not elsewhere)
+    return memory_limit(memory, device=device)
 
 
-def memory_limit(
-    memory: str | int | None = None, *, device: torch.device, local: bool = True
-) -> MemoryLimit:
+def _limit_elsewhere(memory: str | int | None, *, cpus: float, gpus: float) -> MemoryLimit:
+    """Return what each worker of the cluster that is named may take."""
+    given = None if memory is None else parse_size(memory)
+    if given is not None and not gpus:
+        return MemoryLimit(given, shared=False)
+    with ray_session({}, ignore):
+        found = probe_worker(cpus, gpus)
+    gpu = None if found.gpu_bytes is None else found.gpu_bytes * _USABLE // 100
+    ram = found.free_bytes * _USABLE // 100 // found.workers_on_node
+    return MemoryLimit(given or ram, gpu, shared=False)
+
+
+def memory_limit(memory: str | int | None = None, *, device: torch.device) -> MemoryLimit:
     """Return what a run may take: what is given, else nine tenths of what is free here and now.
 
     Parameters
@@ -66,8 +83,6 @@ def memory_limit(
         control group) has free.
     device
         Where a worker computes; of a CUDA device its free memory counts as well.
-    local
-        Whether all workers run on this machine and share its memory.
 
     Raises
     ------
@@ -80,7 +95,7 @@ def memory_limit(
         gpu = int(free) * _USABLE // 100
     if memory is not None:
         return MemoryLimit(parse_size(memory), gpu, shared=False)
-    return MemoryLimit(free_bytes() * _USABLE // 100, gpu, shared=local)
+    return MemoryLimit(free_bytes() * _USABLE // 100, gpu)
 
 
 def worker_device(workers: int, *, ray: bool = False, gpus_per_worker: float = 0) -> torch.device:

@@ -58,7 +58,7 @@ def ism(
         `atlasstore.results.ism_result.IsmResult` reads. What a killed run has done is kept beside
         it, and the same call goes on from there.
     genome, regions
-        Path of the FASTA, and path or URL of a BED file of regions on it (0-based half-open).
+        Paths or URLs of the FASTA and of a BED file of regions on it (0-based half-open).
         Where its sixth column has strands, a region on - is read as its reverse complement, and
         its bases and scores are in that orientation.
     atlas, peaks

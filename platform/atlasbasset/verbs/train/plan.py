@@ -147,7 +147,7 @@ class TrainPlan(Plan[TrainReport]):
         tell_of_overlap(self.atlas, on_event)
         layout = self.memory.layout
         config = settled(self._run_config, self._device)
-        store = begun_store(self.atlas, self.out, config)
+        store = begun_store(self.atlas, self.out, config, on_event=on_event)
         with claimed(store.url, on_event=on_event):
             run = Run(
                 urls.absolute(self.atlas.url),
@@ -210,7 +210,13 @@ def plan_train(
         launcher=launcher,
         memory=memory,
     )
-    limit = run_limit(memory, workers=workers, launcher=launcher, gpus_per_worker=gpus_per_worker)
+    limit = run_limit(
+        memory,
+        workers=workers,
+        launcher=launcher,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
     least = min_workers or workers
     planned = plan_training(opened, resolved, workers=least, limit=limit, begun=has_begun(out))
     return TrainPlan(

@@ -9,7 +9,9 @@ from atlasbasset.engine.config import TrainConfig
 from atlasbasset.inference.cell_labels import CellLabels, cell_labels, check_batches
 from atlasbasset.verbs.train.start_trunk import StartTrunk
 from atlasstore.errors import UserInputError
+from atlasstore.events import ignore
 from atlasstore.files import urls
+from atlasstore.files.locks import claimed
 from atlasstore.memory import parse_size
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from atlasstore.atlas.atlas import Atlas
+    from atlasstore.events import Subscriber
 
 __all__ = [
     "Launcher",
@@ -119,10 +122,22 @@ def _with_trunk(config: TrainConfig, atlas: Atlas, begun: ModelStore | None) -> 
     return replace(config, trunk=start.config)
 
 
-def begun_store(atlas: Atlas, out: str, config: TrainConfig) -> ModelStore:
-    """Return the model store: the one that is there, else a new one."""
+def begun_store(
+    atlas: Atlas, out: str, config: TrainConfig, *, on_event: Subscriber = ignore
+) -> ModelStore:
+    """Return the model store: the one that is there, else a new one.
+
+    Of two that begin the same one in a bucket, one is refused.
+    """
     if not _absent(out):
         return ModelStore.open(out)
+    if urls.is_local(out):  # made aside and renamed: one of two finds it taken
+        return _new_store(atlas, out, config)
+    with claimed(f"{out.rstrip('/')}.begin", on_event=on_event):
+        return _new_store(atlas, out, config) if _absent(out) else ModelStore.open(out)
+
+
+def _new_store(atlas: Atlas, out: str, config: TrainConfig) -> ModelStore:
     urls.delete(out)  # what never was finished held no checkpoint
     labels, _ = batch_labels(atlas.obs, config.batch_key)
     obs = atlas.obs if labels is None else atlas.obs.assign(scbasset_batch=labels.codes)

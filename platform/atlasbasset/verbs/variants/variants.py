@@ -54,7 +54,7 @@ def variants(
     vcf
         Path or URL of a VCF, plain, gzip or bgzip, in any order.
     genome
-        Path of the FASTA it was called on, plain or bgzip.
+        Path or URL of the FASTA it was called on, plain or bgzip.
     out
         URL of the result: an AnnData zarr of variants x groups (or cells). ``X`` is the effect,
         ``obsm["scbasset_sequence"]`` the change of the embedding, ``obs["status"]`` whether there

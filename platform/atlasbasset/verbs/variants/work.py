@@ -90,7 +90,7 @@ class EmbedVariants:
 
     model: ModelSource
     genome: str
-    """Path of the FASTA."""
+    """Path or URL of the FASTA."""
     pieces: str
     """What `write_pieces` wrote."""
     url: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from atlasbasset.cluster.worker_probe import WorkerFound
 from atlasbasset.core.trunk import Trunk
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.memory import limit as limits
@@ -245,9 +247,22 @@ def test_the_device_of_workers(monkeypatch):
 
 
 def test_workers_of_a_cluster_elsewhere_do_not_share_this_machine(monkeypatch):
+    asked = []
+
+    def probe(cpus, gpus):
+        asked.append((cpus, gpus))
+        return WorkerFound(
+            node="far", versions={}, free_bytes=400 * GB, gpu_bytes=80 * GB, workers_on_node=4
+        )
+
+    monkeypatch.setattr(limits, "probe_worker", probe)
+    monkeypatch.setattr(limits, "ray_session", lambda *_: nullcontext())
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert run_limit(workers=2).shared
-    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    assert not run_limit(workers=2).shared
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    found = run_limit(workers=2, cpus_per_worker=3, gpus_per_worker=1)
+    assert found == MemoryLimit(90 * GB, 72 * GB, shared=False)
+    assert run_limit("3GB", workers=2) == MemoryLimit(3 * GB, None, shared=False)
+    assert asked == [(3, 1)], "memory that was given is not looked up"
     assert run_limit(workers=2, launcher="process").shared
     assert run_limit("3GB", workers=1).ram_of_each(1) == 3 * GB

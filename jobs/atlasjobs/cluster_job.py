@@ -1,0 +1,193 @@
+"""A verb's command line as a job of a cluster, and how the job stands, in lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from atlasjobs.failures import DONE, FAILED, WRONG_INPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from atlasbasset.cluster.job_client import ClusterJob, JobState
+    from atlasjobs.output.console import Output
+    from atlasjobs.verb_call import VerbCall
+
+__all__ = [
+    "NODE_COLUMNS",
+    "cluster_job",
+    "exit_code",
+    "job_file",
+    "job_table",
+    "node_rows",
+    "passed_on",
+    "state_values",
+    "submitted",
+]
+
+NODE_COLUMNS = ("node", "address", "role", "CPUs", "GPUs", "memory")
+
+
+def cluster_job(
+    call: VerbCall,
+    *,
+    wait_s: float,
+    wheel: str | None = None,
+    variables: Mapping[str, str],
+    cpus: float | None = None,
+    gpus: float = 0,
+) -> ClusterJob:
+    """Return what is submitted for a verb's command line.
+
+    Raises
+    ------
+    UserInputError
+        An input cannot be shipped, an output would be lost, or there is no such wheel.
+    """
+    from atlasbasset.cluster.job_client import ClusterJob
+    from atlasbasset.cluster.manifests import entrypoint
+    from atlasbasset.cluster.shipped import shipment
+
+    shipped = shipment(call.reads, call.writes)
+    return ClusterJob(
+        name=_name(call, shipped.digest()),
+        entrypoint=entrypoint(call.words, wait_s),
+        shipment=shipped,
+        wheel=None if wheel is None else _wheel(wheel),
+        variables=variables,
+        cpus=(0 if call.workers else 1) if cpus is None else cpus,
+        gpus=gpus,
+    )
+
+
+def _name(call: VerbCall, digest: str) -> str:
+    """Return an id that the same command on the same shipped inputs always has."""
+    text = json.dumps([*call.words, digest])
+    return f"{call.verb}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def _wheel(path: str) -> Path:
+    from atlasstore.errors import UserInputError
+
+    if not (path.endswith(".whl") and Path(path).is_file()):
+        raise UserInputError(f"{path} is no wheel; make one by `make wheel`, which tells its name.")
+    return Path(path)
+
+
+def job_file(call: VerbCall, kind: Literal["rayjob", "slurm"]) -> str:
+    """Return the manifest or script that runs a verb's command line.
+
+    Raises
+    ------
+    UserInputError
+        Pods would not find an input, or an output would be lost.
+    """
+    from atlasbasset.cluster.manifests import JobFile, rayjob, slurm_script
+    from atlasbasset.cluster.shipped import check_for_pods
+
+    job = JobFile(
+        words=call.words, workers=call.workers, cpus=call.cpus_per_worker, gpus=call.gpus_per_worker
+    )
+    if kind == "slurm":  # whose nodes share the directory that the script is submitted from
+        return slurm_script(job)
+    check_for_pods(call.reads, call.writes)
+    return rayjob(job)
+
+
+def submitted(
+    job: ClusterJob, output: Output, *, address: str | None, wait_s: float, detach: bool
+) -> JobState:
+    """Submit a job, or find it where it is, and follow it unless `detach`."""
+    from atlasbasset.cluster.job_client import JobClient
+
+    client = JobClient(address)
+    job_id, is_new = client.submit(job)
+    for path in job.shipment.files if is_new else ():
+        output.line(f"shipped {path}")
+    state = client.state(job_id)
+    output.line(f"job {job_id}: {'submitted' if is_new else f'{state.status.lower()}, as it was'}")
+    if not detach:
+        if job.cpus or job.gpus:  # of others the job itself says how long it waits
+            client.wait_until_started(job_id, wait_s)
+        state = client.follow(job_id, passed_on)
+        output.line(f"job {job_id}: {state.status.lower()}")
+    output.json(state_values(state))
+    return state
+
+
+def passed_on(text: str) -> None:
+    """Print a part of a job's log as it came."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def exit_code(state: JobState) -> int:
+    """Return how a command ends that followed a job: as the job did."""
+    if not state.has_ended or state.status == "SUCCEEDED":
+        return DONE
+    return WRONG_INPUT if state.exit_code == WRONG_INPUT else FAILED
+
+
+def state_values(state: JobState) -> dict[str, Any]:
+    """Return a job's state as JSON values."""
+    return {
+        "id": state.id,
+        "status": state.status,
+        "entrypoint": state.entrypoint,
+        "started_s": state.started_s,
+        "ended_s": state.ended_s,
+        "exit_code": state.exit_code,
+    }
+
+
+def job_table(states: Sequence[JobState]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns of a table of jobs, and a row for each: what it runs to the left."""
+    said = [_said(state) for state in states]
+    width = max(map(len, ["command", *said]))
+    rows = [
+        [state.id, state.status.lower(), _clock(state.started_s), _took(state), f"{one:<{width}}"]
+        for state, one in zip(states, said, strict=True)
+    ]
+    return ["job", "status", "begun", "time", f"{'command':<{width}}"], rows
+
+
+def _said(state: JobState) -> str:
+    return state.entrypoint.rpartition(" -- ")[2]
+
+
+def _clock(unix_s: float | None) -> str:
+    if unix_s is None:
+        return "-"
+    return datetime.fromtimestamp(unix_s).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _took(state: JobState) -> str:
+    import time
+
+    from atlasstore.text_units import duration
+
+    if state.started_s is None:
+        return "-"
+    return duration((state.ended_s or time.time()) - state.started_s)
+
+
+def node_rows(nodes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return a row for each node."""
+    from atlasstore.text_units import size
+
+    return [
+        [
+            node["name"],
+            node["ip"],
+            "head" if node["head"] else "worker",
+            f"{node['resources'].get('CPU', 0):g}",
+            f"{node['resources'].get('GPU', 0):g}",
+            size(node["resources"].get("memory", 0)),
+        ]
+        for node in nodes
+    ]

@@ -1,0 +1,322 @@
+"""Ray Jobs on a running cluster: submitted once, followed through lost connections, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from logging import getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atlasbasset.cluster.event_log import RUN_VARIABLE
+from atlasbasset.cluster.ray_session import token_if_there
+from atlasbasset.cluster.shipped import Shipment
+from atlasstore.errors import AtlasError, UserInputError
+from atlasstore.text_units import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["ClusterJob", "JobClient", "JobState"]
+
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_AGAIN = ("FAILED", "STOPPED")
+_STOP_WAIT_S = 40
+"""From SIGTERM to SIGKILL: a training writes a checkpoint meanwhile. Ray's own are 3 seconds."""
+_RETRY_S = 2.0
+_TALKATIVE = (
+    "ray.dashboard.modules.job.sdk",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers that tell of every connection and file."""
+_GIVE_UP_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterJob:
+    """What is submitted."""
+
+    name: str
+    """The same for the same work; attempts after a failure get a number behind it."""
+    entrypoint: str
+    """A shell command."""
+    shipment: Shipment = field(default_factory=Shipment)
+    wheel: Path | None = None
+    """A wheel of this package that the nodes use in place of what they have."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the job and its workers."""
+    cpus: float = 0
+    """Cores of the job's own process, which then is on a worker node; 0: it is on the head."""
+    gpus: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How a job stands."""
+
+    id: str
+    status: str
+    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    entrypoint: str
+    message: str
+    started_s: float | None
+    """Unix time."""
+    ended_s: float | None
+    exit_code: int | None
+    """Of the job's own process, where it ended by itself."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.status in _ENDED
+
+
+class JobClient:
+    """The jobs of one cluster.
+
+    Parameters
+    ----------
+    address
+        Of the dashboard, ``http://HOST:8265``; None for what RAY_ADDRESS says, or this machine's.
+
+    Raises
+    ------
+    AtlasError
+        Nobody answers there, or the token is refused.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = (
+            address
+            or os.environ.get("RAY_API_SERVER_ADDRESS")
+            or os.environ.get("RAY_ADDRESS")
+            or "http://127.0.0.1:8265"
+        )
+        if not self.address.startswith(("http://", "https://")):
+            raise UserInputError(
+                f"the address must be that of the cluster's dashboard, such as "
+                f"http://127.0.0.1:8265, got {self.address!r}."
+            )
+        token_if_there()
+        from ray.job_submission import JobSubmissionClient
+
+        for name in _TALKATIVE:
+            getLogger(name).setLevel("WARNING")
+        with self._answers():
+            self._client = JobSubmissionClient(self.address)
+
+    def submit(self, job: ClusterJob) -> tuple[str, bool]:
+        """Submit a job unless it is there already; return its id, and whether it is new.
+
+        A job that failed or was stopped is submitted again under the next number.
+        """
+        name = self._next_name(job.name)
+        if name in self._states_by_id():
+            return name, False
+        environment: dict[str, Any] = {
+            "env_vars": {
+                **job.variables,
+                RUN_VARIABLE: name,
+                "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S),
+            }
+        }
+        with tempfile.TemporaryDirectory() as folder, self._answers():
+            if job.shipment.files:
+                job.shipment.copy_to(Path(folder, "inputs"))
+                environment["working_dir"] = str(Path(folder, "inputs"))
+            if job.wheel is not None:
+                environment["py_modules"] = _unpacked(job.wheel, Path(folder, "wheel"))
+            try:
+                self._client.submit_job(
+                    entrypoint=job.entrypoint,
+                    submission_id=name,
+                    runtime_env=environment,
+                    entrypoint_num_cpus=job.cpus or None,
+                    entrypoint_num_gpus=job.gpus or None,
+                )
+            except RuntimeError:
+                if name not in self._states_by_id():  # else another was faster
+                    raise
+                return name, False
+        return name, True
+
+    def _next_name(self, name: str) -> str:
+        """Return the id of the attempt that counts: the last one, or the one after a failure."""
+        states, attempt, number = self._states_by_id(), name, 1
+        while attempt in states:
+            if states[attempt].status not in _AGAIN:
+                return attempt
+            number += 1
+            attempt = f"{name}-{number}"
+        return attempt
+
+    def _states_by_id(self) -> dict[str, JobState]:
+        return {state.id: state for state in self.states()}
+
+    def states(self) -> list[JobState]:
+        """Return every job that was submitted, oldest first."""
+        with self._answers():
+            found = [_state(job) for job in self._client.list_jobs() if job.submission_id]
+        return sorted(found, key=lambda state: state.started_s or 0)
+
+    def state(self, job_id: str | None = None) -> JobState:
+        """Return how a job stands; of None: the newest.
+
+        Raises
+        ------
+        UserInputError
+            There is none of this id.
+        """
+        states = self.states()
+        for state in reversed(states):
+            if job_id in (None, state.id):
+                return state
+        known = ", ".join(state.id for state in states) or "none"
+        raise UserInputError(f"{self.address} knows no job {job_id or ''}; it has: {known}.")
+
+    def log(self, job_id: str) -> str:
+        """Return what a job has printed so far."""
+        with self._answers():
+            return str(self._client.get_job_logs(job_id))
+
+    def stop(self, job_id: str) -> JobState:
+        """Ask a job to end, and wait until it has; one that has no place yet ends when it gets one.
+
+        Returns
+        -------
+        How it stands then.
+        """
+        has_place = self.state(job_id).status != "PENDING"
+        with self._answers():
+            self._client.stop_job(job_id)
+        until = time.monotonic() + (_STOP_WAIT_S + 20 if has_place else _RETRY_S)
+        while not (state := self.state(job_id)).has_ended and time.monotonic() < until:
+            time.sleep(0.5)
+        return state
+
+    def wait_until_started(self, job_id: str, wait_s: float) -> None:
+        """Wait until a job runs; stop it where the cluster has no place for it.
+
+        Raises
+        ------
+        UserInputError
+            It has not begun in `wait_s` seconds.
+        """
+        until = time.monotonic() + wait_s
+        while self.state(job_id).status == "PENDING":
+            if time.monotonic() > until:
+                self.stop(job_id)
+                raise UserInputError(
+                    f"the cluster had no place for job {job_id} in {duration(wait_s)}, and it was "
+                    "told to end; `atlasbasset resources` shows what there is: ask for less, add "
+                    "nodes, or wait longer by --wait."
+                )
+            time.sleep(0.5)
+
+    def follow(self, job_id: str, on_text: Callable[[str], None]) -> JobState:
+        """Pass on what a job prints until it ends, also over lost connections; return its end.
+
+        Raises
+        ------
+        AtlasError
+            The cluster was out of reach for ten minutes.
+        """
+        from aiohttp import ClientError
+
+        once, lost_since = _Once(on_text), None
+        while True:
+            try:
+                asyncio.run(self._tail(job_id, once))
+                if (state := self.state(job_id)).has_ended:
+                    return state
+                lost_since = None
+            except UserInputError:  # a new head does not know the job
+                raise
+            except (AtlasError, OSError, RuntimeError, ClientError) as error:
+                lost_since = lost_since or time.monotonic()
+                if time.monotonic() - lost_since > _GIVE_UP_S:
+                    raise self._unreachable(error) from error
+            time.sleep(_RETRY_S)
+
+    async def _tail(self, job_id: str, once: _Once) -> None:
+        once.begin()
+        async for text in self._client.tail_job_logs(job_id):
+            once.pass_on(text)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return each node that is alive: name, address, whether it is the head, and resources."""
+        from ray.util.state import list_nodes
+
+        with self._answers():
+            found = list_nodes(address=self.address, filters=[("state", "=", "ALIVE")], detail=True)
+        return [
+            {
+                "name": node.node_name,
+                "ip": node.node_ip,
+                "head": node.is_head_node,
+                "resources": dict(node.resources_total),
+            }
+            for node in found
+        ]
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        """Tell in a sentence that nobody answers."""
+        try:
+            yield
+        except AtlasError:
+            raise
+        except Exception as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> AtlasError:
+        said = " ".join(str(error).split())[:300].rstrip(".")
+        return AtlasError(
+            f"the cluster at {self.address} does not do as asked ({said}); check the address and "
+            "the tunnel to it, and that ~/.ray/auth_token is the cluster's."
+        )
+
+
+def _unpacked(wheel: Path, folder: Path) -> list[str]:
+    """Unpack a wheel; return its packages, and its metadata, which knows the version.
+
+    Given the wheel itself, Ray would install all it depends on once more for the job.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return [str(path) for path in sorted(folder.iterdir())]
+
+
+class _Once:
+    """Passes on a log that is read again from its beginning after each lost connection."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self._on_text, self._passed, self._seen = on_text, 0, 0
+
+    def begin(self) -> None:
+        self._seen = 0
+
+    def pass_on(self, text: str) -> None:
+        new = text[max(0, self._passed - self._seen) :]
+        self._seen += len(text)
+        self._passed = max(self._passed, self._seen)
+        if new:
+            self._on_text(new)
+
+
+def _state(job: Any) -> JobState:
+    return JobState(
+        id=job.submission_id,
+        status=str(getattr(job.status, "value", job.status)),
+        entrypoint=job.entrypoint,
+        message=job.message or "",
+        started_s=job.start_time / 1000 if job.start_time else None,
+        ended_s=job.end_time / 1000 if job.end_time else None,
+        exit_code=job.driver_exit_code,
+    )

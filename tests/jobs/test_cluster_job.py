@@ -1,0 +1,83 @@
+"""A verb's command line as a job, and how jobs and nodes are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from atlasbasset.cluster.job_client import JobState
+from atlasjobs.cluster_job import cluster_job, exit_code, job_file, job_table, node_rows
+from atlasstore.errors import UserInputError
+from cluster_files import parsed
+
+TRAIN = ("train", "s3://b/a.zarr", "--out", "s3://b/m.zarr", "--workers", "4")
+
+
+def job(*words, **options):
+    return cluster_job(parsed(list(words)), wait_s=600, variables={}, **options)
+
+
+def test_the_same_command_is_the_same_job_and_another_is_another():
+    assert job(*TRAIN).name == job(*TRAIN).name
+    assert job(*TRAIN).name.startswith("train-")
+    assert job(*TRAIN, "--epochs", "3").name != job(*TRAIN).name
+
+
+def test_another_content_of_a_shipped_file_is_another_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("denoise", "s3://b/m", "s3://b/a", "--out", "s3://b/d", "--cells", "cells.txt")
+    (tmp_path / "cells.txt").write_text("a\n")
+    first = job(*words)
+    assert [str(path) for path in first.shipment.files] == ["cells.txt"]
+    (tmp_path / "cells.txt").write_text("b\n")
+    assert job(*words).name != first.name
+
+
+def test_a_verb_without_workers_has_a_core_of_a_worker_node():
+    assert (job(*TRAIN).cpus, job(*TRAIN).gpus) == (0, 0)
+    embed = ("embed", "s3://b/m.zarr", "--out", "s3://b/cells.h5ad")
+    assert job(*embed).cpus == 1
+    assert job(*embed, cpus=8, gpus=1).cpus == 8
+    assert job(*embed, cpus=0).cpus == 0
+
+
+def test_a_wheel_must_be_one(tmp_path):
+    with pytest.raises(UserInputError, match=r"none\.whl is no wheel; make one by `make wheel`"):
+        job(*TRAIN, wheel=str(tmp_path / "none.whl"))
+
+
+def test_pods_get_no_local_files_and_an_allocation_shares_its_directory():
+    call = parsed(["denoise", "m.zarr", "a.zarr", "--out", "d.zarr", "--workers", "2"])
+    with pytest.raises(UserInputError, match=r"d\.zarr would be written on a node"):
+        job_file(call, "rayjob")
+    assert "-- denoise m.zarr a.zarr --out d.zarr --workers 2 &\n" in job_file(call, "slurm")
+
+
+def state(status, code=None, **changes):
+    values = {"id": "train-1", "entrypoint": "python -m x --wait 5 -- train a", "message": ""}
+    times = {"started_s": 1000.0, "ended_s": 1042.0}
+    return JobState(**(values | times | changes), status=status, exit_code=code)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        ("SUCCEEDED", 0, 0),
+        ("RUNNING", None, 0),
+        ("FAILED", 2, 2),
+        ("FAILED", 1, 1),
+        ("FAILED", None, 1),
+        ("STOPPED", 143, 1),
+    ],
+)
+def test_a_command_that_followed_a_job_ends_as_the_job_did(status, code, expected):
+    assert exit_code(state(status, code)) == expected
+
+
+def test_jobs_and_nodes_are_rows():
+    header, rows = job_table([state("FAILED"), state("PENDING", id="b", started_s=None)])
+    assert header == ["job", "status", "begun", "time", "command"]
+    assert [row[1] for row in rows] == ["failed", "pending"]
+    assert rows[0][3:] == ["42 s", "train a"]
+    assert rows[1][2:4] == ["-", "-"]
+    node = {"name": "n", "ip": "10.0.0.1", "head": True, "resources": {"CPU": 4.0, "memory": 8e9}}
+    assert node_rows([node]) == [["n", "10.0.0.1", "head", "4", "0", "8.00 GB"]]

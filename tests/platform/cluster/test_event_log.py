@@ -1,0 +1,56 @@
+"""Events as JSON lines: who, where, when, what."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from atlasbasset.cluster.event_log import EventLog, logged
+from atlasbasset.engine.events import EpochEnd, StepDone
+from atlasstore.events import Notice, Progress
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_line_says_who_where_and_what(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATLASBASSET_RUN", "train-1")
+    log = EventLog(str(tmp_path / "log"), rank=3)
+    log(Notice("one sentence"))
+    log(EpochEnd({"epoch": 1, "loss": 0.5}))
+    log("no event")
+    first, second = lines(tmp_path / "log")
+    assert first.pop("time").endswith("+00:00")
+    who = {"run": "train-1", "rank": 3, "node": socket.gethostname()}
+    assert first == {**who, "event": "notice", "message": "one sentence"}
+    assert second["event"] == "epoch_end"
+    assert second["record"] == {"epoch": 1, "loss": 0.5}
+
+
+def test_what_comes_often_is_written_now_and_then(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    log = EventLog(str(tmp_path / "log"))
+    for step in range(100):
+        now[0] = step / 10
+        log(StepDone(1, step, 100, 50.0))
+        log(Progress("reading", step, 100, "cells"))
+    assert [line["step"] for line in lines(tmp_path / "log") if "step" in line] == [0, 50]
+    assert len(lines(tmp_path / "log")) == 4
+
+
+def test_a_signed_url_loses_its_signature(tmp_path):
+    log = EventLog(str(tmp_path / "log"))
+    log.write("Notice", {"message": "read https://h/a?X-Amz-Signature=s1gned"})
+    assert "s1gned" not in (tmp_path / "log").read_text()
+
+
+def test_the_log_is_asked_for_by_a_variable(tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.delenv("ATLASBASSET_LOG", raising=False)
+    assert logged(seen.append) == seen.append
+    monkeypatch.setenv("ATLASBASSET_LOG", "-")
+    logged(seen.append, rank=0)(Notice("hello"))
+    assert seen == [Notice("hello")]
+    assert json.loads(capsys.readouterr().err)["message"] == "hello"

@@ -1,0 +1,71 @@
+"""What a look at the cluster refuses, and what it tells; by real workers: tests/jobs."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+
+from atlasbasset.cluster import preflight as module
+from atlasbasset.cluster.preflight import Needs, preflight
+from atlasbasset.cluster.worker_probe import look_around
+from atlasstore.errors import UserInputError
+from atlasstore.events import ignore
+
+HOST = socket.gethostname()
+
+
+def test_places_are_read_and_written_and_nothing_is_left(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "zarr.json").write_text("{}")
+    (tmp_path / "file.bed").write_text("chr1")
+    out = tmp_path / "out.zarr"
+    reads = (str(tmp_path / "store"), str(tmp_path / "file.bed"))
+    said = []
+    preflight(Needs(reads=reads, writes=(str(out),)), said.append)
+    lines = [notice.message for notice in said]
+    assert lines[0] == f"preflight: the job's own process on {HOST}"
+    assert f"preflight: {out} can be written" in lines
+    assert lines[-1].startswith("preflight: passed in ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.bed", "store"]
+
+
+def test_a_place_that_does_not_open_is_told_with_the_node(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserInputError, match=rf"{HOST} cannot read .*none: it does not exist"):
+        preflight(Needs(reads=(str(tmp_path / "none"),)), ignore)
+    with pytest.raises(UserInputError, match=rf"{HOST} cannot write next to .*credentials"):
+        preflight(Needs(writes=(str(tmp_path / "file" / "out"),)), ignore)
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Let preflight find one worker, which a test changes."""
+    found = [look_around()]
+    monkeypatch.setattr(module, "_probe", lambda *_: found)
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    return found
+
+
+def test_other_versions_are_refused(worker):
+    preflight(Needs(workers=1), ignore)
+    worker[0] = replace(worker[0], versions={**worker[0].versions, "torch": "1.0"}, node="far")
+    with pytest.raises(UserInputError, match=r"far has torch 1\.0, the head has .*same version"):
+        preflight(Needs(workers=1), ignore)
+
+
+def test_workers_that_see_no_gpu_are_refused(worker):
+    worker[0] = replace(worker[0], gpu_names=(), node="far")
+    with pytest.raises(UserInputError, match="torch sees no GPU on far, which Ray gave 1 GPU;"):
+        preflight(Needs(workers=1, gpus=1), ignore)
+    said = []
+    worker[0] = replace(worker[0], gpu_names=("L4",), gpu_bytes=20 * 10**9)
+    preflight(Needs(workers=1, gpus=1), said.append)
+    assert "preflight: GPUs: L4, 20.0 GB free" in [notice.message for notice in said]
+
+
+def test_needs_are_said_in_words():
+    assert Needs(workers=1).said == "1 worker of 1 CPU"
+    assert Needs(workers=4, cpus=2, gpus=0.5).said == "4 workers of 2 CPUs and 0.5 GPUs"

@@ -1,0 +1,82 @@
+"""Inputs that go with a job, and those that are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from atlasbasset.cluster import shipped
+from atlasbasset.cluster.shipped import check_for_pods, shared_variables, shipment
+from atlasstore.errors import UserInputError
+
+OUT = ["s3://b/out.zarr"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "wanted.bed").write_text("chr1\t1\t2\n")
+    return tmp_path
+
+
+def test_a_file_below_this_directory_keeps_its_relative_path(tmp_path):
+    found = shipment(["data/wanted.bed", "s3://b/atlas.zarr", "/shared/genome.fa"], OUT)
+    found.copy_to(tmp_path / "there")
+    there = tmp_path / "there"
+    assert [path for path in there.rglob("*") if path.is_file()] == [there / "data" / "wanted.bed"]
+    assert (there / "data" / "wanted.bed").read_text() == "chr1\t1\t2\n"
+
+
+def test_the_digest_is_of_names_and_content(tmp_path):
+    before = shipment(["data/wanted.bed"], OUT).digest()
+    assert shipment(["data/wanted.bed"], OUT).digest() == before
+    (tmp_path / "data" / "wanted.bed").write_text("chr1\t1\t3\n")
+    assert shipment(["data/wanted.bed"], OUT).digest() != before
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("none.bed", "does not exist here"),
+        ("data", "is a folder"),
+        ("../elsewhere.bed", "not below this directory"),
+        ("memory://atlas", "in the memory of a process"),
+    ],
+)
+def test_what_the_nodes_would_not_find_is_refused(place, said, tmp_path):
+    (tmp_path.parent / "elsewhere.bed").touch()
+    with pytest.raises(UserInputError, match=said):
+        shipment([place], OUT)
+
+
+def test_what_is_too_large_to_ship_is_refused(monkeypatch):
+    monkeypatch.setattr(shipped, "MOST_SHIPPED_BYTES", 4)
+    with pytest.raises(UserInputError, match=r"wanted\.bed: 9 bytes are too much.*at most 4 bytes"):
+        shipment(["data/wanted.bed"], OUT)
+
+
+@pytest.mark.parametrize("place", ["out.zarr", "memory://out", "./out.zarr"])
+def test_an_output_that_would_be_lost_with_its_node_is_refused(place):
+    for check in (shipment, check_for_pods):
+        with pytest.raises(UserInputError, match="lost with it; write to a URL"):
+            check([], [place])
+
+
+def test_pods_get_no_files():
+    with pytest.raises(UserInputError, match=r"wanted\.bed is on this machine alone"):
+        check_for_pods(["data/wanted.bed"], OUT)
+    check_for_pods(["s3://b/wanted.bed", "/shared/x"], OUT)
+
+
+def test_places_go_along_and_keys_only_when_asked():
+    environment = {
+        "AWS_ENDPOINT_URL": "http://s3",
+        "AWS_SECRET_ACCESS_KEY": "k",
+        "MINE": "1",
+        "X": "2",
+    }
+    assert shared_variables(environment) == {"AWS_ENDPOINT_URL": "http://s3"}
+    found = shared_variables(environment, credentials=True, more=["MINE"])
+    assert found == {name: environment[name] for name in environment if name != "X"}
+    with pytest.raises(UserInputError, match="NONE is not set here"):
+        shared_variables(environment, more=["NONE"])
