@@ -96,6 +96,11 @@ async function main() {
     showChromosomeWidget: innerWidth >= NARROW,
     tracks: [...wanted().values(), ...annotations(about)],
   });
+  if (innerWidth < NARROW) { // igv.js keeps its styles to itself
+    const style = document.createElement("style");
+    style.textContent = ".igv-windowsize-panel-container, .igv-current-genome { display: none !important }";
+    document.getElementById("browser").shadowRoot.append(style);
+  }
   const shown = new Set(wanted().keys());
 
   // one change after another: loading takes time, and a name must not be loaded twice
