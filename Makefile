@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install wheel demo test test-slow fuzz lint picture bench clean
+.PHONY: install wheel demo test test-slow fuzz lint docs picture bench clean
 
 install:
 	@sh tools/venv.sh $(VENV) $(PYTHON)
@@ -49,6 +49,11 @@ lint: install
 	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/lint-imports
 
+# The site, in site/: pages of docs/, reference from docstrings, tutorials that are run (minutes)
+docs: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 picture: install
 	$(BIN)/python tools/draw_architecture.py
 
@@ -56,4 +61,4 @@ bench: install
 	OMP_WAIT_POLICY=PASSIVE THP_MEM_ALLOC_ENABLE=1 $(BIN)/python benchmarks/training_speed.py
 
 clean:
-	rm -rf $(VENV) demo runs dist
+	rm -rf $(VENV) demo runs dist site

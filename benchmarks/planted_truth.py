@@ -63,6 +63,7 @@ def scores(demo: Path, n_backgrounds: int, scale: str, *, both_strands: bool) ->
             both_strands=both_strands,
         )
         found = anndata.read_zarr(Path(folder) / "activity.zarr")
+    found.var_names = list(found.var["motif"])
     types = found.obs["cell_type"].astype(str).to_numpy()
     table = pd.DataFrame(found.X, columns=found.var_names)
     truth = Truth.load(demo / "simulated")

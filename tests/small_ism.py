@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+SITE = np.array([0, 2, 1, 3, 0, 0, 0, 2, 2, 1], np.uint8)  # AGCTAAAGGC
+PWM = np.full((len(SITE), 4), 0.04)
+PWM[np.arange(len(SITE)), SITE] = 0.88
+CHROM = "chr1"
+"""Where regions lie."""
 FIRST = 1000
 """Where the first base of the first region lies; regions are 10 kb apart."""
 
@@ -32,9 +37,9 @@ def make_ism(
     n_regions, span = codes.shape
     start = FIRST + 10_000 * np.arange(n_regions)
     regions = pd.DataFrame(
-        {"chrom": "chr1", "start": start, "end": start + span, "window_start": start - 8}
+        {"chrom": CHROM, "start": start, "end": start + span, "window_start": start - 8}
     ).assign(span_start=start)
-    regions.index = pd.Index([f"chr1:{s}-{s + span}" for s in start], dtype=object)
+    regions.index = pd.Index([f"{CHROM}:{s}-{s + span}" for s in start], dtype=object)
     if strand is not None:
         regions["strand"] = list(strand)
     n_groups = len(groups)
@@ -66,3 +71,15 @@ def make_ism(
 def normalised(values: np.ndarray) -> np.ndarray:
     """Make the four bases of every position sum to zero; axis 2."""
     return values - values.mean(2, keepdims=True)
+
+
+def planted(url: str | Path, n_regions: int, span: int = 120) -> str:
+    """A site that raises accessibility in T cells in every region; noise in B cells."""
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 4, (n_regions, span), dtype=np.uint8)
+    scores = rng.normal(size=(n_regions, span, 4, 2)) * 0.05
+    for row in range(n_regions):
+        at = rng.integers(10, span - 30)
+        codes[row, at : at + len(SITE)] = SITE
+        scores[row, at : at + len(SITE), :, 1] += PWM - 0.25
+    return make_ism(url, codes, normalised(scores), ["B", "T"])

@@ -119,3 +119,20 @@ def test_citations_are_found_and_a_wrong_one_is_not_accepted():
     assert not broken(wrapped)
     assert broken('(docs/method.md, "No such section")')
     assert broken("see docs/no-such-page.md")
+
+
+def test_messages_in_troubleshooting_are_what_the_program_says():
+    """Words in quotes at a paragraph's begin stand in the source, across its line breaks."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    quoted = re.findall(r'^\*\*"([^"]+)"\*\*', page, flags=re.MULTILINE)
+    assert len(quoted) > 10
+    said = re.sub(r'"\s+f?"', "", "\n".join(path.read_text() for path in SOURCES))
+    assert [words for words in quoted if words not in said] == []
+
+
+def test_every_page_is_on_the_site():
+    listed = (ROOT / "mkdocs.yml").read_text()
+    folder = ROOT / "docs"
+    pages = [path for kind in ("*.md", "*/*.md", "*/*.py") for path in sorted(folder.glob(kind))]
+    names = [path.relative_to(folder).as_posix() for path in pages]
+    assert [name for name in names if name not in listed] == []

@@ -11,6 +11,7 @@ import typer
 from atlasjobs.commands.annotate import annotate
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
+from atlasjobs.commands.differential import differential
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.embed import embed
 from atlasjobs.commands.evaluate import evaluate
@@ -29,6 +30,7 @@ from atlasjobs.commands.simulate import simulate
 from atlasjobs.commands.status import status
 from atlasjobs.commands.stop import stop
 from atlasjobs.commands.submit import submit
+from atlasjobs.commands.tracks import tracks
 from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
 from atlasjobs.commands.watch import watch
@@ -51,7 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_VERBS: dict[str, "Callable[..., None]"] = {
+_VERBS: dict[str, "Callable[..., object]"] = {
     "demo": demo,
     "simulate": simulate,
     "preprocess": preprocess,
@@ -68,6 +70,8 @@ _VERBS: dict[str, "Callable[..., None]"] = {
     "match": match,
     "discover": discover,
     "variants": variants,
+    "differential": differential,
+    "tracks": tracks,
     "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,

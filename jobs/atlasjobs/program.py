@@ -25,9 +25,10 @@ from atlasjobs.failures import (
     tell_error,
 )
 from atlasjobs.interrupts import Interrupts
+from atlasjobs.next_commands import next_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Program", "Verb"]
 
@@ -43,10 +44,10 @@ class _VerbFailed(Exception):
 class Verb(TyperCommand):
     """A command whose errors are shown with the verb's own words."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Do the verb's work."""
+    def invoke(self, ctx: Any) -> None:
+        """Do the verb's work, and name the command that follows it."""
         try:
-            return super().invoke(ctx)
+            _tell_next(str(self.name), ctx.params, super().invoke(ctx))
         except (typer.Exit, typer.Abort):
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
@@ -63,6 +64,12 @@ class Verb(TyperCommand):
         if isinstance(error, SystemExit):
             raise error
         return failure_of(error, verb=verb, params=ctx.params)
+
+
+def _tell_next(verb: str, params: Mapping[str, Any], found: object) -> None:
+    """Print what to run next, where the verb's text goes."""
+    if (line := next_line(verb, params, found)) is not None:
+        typer.echo(_shown(line), err=params.get("json") == "-")
 
 
 class Program(TyperGroup):

@@ -1,6 +1,7 @@
 """Opening any store: the one module that knows every kind.
 
-A kind of store adds one row to `KINDS`; `open_store` and `inspect_store` follow.
+A kind of store adds one row to `KINDS`; `open_store` and `inspect_store` follow. Files that are no
+stores (AnnData, motifs, tables) are described by `inspect_files`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.atlas.split import held_out_overlap
-from atlasstore.errors import CorruptStoreError, NotAStoreError
+from atlasstore.errors import CorruptStoreError, NotAStoreError, UserInputError
 from atlasstore.events import Progress, Subscriber
-from atlasstore.files import urls
+from atlasstore.files import remote, urls
+from atlasstore.inspect_files import Described, describe_file, describe_folder
 from atlasstore.models.model_store import ModelStore
 from atlasstore.progress import shown
 from atlasstore.results.reader import AXES
@@ -49,9 +51,9 @@ class StoreSummary:
 
     url: str
     format: str
-    """Format name, such as ``atlasbasset.atlas``."""
-    version: int
-    """Format version."""
+    """Format name, such as ``atlasbasset.atlas``, or what else it is ("AnnData", "MEME motifs")."""
+    version: int | None
+    """Format version; None where it is no store of ours."""
     sizes: Mapping[str, Any]
     """Rows, blocks, share of positives and the like; with units in the names."""
     stored_bytes: int
@@ -178,14 +180,15 @@ def open_store(url: str | Path) -> Any:
 def inspect_store(
     url: str | Path, *, verify: bool = False, on_event: Subscriber | None = None
 ) -> StoreSummary:
-    """Say what is at `url`.
+    """Say what is at `url`: a store, or a file or folder that a verb takes or writes.
 
     Parameters
     ----------
     url
-        Path or URL of a store.
+        Path or URL of a store, an AnnData (``.h5ad``, ``.zarr``), MEME motifs, a table (``.csv``,
+        ``.tsv``, ``.bed``, ``.parquet``), JSON, HDF5, a report's page, or a folder of files.
     verify
-        Also read everything and check it.
+        Also read everything and check it; of stores.
     on_event
         Called with the progress of the check; by default a bar is shown on a terminal or in a
         notebook.
@@ -198,24 +201,58 @@ def inspect_store(
     ------
     NotAStoreError, FormatVersionError
         As `open_store`.
+    UserInputError
+        `verify` of what has no checksums.
     CorruptStoreError
         When `verify` finds damage.
     """
+    if (other := _described(str(url))) is not None:
+        return _file_summary(str(url), other, verify=verify)
     kind, info = _kind_of(str(url))
     store = kind.open(str(url))
     if verify:
         with shown(on_event) as subscriber:
             kind.verify(store, subscriber)
-    fs, path = urls.filesystem(url)
     return StoreSummary(
         url=str(url),
         format=info.format,
         version=info.version,
         sizes=kind.sizes(store),
-        stored_bytes=int(fs.du(path)),
+        stored_bytes=_stored_bytes(url),
         provenance=info.provenance,
         verified=verify,
     )
+
+
+def _described(url: str) -> Described | None:
+    """Describe what is no store of ours; None where it is one, or should be."""
+    fs, path = urls.filesystem(url)
+    with remote.outage_errors(url):
+        if fs.isfile(path):
+            return describe_file(url)
+        return describe_folder(url) if fs.isdir(path) else None
+
+
+def _file_summary(url: str, found: Described, *, verify: bool) -> StoreSummary:
+    if verify:
+        raise UserInputError(
+            f"{url} ({found.format}) has no checksums to verify; leave out --verify, which reads "
+            "every byte of an atlas, model or result."
+        )
+    return StoreSummary(
+        url=url,
+        format=found.format,
+        version=None,
+        sizes=found.sizes,
+        stored_bytes=_stored_bytes(url),
+        provenance=found.provenance,
+        verified=False,
+    )
+
+
+def _stored_bytes(url: str | Path) -> int:
+    fs, path = urls.filesystem(url)
+    return int(fs.du(path))
 
 
 def _kind_of(url: str) -> tuple[StoreKind, formats.StoreInfo]:

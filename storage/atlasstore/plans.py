@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from atlasstore.notebook import html_table
 from atlasstore.progress import shown
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class Plan(ABC, Generic[Report]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.title, self.lines())
 
 
 def aligned(lines: Lines) -> list[str]:

@@ -253,6 +253,11 @@ def test_embed(trained):
     read = read_anndata(f"{BUCKET}/cells.zarr")
     np.testing.assert_array_equal(read.obsm["X_scbasset"], embedded.obsm["X_scbasset"])
     pd.testing.assert_frame_equal(read.obs, embedded.obs)
+    out = f"{BUCKET}/peaks.zarr"
+    peaks = atlasbasset.embed(trained.url, out=out, variables="peaks", atlas=f"{BUCKET}/atlas.zarr")
+    read = anndata.read_zarr(out)
+    assert peaks.X.nnz == read.X.nnz > 0
+    np.testing.assert_array_equal(read.X.toarray(), peaks.X.toarray())
 
 
 def test_evaluate(trained, atlas, local_run, local_atlas):

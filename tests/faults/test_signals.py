@@ -18,11 +18,14 @@ import pytest
 from scipy import sparse
 
 import atlasbasset
+from atlasbasset.core.config import TrunkConfig
+from atlasbasset.weights import write_keras
 from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.models.model_store import ModelStore
 from denoise_process import make_stores, stored
 from signalled import Moment, command, finished, start
 from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_ism import make_ism, normalised, planted
 from small_model import random_weights, write_model
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 N_PEAKS = 40
 CODES = {SIGINT: 130, SIGTERM: 143}
 RECEIPTS = "atlasstore.resume.units:write_receipts"
+WEIGHTS = "atlasbasset.verbs.weights"
+WRITTEN = "atlasbasset.verbs.match.table_file"
 RECORD = "atlasstore.resume.ledger:Ledger.record"
 KEPT = "the same command resumes it"
 NOTHING = "run the same command again"
@@ -54,6 +59,11 @@ def folder(tmp_path_factory):
         )
     )
     write_meme(made / "m.meme", [Motif("M1", "GATA1", np.eye(4)[[2, 0, 3, 0]] * 0.9 + 0.025)])
+    scores = normalised(rng.normal(size=(3, 60, 4, 2)))
+    make_ism(made / "ism", rng.integers(0, 4, (3, 60), dtype=np.uint8), scores, ["B", "T"])
+    published = random_weights(rng, 3, config=TrunkConfig())
+    write_keras(made / "published.h5", published)
+    write_model(made / "published", published, config=TrunkConfig())
     for name in ("one", "two"):
         counts = rng.poisson(0.3, (60, N_PEAKS)).astype(np.float32)
         cells = pd.DataFrame(index=[f"{name}{i}" for i in range(60)])
@@ -90,6 +100,10 @@ def arguments(verb, folder, out):
         "simulate": ("simulate", out, "--cells", 30, "--peaks", 40, "--cell-types", 2),
         "embed": ("embed", model, "--out", out),
         "evaluate": ("evaluate", folder / "own", atlas, "--split", "all"),
+        "report": ("report", folder / "own", atlas, "--out", out),
+        "match": ("match", folder / "ism", "--motifs", folder / "m.meme", "--out", out),
+        "import-weights": ("import-weights", folder / "published.h5", "--out", out),
+        "export-weights": ("export-weights", folder / "published", out),
     }[verb]
 
 
@@ -115,6 +129,8 @@ def written(out: Path):
         return None
     if out.suffix == ".h5ad":
         return anndata.read_h5ad(out).obsm["X_scbasset"].tobytes()
+    if out.suffix == ".html":  # says when it was made
+        return out.read_text().count("<figure")
     if out.is_dir():  # a model's state says how long solving took
         timed = ("manifest.json", "latest.json")
         return {name: h for name, h in stored(str(out)).items() if not name.endswith(timed)}
@@ -142,12 +158,18 @@ CASES = [
         *("evaluate", "", SIGTERM),
         *(Moment("atlasbasset.verbs.evaluate.plan:measure_predictions"), "Nothing was changed"),
     ),
+    ("report", ".html", SIGINT, Moment("atlasbasset.verbs.report.page.page:_plotly"), NOTHING),
+    ("match", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
+    ("match", ".parquet", SIGTERM, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
+    ("import-weights", "", SIGTERM, Moment(f"{WEIGHTS}:_write_checkpoint"), NOTHING),
+    ("import-weights", "", SIGINT, Moment(f"{WEIGHTS}:_write_checkpoint", after=True), NOTHING),
+    ("export-weights", ".h5", SIGINT, Moment(f"{WEIGHTS}:write_keras", after=True), NOTHING),
 ]
 
 
 def cases():
-    """The first of each verb in the fast suite, the others in the slow one."""
-    seen = set()
+    """The first of each verb but the slowest in the fast suite, the others in the slow one."""
+    seen = {"report"}
     for verb, suffix, number, moment, said in CASES:
         name = f"{verb}{suffix}-{number.name}-{moment.count}{moment.after:d}"
         marks = [pytest.mark.slow] if verb in seen else []
@@ -288,6 +310,50 @@ def test_processes_of_a_training(folder, tmp_path, to_all):
     again = command(given, folder=tmp_path / "said")
     assert again.code == 0, again.err
     assert done < len(ModelStore.open(tmp_path / "m").newest().state["history"]) == 15
+
+
+@SLOW
+def test_discovery(tmp_path):
+    pytest.importorskip("modiscolite", reason="modisco-lite is not installed")
+    result = planted(tmp_path / "ism", 300)
+    given = ("discover", result, "--group", "T", "--out", tmp_path / "r")
+    moment = Moment("atlasbasset.verbs.discover:_write")
+    ended = command(given, folder=tmp_path / "said", number=SIGTERM, moment=moment)
+    told_in_one_sentence(ended, SIGTERM)
+    assert NOTHING in ended.err
+    assert names(tmp_path) == {"ism", "said"}
+    again = command(given, folder=tmp_path / "said")
+    assert again.code == 0, again.err
+    assert names(tmp_path) == {"ism", "said", "r"}
+
+
+@pytest.mark.ray
+@SLOW
+def test_preprocess_by_workers(folder, undisturbed, tmp_path):
+    out = tmp_path / "r"
+    given = (*preprocessing(folder, out), "--workers", 1)
+    moment = Moment(RECORD, 1, after=True)
+    ended = command(given, folder=tmp_path / "said", number=SIGTERM, moment=moment)
+    told_in_one_sentence(ended, SIGTERM)
+    assert KEPT in ended.err
+    again = command(preprocessing(folder, out), folder=tmp_path / "said")
+    assert again.code == 0, again.err
+    assert written(out) == undisturbed("preprocess", "")
+
+
+@SLOW
+def test_preprocess_by_dask(folder, undisturbed, tmp_path):
+    cluster = pytest.importorskip("distributed").LocalCluster
+    out = tmp_path / "r"
+    with cluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as workers:
+        given = (*preprocessing(folder, out), "--dask", workers.scheduler_address)
+        moment = Moment(RECORD, 1, after=True)
+        ended = command(given, folder=tmp_path / "said", number=SIGINT, moment=moment)
+        told_in_one_sentence(ended, SIGINT)
+        assert KEPT in ended.err
+        again = command(given, folder=tmp_path / "said")
+        assert again.code == 0, again.err
+    assert written(out) == undisturbed("preprocess", "")
 
 
 def ray_ended(children):

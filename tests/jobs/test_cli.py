@@ -41,6 +41,8 @@ VERBS = [
     "match",
     "discover",
     "variants",
+    "differential",
+    "tracks",
     "report",
     "import-weights",
     "export-weights",
@@ -50,7 +52,7 @@ VERBS = [
     "stop",
     "resources",
 ]
-OWN = {"dry_run", "json", "config", "debug"}
+OWN = {"dry_run", "json", "config", "debug", "log_to"}
 """Parameters of the command line alone."""
 DECIDED_ELSEWHERE = {"trunk", "group_peaks"}
 """Settings that are no options: an atlas or model has the one, memory decides the other."""

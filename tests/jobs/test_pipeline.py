@@ -10,6 +10,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import pytest
 
 from command import TINY_TRAINING, Atlasbasset
 
@@ -21,6 +22,7 @@ def test_inspect_says_what_each_store_is(trained: Path, atlasbasset: Atlasbasset
     assert found["format"] == "atlasbasset.atlas"
     assert found["sizes"]["n_cells"] == 60
     assert found["verified"] is True
+    assert f"next: atlasbasset train {trained / 'atlas.zarr'} --out model.zarr" in atlas.err
     model = atlasbasset("inspect", trained / "model.zarr")
     assert model.code == 0, model.err
     assert "atlasbasset.model" in model.out
@@ -42,6 +44,32 @@ def test_embed(trained: Path, atlasbasset: Atlasbasset) -> None:
     cells = anndata.read_h5ad(trained / "cells.h5ad")
     assert cells.obsm["X_scbasset"].shape == (60, 32)
     assert "scbasset_intercept" in cells.obs
+    followed = f"next: atlasbasset evaluate {trained / 'model.zarr'} ATLAS"
+    assert done.out.splitlines()[-1] == followed
+
+
+def test_embed_with_peaks_as_variables(trained: Path, atlasbasset: Atlasbasset) -> None:
+    options = ("--variables", "peaks", "--atlas", trained / "atlas.zarr")
+    out = trained / "peaks.h5ad"
+    done = atlasbasset("embed", trained / "model.zarr", *options, "--out", out, "--json", "-")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["n_vars"] == anndata.read_h5ad(out).n_vars > 0
+
+
+def test_events_of_a_job_go_to_a_tracker(trained: Path, atlasbasset: Atlasbasset) -> None:
+    command = ("denoise", trained / "model.zarr", trained / "atlas.zarr", "--no-dense")
+    wrong = atlasbasset(*command, "--out", trained / "logged.zarr", "--log-to", "board:x")
+    assert wrong.code == 2
+    assert "give tensorboard:DIR, mlflow:URI or wandb:PROJECT" in wrong.err
+    assert not (trained / "logged.zarr").exists()
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    to = ("--log-to", f"tensorboard:{trained / 'board'}")
+    done = atlasbasset(*command, "--out", trained / "logged.zarr", *to)
+    assert done.code == 0, done.err
+    found = EventAccumulator(str(trained / "board")).Reload()
+    assert found.Scalars("progress/embedding_sequences")[-1].value == 1
 
 
 def test_evaluate_prints_a_table_or_json(trained: Path, atlasbasset: Atlasbasset) -> None:

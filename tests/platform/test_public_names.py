@@ -14,6 +14,7 @@ import atlasstore
 
 VERBS = {
     "denoise": "plan_denoise",
+    "differential": "plan_differential",
     "discover": "plan_discover",
     "embed": "plan_embed",
     "evaluate": "plan_evaluate",
@@ -22,6 +23,7 @@ VERBS = {
     "match": "plan_match",
     "motif_activity": "plan_motifs",
     "report": "plan_report",
+    "tracks": "plan_tracks",
     "train": "plan_train",
     "variants": "plan_variants",
 }

@@ -18,6 +18,14 @@ Columns = Annotated[
         "--column", metavar="NAME", help="Column to store; give several times [all new ones]."
     ),
 ]
+Obsm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--obsm",
+        metavar="KEY",
+        help="Map of an AnnData to store; give several times [all of at most 3 dimensions].",
+    ),
+]
 
 
 def annotate(
@@ -25,17 +33,18 @@ def annotate(
     cells: Cells,
     *,
     columns: Columns = None,
+    obsm: Obsm = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
     debug: Debug = False,
 ) -> None:
-    """Store labels of cells in a model, for all that groups cells by them."""
+    """Store labels and maps (UMAP) of cells in a model, for all that groups or draws them."""
     from atlasbasset import plan_annotate
     from atlasbasset.verbs.annotate import label_lines
     from atlasjobs.output.console import Output
 
     output = Output(json)
-    plan = plan_annotate(model, cells, columns=columns)
+    plan = plan_annotate(model, cells, columns=columns, obsm=obsm)
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         output.report(f"Labels in {model}", label_lines(report), report)

@@ -13,6 +13,7 @@ from atlasjobs.options.common import (
     DryRun,
     GpusPerWorker,
     Json,
+    LogTo,
     ModelUrl,
     Workers,
 )
@@ -83,6 +84,7 @@ def denoise(
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -111,5 +113,5 @@ def denoise(
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
     )
-    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+    if (report := output.carry_out(plan, dry_run=dry_run, log_to=log_to)) is not None:
         output.report(f"Denoised accessibility in {out}", denoise_facts(report), report)

@@ -1,6 +1,6 @@
 """``atlasbasset embed``: a model's cells as AnnData."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,23 +14,38 @@ __all__ = ["embed"]
 Out = Annotated[
     str, typer.Option("--out", metavar="FILE", help="cells.h5ad, or a path or URL in .zarr.")
 ]
+Variables = Annotated[
+    Literal["none", "peaks", "genes"],
+    typer.Option(help="Columns: none, peaks with their labels, or genes with predictions."),
+]
+Atlas = Annotated[
+    str | None, typer.Option(metavar="ATLAS", help="Path or URL of the atlas with the peaks.")
+]
+Genes = Annotated[
+    str | None,
+    typer.Option("--genes", metavar="GTF", help="Genes: the mean of peaks within 2 kb of a TSS."),
+]
 
 
 def embed(
     model: ModelUrl,
     *,
     out: Out,
+    variables: Variables = "none",
+    atlas: Atlas = None,
+    genes: Genes = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
     debug: Debug = False,
 ) -> None:
-    """Write the cells: obsm X_scbasset (32 numbers each), obs scbasset_intercept."""
+    """Write the cells: obsm X_scbasset (32 numbers each), peaks or genes as columns if asked."""
     from atlasbasset import plan_embed
     from atlasjobs.output.console import Output
 
     output = Output(json)
-    cells = output.carry_out(plan_embed(model, out=out), dry_run=dry_run)
+    plan = plan_embed(model, out=out, variables=variables, atlas=atlas, genes=genes)
+    cells = output.carry_out(plan, dry_run=dry_run)
     if cells is None:
         return
     values = _summary(cells, out)
@@ -38,11 +53,11 @@ def embed(
     rows = [
         ("cells", f"{values['n_cells']:,} x {values['embedding_dim']} in obsm X_scbasset"),
         ("intercept", "obs scbasset_intercept"),
+        *([("variables", f"{cells.n_vars:,} {variables}")] if cells.n_vars else []),
         ("neighbour graph", 'sc.pp.neighbors(cells, use_rep="X_scbasset", metric="cosine")'),
         ("r with log10 depth", "unknown" if correlation is None else f"{correlation:.3f}"),
     ]
     output.facts(f"Embedded the cells into {out}", rows)
-    output.line(f"Next: atlasbasset report {model} ATLAS --out report.html")
     output.json(values)
 
 
@@ -51,6 +66,7 @@ def _summary(cells: "AnnData", out: str) -> dict[str, Any]:
     return {
         "out": str(out),
         "n_cells": cells.n_obs,
+        "n_vars": cells.n_vars,
         "embedding_dim": cells.obsm["X_scbasset"].shape[1],
         "depth_correlation": None if found is None else float(found),
     }

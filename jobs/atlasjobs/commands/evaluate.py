@@ -112,4 +112,3 @@ def evaluate(
             for sentence in report.baselines.left_out:
                 output.line(sentence)
         output.report(f"{model} on the {split} peaks of {atlas}", evaluation_facts(report), report)
-        output.line(f"Next: atlasbasset report {model} {atlas} --out report.html")

@@ -1,4 +1,4 @@
-"""``atlasbasset inspect``: what a store is, its sizes and provenance."""
+"""``atlasbasset inspect``: what a store or file is, its sizes and provenance."""
 
 from typing import Annotated
 
@@ -8,7 +8,10 @@ from atlasjobs.options.common import Config, Debug, Json
 
 __all__ = ["inspect_store"]
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of any store.")]
+Store = Annotated[
+    str,
+    typer.Argument(metavar="STORE", help="Path or URL of any store or file of ours."),
+]
 Verify = Annotated[bool, typer.Option("--verify", help="Also read everything and check it.")]
 
 
@@ -19,8 +22,8 @@ def inspect_store(
     json: Json = None,
     config: Config = None,
     debug: Debug = False,
-) -> None:
-    """Say what a store is: sizes, provenance, and with --verify its integrity."""
+) -> str:
+    """Say what a store or file is: sizes, provenance, and with --verify its integrity."""
     from atlasjobs.output.console import Output
     from atlasjobs.reports.inspect_store import store_facts
     from atlasstore import inspect_store as work
@@ -29,3 +32,4 @@ def inspect_store(
     with output.watching() as on_event:
         summary = work(store, verify=verify, on_event=on_event)
     output.report(store, store_facts(summary), summary)
+    return summary.format  # what the next command depends on

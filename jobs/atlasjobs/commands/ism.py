@@ -13,6 +13,7 @@ from atlasjobs.options.common import (
     DryRun,
     GpusPerWorker,
     Json,
+    LogTo,
     ModelUrl,
     Obs,
     Workers,
@@ -74,6 +75,7 @@ def ism(
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -105,7 +107,7 @@ def ism(
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
     )
-    if (report := output.carry_out(plan, dry_run=dry_run)) is None:
+    if (report := output.carry_out(plan, dry_run=dry_run, log_to=log_to)) is None:
         return
     if plot is not None:
         from atlasjobs.reports.logo import save_logos

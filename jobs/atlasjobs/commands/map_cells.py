@@ -13,6 +13,7 @@ from atlasjobs.options.common import (
     DryRun,
     GpusPerWorker,
     Json,
+    LogTo,
     ModelUrl,
     Obs,
     Workers,
@@ -46,6 +47,14 @@ LabelKey = Annotated[
         help="Column of the model's obs: new cells get labels with confidence and novelty."
     ),
 ]
+BatchKey = Annotated[
+    str | None,
+    typer.Option(help="Column of the atlas's obs with batches; needed for batch-corrected models."),
+]
+StandardErrors = Annotated[
+    bool,
+    typer.Option("--standard-errors", help="Also store each embedding's posterior sd."),
+]
 
 
 def map_cells(
@@ -57,11 +66,14 @@ def map_cells(
     split: Split = "train",
     label_key: LabelKey = None,
     obs: Obs = None,
+    batch_key: BatchKey = None,
+    standard_errors: StandardErrors = False,
     compute: Compute = "auto",
     convolution: Convolution = "auto",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -80,13 +92,15 @@ def map_cells(
         split=split,
         label_key=label_key,
         obs=obs,
+        batch_key=batch_key,
+        standard_errors=standard_errors,
         compute=compute,
         convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
     )
-    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+    if (report := output.carry_out(plan, dry_run=dry_run, log_to=log_to)) is not None:
         output.report(f"Mapped {atlas} onto {model} as {out}", _facts(report), report)
 
 

@@ -14,6 +14,7 @@ from atlasjobs.options.common import (
     DryRun,
     GpusPerWorker,
     Json,
+    LogTo,
     ModelUrl,
     Obs,
     Workers,
@@ -44,6 +45,12 @@ Scale = Annotated[
     Literal["linear", "sigmoid"],
     typer.Option(help="Average over backgrounds before (linear) or after a sigmoid."),
 ]
+Shuffled = Annotated[
+    int,
+    typer.Option(
+        help="Copies of each motif with its positions in random order, scored in its place.", min=0
+    ),
+]
 
 
 def motifs(
@@ -58,11 +65,13 @@ def motifs(
     seed: Seed = 0,
     scale: Scale = "linear",
     both_strands: BothStrands = False,
+    shuffled: Shuffled = 0,
     compute: Compute = "fp32",
     convolution: Convolution = "auto",
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -85,11 +94,12 @@ def motifs(
         seed=seed,
         scale=scale,
         both_strands=both_strands,
+        shuffled=shuffled,
         compute=compute,
         convolution=convolution,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
     )
-    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+    if (report := output.carry_out(plan, dry_run=dry_run, log_to=log_to)) is not None:
         output.report(f"TF activity in {out}", motifs_facts(report), report)

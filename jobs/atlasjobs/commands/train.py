@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json
+from atlasjobs.options.common import Config, Debug, DryRun, Json, LogTo
 from atlasjobs.options.recipe import Recipe, chosen_config
 
 __all__ = ["train"]
@@ -63,6 +63,7 @@ def train(
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
     memory: Memory = None,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -86,6 +87,6 @@ def train(
         cpus_per_worker=cpus_per_worker,
         memory=memory,
     )
-    report = output.carry_out(plan, dry_run=dry_run, epochs=settings.epochs)
+    report = output.carry_out(plan, dry_run=dry_run, log_to=log_to, epochs=settings.epochs)
     if report is not None:
         output.report(f"Trained {out}", training_facts(report), report)

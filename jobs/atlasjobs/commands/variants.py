@@ -14,6 +14,7 @@ from atlasjobs.options.common import (
     DryRun,
     GpusPerWorker,
     Json,
+    LogTo,
     ModelUrl,
     Obs,
     Workers,
@@ -73,6 +74,7 @@ def variants(
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -101,5 +103,5 @@ def variants(
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
     )
-    if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
+    if (report := output.carry_out(plan, dry_run=dry_run, log_to=log_to)) is not None:
         output.report(f"Effects of variants in {out}", variants_facts(report), report)

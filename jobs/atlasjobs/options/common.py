@@ -18,6 +18,7 @@ __all__ = [
     "DryRun",
     "GpusPerWorker",
     "Json",
+    "LogTo",
     "ModelUrl",
     "Obs",
     "ObsGroupBy",
@@ -66,6 +67,16 @@ Debug = Annotated[
         help="On failure, show the traceback.",
         rich_help_panel=_COMMON,
         is_eager=True,
+    ),
+]
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to",
+        metavar="TRACKER:PLACE",
+        help="Also log to tensorboard:DIR, mlflow:URI or wandb:PROJECT; repeatable.",
+        rich_help_panel=_COMMON,
+        show_default=False,
     ),
 ]
 ModelUrl = Annotated[str, typer.Argument(metavar="MODEL", help="Path or URL of a model.")]

@@ -81,7 +81,12 @@ class Output:
         self.report(f"{plan.title} (dry run: nothing is written)", plan.lines(), plan)
 
     def carry_out(
-        self, plan: Plan[Report], *, dry_run: bool, epochs: int | None = None
+        self,
+        plan: Plan[Report],
+        *,
+        dry_run: bool,
+        epochs: int | None = None,
+        log_to: Sequence[str] | None = None,
     ) -> Report | None:
         """Run a plan and show its events; print it, and return None, with ``--dry-run``.
 
@@ -89,11 +94,20 @@ class Output:
         ----------
         epochs
             As for `watching`.
+        log_to
+            Trackers that the events go to as well.
         """
+        from atlasbasset.loggers.log_to import check_targets
+        from atlasbasset.loggers.log_to import log_to as logging_to
+
+        check_targets(log_to or ())
         if dry_run:
             self.plan(plan)
             return None
-        with self.watching(epochs=epochs) as on_event:
+        with (
+            self.watching(epochs=epochs) as view,
+            logging_to(*(log_to or ()), on_event=view) as on_event,
+        ):
             return plan.run(on_event=on_event)
 
     def json(self, values: Mapping[str, object]) -> None:

@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from atlasstore.text_units import count, duration
+from atlasstore.text_units import count, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingLines", "converged"]
 
-_HEADER = ("epoch", "loss", "train auROC", "valid / cell", "valid / peak", "seq/s", "time left")
-_WIDTHS = (11, 8, 13, 14, 14, 8, 14)
+_COLUMNS = {
+    "epoch": 10,
+    "loss": 8,
+    "train auROC": 13,
+    "valid / cell": 14,
+    "valid / peak": 14,
+    "seq/s": 7,
+    "waiting": 9,
+    "memory": 9,
+    "time left": 12,
+}
+"""Name -> letters."""
 _RECENT = 5  # epochs that the time left is estimated from
 
 
@@ -29,7 +39,7 @@ class TrainingLines:
         Epochs at most, where known.
     """
 
-    header = "".join(f"{name:>{width}}" for name, width in zip(_HEADER, _WIDTHS, strict=True))
+    header = "".join(f"{name:>{width}}" for name, width in _COLUMNS.items())
 
     def __init__(self, epochs: int | None = None) -> None:
         self.epochs = epochs
@@ -60,9 +70,12 @@ class TrainingLines:
             _figure(record["valid_auroc_per_cell"], 3),
             _figure(record["valid_auroc_per_peak"], 3),
             _figure(record["sequences_per_s"], 0),
+            _waiting(record),
+            "-" if (held := record.get("memory_bytes")) is None else size(held),
             self._left(number),
         )
-        return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+        lengths = _COLUMNS.values()
+        return "".join(f"{cell:>{width}}" for cell, width in zip(cells, lengths, strict=True))
 
     def solved(self, record: Mapping[str, Any]) -> str:
         """Return a line on a solve of all cells; `record` is what `CellsSolved` tells."""
@@ -85,6 +98,12 @@ def converged(record: Mapping[str, Any], n_cells: int | None) -> str:
     if found == n_cells:
         return "all converged"
     return f"{count(found)}{'' if n_cells is None else f' of {count(n_cells)}'} converged"
+
+
+def _waiting(record: Mapping[str, Any]) -> str:
+    """Return the share of the steps' time in which data were waited for."""
+    waited, seconds = record.get("seconds_waiting"), float(record["seconds"])
+    return "-" if waited is None or not seconds else f"{100 * float(waited) / seconds:.0f} %"
 
 
 def _figure(value: object, digits: int) -> str:

@@ -17,7 +17,8 @@ __all__ = ["store_facts"]
 
 def store_facts(summary: StoreSummary) -> Lines:
     """Describe a store."""
-    rows = [("format", f"{summary.format} version {summary.version}")]
+    version = "" if summary.version is None else f" version {summary.version}"
+    rows = [("format", f"{summary.format}{version}")]
     rows += [(name, value_text(name, value)) for name, value in summary.sizes.items()]
     rows.append(("stored", size(summary.stored_bytes)))
     rows += [row for name, value in summary.provenance.items() for row in _origin(name, value)]

@@ -23,7 +23,7 @@ from torch.nn.functional import softplus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Points", "Problem", "evaluate", "iterate"]
+__all__ = ["Points", "Problem", "errors", "evaluate", "iterate"]
 
 _ARMIJO = 1e-4
 _HALVINGS = 30
@@ -107,6 +107,16 @@ def evaluate(problem: Problem, x_nF: Tensor, sums_nF: Tensor) -> Points:
         value += softplus(logits, threshold=40).sum(1, dtype=torch.float64)
         gradient += logits.sigmoid_() @ features
     return Points(x_nF, value, gradient)
+
+
+def errors(problem: Problem, points: Points) -> Tensor:
+    """Return the posterior sd of each coefficient (n, F): roots of the inverse Hessian's diagonal.
+
+    The penalty is the prior's, and the posterior is taken as normal around its mode (Laplace).
+    """
+    inverse = torch.cholesky_inverse(_factors(problem, points.x_nF, shared=False))
+    found: Tensor = inverse.diagonal(dim1=1, dim2=2).sqrt()
+    return found
 
 
 def _descend(problem: Problem, before: Points, step_nF: Tensor, sums_nF: Tensor) -> Points:

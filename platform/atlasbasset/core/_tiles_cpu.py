@@ -21,10 +21,12 @@ from numba import njit, prange
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["add_at", "from_points", "to_points"]
+__all__ = ["add_at", "from_points", "mix_rows", "to_points"]
 
 _TERMS = 4
 """Rows that one pass of the inner loop adds; matrices have a multiple of it."""
+_RUN = 1024
+"""Columns whose float64 sums stay in the cache."""
 
 
 @njit(inline="always")
@@ -128,6 +130,37 @@ def from_points(
         (B, L, C); every row must be in a tile.
     """
     _from_points(points, matrix, step, lead, out)
+
+
+@njit(parallel=True, cache=True, fastmath={"contract"})
+def _mix_rows(matrix: Any, rows: Any, out: Any) -> None:
+    for run in prange((rows.shape[1] + _RUN - 1) // _RUN):
+        columns = slice(run * _RUN, min((run + 1) * _RUN, rows.shape[1]))
+        sums = np.empty(columns.stop - columns.start)
+        for p in range(matrix.shape[0]):
+            sums[:] = 0
+            for k in range(matrix.shape[1]):
+                factor, row = matrix[p, k], rows[k, columns]
+                for i in range(sums.size):
+                    sums[i] += factor * row[i]
+            out[p, columns] = sums
+
+
+def mix_rows(
+    matrix: NDArray[np.float64], rows: NDArray[np.float32], *, out: NDArray[np.float32]
+) -> None:
+    """Write ``matrix @ rows``, summed in float64.
+
+    Parameters
+    ----------
+    matrix
+        (M, K).
+    rows
+        (K, C).
+    out
+        (M, C).
+    """
+    _mix_rows(matrix, rows, out)
 
 
 @njit(parallel=True, cache=True)

@@ -84,10 +84,11 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 class _Maps(NamedTuple):
-    """`transforms` of the points in use and their adjoints, float32, as the tile maps take them."""
+    """`transforms` of the points in use and their adjoints; of weights float64, else float32."""
 
     of_inputs: NDArray[np.float32]
-    of_weight: Tensor
+    of_weight: NDArray[np.float64]
+    to_weight: NDArray[np.float64]
     to_outputs: NDArray[np.float32]
     of_grad: NDArray[np.float32]
     to_grad: NDArray[np.float32]
@@ -98,7 +99,8 @@ def _maps() -> _Maps:
     inputs, weight, outputs = transforms(_POINTS, OUTPUTS)
     arrays = (np.ascontiguousarray(v, np.float32) for v in (inputs, outputs, outputs.T, inputs.T))
     of_inputs, to_outputs, of_grad, to_grad = arrays
-    return _Maps(of_inputs, torch.from_numpy(weight), to_outputs, of_grad, to_grad)
+    to_weight = np.ascontiguousarray(weight.T)
+    return _Maps(of_inputs, weight, to_weight, to_outputs, of_grad, to_grad)
 
 
 class MinimalConvolution:
@@ -180,8 +182,7 @@ class MinimalConvolution:
         found, self._points_grad = self._points_grad, None
         if found is None:
             return torch.zeros_like(self._weight)
-        flat = found.flatten(1).double()
-        return (_maps().of_weight.T @ flat).to(self._weight.dtype).view_as(self._weight)
+        return _mixed(_maps().to_weight, found)
 
     @staticmethod
     def _of_inputs(x_BLC: Tensor) -> Tensor:
@@ -189,8 +190,14 @@ class MinimalConvolution:
 
 
 def _at_points(weight_KCF: Tensor) -> Tensor:
-    flat = _maps().of_weight @ weight_KCF.flatten(1).double()
-    return flat.to(weight_KCF.dtype).view(-1, *weight_KCF.shape[1:])
+    return _mixed(_maps().of_weight, weight_KCF)
+
+
+def _mixed(matrix: NDArray[np.float64], rows: Tensor) -> Tensor:
+    out = rows.new_empty(len(matrix), *rows.shape[1:])
+    flat = rows.detach().contiguous().flatten(1)
+    _tiles_cpu.mix_rows(matrix, flat.numpy(), out=out.flatten(1).numpy())
+    return out
 
 
 def _to_points(x_BLC: Tensor, matrix: NDArray[np.float32], lead: int, outputs: int) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from atlasbasset.core._newton_steps import Problem, evaluate, iterate
+from atlasbasset.core._newton_steps import Problem, errors, evaluate, iterate
 
 __all__ = ["SolvedCells", "solve_cells", "working_bytes"]
 
@@ -50,6 +50,8 @@ class SolvedCells(NamedTuple):
     """(N,) bool."""
     one_class: Tensor
     """(N,) bool: no peak open, or all; the ridge alone keeps the intercept finite."""
+    standard_error: Tensor
+    """(N, E) float64, posterior sd of each number of the embedding; (N, 0) where not asked for."""
 
 
 class _Centred(NamedTuple):
@@ -77,6 +79,7 @@ def solve_cells(
     tile_cells: int = TILE_CELLS,
     tile_peaks: int = TILE_PEAKS,
     dtype: torch.dtype = torch.float32,
+    with_errors: bool = False,
 ) -> SolvedCells:
     """Solve the logistic regression of every cell on the peaks' embeddings.
 
@@ -106,6 +109,8 @@ def solve_cells(
         Cells and peaks at once; lower them when memory is short (`working_bytes`).
     dtype
         Of the products with P: float32 or float64.
+    with_errors
+        Whether standard errors are computed, too, at the cost of about one more step.
 
     Returns
     -------
@@ -125,7 +130,7 @@ def solve_cells(
     for first in range(0, len(sums), tile_cells):
         cells = slice(first, first + tile_cells)
         begun = None if start is None else (start[0][cells], start[1][cells])
-        tiles.append(_solve_tile(shared, sums[cells], pull[cells], begun))
+        tiles.append(_solve_tile(shared, sums[cells], pull[cells], begun, with_errors=with_errors))
     return SolvedCells(*(torch.cat(parts) for parts in zip(*tiles, strict=True)))
 
 
@@ -173,6 +178,8 @@ def _solve_tile(
     raw_sums_nF: Tensor,
     pull_nE: Tensor,
     start: tuple[Tensor, Tensor] | None,
+    *,
+    with_errors: bool,
 ) -> SolvedCells:
     problem, n_open = shared.problem, raw_sums_nF[:, -1]
     centred = raw_sums_nF[:, :-1] - n_open[:, None] * shared.mean_E
@@ -190,6 +197,7 @@ def _solve_tile(
         objective=points.value_n + pull_nE.square().sum(1) / (2 * problem.penalty_F[0]),
         converged=converged,
         one_class=(n_open == 0) | (n_open == shared.n_peaks),
+        standard_error=errors(problem, points)[:, :-1] if with_errors else embedding[:, :0],
     )
 
 

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.engine.config import BatchEffect
 
-__all__ = ["BatchEffects", "BatchSettings", "estimate_effects", "solve_effects"]
+__all__ = [
+    "BatchEffects",
+    "BatchSettings",
+    "estimate_effects",
+    "logit_root",
+    "solve_effects",
+]
 
 _SAMPLE_CELLS = 16_384
 _LEAST_CELLS = 128
@@ -128,7 +134,7 @@ def _sampled(cells: CellLayer, runtime: Runtime, seed: int) -> _Sample:
 def _estimated(
     x: Tensor, sample: _Sample, h: Tensor, runtime: Runtime, settings: BatchSettings
 ) -> BatchEffects:
-    root = _logit_root(h)
+    root = logit_root(h)
     gathered = torch.zeros(len(sample.batch), x.shape[1], dtype=torch.float64)
     gathered[sample.slots] = x.cpu().double() @ root
     gathered = runtime.sum_(gathered.to(runtime.device)).cpu()
@@ -147,7 +153,7 @@ def _estimated(
     return BatchEffects(effects, found[:, -1].numpy().astype(np.int64))
 
 
-def _logit_root(h: Tensor) -> Tensor:
+def logit_root(h: Tensor) -> Tensor:
     """Return a root L of the covariance of `h`, float64 (E, E): ``x @ L`` is x by its logits."""
     covariance = torch.cov(h.detach().cpu().double().T)
     covariance = torch.atleast_2d(covariance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from atlasstore.events import Notice, Progress
@@ -52,6 +52,8 @@ class TrainingStart:
     """Epochs at most."""
     cells_per_step: int | None = None
     """Cells sampled per step, about; None for all."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the run, resolved: those of `TrainConfig`."""
 
 
 @dataclass(frozen=True, slots=True)

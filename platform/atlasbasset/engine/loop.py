@@ -37,6 +37,7 @@ from atlasbasset.engine.final_solve import Solver
 from atlasbasset.engine.interrupts import Departure, held_back, never
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.learning_rate import learning_rate
+from atlasbasset.engine.memory.measured import peak_bytes
 from atlasbasset.engine.state import RunState
 from atlasbasset.engine.svd_start import leading_vectors, start_from_svd
 from atlasbasset.engine.validation import Monitor
@@ -238,6 +239,7 @@ class _Worker:
                 epochs_done=self.state.epoch,
                 epochs=self.config.epochs,
                 cells_per_step=self._cells_per_step(),
+                settings=self.config.as_json(),
             )
         )
 
@@ -366,6 +368,7 @@ class _Worker:
             "seconds": state.seconds,
             "seconds_waiting": state.seconds_waiting,
             "seconds_measuring": measuring,
+            "memory_bytes": peak_bytes(self.runtime.device),
         }
 
     def finish(self) -> None:

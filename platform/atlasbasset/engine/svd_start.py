@@ -142,9 +142,9 @@ def _of_sample(
 ) -> NDArray[np.float64]:
     stride = max(1, -(-n_positives // SAMPLE_POSITIVES))
     sample = np.arange(-data.start % stride, data.n_cells, stride)
-    return _vectors(
-        _sampled(data, peaks, sample), scale.at(sample), runtime, dim, seed, on_pass=on_pass
-    )
+    labels = _sampled(data, peaks, sample)
+    on_pass()
+    return _vectors(labels, scale.at(sample), runtime, dim, seed, on_pass=on_pass)
 
 
 def _scale(n_open: NDArray[np.float64], n_peaks: int) -> _Scale:

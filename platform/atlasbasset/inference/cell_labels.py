@@ -29,6 +29,7 @@ __all__ = [
     "check_batches",
     "is_missing",
     "joined_columns",
+    "new_columns",
     "opened_table",
 ]
 
@@ -220,9 +221,7 @@ def joined_columns(
     """
     table = opened_table(obs)
     n_unknown = n_unmatched(cells.index, table.index, what=what)
-    chosen = (
-        [str(name) for name in table if name not in cells] if columns is None else list(columns)
-    )
+    chosen = new_columns(cells, table) if columns is None else list(columns)
     for name in chosen:
         _column(table, name, "the table")
     if own := [name for name in chosen if str(name).startswith(_OWN)]:
@@ -239,6 +238,11 @@ def joined_columns(
         n_without, len(cells), n_unknown, [name for name in table if name not in chosen]
     )
     return joined.set_axis(cells.index, axis=0), notice
+
+
+def new_columns(cells: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """Return the columns of a table that `cells` lacks, but those that are a model's own."""
+    return [str(name) for name in table if name not in cells and not str(name).startswith(_OWN)]
 
 
 def _joined(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:

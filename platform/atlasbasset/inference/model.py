@@ -22,6 +22,8 @@ from atlasbasset.inference.selection import selected_rows
 from atlasbasset.inference.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError
 from atlasstore.models.model_store import Checkpoint, ModelStore
+from atlasstore.notebook import html_table, named
+from atlasstore.text_units import count
 from atlasstore.zarrio import metadata
 
 if TYPE_CHECKING:
@@ -82,6 +84,19 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.store.url!r}: {self.n_cells} cells)"
 
+    def _repr_html_(self) -> str:
+        rows = [
+            ("cells", f"{count(self.n_cells)}, embedded in {self.cell_embedding.shape[1]} numbers"),
+            ("window", f"{count(self.window_bp)} bp"),
+            ("batches", named(self.batches)),
+            ("obs", named(self.obs.columns)),
+            ("obsm", named(tuple(self.obsm))),
+            ("peak deviations", "none" if self.deviations is None else "of its atlas's peaks"),
+            ("computes", f"{self.compute_dtype} on {self.trunk.bottleneck.weight.device}"),
+            ("made", str(self.store.provenance.get("created", "unknown"))),
+        ]
+        return html_table(f"Model {self.url}", rows)
+
     @property
     def url(self) -> str:
         """Where the model's store is."""
@@ -106,6 +121,11 @@ class Model:
     def obs_names(self) -> pd.Index[str]:
         """Names of the cells."""
         return self.store.obs.index
+
+    @property
+    def obsm(self) -> Mapping[str, NDArray[Any]]:
+        """Maps of the cells that `annotate` stored (``X_umap``, ...), (N, dims) each."""
+        return self.store.obsm
 
     @property
     def n_cells(self) -> int:

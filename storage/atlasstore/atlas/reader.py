@@ -17,6 +17,8 @@ from atlasstore.atlas.writer import label_arrays
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.files import urls
 from atlasstore.genome.sequences import UNKNOWN, onehot_to_codes
+from atlasstore.notebook import html_table, named
+from atlasstore.text_units import count, share
 from atlasstore.zarrio import arrays, formats, tables
 from atlasstore.zarrio.blocks import MAX_BLOCK_CELLS, CellBlock, CellPart, cut_cells, plan_parts
 
@@ -92,6 +94,18 @@ class AtlasReader:
 
     def __repr__(self) -> str:
         return f"Atlas({self.url!r}: {self.n_peaks} peaks x {self.n_cells} cells)"
+
+    def _repr_html_(self) -> str:
+        splits = self.var["split"].value_counts(sort=False)
+        rows = [
+            ("cells", f"{count(self.n_cells)} in {count(len(self.blocks))} blocks"),
+            ("peaks", f"{count(self.n_peaks)} ({named([f'{n} {s}' for s, n in splits.items()])})"),
+            ("open", f"{count(self.n_positives)} pairs, {share(self.density)}"),
+            ("window", f"{count(self.window_bp)} bp, {self.flank_bp} bp beyond it on either side"),
+            ("obs", named(self.obs.columns)),
+            ("made", str(self.provenance.get("created", "unknown"))),
+        ]
+        return html_table(f"Atlas {self.url}", rows)
 
     @property
     def n_positives(self) -> int:

@@ -20,13 +20,22 @@ from scipy import sparse
 
 from atlasstore.errors import UserInputError
 from atlasstore.files.text import numbered_lines, whole_number
+from atlasstore.genome.motif_names import distinct_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["REACH_BP", "gene_factors", "gene_peaks", "genes_with_peaks", "read_genes"]
+__all__ = [
+    "REACH_BP",
+    "by_name",
+    "gene_bodies",
+    "gene_factors",
+    "gene_peaks",
+    "genes_with_peaks",
+    "read_genes",
+]
 
 REACH_BP = 2000
 """How far from its TSS a gene's peaks are (docs/method.md, "Gene accessibility")."""
@@ -68,6 +77,34 @@ def read_genes(url: str | Path) -> pd.DataFrame:
         When the file is missing, cut, has a malformed line (its number is in the message) or has
         no genes.
     """
+    genes = _read(url)
+    rows = [
+        (gene.name, gene.chrom, gene.start - 1 if gene.strand == "+" else gene.end - 1, gene.strand)
+        for gene in genes.values()
+    ]
+    index = pd.Index(list(genes), dtype=object, name="gene_id")
+    return pd.DataFrame(rows, columns=_COLUMNS, index=index).astype({"tss": np.int64})
+
+
+def gene_bodies(url: str | Path) -> pd.DataFrame:
+    """Read the genes of a GTF or GFF3 file as `read_genes`, from first to last base.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the file's order, indexed by ``gene_id``: ``gene_name``, ``chrom``, ``start``, ``end``
+        (int64, 0-based half-open), ``strand``.
+    """
+    genes = _read(url)
+    rows = [(g.name, g.chrom, g.start - 1, g.end, g.strand) for g in genes.values()]
+    index = pd.Index(list(genes), dtype=object, name="gene_id")
+    columns = ["gene_name", "chrom", "start", "end", "strand"]
+    found = pd.DataFrame(rows, columns=columns, index=index)
+    return found.astype({"start": np.int64, "end": np.int64})
+
+
+def _read(url: str | Path) -> dict[str, _Gene]:
+    """Return the genes by identifier, in the file's order."""
     genes: dict[str, _Gene] = {}
     others: dict[str, _Gene] = {}
     for number, line in numbered_lines(url, error=UserInputError):
@@ -82,7 +119,13 @@ def read_genes(url: str | Path) -> pd.DataFrame:
             _take(genes, fields, where=(url, number, line))
         elif not genes and "gene_id " in fields[8]:  # as GTF has it
             _take(others, fields, where=(url, number, line))
-    return _table(genes or others, url)
+    found = genes or others
+    if not found:
+        raise UserInputError(
+            f"{url} has no genes with a strand; give a GTF or GFF3 file with gene lines, or a GTF "
+            "whose lines carry gene_id."
+        )
+    return found
 
 
 def _take(
@@ -148,20 +191,6 @@ def _wrong_line(url: str | Path, number: int, line: str, what: str) -> UserInput
         f"{url} line {number} has {what} ({line[:60]!r}); give a GTF or GFF3 file: 9 columns "
         "separated by tabs, counting from 1, genes with gene_id or ID in the last one."
     )
-
-
-def _table(genes: dict[str, _Gene], url: str | Path) -> pd.DataFrame:
-    if not genes:
-        raise UserInputError(
-            f"{url} has no genes with a strand; give a GTF or GFF3 file with gene lines, or a GTF "
-            "whose lines carry gene_id."
-        )
-    rows = [
-        (gene.name, gene.chrom, gene.start - 1 if gene.strand == "+" else gene.end - 1, gene.strand)
-        for gene in genes.values()
-    ]
-    index = pd.Index(list(genes), dtype=object, name="gene_id")
-    return pd.DataFrame(rows, columns=_COLUMNS, index=index).astype({"tss": np.int64})
 
 
 def gene_peaks(
@@ -261,6 +290,15 @@ def genes_with_peaks(
     weights = np.repeat((1 / counts).astype(np.float32), counts)
     means = sparse.csr_array((weights, chosen.indices, chosen.indptr), shape=chosen.shape)
     return genes.iloc[with_peaks].assign(n_peaks=n_peaks[with_peaks]), means
+
+
+def by_name(genes: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `read_genes` indexed by names, each once, its identifiers as a column.
+
+    The first of several genes of a name keeps it, the others get a number (``TP53-1``).
+    """
+    names = pd.Index(distinct_names([str(name) for name in genes["gene_name"]])[0], dtype=object)
+    return genes.reset_index().set_axis(names, axis=0)
 
 
 def gene_factors(means: sparse.csr_array, sequence: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -34,6 +34,7 @@ __all__ = [
     "read_motifs",
     "reverse_complement",
     "sample",
+    "shuffled_copies",
     "write_meme",
 ]
 
@@ -139,6 +140,24 @@ def sample(motif: Motif, n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     cumulative /= cumulative[:, -1:]
     draws = rng.random((n, motif.width, 1))
     return np.asarray((draws >= cumulative[:, :3]).sum(axis=2), dtype=np.uint8)
+
+
+def shuffled_copies(
+    motifs: Sequence[Motif], n_copies: int, rng: np.random.Generator
+) -> list[Motif]:
+    """Return copies of each motif with its positions in random order, named ``NAME~1``, ``NAME~2``.
+
+    They have the motif's bases and information, and no more of its pattern than chance gives.
+    """
+    return [
+        replace(
+            motif,
+            name=f"{motif.name}~{copy + 1}",
+            probabilities=motif.probabilities[rng.permutation(motif.width)],
+        )
+        for motif in motifs
+        for copy in range(n_copies)
+    ]
 
 
 def write_meme(path: str | Path, motifs: Iterable[Motif]) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    from numpy.typing import NDArray
 
     Ints = npt.NDArray[np.int64]
 
@@ -43,6 +44,7 @@ __all__ = [
     "describe_anndata",
     "open_anndata",
     "read_obs",
+    "read_obsm",
     "read_table_of",
     "shape_and_layout",
 ]
@@ -141,6 +143,40 @@ def read_obs(url: str | Path) -> pd.DataFrame:
     finally:
         close()
     return table.set_axis(pd.Index(table.index.astype(str), dtype=object), axis=0)
+
+
+def read_obsm(url: str | Path, *, most_dims: int | None = None) -> dict[str, NDArray[Any]]:
+    """Return the dense arrays in the obsm of an .h5ad or .zarr, rows in the order of its obs.
+
+    Parameters
+    ----------
+    most_dims
+        Arrays with more columns are not read.
+
+    Raises
+    ------
+    CountsError
+        When it is missing or cut.
+    """
+    group, close = _open_group(url)
+    try:
+        with readable(str(url), what="obsm"):
+            refuse_links(group, name=str(url))
+            if "obsm" not in group:
+                return {}
+            refuse_links(group["obsm"], name=str(url))
+            stored = {key: group["obsm"][key] for key in group["obsm"]}
+            found = {
+                key: array
+                for key, array in stored.items()
+                if len(getattr(array, "shape", ())) == 2
+                and (most_dims is None or array.shape[1] <= most_dims)
+            }
+            for array in found.values():
+                check_inside(array, name=str(url))
+            return {key: array[:] for key, array in found.items()}
+    finally:
+        close()
 
 
 def open_anndata(url: str | Path, *, name: str, matrix: str = "X") -> AnnDataMatrix:

@@ -1,9 +1,9 @@
-"""Labels that came after training: columns of a model's obs that lie beside it.
+"""Labels that came after training: columns of a model's obs, and maps of its cells, beside it.
 
 ::
 
     labels.json        which table is valid, and the sha256 of its metadata; null before the first
-    labels/<name>/     that table, its metadata consolidated in one file
+    labels/<name>/     that table (obs) and maps (obsm), the metadata consolidated in one file
 
 ``labels.json`` is replaced at once, so the store is whole at every moment; as it is there before
 the first table is, a table without it means that it was lost.
@@ -16,7 +16,7 @@ import json
 import re
 import uuid
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zarr
 from zarr.errors import ZarrUserWarning
@@ -27,11 +27,15 @@ from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
 
-__all__ = ["labels_url", "read_labels", "write_labels"]
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["labels_url", "read_labels", "read_maps", "write_labels"]
 
 _FOLDER, _POINTER = "labels", "labels.json"
+_MAPS = "obsm"
 _NAME, _DIGEST = "labels", "metadata_sha256"
 _TABLE = re.compile(r"[0-9a-f]{32}")
 
@@ -56,6 +60,31 @@ def read_labels(model: str) -> pd.DataFrame | None:
     CorruptStoreError
         It is not what was written.
     """
+    found = _valid(model)
+    return None if found is None else table_io.read_table(found.group, "obs", url=found.url)
+
+
+def read_maps(model: str) -> dict[str, NDArray[Any]]:
+    """Return the maps of the cells (UMAP, ...), name -> (N, dims); empty where there are none.
+
+    Raises
+    ------
+    CorruptStoreError
+        They are not what was written.
+    """
+    found = _valid(model)
+    if found is None or _MAPS not in found.group:
+        return {}
+    return dict(table_io.read_element(found.group, _MAPS, url=found.url))
+
+
+class _Place(NamedTuple):
+    group: zarr.Group
+    url: str
+
+
+def _valid(model: str) -> _Place | None:
+    """Open the group of the valid table; None where there is none."""
     name, digest = _pointer(model)
     if name is None:
         return None
@@ -63,19 +92,24 @@ def read_labels(model: str) -> pd.DataFrame | None:
     try:
         if digest is not None and digest != _digest(url):  # earlier ones have none
             raise _damaged(urls.join(url, ROOT))
-        return table_io.read_table(urls.open_group(url), "obs", url=url)
+        return _Place(urls.open_group(url), url)
     except NotAStoreError as error:
         raise CorruptStoreError(f"{url} cannot be read ({error}).") from error
 
 
-def write_labels(model: str, labels: pd.DataFrame) -> None:
-    """Make `labels`, a row per cell in the order of obs, the valid table, and delete all others."""
+def write_labels(model: str, labels: pd.DataFrame, maps: Mapping[str, NDArray[Any]]) -> None:
+    """Make `labels` and `maps` the valid ones, and delete all others.
+
+    Both have a row per cell, in the order of obs.
+    """
     if not urls.exists(urls.join(model, _POINTER)):
         _point(model, None)
     name = uuid.uuid4().hex
     url = urls.join(model, _FOLDER, name)
     group = urls.create_group(url)
     table_io.write_table(group, "obs", labels)
+    if maps:
+        table_io.write_element(group, _MAPS, dict(maps))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
         zarr.consolidate_metadata(group.store)

@@ -7,6 +7,7 @@
       labels.json          names the newest table of labels that came later, with the sha256 of its
                            metadata; replaced atomically
       labels/<name>/obs/   that table: more columns for obs, which win over those of the same name
+      labels/<name>/obsm/  maps of the cells that came later: UMAP, ...
       metrics.jsonl        one line per epoch, a copy of what the newest checkpoint holds
       latest.json          names the newest whole checkpoint; replaced atomically
       checkpoints/<step>/  manifest.json (written last: state, sha256 of each tensor file)
@@ -25,6 +26,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -277,19 +279,29 @@ class ModelStore:
         """Return where the labels that came later lie; None where there are none."""
         return later_labels.labels_url(self.url)
 
-    def write_labels(self, labels: pd.DataFrame) -> None:
-        """Add columns to obs, or replace some; the store is whole at every moment.
+    @cached_property
+    def obsm(self) -> Mapping[str, NDArray[Any]]:
+        """Maps of the cells that came later (``X_umap``, ...), (N, dims) each; read once."""
+        return later_labels.read_maps(self.url)
+
+    def write_labels(
+        self, labels: pd.DataFrame, *, maps: Mapping[str, NDArray[Any]] = MappingProxyType({})
+    ) -> None:
+        """Add columns to obs and arrays to obsm, or replace some; the store is whole at any moment.
 
         Parameters
         ----------
         labels
             One row per cell, in the order of obs.
+        maps
+            Name -> an array with such rows.
         """
         known = later_labels.read_labels(self.url)
         if known is not None:
             labels = _with_columns(known, labels)
-        later_labels.write_labels(self.url, labels)
-        self.__dict__.pop("obs", None)
+        later_labels.write_labels(self.url, labels, {**later_labels.read_maps(self.url), **maps})
+        for name in ("obs", "obsm"):
+            self.__dict__.pop(name, None)
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint; None before the first."""

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any, Self
 import zarr
 
 from atlasstore.errors import CorruptStoreError
+from atlasstore.notebook import html_table, named
 from atlasstore.results._check import read_rows, tables_of
 from atlasstore.results.writer import ABOUT
 from atlasstore.resume.ledger import open_finished
+from atlasstore.text_units import count
 from atlasstore.zarrio import formats, metadata, tables
 from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
 
@@ -79,6 +81,19 @@ class ResultReader:
     def __repr__(self) -> str:
         rows, columns = AXES.get(self.kind, ("rows", "columns"))
         return f"Result({self.url!r}: {self.kind}, {self.n_obs} {rows} x {self.n_vars} {columns})"
+
+    def _repr_html_(self) -> str:
+        rows, columns = AXES.get(self.kind, ("rows", "columns"))
+        lines = [
+            ("kind", self.kind),
+            (f"{rows} x {columns}", f"{count(self.n_obs)} x {count(self.n_vars)}"),
+            ("scale", str(self.about.get("scale", "not recorded"))),
+            ("tables", named(self.tables)),
+            ("obs", named(self.obs.columns)),
+            ("var", named(self.var.columns)),
+            ("made", str(self.provenance.get("created", "unknown"))),
+        ]
+        return html_table(f"Result {self.url}", lines)
 
     @property
     def kind(self) -> str:

@@ -39,6 +39,8 @@ def record(epoch: int, **changed: Any) -> dict[str, Any]:
         "sequences_per_s": 200.0,
         "seconds": 10.0,
         "seconds_measuring": 2.0,
+        "seconds_waiting": 1.2,
+        "memory_bytes": 2_340_000_000,
     }
     return values | changed
 
@@ -119,7 +121,9 @@ def test_epoch_lines_are_aligned_under_their_header() -> None:
     lines.start(START)
     found = [lines.epoch(record(1)), lines.epoch(record(2, seconds=20.0)), lines.epoch(record(3))]
     assert {len(line) for line in found} == {len(lines.header)}
-    assert found[0].split() == ["1/3", "0.5000", "0.700", "0.650", "-", "200", "24", "s"]
+    told = "1/3 0.5000 0.700 0.650 - 200 12 % 2.34 GB 24 s"
+    assert found[0].split() == told.split()
+    assert lines.header.split()[-4:] == ["waiting", "memory", "time", "left"]
     assert found[1].endswith("17 s")  # the median of 12 s and 22 s
     assert found[2].endswith("done")
 
@@ -135,6 +139,12 @@ def test_cells_that_did_not_converge_are_told() -> None:
 def test_workers_that_do_not_say_leave_the_time_open() -> None:
     assert TrainingLines().epoch(record(1)).split()[-1] == "-"
     assert TrainingLines(2).epoch(record(1)).split()[0] == "1/2"
+
+
+def test_earlier_records_leave_waiting_and_memory_open() -> None:
+    values = record(1)
+    del values["seconds_waiting"], values["memory_bytes"]
+    assert TrainingLines(2).epoch(values).split()[5:8] == ["200", "-", "-"]
 
 
 def test_going_on_is_told() -> None:

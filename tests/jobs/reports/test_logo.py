@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from atlasjobs.reports import logo
@@ -14,25 +13,6 @@ from atlasstore.results.ism_result import IsmResult
 from small_ism import make_ism, normalised
 
 pytest.importorskip("logomaker", reason="logomaker is not installed")
-
-
-def test_the_stretch_that_matters_most(rng):
-    matters = np.zeros((50, 2), np.float32)
-    matters[31:35] = [[-3, 0]] * 4
-    start, stop = logo.most_important(matters, 4)
-    assert (start, stop) == (31, 35)
-    assert logo.most_important(matters, 80) == (0, 50)
-    assert logo.most_important(matters[:1], 1) == (0, 1)
-
-
-def test_letters_are_as_high_as_they_matter():
-    ax = Figure().subplots()
-    codes = np.array([0, 2, 4, 3], np.uint8)
-    logo.draw_logo(codes, np.array([1, -2, 5, 0.5], np.float32), start=100, ax=ax)
-    boxes = [patch.get_extents().transformed(ax.transData.inverted()) for patch in ax.patches]
-    drawn = sorted((round((b.x0 + b.x1) / 2), round(b.y0, 2), round(b.y1, 2)) for b in boxes)
-    assert [box for box in drawn if box[1] != box[2]] == [(100, 0, 1), (101, -2, 0), (103, 0, 0.5)]
-    assert ax.get_xlim() == (99.5, 103.5)
 
 
 def test_a_picture_per_region(tmp_path, rng, monkeypatch):

@@ -67,6 +67,34 @@ def test_scikit_learn_finds_the_same(n_peaks, n_cells, width, l2):
     np.testing.assert_allclose(found.objective, objective(cells, found, l2), rtol=1e-6)
 
 
+@pytest.mark.parametrize("with_errors", [True, False])
+def test_standard_errors_are_roots_of_the_inverse_hessians_diagonal(with_errors):
+    cells, l2 = make_cells(3, 200, 3, 4), 2.0
+    found = exact(cells, l2, with_errors=with_errors, tile_peaks=64)
+    if not with_errors:
+        assert found.standard_error.shape == (3, 0)
+        return
+    features = np.c_[cells.h, np.ones(200)]
+    for cell in range(3):
+        mean = expit(cells.h @ found.embedding[cell].numpy() + found.intercept[cell].item())
+        hessian = (features * (mean * (1 - mean))[:, None]).T @ features
+        hessian[:4, :4] += l2 * np.eye(4)
+        wanted = np.sqrt(np.diag(np.linalg.inv(hessian)))[:4]
+        np.testing.assert_allclose(found.standard_error[cell], wanted, rtol=1e-4)
+
+
+def test_standard_errors_cover_embeddings_drawn_from_the_prior():
+    rng = np.random.default_rng(4)
+    h, l2 = rng.normal(size=(400, 4)), 4.0
+    w = rng.normal(0, l2**-0.5, (300, 4))
+    labels = rng.random((400, 300)) < expit(h @ w.T - 1.0)
+    found = exact(Cells(h, labels), l2, with_errors=True)
+    z = (found.embedding.numpy() - w) / found.standard_error.numpy()
+    assert abs(z.mean()) < 0.1
+    assert z.std() == pytest.approx(1, abs=0.08)
+    assert (np.abs(z) < 1.96).mean() == pytest.approx(0.95, abs=0.02)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),

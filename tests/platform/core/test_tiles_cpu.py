@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atlasbasset.core._tiles_cpu import from_points, to_points
+from atlasbasset.core._tiles_cpu import from_points, mix_rows, to_points
 
 STEP = 4
 SHAPES = [(1, 1, 1), (2, 13, 3), (3, 16, 17), (2, 50, 32)]  # (B, L, C)
@@ -46,3 +46,13 @@ def test_rows_are_the_adjoint_of_points(shape, rows, lead):
         one[-1, row] = 1
         expected = (given * plain_points(one, matrix, lead)).sum((0, 1))
         np.testing.assert_allclose(found[-1, row], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [1, 1023, 1024, 2500])
+def test_mixed_rows_are_summed_in_float64(columns):
+    matrix, rows = drawn((8, 5), seed=1).astype(np.float64), drawn((5, columns)) * 1e6
+    rows[1] = -rows[0]
+    matrix[:, 1] = matrix[:, 0] * (1 + 1e-9)
+    found = np.full((8, columns), np.nan, np.float32)
+    mix_rows(matrix, rows, out=found)
+    np.testing.assert_array_equal(found, np.einsum("pk,kc->pc", matrix, rows).astype(np.float32))

@@ -11,6 +11,7 @@ from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.svd_start import start_from_svd
 from atlasstore.atlas.atlas import Atlas
+from atlasstore.events import ignore
 from tiny import atlas
 
 RUNTIME = LocalRuntime(torch.device("cpu"))
@@ -21,7 +22,7 @@ def opened(tmp_path_factory):
     return Atlas.open(atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_cells=90, n_peaks=200))
 
 
-def started(opened, *, dim=4, streamed=False):
+def started(opened, *, dim=4, streamed=False, on_event=ignore):
     data = WorkerData(opened, range(len(opened.blocks)), labels="streamed" if streamed else "ram")
     cells = CellLayer(opened.n_cells, dim)
     start_from_svd(
@@ -32,8 +33,15 @@ def started(opened, *, dim=4, streamed=False):
         n_cells=opened.n_cells,
         n_positives=opened.n_positives,
         seed=0,
+        on_event=on_event,
     )
     return cells
+
+
+def test_every_pass_is_told(opened):
+    events = []
+    started(opened, on_event=events.append)
+    assert [event.done for event in events] == list(range(events[0].total + 1))
 
 
 def standardised(opened):

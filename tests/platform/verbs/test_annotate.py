@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
+from atlasstore.results.writer import write_anndata
 from small_model import random_weights, write_model
 
 N = 12
@@ -37,6 +39,7 @@ def test_labels_are_columns_of_obs_from_then_on(url, table, tmp_path):
         "n_cells": N,
         "columns": {"leiden": 3, "type": 2},
         "replaced": [],
+        "obsm": [],
     }
     told = [event.message for event in said if isinstance(event, Notice)]
     assert "9 of 12 cells are not in the table" in told[0]
@@ -88,7 +91,7 @@ def test_what_does_not_fit_is_refused(url, table, tmp_path):
     cases = [
         (table, {"columns": ["tissue"]}, "no column 'tissue'"),
         (table[["n_peaks"]], {}, "has all columns of the table already"),
-        (table.assign(scbasset_batch=1), {}, "one of the model's own"),
+        (table.assign(scbasset_batch=1), {"columns": ["scbasset_batch"]}, "one of the model's own"),
         (table.set_axis(list("abcd")), {}, "none of 4 names"),
         (tmp_path / "cells.csv", {}, "does not exist"),
     ]
@@ -96,3 +99,40 @@ def test_what_does_not_fit_is_refused(url, table, tmp_path):
         with pytest.raises(UserInputError, match=message):
             atlasbasset.annotate(url, cells, **options)
     assert ModelStore.open(url).labels_url() is None
+
+
+@pytest.mark.parametrize("form", ["memory", "h5ad", "zarr"])
+def test_what_embed_wrote_comes_back_with_labels_and_maps(url, tmp_path, form):
+    cells = atlasbasset.embed(url)[::-1].copy()
+    cells.obs["leiden"] = pd.Categorical(["0", "1"] * (N // 2))
+    umap = np.arange(2.0 * N).reshape(N, 2)
+    cells.obsm["X_umap"], cells.obsm["X_pca"] = umap, np.zeros((N, 50))
+    given = cells
+    if form != "memory":
+        given = tmp_path / f"cells.{form}"
+        write = write_anndata if form == "zarr" else anndata.AnnData.write_h5ad
+        write(cells, given)
+    report = atlasbasset.annotate(url, given)
+    assert report.as_json()["obsm"] == ["X_umap"]
+    assert report.columns == {"leiden": N}
+    again = atlasbasset.embed(url)
+    np.testing.assert_array_equal(again.obsm["X_umap"], umap[::-1].astype(np.float32))
+    assert list(again.obs["leiden"]) == list(cells.obs["leiden"][::-1])
+    atlasstore.inspect_store(url, verify=True)
+
+
+def test_maps_alone_and_by_name(url):
+    cells = atlasbasset.embed(url)[:4].copy()
+    cells.obsm["X_pca"] = np.ones((4, 5))
+    assert atlasbasset.annotate(url, cells, obsm=["X_pca"]).columns == {}
+    cells.obsm["X_tsne"] = np.ones((4, 3))
+    atlasbasset.annotate(url, cells)
+    maps = ModelStore.open(url).obsm
+    assert {key: values.shape for key, values in maps.items()} == {
+        "X_pca": (N, 5),
+        "X_tsne": (N, 3),
+    }
+    assert np.isnan(maps["X_pca"][4:]).all()
+    for key, said in (("X_umap", "is not there; it has"), ("X_scbasset", "the model's own")):
+        with pytest.raises(UserInputError, match=said):
+            atlasbasset.annotate(url, cells, obsm=[key])

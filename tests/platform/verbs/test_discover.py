@@ -9,23 +9,7 @@ from atlasbasset.verbs import discover as verb
 from atlasbasset.verbs.discover import discover, plan_discover
 from atlasstore.errors import MissingExtraError, StoreExistsError, UserInputError
 from atlasstore.genome.motifs import Motif, read_meme, write_meme
-from small_ism import make_ism, normalised
-
-SITE = np.array([0, 2, 1, 3, 0, 0, 0, 2, 2, 1], np.uint8)  # AGCTAAAGGC
-PWM = np.full((len(SITE), 4), 0.04)
-PWM[np.arange(len(SITE)), SITE] = 0.88
-
-
-def planted(url, n_regions, span=120):
-    """A site that raises accessibility in T cells in every region; noise in B cells."""
-    rng = np.random.default_rng(3)
-    codes = rng.integers(0, 4, (n_regions, span), dtype=np.uint8)
-    scores = rng.normal(size=(n_regions, span, 4, 2)) * 0.05
-    for row in range(n_regions):
-        at = rng.integers(10, span - 30)
-        codes[row, at : at + len(SITE)] = SITE
-        scores[row, at : at + len(SITE), :, 1] += PWM - 0.25
-    return make_ism(url, codes, normalised(scores), ["B", "T"])
+from small_ism import PWM, planted
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from atlasstore.genome.motifs import (
     read_motifs,
     reverse_complement,
     sample,
+    shuffled_copies,
     write_meme,
 )
 
@@ -271,3 +272,14 @@ def test_write_and_read_give_the_same_to_the_bit(tmp_path_factory, motifs):
     assert [(m.name, m.tf) for m in again] == [(m.name, m.tf) for m in motifs]
     for old, new in zip(motifs, again, strict=True):
         np.testing.assert_array_equal(new.probabilities, old.probabilities)
+
+
+def test_shuffled_copies_have_the_same_positions_in_another_order():
+    rng = np.random.default_rng(0)
+    motif = Motif("M1", "TF1", rng.dirichlet(np.ones(4), 9))
+    copies = shuffled_copies([motif], 3, rng)
+    assert [copy.name for copy in copies] == ["M1~1", "M1~2", "M1~3"]
+    assert {copy.tf for copy in copies} == {"TF1"}
+    for copy in copies:
+        assert not np.array_equal(copy.probabilities, motif.probabilities)
+        assert sorted(map(tuple, copy.probabilities)) == sorted(map(tuple, motif.probabilities))

@@ -21,11 +21,11 @@ from atlasbasset.verbs.denoise.work import WriteDense, dense_units
 from atlasbasset.verbs.shared.embed_peaks_work import read_embedded
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
-from atlasstore.genome.genes import REACH_BP, gene_factors
+from atlasstore.genome.genes import REACH_BP, by_name, gene_factors
 from atlasstore.results.writer import create_result
 from atlasstore.resume.units import Stage
 from atlasstore.zarrio.blocks import runs
-from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, SEQUENCE
+from atlasstore.zarrio.names import INTERCEPT, SEQUENCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,8 +111,8 @@ class GeneStages(DenoiseStages):
             obs=self.model.obs.iloc[self.cells].assign(
                 **{INTERCEPT: self.model.intercept[self.cells]}
             ),
-            var=self.genes,
-            obsm={EMBEDDING: self.model.cell_embedding[self.cells]},
+            var=by_name(self.genes),
+            obsm=self._obsm,
             varm={SEQUENCE: gene_factors(self.means, h)} if is_linear else {},
             tables=[] if self.plan is None else [self.plan],
             about={"scale": self.scale, "reach_bp": REACH_BP, **self.origin},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from atlasbasset.verbs.denoise.report import DenoiseReport
 from atlasbasset.verbs.denoise.stages import DenoiseStages
 from atlasbasset.verbs.denoise.work import DTYPES, spanning_bytes, writing_bytes
 from atlasbasset.verbs.shared.atlas_peaks import check_window
+from atlasbasset.verbs.shared.gene_columns import gene_columns
 from atlasbasset.verbs.shared.plan import (
     FLOAT_BYTES,
     PlannedModel,
@@ -31,7 +32,7 @@ from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files.text import numbered_lines
-from atlasstore.genome.genes import REACH_BP, genes_with_peaks, read_genes
+from atlasstore.genome.genes import REACH_BP
 from atlasstore.genome.overlaps import overlapping_rows
 from atlasstore.genome.peaks import read_bed
 from atlasstore.plans import Plan
@@ -43,26 +44,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from numpy.typing import NDArray
-    from scipy import sparse
 
     from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.model import Model, Scale
     from atlasbasset.verbs.denoise.work import DenseType
+    from atlasbasset.verbs.shared.gene_columns import GeneColumns
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
     from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = ["DenoisePlan", "plan_denoise"]
-
-
-class _Genes(NamedTuple):
-    """Columns that are genes."""
-
-    table: pd.DataFrame
-    """Genes that have a peak near their TSS."""
-    means: sparse.csr_array
-    """(genes, the plan's peaks): see `genes_with_peaks`."""
-    n_in_file: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +67,7 @@ class DenoisePlan(Plan[DenoiseReport]):
     """Rows of the atlas's peaks that are embedded."""
     cells: NDArray[np.int64]
     """Chosen rows of the model's cells."""
-    genes: _Genes | None
+    genes: GeneColumns | None
     scale: Scale
     dtype: DenseType | None
     """Of the dense table; None without one."""
@@ -309,14 +300,12 @@ def _check_table(
 
 def _columns(
     atlas: Atlas, rows: NDArray[np.int64], gtf: str | Path | None
-) -> tuple[NDArray[np.int64], _Genes | None]:
+) -> tuple[NDArray[np.int64], GeneColumns | None]:
     """Return the peaks to embed, and the genes that are columns in their place."""
     if gtf is None:
         return rows, None
-    found = read_genes(gtf)
-    kept, means = genes_with_peaks(found, atlas.var.iloc[rows])
-    used = np.unique(means.indices)
-    return rows[used], _Genes(kept, means[:, used], len(found))
+    found = gene_columns(atlas, rows, gtf)
+    return found.peaks, found
 
 
 def _chosen_peaks(atlas: Atlas, peaks: str | Path | Sequence[str] | None) -> NDArray[np.int64]:

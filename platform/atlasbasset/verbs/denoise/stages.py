@@ -135,11 +135,17 @@ class DenoiseStages:
                 **{INTERCEPT: self.model.intercept[self.cells]}
             ),
             var=_with_spans(self.atlas.var.iloc[self.peaks], spans),
-            obsm={EMBEDDING: self.model.cell_embedding[self.cells]},
+            obsm=self._obsm,
             varm={SEQUENCE: h},
             tables=[] if self.plan is None else [self.plan],
             about={"scale": self.scale, **self.origin, **self._quantisation(spans)},
         )
+
+    @property
+    def _obsm(self) -> dict[str, NDArray[Any]]:
+        """The cells' maps that were stored later, and their embedding."""
+        tables = {**self.model.obsm, EMBEDDING: self.model.cell_embedding}
+        return {name: values[self.cells] for name, values in tables.items()}
 
     @property
     def origin(self) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def map_cells(
     split: Split = "train",
     label_key: str | None = None,
     obs: Obs | None = None,
+    batch_key: str | None = None,
+    standard_errors: bool = False,
     compute: Compute = "auto",
     convolution: ConvolutionChoice = "auto",
     workers: int = 0,
@@ -63,6 +65,13 @@ def map_cells(
         among them, a confidence and a novelty, as ``mapped_...`` columns of the new model's obs.
     obs
         Table of the model's cells with that column, matched by name; by default the model's obs.
+    batch_key
+        Column of the atlas's obs with the new cells' batches; needed where the model is
+        batch-corrected. Batches that the model has keep their rows; the effects of others are
+        estimated beside the model's cells, state by state, and taken away (docs/map.md).
+    standard_errors
+        Whether the posterior sd of every number of an embedding is stored, too, as
+        ``solve/standard_error``, at the cost of about one more Newton step.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.
@@ -87,9 +96,9 @@ def map_cells(
     Raises
     ------
     UserInputError
-        When the model is batch-corrected, its window is not the atlas's, `l2` is not above 0, the
-        split has no peaks, its cells have no such labels, or workers could not be had or could not
-        reach what they need.
+        When the model is batch-corrected and `batch_key` is missing, its window is not the
+        atlas's, `l2` is not above 0, the split has no peaks, cells have no such labels or batches,
+        or workers could not be had or could not reach what they need.
     StoreExistsError
         When anything but this very job's model is stored at `out`.
     """
@@ -101,6 +110,8 @@ def map_cells(
         split=split,
         label_key=label_key,
         obs=obs,
+        batch_key=batch_key,
+        standard_errors=standard_errors,
         compute=compute,
         convolution=convolution,
         workers=workers,

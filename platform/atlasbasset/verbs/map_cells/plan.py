@@ -11,6 +11,7 @@ import numpy as np
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
 from atlasbasset.inference.cell_labels import cell_labels
+from atlasbasset.verbs.map_cells.batches import new_batches
 from atlasbasset.verbs.map_cells.labels import write_labels
 from atlasbasset.verbs.map_cells.report import MapReport
 from atlasbasset.verbs.map_cells.stages import MapStages
@@ -26,7 +27,7 @@ from atlasbasset.verbs.shared.plan import (
 from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
-from atlasstore.events import Notice
+from atlasstore.events import Notice, ignore
 from atlasstore.models.model_store import ModelStore
 from atlasstore.plans import Plan
 from atlasstore.text_units import count, size
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import CellLabels, Obs
     from atlasbasset.inference.model import Model
+    from atlasbasset.verbs.map_cells.batches import NewBatches
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
@@ -64,23 +66,33 @@ class MapPlan(Plan[MapReport]):
     """A sentence on deviations that do not fit, if any."""
     label: CellLabels | None = None
     """Of the model's cells, where the new ones are to have labels."""
+    batches: NewBatches | None = None
+    """Of the new cells, where batches are told apart."""
+    standard_errors: bool = False
 
     @property
     def title(self) -> str:
         """What would be done."""
         return f"Would map {self.atlas.url} onto {self.model.url}"
 
-    @cached_property
-    def _stages(self) -> MapStages:
-        model = self.model.loaded
+    def _stages(self, on_event: Subscriber = ignore) -> MapStages:
         return MapStages(
-            model, self.atlas, self.rows, self.l2, self.split, self.workers, self.deviates
+            self.model.loaded,
+            self.atlas,
+            self.rows,
+            self.l2,
+            self.split,
+            self.workers,
+            self.deviates,
+            self.batches,
+            self.standard_errors,
+            on_event,
         )
 
     @cached_property
     def is_finished(self) -> bool:
         """Whether the very same job has made the model already."""
-        return is_finished(self.out, lambda: self._stages.identity)
+        return is_finished(self.out, lambda: self._stages().identity)
 
     @property
     def memory_bytes(self) -> int:
@@ -95,11 +107,20 @@ class MapPlan(Plan[MapReport]):
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
             ("L2 weight", f"{self.l2:g}"),
             *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
+            *self._batch_lines(),
             *self._label_lines(),
             ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
             *finished_line(is_finished=self.is_finished),
         ]
+
+    def _batch_lines(self) -> Lines:
+        if (batches := self.batches) is None:
+            return []
+        n_new = len(batches.new)
+        n_known = len(batches.names) - n_new
+        what = f"{count(n_known)} of the model, {count(n_new)} new"
+        return [("batches", f"{count(len(batches.names))} of {batches.key!r}: {what}")]
 
     def _label_lines(self) -> Lines:
         if (label := self.label) is None:
@@ -123,7 +144,7 @@ class MapPlan(Plan[MapReport]):
         for sentence in (self.notice, None if self.label is None else self.label.notice()):
             if sentence:
                 on_event(Notice(sentence))
-        work = self._stages
+        work = self._stages(on_event)
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
         )
@@ -146,6 +167,8 @@ def plan_map_cells(
     split: Split = "train",
     label_key: str | None = None,
     obs: Obs | None = None,
+    batch_key: str | None = None,
+    standard_errors: bool = False,
     compute: Compute = "auto",
     convolution: ConvolutionChoice = "auto",
     workers: int = 0,
@@ -168,7 +191,20 @@ def plan_map_cells(
     rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
     deviates, notice = planned.deviates_on(cells)
     label = _label(planned.store, label_key, obs)
-    plan = MapPlan(planned, cells, str(out), l2, split, rows, pool, deviates, notice, label)
+    plan = MapPlan(
+        planned,
+        cells,
+        str(out),
+        l2,
+        split,
+        rows,
+        pool,
+        deviates,
+        notice,
+        label,
+        new_batches(planned.store, cells, batch_key),
+        standard_errors,
+    )
     _ = plan.is_finished  # refuses an output that is taken
     return plan
 
@@ -179,11 +215,6 @@ def _check(
     """Return the rows of the peaks to fit, or raise what `map_cells` raises of its options."""
     if not l2 > 0:
         raise UserInputError(f"l2 must be above 0, got {l2}; without it a solution may not exist.")
-    if model.batches:
-        raise UserInputError(
-            f"{model.url} is batch-corrected ({len(model.batches)} batches), and new cells can be "
-            "mapped onto models without batch correction only; train one without --batch-key."
-        )
     for url in (model.url, atlas.url, out):
         workers.worker_url(url)
     check_window(model, atlas)

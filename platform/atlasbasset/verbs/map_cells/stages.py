@@ -13,6 +13,7 @@ from atlasbasset.batch.job import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of
 from atlasbasset.engine.checkpoints import PEAKS
 from atlasbasset.engine.state import RunState
+from atlasbasset.verbs.map_cells.batches import rows_of_batches
 from atlasbasset.verbs.map_cells.work import (
     SOLVED_STEP,
     AssembleBlocks,
@@ -22,7 +23,13 @@ from atlasbasset.verbs.map_cells.work import (
     create_solved,
     solved_tables,
 )
-from atlasbasset.verbs.shared.embed_peaks_work import EmbedPeaks, create_embedded, peak_units
+from atlasbasset.verbs.shared.embed_peaks_work import (
+    EmbedPeaks,
+    create_embedded,
+    peak_units,
+    read_embedded,
+)
+from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.models.model_store import CheckpointWriter, model_attrs
 from atlasstore.resume.units import Stage
@@ -32,13 +39,17 @@ from atlasstore.zarrio.publish import publish_root, rootless
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.batch.job import ResumableJob
     from atlasbasset.inference.model import Model
     from atlasbasset.inference.peak_deviations import PeakDeviations
+    from atlasbasset.verbs.map_cells.batches import NewBatches
+    from atlasbasset.verbs.map_cells.work import BatchRows
     from atlasstore.atlas.atlas import Atlas
+    from atlasstore.events import Subscriber
 
 __all__ = ["MapStages"]
 
@@ -56,6 +67,10 @@ class MapStages:
     pool: WorkerPool
     deviates: bool = False
     """Whether the peaks are those that the model's peaks deviate for."""
+    batches: NewBatches | None = None
+    """Of the new cells, where the model or the user tells batches apart."""
+    with_errors: bool = False
+    on_event: Subscriber = ignore
 
     @cached_property
     def identity(self) -> JobIdentity:
@@ -65,6 +80,12 @@ class MapStages:
         config = {"model": model, "peaks": digest_of(self.rows), "l2": self.l2}
         if self._deviations is not None:
             config["peak_deviations"] = digest_of(self._deviations.deviation)
+        if self.with_errors:
+            config["standard_errors"] = True
+        if (batches := self.batches) is not None:
+            own = () if self.model.batch_embedding is None else (self.model.batch_embedding,)
+            cells = (batches.codes, self.model.cell_embedding, *own)
+            config["batches"] = digest_of([batches.key, *batches.names], *cells)
         return JobIdentity("map", config, [self.atlas.url])
 
     @cached_property
@@ -90,6 +111,7 @@ class MapStages:
             "atlas": self.atlas.url,
             "l2": self.l2,
             "split": self.split,
+            **({} if self.batches is None else {"batch_key": self.batches.key}),
         }
 
     def run(self, job: ResumableJob) -> None:
@@ -99,10 +121,11 @@ class MapStages:
         self._embed(job, peaks_url)
         embedded = time.monotonic()
         solved_url = urls.join(job.scratch, "solved")
-        objective = self._solve(job, peaks_url, solved_url)
+        rows = self._batch_rows(peaks_url)
+        objective = self._solve(job, peaks_url, solved_url, rows)
         seconds = (embedded - began, time.monotonic() - embedded)
         self._assemble(job, solved_url)
-        self._commit(job, objective, seconds)
+        self._commit(job, objective, seconds, rows)
 
     def _embed(self, job: ResumableJob, url: str) -> None:
         job.once("peaks", lambda: create_embedded(url, len(self.rows), self._width))
@@ -112,9 +135,29 @@ class MapStages:
         stage = Stage("embedding sequences", "peaks")
         job.run("embed", peak_units(len(self.rows)), work, stage=stage)
 
-    def _solve(self, job: ResumableJob, peaks_url: str, url: str) -> float:
+    def _batch_rows(self, peaks_url: str) -> BatchRows | None:
+        if self.batches is None:
+            return None
+        h = read_embedded(peaks_url)
+        found = rows_of_batches(
+            self.model, self.atlas, self.batches, h, self.rows, self.l2, on_event=self.on_event
+        )
+        if found.apart:
+            self.on_event(
+                Notice(
+                    f"Nothing joins batches {', '.join(found.apart)} to the model's cells, so "
+                    "their effect and other cells look the same: none is taken away."
+                )
+            )
+        return found
+
+    def _solve(
+        self, job: ResumableJob, peaks_url: str, url: str, batch_rows: BatchRows | None
+    ) -> float:
         """Solve every cell; return the sum of all cells' objectives."""
-        job.once("solved", lambda: create_solved(url, self.atlas.blocks, self._width))
+        blocks, with_errors = self.atlas.blocks, self.with_errors
+        job.once("solved", lambda: create_solved(url, blocks, self._width, with_errors=with_errors))
+        batches = self.batches
         work = SolveCells(
             atlas=self._atlas_for_workers,
             rows=self.rows,
@@ -122,6 +165,8 @@ class MapStages:
             url=url,
             l2=self.l2,
             device=self.pool.device or str(self.model.trunk.bottleneck.weight.device),
+            batches=batches and batch_rows and (batches.codes, batch_rows),
+            with_errors=with_errors,
         )
         units = cell_units(self.atlas.blocks)
         receipts = job.run("solve", units, work, stage=Stage("solving cells", "cells"))
@@ -130,14 +175,20 @@ class MapStages:
     def _assemble(self, job: ResumableJob, solved_url: str) -> None:
         job.create(lambda: self._create(job.place))
         units = block_units(self.atlas.blocks)
-        work = AssembleBlocks(solved_url, self._writer(job).url)
+        work = AssembleBlocks(solved_url, self._writer(job).url, self.with_errors)
         job.run("assemble", units, work, stage=Stage("writing cells", "cells"))
 
     def _create(self, place: str) -> None:
         """Write the new model's cells, and its empty checkpoint."""
         with rootless(place) as root:
-            tables.write_table(root, "obs", self.atlas.obs)
-        self._writer_at(place).begin(solved_tables(self._width), over=True)
+            tables.write_table(root, "obs", self._obs())
+        written = solved_tables(self._width, with_errors=self.with_errors)
+        self._writer_at(place).begin(written, over=True)
+
+    def _obs(self) -> pd.DataFrame:
+        if self.batches is None:
+            return self.atlas.obs
+        return self.atlas.obs.assign(scbasset_batch=self.batches.codes)
 
     def _writer(self, job: ResumableJob) -> CheckpointWriter:
         return self._writer_at(job.place)
@@ -148,13 +199,25 @@ class MapStages:
             place, SOLVED_STEP, n_cells=self.atlas.n_cells, block_cells=block_cells
         )
 
-    def _commit(self, job: ResumableJob, objective: float, seconds: tuple[float, float]) -> None:
+    def _commit(
+        self,
+        job: ResumableJob,
+        objective: float,
+        seconds: tuple[float, float],
+        batch_rows: BatchRows | None,
+    ) -> None:
         writer = self._writer(job)
         arrays.check_group(urls.open_group(writer.url), url=writer.url)
         trunk = {name: t.cpu().numpy() for name, t in self.model.trunk.state_dict().items()}
         writer.write_tensors("trunk", trunk)
         if self._deviations is not None:
             writer.write_tensors(PEAKS, self._deviations.as_tensors())
+        if batch_rows is not None:
+            batches = {
+                "batch_embedding": batch_rows.embedding,
+                "batch_intercept": batch_rows.intercept,
+            }
+            writer.write_tensors("batches", batches)
         mapped = {
             "n_peaks": len(self.rows),
             "l2": self.l2,
@@ -168,6 +231,7 @@ class MapStages:
             # "atlas" names what training may resume on: nothing, no optimiser's state is here
             {**self.model.config, "atlas": None, "mapped": self._settings},
             block_cells=self.atlas.blocks[0].n_cells,
+            batches=() if self.batches is None else self.batches.names,
         )
         job.publish(
             self._settings,

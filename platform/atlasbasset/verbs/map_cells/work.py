@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -25,16 +25,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from atlasbasset.core.newton import SolvedCells
     from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = [
     "SOLVED_STEP",
     "AssembleBlocks",
+    "BatchRows",
     "SolveCells",
     "block_units",
     "cell_units",
     "create_solved",
+    "open_features",
+    "open_sums",
     "solved_tables",
     "solving_bytes",
 ]
@@ -77,17 +81,20 @@ def _unit_cells(blocks: Sequence[CellBlock]) -> int:
     return min(_UNIT_CELLS, blocks[0].n_cells)
 
 
-def solved_tables(width: int) -> Mapping[str, tuple[int, ...]]:
+def solved_tables(width: int, *, with_errors: bool = False) -> Mapping[str, tuple[int, ...]]:
     """Return name -> shape of a row of the tables written, for `CheckpointWriter.begin`."""
     reported = {f"solve/{name}": () for name in _REPORTED}
-    return {"cells/embedding": (width,), "cells/intercept": (), **reported}
+    errors = {"solve/standard_error": (width,)} if with_errors else {}
+    return {"cells/embedding": (width,), "cells/intercept": (), **reported, **errors}
 
 
-def create_solved(url: str, blocks: Sequence[CellBlock], width: int) -> None:
+def create_solved(
+    url: str, blocks: Sequence[CellBlock], width: int, *, with_errors: bool = False
+) -> None:
     """Create the arrays that `SolveCells` fills, over what an earlier run has left there."""
     group = scratch_group(url)
     size = _unit_cells(blocks)
-    for name, row_shape in solved_tables(width).items():
+    for name, row_shape in solved_tables(width, with_errors=with_errors).items():
         arrays.create_array(
             group,
             _scratch_name(name),
@@ -111,6 +118,17 @@ def solving_bytes(atlas: Atlas, n_fitted: int, width: int) -> int:
     return solver + features + round(_POSITIVE_BYTES * positives)
 
 
+class BatchRows(NamedTuple):
+    """What is added to the rows of a batch's cells."""
+
+    embedding: NDArray[np.float32]
+    """(B, E)."""
+    intercept: NDArray[np.float32]
+    """(B,)."""
+    apart: tuple[str, ...]
+    """New batches in which an effect and other cells look the same: nothing is taken from them."""
+
+
 @dataclass(frozen=True, eq=False)
 class SolveCells:
     """Work: solve some cells of a block exactly.
@@ -131,6 +149,10 @@ class SolveCells:
     """As for `solve_cells`."""
     device: str
     """Where to compute."""
+    batches: tuple[NDArray[np.int64], BatchRows] | None = None
+    """Each cell's batch, and what is added to the rows of a batch's cells."""
+    with_errors: bool = False
+    """Whether standard errors are written, too."""
 
     @cached_property
     def _atlas(self) -> Atlas:
@@ -146,22 +168,36 @@ class SolveCells:
 
     @cached_property
     def _features(self) -> NDArray[np.float64]:
-        return _open_features(self._h, self.rows, self._atlas.n_peaks)
+        return open_features(self._h, self.rows, self._atlas.n_peaks)
 
     def __call__(self, unit: Unit) -> Receipt:
         """Solve and write cells [start, stop); return the sum of their objectives."""
         block = self._atlas.blocks[unit["block"]]
         cells = range(unit["start"] - block.start, unit["stop"] - block.start)
-        sums = torch.from_numpy(_open_sums(self._atlas, block, cells, self._features))
-        solved = solve_cells(self._h_on_device, sums, l2=self.l2)
+        sums = torch.from_numpy(open_sums(self._atlas, block, cells, self._features))
+        solved = self._solved(sums, slice(unit["start"], unit["stop"]))
         group = urls.open_group(self.url, mode="r+")
-        for table in solved_tables(0):
+        for table in solved_tables(0, with_errors=self.with_errors):
             values = getattr(solved, table.rsplit("/", maxsplit=1)[-1])
             array = arrays.member(group, _scratch_name(table), url=self.url)
             whole = np.full((array.chunks[0], *values.shape[1:]), np.nan, np.float32)
             whole[: len(values)] = values.cpu().numpy()
             arrays.write_pieces(array, unit["row"], whole)
         return {"objective": float(solved.objective.sum())}
+
+    def _solved(self, sums: Tensor, cells: slice) -> SolvedCells:
+        """Solve cells around their batches' rows, and take these away."""
+        if self.batches is None:
+            return solve_cells(self._h_on_device, sums, l2=self.l2, with_errors=self.with_errors)
+        codes, rows = self.batches
+        shared = torch.from_numpy(rows.embedding[codes[cells]]).to(self.device)
+        added = torch.from_numpy(rows.intercept[codes[cells]]).to(self.device)
+        solved = solve_cells(
+            self._h_on_device, sums, l2=self.l2, prior=shared, with_errors=self.with_errors
+        )
+        return solved._replace(
+            embedding=solved.embedding - shared, intercept=solved.intercept - added
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,13 +207,14 @@ class AssembleBlocks:
     solved_url: str
     """What `SolveCells` filled."""
     checkpoint_url: str
+    with_errors: bool = False
 
     def __call__(self, unit: Unit) -> Receipt:
         """Copy cells [start, stop), which are a block."""
         row, n_cells = unit["row"], unit["stop"] - unit["start"]
         solved = urls.open_group(self.solved_url)
         written = urls.open_group(self.checkpoint_url, mode="r+")
-        for table in solved_tables(0):
+        for table in solved_tables(0, with_errors=self.with_errors):
             stored = arrays.member(solved, _scratch_name(table), url=self.solved_url)
             rows = arrays.read_array(stored, row, row + n_cells, url=self.solved_url)
             if np.isnan(rows).any():
@@ -187,7 +224,7 @@ class AssembleBlocks:
         return {}
 
 
-def _open_features(
+def open_features(
     h: NDArray[np.float32], rows: NDArray[np.int64], n_peaks: int
 ) -> NDArray[np.float64]:
     """Return ``[h_p, 1]`` of every peak of the atlas, float64 (P, E + 1); 0 where not fitted."""
@@ -196,7 +233,7 @@ def _open_features(
     return features
 
 
-def _open_sums(
+def open_sums(
     atlas: Atlas, block: CellBlock, cells: range, features: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Sum the open peaks' features for some cells of a block, float64 (len(cells), E + 1)."""

@@ -14,8 +14,8 @@ from atlasbasset.verbs.match.q_values import QValues
 from atlasbasset.verbs.match.report import MatchReport
 from atlasbasset.verbs.match.rows import COLUMNS, MatchInput, add_q_values, write_rows
 from atlasbasset.verbs.match.site_scores import METHODS, Method
-from atlasbasset.verbs.match.table_file import SUFFIXES, written_table
 from atlasbasset.verbs.shared.plan import notice_lines
+from atlasbasset.verbs.shared.table_file import SUFFIXES, written_table
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls

@@ -40,6 +40,7 @@ def motif_activity(
     seed: int = 0,
     scale: ActivityScale = "linear",
     both_strands: bool = False,
+    shuffled: int = 0,
     compute: Compute = "fp32",
     convolution: ConvolutionChoice = "auto",
     workers: int = 0,
@@ -81,6 +82,9 @@ def motif_activity(
         x cells evaluations.
     both_strands
         Take the mean over every sequence and its reverse complement, at twice the cost.
+    shuffled
+        Above 0, score in the place of each motif as many copies with its positions in random order,
+        ``NAME~1`` and so on: what `differential` holds the motifs to. 0 scores the motifs.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own.
     convolution
@@ -123,6 +127,7 @@ def motif_activity(
         seed=seed,
         scale=scale,
         both_strands=both_strands,
+        shuffled=shuffled,
         compute=compute,
         convolution=convolution,
         workers=workers,

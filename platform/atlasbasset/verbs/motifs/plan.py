@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
 from atlasbasset.core.cost import change_flops, pass_flops
@@ -32,7 +34,7 @@ from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, ignore
-from atlasstore.genome.motifs import read_motifs
+from atlasstore.genome.motifs import read_motifs, shuffled_copies
 from atlasstore.plans import Plan
 from atlasstore.results.result import Result
 from atlasstore.text_units import count, size
@@ -220,6 +222,7 @@ def plan_motifs(
     seed: int = 0,
     scale: ActivityScale = "linear",
     both_strands: bool = False,
+    shuffled: int = 0,
     compute: Compute = "fp32",
     convolution: ConvolutionChoice = "auto",
     workers: int = 0,
@@ -239,6 +242,8 @@ def plan_motifs(
     """
     pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     chosen, renamed = read_motifs(motifs)
+    if shuffled:
+        chosen = _shuffled(chosen, shuffled, seed)
     planned = PlannedModel.of(model, compute=compute, convolution=convolution)
     source = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     options = InsertionOptions(n_backgrounds, split, seed, scale, both_strands)
@@ -262,6 +267,13 @@ def plan_motifs(
     )
     _ = plan.is_finished  # refuses an output that is taken
     return plan
+
+
+def _shuffled(motifs: Sequence[Motif], n_copies: int, seed: int) -> list[Motif]:
+    if n_copies < 0 or seed < 0:
+        what, value = ("seed", seed) if seed < 0 else ("shuffled", n_copies)
+        raise UserInputError(f"{what} must be 0 or more, got {value}.")
+    return shuffled_copies(motifs, n_copies, np.random.default_rng(seed))
 
 
 def _check(

@@ -31,6 +31,7 @@ from atlasbasset.verbs.shared.atlas_peaks import peak_inputs
 from atlasbasset.verbs.shared.split import split_rows
 from atlasstore.events import Notice
 from atlasstore.files import urls
+from atlasstore.genome.motif_names import distinct_names
 from atlasstore.genome.motifs import information_content
 from atlasstore.results.writer import create_result
 from atlasstore.resume.units import Stage
@@ -164,7 +165,7 @@ class MotifStages:
             kind="tf_activity",
             obs=self._obs(),
             var=_motif_table(self.motifs, moments),
-            obsm={EMBEDDING: self.model.cell_embedding},
+            obsm={**self.model.obsm, EMBEDDING: self.model.cell_embedding},
             varm={SEQUENCE: effects.astype(np.float32)},
             tables=[self.plan],
             about=asdict(self.options),
@@ -184,15 +185,17 @@ class MotifStages:
 
 
 def _motif_table(motifs: Sequence[Motif], moments: Moments) -> pd.DataFrame:
+    tfs = [motif.tf for motif in motifs]
     return pd.DataFrame(
         {
-            "tf": [motif.tf for motif in motifs],
+            "motif": [motif.name for motif in motifs],
+            "tf": tfs,
             "width": [motif.width for motif in motifs],
             "information_content": [information_content(motif) for motif in motifs],
             "mean": moments.mean,
             "sd": moments.sd,
         },
-        index=pd.Index([motif.name for motif in motifs], name="motif"),
+        index=pd.Index(distinct_names(tfs)[0], dtype=object),
     )
 
 

@@ -85,7 +85,8 @@ def test_means_of_the_peaks_near_each_tss(model, atlas, gtf, tmp_path, monkeypat
     np.testing.assert_allclose(found.X, wanted, **close)
     assert found.X.dtype == dtype
     assert list(found.obs_names) == list(model.obs_names[cells])
-    assert list(found.var_names) == list(TSS)
+    assert list(found.var["gene_id"]) == list(TSS)
+    assert list(found.var_names) == ["one", "G2", "G3"]
     assert [tuple(row) for row in found.var[["chrom", "tss"]].itertuples(index=False)] == list(
         TSS.values()
     )

@@ -136,15 +136,6 @@ def test_training_does_not_go_on_with_it(mapped, atlas):
         atlasbasset.train(atlas.url, out=mapped[0], config=config)
 
 
-def test_batch_corrected_models_are_refused(atlas, tmp_path):
-    corrected = write_model(
-        tmp_path / "bc", random_weights(np.random.default_rng(3), 4, n_batches=2)
-    )
-    with pytest.raises(UserInputError, match="is batch-corrected"):
-        atlasbasset.map_cells(corrected, atlas, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 def test_another_window_is_refused(model, truth, tmp_path):
     labels, codes = truth
     short = make_atlas(tmp_path / "atlas", labels, codes[:, : 192 + 6])

@@ -89,7 +89,8 @@ def test_activities(model, atlas, motifs, meme, tmp_path, several_shards, scale)
     assert found.X.dtype == np.float32
     mean, sd = found.var["mean"].to_numpy(), found.var["sd"].to_numpy()
     np.testing.assert_allclose(found.X * sd + mean, raw, rtol=1e-3, atol=1e-5)
-    assert list(found.var_names) == [motif.name for motif in motifs]
+    assert list(found.var["motif"]) == [motif.name for motif in motifs]
+    assert list(found.var_names) == ["TF1", "TF2", "TF3"]
     assert list(found.var["tf"]) == ["TF1", "TF2", "TF3"]
     assert list(found.var["width"]) == [7, 12, 7]
     bits = [information_content(motif) for motif in motifs]
@@ -241,7 +242,8 @@ def test_motifs_of_one_name_are_told_apart(model, atlas, motifs, tmp_path):
     options = {"n_backgrounds": K, "on_event": said.append}
     motif_activity(model, atlas, motifs=same, out=tmp_path / "r", **options)
     found = Result.open(tmp_path / "r").to_anndata()
-    assert list(found.var_names) == ["M1_1.02", "M1_1.02-1"]
+    assert list(found.var["motif"]) == ["M1_1.02", "M1_1.02-1"]
+    assert list(found.var_names) == ["TF1", "TF2"]
     assert list(found.var["tf"]) == ["TF1", "TF2"]
     expected = [first, Motif("M1_1.02-1", "TF2", second.probabilities)]
     raw = found.X * found.var["sd"].to_numpy() + found.var["mean"].to_numpy()
@@ -276,3 +278,12 @@ def test_wrong_input_leaves_nothing(model, atlas, motifs, meme, tmp_path, codes)
         assert sorted(tmp_path.iterdir()) == before
     with pytest.raises(UserInputError, match=f"has windows of 192 bp, but .* reads {L} bp"):
         motif_activity(model, narrow, out=tmp_path / "r", motifs=meme)
+
+
+def test_shuffled_copies_are_scored_in_the_place_of_motifs(model, atlas, motifs, tmp_path):
+    out = tmp_path / "shuffled.zarr"
+    report = motif_activity(model, atlas, motifs=motifs, out=out, n_backgrounds=2, shuffled=2)
+    assert report.n_motifs == 6
+    assert list(Result.open(out).var.index[:3]) == ["M1_1.02~1", "M1_1.02~2", "M2~1"]
+    with pytest.raises(UserInputError, match="shuffled must be 0 or more, got -1"):
+        motif_activity(model, atlas, motifs=motifs, out=tmp_path / "no.zarr", shuffled=-1)

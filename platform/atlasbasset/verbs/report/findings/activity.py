@@ -109,13 +109,18 @@ def _top(difference: NDArray[np.float64]) -> tuple[int, ...]:
 
 def tf_names(result: Result) -> tuple[str, ...]:
     """Return a name of each motif: its TF, and the motif where a TF has several."""
-    motifs = [str(name) for name in result.var.index]
+    motifs = _motifs(result)
     if "tf" not in result.var:
         return tuple(motifs)
     tfs = result.var["tf"].astype(str)
     is_twice = tfs.duplicated(keep=False)
     named = zip(tfs, motifs, is_twice, strict=True)
     return tuple(f"{tf} ({motif})" if twice else tf for tf, motif, twice in named)
+
+
+def _motifs(result: Result) -> list[str]:
+    """Return the motifs' own names; earlier results have them as their index."""
+    return [str(name) for name in result.var.get("motif", result.var.index)]
 
 
 def check_tfs(result: Result, tfs: Sequence[str]) -> tuple[int, ...]:
@@ -127,7 +132,8 @@ def check_tfs(result: Result, tfs: Sequence[str]) -> tuple[int, ...]:
         A name is unknown.
     """
     places: dict[str, int] = {}
-    for names in (result.var.get("tf", result.var.index), result.var.index, tf_names(result)):
+    tfs_of = result.var.get("tf", result.var.index)
+    for names in (tfs_of, _motifs(result), result.var.index, tf_names(result)):
         for column, name in enumerate(names):
             places.setdefault(str(name), column)
     for tf in tfs:

@@ -1,0 +1,80 @@
+"""The command that follows each verb: the one place that knows.
+
+``{name}`` stands for the verb's own parameter; what a verb was not given stays a word in capitals.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["NEXT", "next_line"]
+
+_EMBED = "embed {model} --out cells.h5ad"
+_ACTIVITY = "motifs {model} {atlas} --motifs MOTIFS.meme --out activity.zarr"
+_BASES = "ism {model} --genome {genome} --regions REGIONS.bed --out ism.zarr"
+
+NEXT: Mapping[str, str | None] = {
+    "demo": "preprocess COUNTS.h5ad --genome GENOME.fa --out atlas.zarr",
+    "simulate": "preprocess {out}/counts.h5ad --genome {out}/genome.fa --out atlas.zarr",
+    "preprocess": "train {out} --out model.zarr",
+    "train": "embed {out} --out cells.h5ad",
+    "watch": _EMBED,
+    "map": "embed {out} --out cells.h5ad",
+    "import-weights": "embed {out} --out cells.h5ad",
+    "export-weights": "import-weights {path} --out imported.zarr",
+    "embed": "evaluate {model} {atlas}",
+    "evaluate": "report {model} {atlas} --out report.html",
+    "annotate": _ACTIVITY,
+    "denoise": _ACTIVITY,
+    "motifs": "report {model} {atlas} {out} --out report.html",
+    "ism": "match {out} --motifs MOTIFS.meme --out sites.csv",
+    "match": "discover {result} --group GROUP --out patterns",
+    "discover": "report MODEL {result} --out report.html",
+    "variants": _BASES,
+    "differential": "tracks {model} {atlas} --group-by {group_by} --out tracks",
+    "tracks": "report {model} {atlas} --out report.html",
+    "report": _BASES,
+    "submit": None,  # it ends with the line of the verb that it ran
+    "logs": None,  # of a job, as it printed them
+    "status": "logs {job} --follow",
+    "stop": "status {job}",
+    "resources": "submit -- train ATLAS --out model.zarr",
+    "inspect atlasbasset.atlas": "train {store} --out model.zarr",
+    "inspect atlasbasset.model": "embed {store} --out cells.h5ad",
+    "inspect atlasbasset.result": "report MODEL {store} --out report.html",
+    "inspect AnnData": "annotate MODEL {store}",
+    "inspect MEME motifs": "motifs MODEL ATLAS --motifs {store} --out activity.zarr",
+    "inspect": "--help",
+}
+"""Verb, of `inspect` with what was found -> what to run next; None: nothing is said."""
+_WORDS = {"genome": "GENOME.fa"}
+_GIVEN = re.compile(r"\{(\w+)\}(\S*)")
+
+
+def next_line(verb: str, params: Mapping[str, Any], found: object = None) -> str | None:
+    """Return the line that names the next command; None after a verb that has none.
+
+    Parameters
+    ----------
+    verb
+        The verb's name.
+    params
+        Its parameters.
+    found
+        What it returned: the format that `inspect` found.
+    """
+    template = NEXT.get(f"{verb} {found}", NEXT.get(verb))
+    if template is None or params.get("dry_run"):
+        return None
+    return f"next: atlasbasset {_GIVEN.sub(lambda gap: _filled(gap, params), template)}"
+
+
+def _filled(gap: re.Match[str], params: Mapping[str, Any]) -> str:
+    name, rest = gap.groups()
+    value = params.get(name)
+    return _WORDS.get(name, name.upper()) + rest if value is None else shlex.quote(f"{value}{rest}")

@@ -1,0 +1,1 @@
+"""Events of a training or a job, sent to the trackers of experiments that people use."""

@@ -1,0 +1,1 @@
+"""Differential accessibility and TF activity between groups of cells."""

@@ -1,0 +1,1 @@
+"""A model's cells as AnnData."""

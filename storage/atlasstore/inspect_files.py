@@ -1,0 +1,196 @@
+"""What a file that is no store of ours is: AnnData, motifs, tables, reports, folders.
+
+Each kind is told from its name and first bytes. What tells sizes is read and no more: of an AnnData
+its tables' outlines, never X.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import zarr
+
+from atlasstore.errors import NotAStoreError
+from atlasstore.files import urls
+from atlasstore.files.text import numbered_lines
+from atlasstore.genome.motifs import read_meme
+from atlasstore.inputs.anndata_input import anndata_group
+from atlasstore.inputs.declared import check_inside
+from atlasstore.inputs.hdf5 import open_hdf5, readable
+from atlasstore.resume.ledger import is_begun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Described", "describe_file", "describe_folder"]
+
+_LISTED = 12
+
+
+class Described(NamedTuple):
+    """What a file is."""
+
+    format: str
+    sizes: Mapping[str, Any]
+    """As `StoreSummary.sizes`."""
+    provenance: Mapping[str, Any] = {}
+    """Of what we wrote."""
+
+
+def describe_file(url: str) -> Described:
+    """Say what a file is.
+
+    Raises
+    ------
+    NotAStoreError
+        It is of no kind that is known here.
+    UserInputError
+        It is damaged.
+    """
+    name = urls.path_end(url)
+    for suffixes, describe in _BY_NAME.items():
+        if name.removesuffix(".gz").endswith(suffixes):
+            return describe(url)
+    known = ", ".join(suffix for suffixes in _BY_NAME for suffix in suffixes)
+    raise NotAStoreError(
+        f"{url} is no store and ends in none of {known}; give an atlas, model or result, or a file "
+        "of these kinds."
+    )
+
+
+def describe_folder(url: str) -> Described | None:
+    """Say what a folder is that is no store of ours; None where it may be an unfinished one."""
+    names = urls.list_names(url)
+    if "zarr.json" in names or ".zgroup" in names:
+        group = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r")
+        is_anndata = group.attrs.get("encoding-type") == "anndata" and "format" not in group.attrs
+        return _anndata(url) if is_anndata else None
+    if not names or urls.path_end(url).endswith((".zarr", ".partial")) or is_begun(url):
+        return None
+    return Described("folder", {"n_files": len(names), "files": sorted(names)[:_LISTED]})
+
+
+def _anndata(url: str) -> Described:
+    with anndata_group(url, name=url) as group, readable(url, what="an outline"):
+        columns = {part: _columns(group[part]) for part in ("obs", "var")}
+        sizes = {
+            "n_obs": _n_rows(group["obs"]),
+            "n_vars": _n_rows(group["var"]),
+            "X": _matrix(group["X"]) if "X" in group else None,
+            "obs_columns": columns["obs"],
+            "var_columns": columns["var"],
+            "obsm": {key: _width(group["obsm"][key]) for key in group.get("obsm", ())},
+            "layers": sorted(group.get("layers", ())),
+        }
+        about = _about(group, url)
+    return Described("AnnData", sizes, about)
+
+
+def _columns(table: Any) -> list[str]:
+    return [str(name) for name in table.attrs["column-order"]]
+
+
+def _n_rows(table: Any) -> int:
+    index = table[str(table.attrs["_index"])]
+    return int((index["codes"] if "codes" in _members(index) else index).shape[0])
+
+
+def _members(node: Any) -> Any:
+    return () if hasattr(node, "dtype") else node
+
+
+def _matrix(x: Any) -> str:
+    if hasattr(x, "dtype"):
+        return f"dense {x.dtype}"
+    return (
+        f"{x.attrs.get('encoding-type', 'sparse')} {x['data'].dtype}, {x['data'].shape[0]:,} stored"
+    )
+
+
+def _width(node: Any) -> int | None:
+    if hasattr(node, "shape"):
+        return int(node.shape[1])
+    return len(node.attrs["column-order"]) if "column-order" in node.attrs else None
+
+
+def _about(group: Any, url: str) -> dict[str, Any]:
+    """Return the provenance that `embed` wrote; empty where another program wrote the file."""
+    place = "uns/scbasset/provenance"
+    if place not in group:
+        return {}
+    check_inside(group[place], name=url)
+    text = group[place][()]
+    found = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _motifs(url: str) -> Described:
+    motifs = read_meme(url)
+    widths = [motif.width for motif in motifs]
+    sizes = {
+        "n_motifs": len(motifs),
+        "width_bp": f"{min(widths)} to {max(widths)}",
+        "tfs": [motif.tf for motif in motifs[:_LISTED]],
+    }
+    return Described("MEME motifs", sizes)
+
+
+def _table(url: str) -> Described:
+    lines = (line for _, line in numbered_lines(url, error=NotAStoreError) if line.strip())
+    header = next(lines, "")
+    mark = next((mark for mark in "\t;," if mark in header), ",")
+    columns = [name.strip('" ') for name in header.split(mark)]
+    return Described("table", {"n_rows": sum(1 for _ in lines), "columns": columns})
+
+
+def _parquet(url: str) -> Described:
+    from pyarrow import parquet
+
+    fs, path = urls.filesystem(url)
+    with fs.open(path, "rb") as file, readable(url, what="a parquet footer"):
+        found = parquet.read_metadata(file)
+        return Described(
+            "table (parquet)", {"n_rows": found.num_rows, "columns": list(found.schema.names)}
+        )
+
+
+def _json(url: str) -> Described:
+    with readable(url, what="JSON"):
+        values = json.loads(urls.read_bytes(url))
+    keys = list(values) if isinstance(values, dict) else []
+    scalars = {k: v for k, v in dict(values).items() if isinstance(v, str | int | float)}
+    return Described("JSON", {"keys": keys, **scalars})
+
+
+def _hdf5(url: str) -> Described:
+    with open_hdf5(url) as file, readable(url, what="HDF5 groups"):
+        shapes: dict[str, str] = {}
+        file.visititems(
+            lambda name, item: (
+                shapes.update({name: " x ".join(map(str, item.shape))})
+                if hasattr(item, "shape")
+                else None
+            )
+        )
+    return Described(
+        "HDF5", {"n_arrays": len(shapes), "arrays": dict(list(shapes.items())[:_LISTED])}
+    )
+
+
+def _page(url: str) -> Described:
+    text = urls.read_bytes(url)[: 1 << 16].decode(errors="replace")
+    title = text.partition("<title>")[2].partition("</title>")[0].strip()
+    return Described("HTML page", {"title": title or None})
+
+
+_BY_NAME: Mapping[tuple[str, ...], Callable[[str], Described]] = {
+    (".h5ad", ".h5mu"): _anndata,
+    (".meme",): _motifs,
+    (".csv", ".tsv", ".bed"): _table,
+    (".parquet",): _parquet,
+    (".json",): _json,
+    (".h5", ".hdf5"): _hdf5,
+    (".html",): _page,
+}
+"""Ends of names -> what describes such a file."""

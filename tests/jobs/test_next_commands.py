@@ -1,0 +1,52 @@
+"""Every verb names the next command, which the program would accept."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+import typer.main
+
+from atlasjobs.cli import app
+from atlasjobs.next_commands import NEXT, next_line
+
+VERBS = set(typer.main.get_group(app).commands)
+PARAMS = {"out": "a b.zarr", "model": "m.zarr", "store": "s", "result": "i.zarr", "path": "w.h5"}
+
+
+def test_every_verb_has_one():
+    assert {key.split()[0] for key in NEXT} == VERBS
+
+
+@pytest.mark.parametrize("key", [key for key, template in NEXT.items() if template])
+def test_it_would_be_accepted(key):
+    verb, _, found = key.partition(" ")
+    line = next_line(verb, PARAMS, found or None)
+    program, *arguments = shlex.split(line.removeprefix("next: "))
+    assert program == "atlasbasset"
+    if arguments == ["--help"]:
+        return
+    group = typer.main.get_group(app)
+    context = group.make_context("atlasbasset", list(arguments))
+    group.get_command(context, arguments[0]).make_context(
+        arguments[0], arguments[1:], parent=context
+    )
+
+
+def test_names_are_filled_in_and_quoted():
+    assert next_line("train", {"out": "a b.zarr"}) == (
+        "next: atlasbasset embed 'a b.zarr' --out cells.h5ad"
+    )
+    assert next_line("embed", {"model": "m", "atlas": None}).endswith("evaluate m ATLAS")
+    assert next_line("simulate", {"out": "my sim"}).startswith(
+        "next: atlasbasset preprocess 'my sim/counts.h5ad' --genome"
+    )
+    assert next_line("report", {"model": "m"}).endswith(
+        "ism m --genome GENOME.fa --regions REGIONS.bed --out ism.zarr"
+    )
+
+
+def test_none_after_a_dry_run_or_an_unknown_verb():
+    assert next_line("train", {"out": "m", "dry_run": True}) is None
+    assert next_line("no-such-verb", {}) is None
+    assert next_line("submit", {"words": ("train", "a")}) is None

@@ -1,0 +1,141 @@
+"""The page in a browser, from a server: tracks drawn by range requests, nothing else asked for."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from small_tracks import GROUPS, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from small_tracks import Served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(made) -> Iterator[Served]:
+    with served(made.out) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Any]:
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("chromium and chromedriver are absent (Debian: chromium, chromium-driver)")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    service = pytest.importorskip("selenium.webdriver.chrome.service")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=service.Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def wait_for(browser: Any, condition: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not browser.execute_script(f"return {condition}"):
+        message = browser.execute_script("return document.getElementById('message').textContent")
+        assert time.monotonic() < end, (condition, message)
+        time.sleep(0.1)
+
+
+def opened(browser: Any, server: Served, width: int) -> None:
+    metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    browser.get_log("browser")
+    server.answers.clear()
+    browser.get(f"{server.url}/index.html")
+    wait_for(browser, "document.body.dataset.ready")
+
+
+def track_names(browser: Any) -> list[str]:
+    """Names that igv.js shows beside its tracks."""
+    return browser.execute_script(
+        "const root = document.getElementById('browser').shadowRoot;"
+        "return [...root.querySelectorAll('.igv-track-label')].map(l => l.textContent)"
+    )
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_all_tracks_are_drawn_without_a_word_and_nothing_is_too_wide(
+    server, browser, width
+) -> None:
+    opened(browser, server, width)
+    names = track_names(browser)
+    for group in GROUPS:
+        shown = group.replace("<", "\u2039").replace(">", "\u203a")
+        for kind in ("denoised", "observed", "predicted"):
+            assert f"{shown}, {kind}" in names
+    assert {"Genes", "Peaks"} <= set(names)
+    assert browser.get_log("browser") == []
+    scrolled = browser.execute_script("return document.documentElement.scrollWidth")
+    assert scrolled == width
+
+
+def test_bigwigs_are_read_by_ranges(server, browser) -> None:
+    opened(browser, server, 1400)
+    of_tracks: list[tuple[str, str | None, int]] = []
+    end = time.monotonic() + 60
+    while len({path for path, _, _ in of_tracks}) < 3 * len(GROUPS):
+        assert time.monotonic() < end, of_tracks
+        time.sleep(0.1)
+        of_tracks = [answer for answer in server.answers if answer[0].endswith(".bw")]
+    assert all(asked and status == 206 for _, asked, status in of_tracks)
+
+
+def test_no_other_server_is_asked(server, browser) -> None:
+    """The page's policy would report a request to another one as an error."""
+    opened(browser, server, 1400)
+    asked = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    )
+    assert asked
+    assert all(url.startswith((server.url, "data:", "blob:")) for url in asked)
+    assert browser.get_log("browser") == []
+
+
+def test_names_of_groups_are_shown_and_are_no_markup(server, browser) -> None:
+    opened(browser, server, 1400)
+    text = browser.execute_script("return document.getElementById('groups').innerText")
+    assert GROUPS[0] in text
+    n_bold = browser.execute_script(
+        "const root = document.getElementById('browser').shadowRoot;"
+        "return root.querySelectorAll('b').length + document.querySelectorAll('b').length"
+    )
+    assert n_bold == 0
+
+
+def test_groups_are_hidden_and_shown_again(server, browser) -> None:
+    opened(browser, server, 1400)
+    box = f"document.querySelector('#groups input[value=\"{GROUPS[3]}\"]')"
+    browser.execute_script(f"{box}.click()")
+    end = time.monotonic() + 30
+    while any(GROUPS[3] in name for name in track_names(browser)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    browser.execute_script(f"{box}.click()")
+    while not any(name == f"{GROUPS[3]}, denoised" for name in track_names(browser)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_opened_as_a_file_it_says_what_to_do(made, browser) -> None:
+    browser.get((made.out / "index.html").as_uri())
+    wait_for(browser, "document.getElementById('message').textContent.includes('web server')")
