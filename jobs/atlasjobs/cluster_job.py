@@ -14,7 +14,7 @@ from atlasjobs.failures import DONE, FAILED, WRONG_INPUT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from atlasbasset.cluster.job_client import ClusterJob, JobState
+    from atlasbasset.cluster.job import ClusterJob, JobState
     from atlasjobs.output.console import Output
     from atlasjobs.verb_call import VerbCall
 
@@ -49,7 +49,7 @@ def cluster_job(
     UserInputError
         An input cannot be shipped, an output would be lost, or there is no such wheel.
     """
-    from atlasbasset.cluster.job_client import ClusterJob
+    from atlasbasset.cluster.job import ClusterJob
     from atlasbasset.cluster.manifests import entrypoint
     from atlasbasset.cluster.shipped import shipment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlasbasset.cluster.job_client import JobState
+from atlasbasset.cluster.job import JobState
 from atlasjobs.cluster_job import cluster_job, exit_code, job_file, job_table, node_rows
 from atlasstore.errors import UserInputError
 from cluster_files import parsed

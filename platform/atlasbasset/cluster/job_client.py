@@ -8,23 +8,23 @@ import tempfile
 import time
 import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlasbasset.cluster.event_log import RUN_VARIABLE
+from atlasbasset.cluster.job import state_of
 from atlasbasset.cluster.ray_session import token_if_there
-from atlasbasset.cluster.shipped import Shipment
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.text_units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-__all__ = ["ClusterJob", "JobClient", "JobState"]
+    from atlasbasset.cluster.job import ClusterJob, JobState
 
-_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+__all__ = ["JobClient"]
+
 _AGAIN = ("FAILED", "STOPPED")
 _STOP_WAIT_S = 40
 """From SIGTERM to SIGKILL: a training writes a checkpoint meanwhile. Ray's own are 3 seconds."""
@@ -36,45 +36,6 @@ _TALKATIVE = (
 )
 """Loggers that tell of every connection and file."""
 _GIVE_UP_S = 600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterJob:
-    """What is submitted."""
-
-    name: str
-    """The same for the same work; attempts after a failure get a number behind it."""
-    entrypoint: str
-    """A shell command."""
-    shipment: Shipment = field(default_factory=Shipment)
-    wheel: Path | None = None
-    """A wheel of this package that the nodes use in place of what they have."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables of the job and its workers."""
-    cpus: float = 0
-    """Cores of the job's own process, which then is on a worker node; 0: it is on the head."""
-    gpus: float = 0
-
-
-@dataclass(frozen=True, slots=True)
-class JobState:
-    """How a job stands."""
-
-    id: str
-    status: str
-    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
-    entrypoint: str
-    message: str
-    started_s: float | None
-    """Unix time."""
-    ended_s: float | None
-    exit_code: int | None
-    """Of the job's own process, where it ended by itself."""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more comes of it."""
-        return self.status in _ENDED
 
 
 class JobClient:
@@ -162,7 +123,7 @@ class JobClient:
     def states(self) -> list[JobState]:
         """Return every job that was submitted, oldest first."""
         with self._answers():
-            found = [_state(job) for job in self._client.list_jobs() if job.submission_id]
+            found = [state_of(job) for job in self._client.list_jobs() if job.submission_id]
         return sorted(found, key=lambda state: state.started_s or 0)
 
     def state(self, job_id: str | None = None) -> JobState:
@@ -308,15 +269,3 @@ class _Once:
         self._passed = max(self._passed, self._seen)
         if new:
             self._on_text(new)
-
-
-def _state(job: Any) -> JobState:
-    return JobState(
-        id=job.submission_id,
-        status=str(getattr(job.status, "value", job.status)),
-        entrypoint=job.entrypoint,
-        message=job.message or "",
-        started_s=job.start_time / 1000 if job.start_time else None,
-        ended_s=job.end_time / 1000 if job.end_time else None,
-        exit_code=job.driver_exit_code,
-    )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from atlasbasset.cluster import job_client
-from atlasbasset.cluster.job_client import ClusterJob, JobClient
+from atlasbasset.cluster.job import ClusterJob
+from atlasbasset.cluster.job_client import JobClient
 from atlasbasset.cluster.shipped import Shipment
 from atlasstore.errors import AtlasError, UserInputError
 
