@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +23,6 @@ from tiny import atlas, config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from flaky_s3 import FlakyProxy
     from ray_cluster import RayNodes
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 pytest.importorskip("aiohttp_cors", reason="Ray Jobs need ray[default]: the extra `cluster`")
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.slow, pytest.mark.timeout(1200)]
 
+ROOT = Path(__file__).resolve().parents[2]
 MODEL, RESULT = "s3://bucket/model.zarr", "s3://bucket/denoised.zarr"
 CHANGES = {
     "epochs": 8,
@@ -200,6 +202,28 @@ def test_shipped_inputs_arrive_and_others_are_refused(cluster: RayNodes, tmp_pat
     lost = cluster.run("submit", "--", *words, "two.zarr", cwd=tmp_path)
     assert lost.returncode == 2
     assert "two.zarr would be written on a node" in lost.stderr
+
+
+def wheel_of_this_checkout(folder: Path, version: str) -> Path:
+    """The three packages and the metadata that tells the version, as `make wheel` packs them."""
+    wheel = folder / f"atlasbasset-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for package in ("storage/atlasstore", "platform/atlasbasset", "jobs/atlasjobs"):
+            for path in (ROOT / package).rglob("*"):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    archive.write(path, path.relative_to((ROOT / package).parent))
+        metadata = f"Metadata-Version: 2.4\nName: atlasbasset\nVersion: {version}\n"
+        archive.writestr(f"atlasbasset-{version}.dist-info/METADATA", metadata)
+    return wheel
+
+
+def test_a_wheel_is_used_in_place_of_what_the_nodes_have(cluster: RayNodes, tmp_path: Path) -> None:
+    wheel = wheel_of_this_checkout(tmp_path, "0.0.7")
+    words = ("train", "s3://bucket/atlas.zarr", "--out", "s3://bucket/m", "--workers", 2)
+    done = cluster.run("submit", "--wheel", wheel, "--", *words, "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "atlasbasset 0.0.7\n" in done.stdout
+    assert "Would train s3://bucket/m" in done.stdout
 
 
 def test_what_the_cluster_never_has_ends_with_a_sentence(cluster: RayNodes) -> None:

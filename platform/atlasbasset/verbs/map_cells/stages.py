@@ -157,7 +157,9 @@ class MapStages:
         """Solve every cell; return the sum of all cells' objectives."""
         blocks, with_errors = self.atlas.blocks, self.with_errors
         job.once("solved", lambda: create_solved(url, blocks, self._width, with_errors=with_errors))
-        batches = self.batches
+        shared = None
+        if self.batches is not None and batch_rows is not None:
+            shared = self.batches.codes, batch_rows
         work = SolveCells(
             atlas=self._atlas_for_workers,
             rows=self.rows,
@@ -165,7 +167,7 @@ class MapStages:
             url=url,
             l2=self.l2,
             device=self.pool.device or str(self.model.trunk.bottleneck.weight.device),
-            batches=batches and batch_rows and (batches.codes, batch_rows),
+            batches=shared,
             with_errors=with_errors,
         )
         units = cell_units(self.atlas.blocks)

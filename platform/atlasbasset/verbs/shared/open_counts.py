@@ -32,6 +32,8 @@ def open_counts(
     set_of_cell
         (N,): each cell's set, -1 for none.
     """
+    stage = "counting open cells"
+    on_event(Progress(stage, 0, atlas.n_peaks, "peaks"))
     for start, stop in runs(atlas.n_peaks, _READ_PEAKS):
         counts = np.zeros((stop - start, n_sets), np.uint32)
         for block in atlas.blocks:
@@ -42,4 +44,4 @@ def open_counts(
             at = row[inside] * n_sets + of_pair[inside]
             counts += np.bincount(at, minlength=counts.size).reshape(counts.shape).astype(np.uint32)
         yield start, stop, counts
-        on_event(Progress("counting open cells", stop, atlas.n_peaks, "peaks"))
+        on_event(Progress(stage, stop, atlas.n_peaks, "peaks"))

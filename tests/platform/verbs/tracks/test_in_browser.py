@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlasbasset.verbs.tracks.tracks import tracks
 from small_tracks import GROUPS, served
 
 if TYPE_CHECKING:
@@ -87,6 +88,15 @@ def test_all_tracks_are_drawn_without_a_word_and_nothing_is_too_wide(
     assert browser.get_log("browser") == []
     scrolled = browser.execute_script("return document.documentElement.scrollWidth")
     assert scrolled == width
+
+
+def test_chromosomes_lengths_do_in_the_place_of_a_sequence(made, browser, tmp_path) -> None:
+    out = tmp_path / "plain"
+    tracks(made.model, made.atlas, group_by="cell_type", out=out, convolution="direct")
+    with served(out) as server:
+        opened(browser, server, 1400)
+        assert f"{GROUPS[1]}, denoised" in track_names(browser)
+        assert browser.get_log("browser") == []
 
 
 def test_bigwigs_are_read_by_ranges(server, browser) -> None:

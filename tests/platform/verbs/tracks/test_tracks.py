@@ -12,6 +12,7 @@ from atlasbasset.verbs.tracks.regions import parsed_region, refuse_overlaps
 from atlasbasset.verbs.tracks.values import Region
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
+from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from small_tracks import GROUPS, N_PEAKS
 
@@ -145,3 +146,18 @@ def test_overlapping_regions_are_refused() -> None:
     refuse_overlaps([Region("a", 5, 9), Region("b", 0, 9), Region("a", 0, 5)])
     with pytest.raises(UserInputError, match="a:0-5 and a:4-9 overlap"):
         refuse_overlaps([Region("a", 4, 9), Region("b", 0, 9), Region("a", 0, 5)])
+
+
+def test_into_a_bucket_the_same_files_are_put(made) -> None:
+    out = "memory://test_tracks/tracks"
+    report = atlasbasset.tracks(
+        made.model, made.atlas, group_by="cell_type", out=out, genome=made.genome,
+        genes=made.genes, genome_wide=["chrI:1,000-6,000", "chrII:0-2050"], step_bp=100,
+        with_sequence=True, convolution="direct",
+    )  # fmt: skip
+    names = sorted(str(p.relative_to(made.out)) for p in made.out.rglob("*") if p.is_file())
+    found = urls.read_files(out, names)
+    assert report.n_files == len(names)
+    for name in names:
+        if name != "tracks.json":
+            assert found[name] == (made.out / name).read_bytes(), name

@@ -47,7 +47,7 @@ function reference(about) {
   const sequence = about.sequence;
   return sequence
     ? { ...found, fastaURL: sequence.fasta, indexURL: sequence.index }
-    : { ...found, chromSizesURL: about.chromosomes };
+    : { ...found, fastaURL: about.chromosomes, format: "chromsizes" };
 }
 
 function annotations(about) {
@@ -86,6 +86,7 @@ async function main() {
     about.kinds.filter((kind, k) => groups[g].checked && kinds[k].checked && group.files[kind.name])
       .map((kind) => [trackOf(group, kind).name, trackOf(group, kind)])));
 
+  const isWide = innerWidth >= NARROW;
   const browser = await igv.createBrowser(document.getElementById("browser"), {
     reference: reference(about),
     locus: about.locus,
@@ -93,9 +94,19 @@ async function main() {
     loadDefaultGenomes: false,
     genomeList: [],
     showCenterGuide: false,
-    showChromosomeWidget: innerWidth >= NARROW,
+    showChromosomeWidget: isWide,
+    showCenterGuideButton: isWide,
+    showCursorTrackingGuideButton: isWide,
+    showMultiSelectButton: isWide,
+    showSVGButton: isWide,
+    showTrackLabelButton: isWide,
     tracks: [...wanted().values(), ...annotations(about)],
   });
+  if (!isWide) { // igv.js keeps its styles to itself
+    const style = document.createElement("style");
+    style.textContent = ".igv-windowsize-panel-container, .igv-current-genome { display: none !important }";
+    document.getElementById("browser").shadowRoot.append(style);
+  }
   const shown = new Set(wanted().keys());
 
   // one change after another: loading takes time, and a name must not be loaded twice
