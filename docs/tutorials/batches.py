@@ -8,7 +8,7 @@
 # # Batch effects
 #
 # Two batches of the same cell types, and an effect at a fifth of the peaks. Without a word about
-# batches, cells lie by batch as well as by type; with `batch_key` they lie by type alone. What is
+# batches, cells lie by batch as well as by type; with `batch_key` batches mix, and types stay. What is
 # taken for a batch's effect is how its cells differ from others *in the same state*, so that a batch
 # with another mix of types keeps its types ([how](../batch-effects.md)).
 
@@ -28,7 +28,7 @@ from atlasbasset.core.config import TrunkConfig
 
 atlasstore.simulate(
     "sim", n_cells=400, n_peaks=1200, n_cell_types=3, density=0.08,
-    n_batches=2, batch_shift=1.5, batch_shift_share=0.2, batch_mix=0.5,
+    n_batches=2, batch_shift=0.7, batch_shift_share=0.2, batch_mix=0.3,
 )  # fmt: skip
 atlasbasset.preprocess("sim/counts.h5ad", genome="sim/genome.fa", out="atlas.zarr")
 counts = anndata.read_h5ad("sim/counts.h5ad")

@@ -315,7 +315,7 @@ def _frozen_stages(trunk: Trunk, dtype: torch.dtype) -> Iterator[_FrozenStage]:
     by_minimal = trunk.convolution == "minimal" and dtype == torch.float32
     for stage in trunk.stages():
         layer = Layer(length, stage.weight.shape[2], stage.pool, stage.lead)
-        minimal = by_minimal and layer.kernel == MINIMAL_WIDTH
+        minimal = by_minimal and channels != _BASES and layer.kernel == MINIMAL_WIDTH
         frozen = _FrozenStage(stage, layer, channels, dtype, minimal=minimal)
         yield frozen
         length, channels = layer.pooled, frozen.channels

@@ -5,7 +5,8 @@ Each function draws into axes that it is given or makes, and returns them: title
 """
 
 from atlasbasset.pl._ism_logo import ism_logo
+from atlasbasset.pl._locus import locus
 from atlasbasset.pl._tf_activity import tf_activity
 from atlasbasset.pl._training import training
 
-__all__ = ["ism_logo", "tf_activity", "training"]
+__all__ = ["ism_logo", "locus", "tf_activity", "training"]

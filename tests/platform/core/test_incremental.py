@@ -5,6 +5,8 @@ order 1); float32 likewise (2e-5); bfloat16 rounds every layer's output to 8 bit
 order of sums may round a value the other way (0.05 of order 1).
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ LEADING = TrunkConfig(
     window_bp=96, stem_filters=10, stem_kernel=9, stem_pool_lead=1, tower_filters=(10, 12, 14),
     prebottleneck_filters=12, embedding_dim=6,
 )  # fmt: skip
+NARROW = replace(SMALL, stem_kernel=5)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 5e-2}
 
 
@@ -63,7 +66,11 @@ def changed(codes, rows, starts, new):
     [(dtype, "direct") for dtype in TOLERANCE] + [(torch.float32, "minimal")],
     ids=str,
 )
-@pytest.mark.parametrize("config", [SMALL, LEADING], ids=["pooled", "stem pool leading"])
+@pytest.mark.parametrize(
+    "config",
+    [SMALL, LEADING, NARROW],
+    ids=["pooled", "stem pool leading", "narrow stem"],
+)
 @pytest.mark.parametrize("width", [1, 2, 7, 25, 96])
 def test_a_stretch_anywhere_equals_a_full_pass(config, dtype, convolution, width):
     trunk, codes = trained_like(config, dtype), windows(3, config)

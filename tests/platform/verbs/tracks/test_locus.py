@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle, StepPatch
 
-from atlasbasset.verbs.tracks.locus_figure import locus
+from atlasbasset.pl import locus
 from atlasstore.errors import NotAStoreError, UserInputError
 from small_ism import make_ism, normalised
 from small_tracks import GROUPS
@@ -16,7 +17,8 @@ def test_tracks_of_a_kind_have_one_scale_and_the_values_of_the_files(made) -> No
     first, second = figure.axes
     assert first.get_ylim() == second.get_ylim()
     shares = made.labels[made.group == 0].mean(0)
-    values = first.patches[0].get_data().values
+    (drawn,) = (patch for patch in first.patches if isinstance(patch, StepPatch))
+    values = drawn.get_data().values
     assert len(values) == 2000
     assert values[200:500] == pytest.approx(shares[2])  # the peak at 1,200
     assert (values[500:700] == 0).all()
@@ -43,7 +45,7 @@ def test_mutagenesis_is_drawn_where_its_bases_lie(made, tmp_path, monkeypatch) -
     monkeypatch.setattr("small_ism.CHROM", "chrI")
     ism = make_ism(tmp_path / "ism.zarr", codes, scores, GROUPS)
     figure = locus(made.out, "chrI:900-1,100", kinds=["denoised"], groups=GROUPS[2:3], ism=ism)
-    bars = figure.axes[-1].patches
+    bars = [patch for patch in figure.axes[-1].patches if isinstance(patch, Rectangle)]
     assert [bar.get_x() for bar in bars] == pytest.approx(np.arange(1000, 1040))
     wanted = scores[0, np.arange(40), codes[0], 2]
     assert [bar.get_height() for bar in bars] == pytest.approx(wanted, rel=1e-5)
