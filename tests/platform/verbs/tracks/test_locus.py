@@ -18,7 +18,7 @@ def test_tracks_of_a_kind_have_one_scale_and_the_values_of_the_files(made) -> No
     assert first.get_ylim() == second.get_ylim()
     shares = made.labels[made.group == 0].mean(0)
     (drawn,) = (patch for patch in first.patches if isinstance(patch, StepPatch))
-    values = drawn.get_data().values
+    values = drawn.get_data()[0]
     assert len(values) == 2000
     assert values[200:500] == pytest.approx(shares[2])  # the peak at 1,200
     assert (values[500:700] == 0).all()
