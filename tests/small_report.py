@@ -123,9 +123,9 @@ def make_activity(
 ) -> str:
     effects = rng.normal(size=(len(TFS), embedding.shape[1])).astype(np.float32)
     raw = embedding @ effects.T
+    names = [f"motif{i}" for i in range(len(TFS))]
     var = pd.DataFrame(
-        {"tf": TFS, "mean": raw.mean(0), "sd": raw.std(0)},
-        index=[f"motif{i}" for i in range(len(TFS))],
+        {"motif": names, "tf": TFS, "mean": raw.mean(0), "sd": raw.std(0)}, index=TFS
     )
     create_result(
         url,

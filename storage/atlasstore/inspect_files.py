@@ -63,12 +63,19 @@ def describe_folder(url: str) -> Described | None:
     """Say what a folder is that is no store of ours; None where it may be an unfinished one."""
     names = urls.list_names(url)
     if "zarr.json" in names or ".zgroup" in names:
-        group = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r")
-        is_anndata = group.attrs.get("encoding-type") == "anndata" and "format" not in group.attrs
-        return _anndata(url) if is_anndata else None
+        return _anndata(url) if _is_others_anndata(url) else None
     if not names or urls.path_end(url).endswith((".zarr", ".partial")) or is_begun(url):
         return None
     return Described("folder", {"n_files": len(names), "files": sorted(names)[:_LISTED]})
+
+
+def _is_others_anndata(url: str) -> bool:
+    """Whether a root says so; one that cannot be read may be a store of ours, which says why."""
+    try:
+        attrs = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r").attrs.asdict()
+    except (ValueError, TypeError, KeyError):
+        return False
+    return attrs.get("encoding-type") == "anndata" and "format" not in attrs
 
 
 def _anndata(url: str) -> Described:

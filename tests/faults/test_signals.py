@@ -35,7 +35,7 @@ N_PEAKS = 40
 CODES = {SIGINT: 130, SIGTERM: 143}
 RECEIPTS = "atlasstore.resume.units:write_receipts"
 WEIGHTS = "atlasbasset.verbs.weights"
-WRITTEN = "atlasbasset.verbs.match.table_file"
+WRITTEN = "atlasbasset.verbs.shared.table_file"
 RECORD = "atlasstore.resume.ledger:Ledger.record"
 KEPT = "the same command resumes it"
 NOTHING = "run the same command again"
@@ -251,7 +251,7 @@ def learned(model):
         {
             name: value
             for name, value in record.items()
-            if not name.startswith(("seconds", "sequences_per"))
+            if not name.startswith(("seconds", "sequences_per", "memory"))
         }
         for record in checkpoint.state["history"]
     ]

@@ -149,7 +149,7 @@ def _effects(sums: _Sums, activity: ResultReader) -> _Effects:
     sd = activity.var["sd"].to_numpy(np.float64)
     side, inside = sums.design[:, -1], sums.design[:, 0]
     n_fewest = int(min(side.sum(), inside.sum() - side.sum()))
-    names = activity.var.index.astype(str).to_numpy(object)
+    names = activity.var["motif"].astype(str).to_numpy(object)
     return _Effects(names, effect * sd, error * sd, sd, n_fewest)
 
 

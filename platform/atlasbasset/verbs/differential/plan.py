@@ -197,7 +197,7 @@ class DifferentialPlan(Plan[DifferentialReport]):
             on_event=on_event,
         )
         var = activity.var
-        named = var[["tf"]].astype(str).assign(motif=var.index.astype(str)).reset_index(drop=True)
+        named = var[["tf", "motif"]].astype(str).reset_index(drop=True)
         with written_table(self.out, MOTIF_COLUMNS) as table:
             for one, tested in zip(self.contrasts, tables, strict=True):
                 self._add(table, one, named, tested, MOTIF_COLUMNS)
@@ -325,8 +325,10 @@ def _copies(shuffled: str | Path | Result, motifs: Result | None, model: Planned
     if motifs is None:
         raise UserInputError("shuffled motifs are what motifs are held to; give the motifs, too.")
     found = _activity(shuffled, model)
-    n_copies = pd.Series([str(name).rpartition("~")[0] for name in found.var.index]).value_counts()
-    n_of = n_copies.reindex(motifs.var.index.astype(str), fill_value=0)
+    n_copies = pd.Series(
+        [str(name).rpartition("~")[0] for name in found.var["motif"]]
+    ).value_counts()
+    n_of = n_copies.reindex(motifs.var["motif"].astype(str), fill_value=0)
     if n_of.min() < _LEAST_COPIES:
         raise UserInputError(
             f"{found.url} has {n_of.min()} shuffled copies of motif {n_of.idxmin()} (at least "

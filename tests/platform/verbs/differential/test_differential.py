@@ -83,8 +83,8 @@ def make_activity(url: Path, obs: pd.DataFrame, z: np.ndarray, names: list[str])
 
     plan = plan_table("X", z.shape, "float32")
     z = z.astype(np.float32)
-    var = pd.DataFrame({"tf": [f"TF{i}" for i in range(len(names))], "sd": 2.0})
-    var.index = pd.Index(names)
+    tfs = [f"TF{i}" for i in range(len(names))]
+    var = pd.DataFrame({"motif": names, "tf": tfs, "sd": 2.0}, index=tfs)
     create_result(url, kind="tf_activity", obs=obs, var=var, obsm={}, varm={}, tables=[plan])
     shards = [write_rows(url, plan, start, z[start:stop]) for start, stop in plan.shards()]
     finish_result(url, formats.provenance([], {}, 0), shards=shards)

@@ -284,6 +284,6 @@ def test_shuffled_copies_are_scored_in_the_place_of_motifs(model, atlas, motifs,
     out = tmp_path / "shuffled.zarr"
     report = motif_activity(model, atlas, motifs=motifs, out=out, n_backgrounds=2, shuffled=2)
     assert report.n_motifs == 6
-    assert list(Result.open(out).var.index[:3]) == ["M1_1.02~1", "M1_1.02~2", "M2~1"]
+    assert list(Result.open(out).var["motif"][:3]) == ["M1_1.02~1", "M1_1.02~2", "M2~1"]
     with pytest.raises(UserInputError, match="shuffled must be 0 or more, got -1"):
         motif_activity(model, atlas, motifs=motifs, out=tmp_path / "no.zarr", shuffled=-1)
