@@ -57,6 +57,7 @@ KILLS = [
 ]
 
 
+@pytest.mark.slow
 def test_killed_in_every_stage_and_started_again(stores, whole, tmp_path):
     out, said = str(tmp_path / "r"), tmp_path / "said"
     done, changed = set(), {}

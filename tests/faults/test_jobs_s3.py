@@ -139,6 +139,7 @@ def test_a_driver_killed_and_started_again(stores, whole, proxy, out, tmp_path):
     check(out, whole)
 
 
+@pytest.mark.slow
 def test_two_identical_jobs_at_once(stores, whole, out, tmp_path):
     processes = [start(stores, out, tmp_path / name, settings=settings()) for name in "ab"]
     ends = [finish(p, tmp_path / name) for p, name in zip(processes, "ab", strict=True)]
@@ -161,6 +162,7 @@ def test_a_result_is_opened_lazily_here_and_elsewhere(stores, out):
     assert os.environ["AWS_ENDPOINT_URL"] not in held
 
 
+@pytest.mark.slow
 def test_a_killed_map_is_resumed_to_the_same_model(stores, proxy, out, tmp_path):
     """Killed between its stages; then by an error of the server that lasts."""
     atlasbasset.map_cells(*stores, out=tmp_path / "here", **MAP)

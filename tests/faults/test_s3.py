@@ -234,6 +234,7 @@ def test_interrupted_writing_leaves_nothing(s3):
     assert s3.find(f"{BUCKET}/half.zarr", refresh=True) == []
 
 
+@pytest.mark.slow
 def test_resumed_training_equals_undisturbed_local_training(trained, local_run):
     assert (trained.begun["epoch"], trained.begun["step"]) == (0, 1)
     assert figures(trained.report.history) == figures(local_run.history)

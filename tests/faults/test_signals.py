@@ -232,7 +232,7 @@ TRAININGS = [
     (SIGTERM, Moment(STEP), "after step 1 of epoch 1"),
     pytest.param(SIGINT, Moment(STEP, 2, after=True), "after step 2 of epoch 1", marks=SLOW),
     pytest.param(SIGTERM, Moment(MEASURE), " of epoch 1", marks=SLOW),
-    (SIGINT, Moment(SOLVE, 2), "after epoch 3"),
+    pytest.param(SIGINT, Moment(SOLVE, 2), "after epoch 3", marks=SLOW),
 ]
 
 
@@ -362,6 +362,7 @@ def ray_ended(children):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_workers_of_ray(folder, undisturbed, tmp_path):
     """SIGTERM, whose handlers Ray would replace."""
     out = tmp_path / "r"

@@ -86,6 +86,7 @@ def test_two_workers_of_which_one_is_killed_map_to_the_same_bits(cluster, stores
     )
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_denoise_to_the_same_bytes(
     cluster, stores, tmp_path, monkeypatch
 ):

@@ -207,6 +207,7 @@ for _ in range(2):  # the second finds what the first has left running
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_named_cluster_is_joined_as_it_is_and_left_running(home):
     head = subprocess.Popen(
         [sys.executable, "-c", HEAD, str(home / "ray")],

@@ -160,6 +160,7 @@ def test_a_resumed_run_with_everything_on_equals_an_undisturbed_one(atlas_url, t
     assert quality[0] == quality[1]
 
 
+@pytest.mark.slow
 def test_workers_do_what_one_does_with_everything_on(atlas_url, tmp_path):
     one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=config(**EVERYTHING))
     two = atlasbasset.train(
@@ -232,6 +233,7 @@ def test_a_metrics_file_behind_its_checkpoint_is_mended(atlas_url, tmp_path):
     assert metrics_of(model) == list(history)
 
 
+@pytest.mark.slow
 def test_a_remote_model_that_was_never_finished_is_begun_again(atlas_url, monkeypatch):
     def die(*_args):
         raise Killed

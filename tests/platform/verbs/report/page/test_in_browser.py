@@ -84,8 +84,15 @@ def requested(browser: Any) -> set[str]:
     return {one["request"]["url"] for one in sent}
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "light"),
+        (1400, "dark"),
+        pytest.param(400, "dark", marks=pytest.mark.slow),
+        pytest.param(1400, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_every_figure_is_drawn_without_a_word(written, browser, width, scheme) -> None:
     page, found = written
     opened(browser, page, width, scheme)
