@@ -36,6 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "uncorrected": {},
     "free": {"batch_key": "batch", "batch_effect": "free"},
     "given state": {"batch_key": "batch"},
+    "given state, deviations": {"batch_key": "batch", "peak_l2": 10.0, "solve_l2": 30.0},
     "given state, no deviations": {"batch_key": "batch", "peak_deviations": False},
     "free, l2 1e-6": {"batch_key": "batch", "batch_effect": "free", "l2_cells": 1e-6},
     "given state, l2 1e-6": {"batch_key": "batch", "l2_cells": 1e-6},

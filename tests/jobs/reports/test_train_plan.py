@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from atlasbasset.engine.config import Recipe
+
 GB = 10**9
 
 
@@ -142,3 +144,18 @@ def test_a_dry_run_refuses_what_the_training_would_refuse(
         done = atlasbasset(*command, *TINY_TRAINING, *option)
         assert done.code == 2
         assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "epochs", "said"),
+    [("fast", 149, "596 steps in all are few"), ("fast", 150, None), ("paper", 8, None)],
+)
+def test_few_steps_are_told_where_a_trunk_begins_anew(
+    tiny: Path, recipe: Recipe, epochs: int, said: str | None
+) -> None:
+    config = TrainConfig.recipe(recipe, batch_size=10, epochs=epochs)  # 4 steps an epoch
+    plan = plan_train(str(tiny / "atlas.zarr"), out=str(tiny / "new.zarr"), config=config)
+    told = dict(plan.lines()).get("few steps", "")
+    assert told.startswith(said or "")
+    assert bool(told) == (said is not None)
+    assert "--epochs 150" in told or said is None

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainPlan", "plan_train"]
 
+_ENOUGH_STEPS = 600
+"""Steps from which more bring little (docs/recipes.md, "How many epochs")."""
+
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class TrainPlan(Plan[TrainReport]):
@@ -102,9 +105,22 @@ class TrainPlan(Plan[TrainReport]):
             *notice_lines("batches", self.warning),
             ("workers", self._workers_line),
             ("steps", f"{steps} per epoch, {epochs} epochs at most"),
+            *notice_lines("few steps", self._few_steps),
             *memory_lines(self.memory),
             ("model", self._standing),
         ]
+
+    @property
+    def _few_steps(self) -> str | None:
+        """A sentence where a trunk that is trained from its start gets few steps for good."""
+        config, steps = self.config, self.steps_per_epoch * self.config.epochs
+        if config.schedule != "cosine" or config.init_from or steps >= _ENOUGH_STEPS:
+            return None
+        wanted = -(-_ENOUGH_STEPS // max(self.steps_per_epoch, 1))
+        return (
+            f"{count(steps)} steps in all are few: on an atlas of so few peaks a new model with "
+            f"--epochs {count(wanted)} predicts unseen sequences better (docs/recipes.md)."
+        )
 
     @property
     def _workers_line(self) -> str:
@@ -157,7 +173,7 @@ class TrainPlan(Plan[TrainReport]):
                 layout.codes,
             )
             self._launch(run, on_event)
-        return _report(store, config)
+        return _report(store, config, self._few_steps)
 
     def _launch(self, run: Run, on_event: Subscriber) -> None:
         if self.launcher == "ray" or (self.launcher == "auto" and self.workers > 1):
@@ -233,7 +249,7 @@ def plan_train(
     )
 
 
-def _report(store: ModelStore, config: TrainConfig) -> TrainReport:
+def _report(store: ModelStore, config: TrainConfig, few_steps: str | None) -> TrainReport:
     state = RunState.from_json(store.newest().state)
     reason = state.stop_reason(config) or "stopped"
     return TrainReport(
@@ -242,5 +258,5 @@ def _report(store: ModelStore, config: TrainConfig) -> TrainReport:
         reason,
         tuple(state.history),
         state.final_solve,
-        tuple(state.notices),
+        (*state.notices, *([few_steps] if few_steps else [])),
     )
