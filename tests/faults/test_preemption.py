@@ -81,8 +81,14 @@ def test_a_notice_leads_to_a_checkpoint_of_the_step_at_hand(cluster, tmp_path):
 
 
 def workers_at_work():
-    names = (" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True))
-    return sum("RayTrainWorker" in name for name in names)
+    return sum("RayTrainWorker" in words(one) for one in psutil.Process().children(recursive=True))
+
+
+def words(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
 
 
 def drain(cluster, node):
