@@ -126,7 +126,7 @@ def deviate(
     n_cells = learner.n_cells_total
     choice = Choice(settings.l2_cells, settings.weight, settings.rounds, [])
     if not settings.weight and learner.cells.batch is not None:
-        # what deviates might tell batches apart: that is not measured
+        # what deviates tells batches apart as well, a little (docs/batch-effects.md)
         choice = Choice(settings.l2_cells, None, 0, [])
     elif not settings.weight:
         choice = _chosen(data, peaks, n_cells, h, runtime, settings, on_event)
