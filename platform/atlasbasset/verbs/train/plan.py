@@ -119,7 +119,8 @@ class TrainPlan(Plan[TrainReport]):
         wanted = -(-_ENOUGH_STEPS // max(self.steps_per_epoch, 1))
         return (
             f"{count(steps)} steps in all are few: on an atlas of so few peaks a new model with "
-            f"--epochs {count(wanted)} predicts unseen sequences better (docs/recipes.md)."
+            f"--epochs {count(wanted)} is likely to predict unseen sequences better "
+            "(docs/recipes.md)."
         )
 
     @property
