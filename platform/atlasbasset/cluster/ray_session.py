@@ -28,8 +28,12 @@ __all__ = ["ray_session", "token_if_there"]
 _LOOPBACK_ENV = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch for nodes that other machines reach; off, everything listens on loopback. macOS and
 Windows, where it is off by default, gave it its name; it works on Linux as well."""
-_SEVERE = re.compile(r"^\[\S+ \S+ [CEF] .*?\] +(?P<said>.*)$", re.MULTILINE)
-"""A line of a Ray process's log that tells of an error."""
+_SEVERE = re.compile(
+    r"^(?:\[\S+ \S+ [CEF] .*?\]|[CEF]\d{4} [^\]]*\]) +"
+    r"(?P<said>(?!.*(?:Stack ?trace|SIGABRT|PC: @|: +@ )).*?)(?: \S+\(\+0x.*)?$",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""A line of a Ray process's log (Ray's own or gRPC's) that tells of an error, no stack trace's."""
 _LAST_LINES = 5
 
 
