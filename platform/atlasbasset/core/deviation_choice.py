@@ -27,7 +27,15 @@ from atlasbasset.core.peak_deviations import solve_peaks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FOLDS", "Weights", "held_out_folds", "neighbour_losses", "noise_norm"]
+__all__ = [
+    "FOLDS",
+    "Losses",
+    "Weights",
+    "chosen",
+    "held_out_folds",
+    "neighbour_losses",
+    "noise_norm",
+]
 
 FOLDS = 5
 """Parts of the peaks that are held out, one after the other."""
@@ -48,6 +56,16 @@ class Weights(NamedTuple):
     """Of ``|w|^2 / 2`` of a cell."""
     deviations: float
     """Of ``|d|^2 / 2`` of a peak."""
+
+
+class Losses(NamedTuple):
+    """Mean cross-entropies of held-out pairs by their neighbours, nats."""
+
+    plain: float
+    """Without deviations."""
+    held: float
+    """Without deviations, cells held as strongly as with them."""
+    deviating: float
 
 
 class _Table(NamedTuple):
@@ -81,7 +99,7 @@ def neighbour_losses(
     plain_l2: float,
     weights: Weights,
     rounds: int,
-) -> tuple[float, float]:
+) -> Losses:
     """Return how well neighbours predict held-out peaks without deviations and with them.
 
     Parameters
@@ -98,11 +116,6 @@ def neighbour_losses(
         Those with deviations.
     rounds
         Solves of peaks and then cells, in turn.
-
-    Returns
-    -------
-    tuple of float
-        Mean cross-entropies of held-out pairs, nats.
     """
     held = held_P.to(h_PE.device)
     x, h, labels, unseen = h_PE[~held], h_PE[~held], labels_PN[~held], labels_PN[held].float()
@@ -110,10 +123,25 @@ def neighbour_losses(
     table = _cells(h, labels, plain_l2, None)
     plain = _loss(unseen, depth, table.w_NE)
     table = _cells(h, labels, weights.cells, table)
+    strong = _loss(unseen, depth, table.w_NE)
     for _ in range(rounds):
         x = _peaks(h, labels, weights.deviations, table, x)
         table = _cells(x, labels, weights.cells, table)
-    return plain, _loss(unseen, depth, table.w_NE)
+    return Losses(plain, strong, _loss(unseen, depth, table.w_NE))
+
+
+def chosen(losses: Tensor) -> str:
+    """Return which field of `Losses` is the one to take, by folds, (F, 3).
+
+    Plain, unless another's losses are lower by more than that difference's standard error; and
+    deviating only if the mean is lower than that of held cells, which costs nothing.
+    """
+    gains = losses[:, :1] - losses
+    _, held, deviating = (gains.mean(0) > gains.std(0) / len(losses) ** 0.5).tolist()
+    mean = Losses(*losses.mean(0).tolist())
+    if deviating and mean.deviating < mean.held:
+        return "deviating"
+    return "held" if held else "plain"
 
 
 def _cells(x_PE: Tensor, labels: Tensor, l2: float, start: _Table | None) -> _Table:

@@ -131,13 +131,19 @@ class PeaksSolved:
 def deviations_sentence(record: Mapping[str, Any]) -> str:
     """Say how peaks deviate, or that they do not, and what that was chosen by."""
     losses = [f"{tried['loss']:.5f}" for tried in record["tried"]]
-    seen = f": neighbours predict unseen peaks at {losses[1]} nats with" if losses else ""
+    seen = f": neighbours predict unseen peaks at {losses[-1]} nats with" if losses else ""
     if record["weight"] is not None:
         said = f"Peaks deviate with weight {record['weight']:.4g}, cells have "
         said += f"{record['l2_cells']:g}, {record['rounds']} rounds"
         return f"{said}{seen} deviations, {losses[0]} without." if losses else f"{said}."
     if losses:
-        return f"Peaks stay at their sequences{seen} deviations, {losses[0]} without."
+        said = f"Peaks stay at their sequences{seen} deviations, {losses[0]} without"
+        held = record["l2_cells"] != record["tried"][0]["l2_cells"]
+        return (
+            f"{said}, {losses[1]} with cells held by {record['l2_cells']:g}."
+            if held
+            else said + "."
+        )
     return (
         "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks, and with "
         "batches a weight (peak_l2)."

@@ -16,7 +16,9 @@ import torch
 
 from atlasbasset.core.deviation_choice import (
     FOLDS,
+    Losses,
     Weights,
+    chosen,
     held_out_folds,
     neighbour_losses,
     noise_norm,
@@ -86,8 +88,8 @@ class Choice(NamedTuple):
     """None: no deviations."""
     rounds: int
     tried: list[dict[str, Any]]
-    """``l2_cells``, ``weight``, ``rounds`` and ``loss``, without deviations and with them, on the
-    sample; empty where nothing was tried."""
+    """``l2_cells``, ``weight``, ``rounds`` and ``loss`` on the sample: without deviations, with the
+    cells held as with them, with them; empty where nothing was tried."""
 
 
 class Deviated(NamedTuple):
@@ -212,7 +214,10 @@ def _chosen(
     settings: DeviationSettings,
     on_event: Subscriber,
 ) -> Choice:
-    """Choose the weights by the table's size, and on a sample whether peaks deviate at all."""
+    """Choose the weights by the table's size, and on a sample whether peaks deviate at all.
+
+    Where they stay, whether cells gain by being held as strongly.
+    """
     none = Choice(settings.l2_cells, None, 0, [])
     if min(len(peaks), n_cells) < _FEWEST:
         return none
@@ -220,7 +225,7 @@ def _chosen(
     rng = np.random.default_rng([settings.seed, Stream.DEVIATIONS])
     rows, labels = _sample(data, peaks, n_cells, runtime, rng)
     weights, rounds = settings.weights(*labels.shape), settings.rounds
-    losses = torch.zeros(FOLDS, 2, dtype=torch.float64)
+    losses = torch.zeros(FOLDS, len(Losses._fields), dtype=torch.float64)
     for i, held in enumerate(held_out_folds(len(rows), rng)):
         if i % runtime.world == runtime.rank:
             found = neighbour_losses(
@@ -229,12 +234,15 @@ def _chosen(
             losses[i] = losses.new_tensor(found)
     losses = runtime.sum_(losses.to(runtime.device)).cpu()
     on_event(Progress(CHOOSING, 1, 1, "samples"))
-    plain, deviating = losses.mean(0).tolist()
-    tried = [_tried(none.l2_cells, None, 0, plain), _tried(*weights, rounds, deviating)]
-    gains = losses[:, 0] - losses[:, 1]
-    if gains.mean() > gains.std() / FOLDS**0.5:  # its standard error
+    mean, taken = Losses(*losses.mean(0).tolist()), chosen(losses)
+    tried = [
+        _tried(none.l2_cells, None, 0, mean.plain),
+        _tried(weights.cells, None, 0, mean.held),
+        _tried(*weights, rounds, mean.deviating),
+    ]
+    if taken == "deviating":
         return Choice(*settings.weights(len(peaks), n_cells), rounds, tried)
-    return none._replace(tried=tried)
+    return Choice(weights.cells if taken == "held" else none.l2_cells, None, 0, tried)
 
 
 def _tried(l2_cells: float, weight: float | None, rounds: int, loss: float) -> dict[str, Any]:

@@ -39,12 +39,13 @@ def test_a_training_that_ends_with_a_solve() -> None:
     assert found["cells solved at the end"] == "49 of 50 converged, in 3.0 s"
 
 
-def deviations(weight: float | None, *, tried: bool = True) -> str:
+def deviations(weight: float | None, *, tried: bool = True, l2: float = 30.0) -> str:
     rows = [
         {"l2_cells": 10.0, "weight": None, "rounds": 0, "loss": 0.14},
+        {"l2_cells": 30.0, "weight": None, "rounds": 0, "loss": 0.12},
         {"l2_cells": 30.0, "weight": weight, "rounds": 2, "loss": 0.13},
     ]
-    chosen = {"l2_cells": 30.0, "weight": weight, "rounds": 2, "tried": rows if tried else []}
+    chosen = {"l2_cells": l2, "weight": weight, "rounds": 2, "tried": rows if tried else []}
     solved = QUALITY | {"n_converged": 50, "seconds": 3.0, "peak_deviations": chosen}
     return facts(final_solve=solved)["peak deviations"]
 
@@ -57,7 +58,10 @@ def test_a_training_whose_peaks_deviate() -> None:
 
 
 def test_a_training_whose_peaks_stay() -> None:
-    assert deviations(None).startswith("Peaks stay at their sequences: neighbours predict unseen")
+    seen = "Peaks stay at their sequences: neighbours predict unseen peaks at 0.13000 nats with "
+    assert deviations(None, l2=10.0) == f"{seen}deviations, 0.14000 without."
+    held = "deviations, 0.14000 without, 0.12000 with cells held by 30."
+    assert deviations(None) == f"{seen}{held}"
     few = "Peaks stay at their sequences: deviations need 100 cells and 100 training peaks"
     assert deviations(None, tried=False).startswith(few)
 

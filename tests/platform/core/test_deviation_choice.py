@@ -12,6 +12,7 @@ from atlasbasset.core.deviation_choice import (
     FOLDS,
     Weights,
     _loss,
+    chosen,
     held_out_folds,
     neighbour_losses,
     noise_norm,
@@ -52,13 +53,13 @@ def test_folds_are_fifths_without_common_peaks():
 
 
 def test_peaks_of_which_sequences_say_nothing_are_set_free():
-    plain, free = losses(*planted(says=False), 3.0)
+    plain, _, free = losses(*planted(says=False), 3.0)
     assert free < plain - 0.01
 
 
 def test_without_freedom_nothing_changes():
-    plain, fixed = losses(*planted(says=False), 1e6)
-    np.testing.assert_allclose(fixed, plain, atol=1e-3)
+    plain, held, fixed = losses(*planted(says=False), 1e6)
+    np.testing.assert_allclose([held, fixed], plain, atol=1e-3)
 
 
 def test_too_much_freedom_is_seen():
@@ -69,16 +70,39 @@ def test_too_much_freedom_is_seen():
     x = rng.normal(size=(P, 16))
     labels = torch.from_numpy((rng.random((P, N)) < expit(x @ w.T - 3)).astype(np.uint8))
     h = torch.from_numpy(x + rng.normal(0, 0.7, x.shape)).float()
-    plain, free = losses(h, labels, 0.01, rounds=1)
-    held = losses(h, labels, noise_norm(P, N, float(labels.float().mean())) ** 2 / 3, rounds=1)[1]
+    plain, _, free = losses(h, labels, 0.01, rounds=1)
+    weight = noise_norm(P, N, float(labels.float().mean())) ** 2 / 3
+    held = losses(h, labels, weight, rounds=1).deviating
     assert held < min(free, plain) - 0.001
+
+
+@pytest.mark.parametrize(
+    ("held", "deviating", "taken"),
+    [
+        (0.0, 0.0, "plain"),
+        (-0.1, -0.1, "plain"),
+        (0.1, 0.2, "deviating"),
+        (0.2, 0.1, "held"),
+        (0.2, -0.1, "held"),
+        (-0.1, 0.1, "deviating"),
+        (0.01, 0.01, "plain"),  # as far as folds tell
+        (0.01, 0.2, "deviating"),
+    ],
+)
+def test_what_is_taken_is_seen_in_the_folds(held, deviating, taken):
+    folds = torch.linspace(1, 2, FOLDS)[:, None].repeat(1, 3)
+    noise = torch.tensor([0.05, -0.05, 0.05, -0.05, 0.0])
+    folds[:, 1] -= held + noise
+    folds[:, 2] -= deviating - noise
+    assert chosen(folds) == taken
 
 
 def test_cells_without_deviations_have_their_own_weight():
     h, labels = planted(says=True)
     weak, strong = (losses(h, labels, 3.0, plain_l2=l2) for l2 in (3.0, 1e3))
-    assert strong[0] != pytest.approx(weak[0], abs=1e-3)
-    np.testing.assert_allclose(strong[1], weak[1], atol=2e-3)
+    assert strong.plain != pytest.approx(weak.plain, abs=1e-3)
+    np.testing.assert_allclose(strong[1:], weak[1:], atol=2e-3)
+    np.testing.assert_allclose(weak.held, weak.plain, atol=2e-3)  # both are 3
 
 
 def test_a_cell_is_predicted_by_its_nearest_fifteen_and_not_by_itself():

@@ -77,11 +77,12 @@ def test_training_with_deviations(atlas_url, tmp_path):
     chosen = report.final_solve["peak_deviations"]
     assert told.record["weight"] == chosen["weight"] is not None
     assert f"weight {chosen['weight']:.4g}" in told.shown().message
-    without, deviating = chosen["tried"]
-    assert deviating["loss"] < without["loss"]
+    without, held, deviating = chosen["tried"]
+    assert deviating["loss"] < min(without["loss"], held["loss"])
     for name in ("l2_cells", "weight", "rounds"):
         assert deviating[name] == chosen[name]
-    assert (without["l2_cells"], without["weight"], without["rounds"]) == (10.0, None, 0)
+    for plain, l2 in ((without, 10.0), (held, 30.0)):
+        assert (plain["l2_cells"], plain["weight"], plain["rounds"]) == (l2, None, 0)
     assert json.loads(json.dumps(report.as_json()))["final_solve"]["peak_deviations"] == chosen
     train = Atlas.open(atlas_url).peak_rows("train")
     deviation = ModelStore.open(tmp_path / "m").newest().tensors("peaks")["deviation"]
@@ -142,8 +143,8 @@ def test_where_neighbours_say_nothing_peaks_stay(tmp_path):
     settings = config(epochs=1, final_solve=True, peak_deviations=True)
     chosen = atlasbasset.train(url, out=tmp_path / "m", config=settings).final_solve
     assert chosen["peak_deviations"]["weight"] is None
-    assert len(chosen["peak_deviations"]["tried"]) == 2
-    assert chosen["peak_deviations"]["l2_cells"] == 10.0
+    assert len(chosen["peak_deviations"]["tried"]) == 3
+    assert chosen["peak_deviations"]["l2_cells"] == 30.0  # noise is best held strongly
 
 
 def test_without_the_last_solve_nothing_deviates(atlas_url, tmp_path):
