@@ -92,7 +92,7 @@ def test_help_shows_what_each_recipe_uses(
     changed = {"fast": {}, "paper": {"epochs": 77, "final_solve": False}}
     monkeypatch.setattr(engine_config, "RECIPES", changed)
     shown = " ".join(atlasbasset("train", "--help").out.replace("\u2502", " ").split())
-    assert "fast 8, paper 77" in shown
+    assert "fast 0, paper 77" in shown
     assert "fast yes, paper no" in shown
     assert "They differ in epochs, final-solve." in shown
 
@@ -121,7 +121,7 @@ def test_only_what_is_given_changes_the_recipe(
 
     trunk = settings()["trunk"]
     for recipe in ("fast", "paper"):
-        plain = TrainConfig.recipe(recipe).as_json() | {"trunk": trunk}
+        plain = TrainConfig.recipe(recipe).with_epochs(40).as_json() | {"trunk": trunk}
         assert settings("--recipe", recipe) == plain
         changed = settings(
             "--recipe", recipe, "--no-final-solve", "--average", 0, "--solve-every", 3

@@ -87,6 +87,6 @@ def train(
         cpus_per_worker=cpus_per_worker,
         memory=memory,
     )
-    report = output.carry_out(plan, dry_run=dry_run, log_to=log_to, epochs=settings.epochs)
+    report = output.carry_out(plan, dry_run=dry_run, log_to=log_to, epochs=plan.config.epochs)
     if report is not None:
         output.report(f"Trained {out}", training_facts(report), report)

@@ -133,15 +133,14 @@ def neighbour_losses(
 def chosen(losses: Tensor) -> str:
     """Return which field of `Losses` is the one to take, by folds, (F, 3).
 
-    Plain, unless another's losses are lower by more than that difference's standard error; and
-    deviating only if the mean is lower than that of held cells, which costs nothing.
+    Deviating if that lowers the plain loss by more than the difference's standard error, and is
+    below that of held cells, which costs nothing; else the lower of the other two.
     """
-    gains = losses[:, :1] - losses
-    _, held, deviating = (gains.mean(0) > gains.std(0) / len(losses) ** 0.5).tolist()
+    gains = losses[:, 0] - losses[:, 2]
     mean = Losses(*losses.mean(0).tolist())
-    if deviating and mean.deviating < mean.held:
+    if gains.mean() > gains.std() / len(gains) ** 0.5 and mean.deviating < mean.held:
         return "deviating"
-    return "held" if held else "plain"
+    return "held" if mean.held < mean.plain else "plain"
 
 
 def _cells(x_PE: Tensor, labels: Tensor, l2: float, start: _Table | None) -> _Table:

@@ -7,7 +7,8 @@ declared once, at its field: documentation, checks and the command line's option
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from atlasbasset.core.compute import (  # noqa: TC001 - read when settings are declared
@@ -41,6 +42,9 @@ _BEFORE_THEY_WERE = {
     "convolution": "direct",
 }
 """Values of settings in models that were begun before there were these settings."""
+_EPOCHS, _MOST_EPOCHS, _STEPS = 8, 32, 600
+"""Epochs of an atlas of many peaks, and at most where they are few; steps from which on more bring
+little (docs/recipes.md, "How many epochs")."""
 _FORMER = {"polish": "final_solve"}
 """Former names of settings, in models that have them."""
 
@@ -61,7 +65,14 @@ class TrainConfig:
     'constant'
     """
 
-    epochs: Annotated[int, Setting("Epochs at most.", _RECIPE, above=0)] = 8
+    epochs: Annotated[
+        int,
+        Setting(
+            "Epochs at most. 0: 8, or where peaks are few as many as make 600 steps, up to 32.",
+            _RECIPE,
+            least=0,
+        ),
+    ] = 0
     batch_size: Annotated[
         int, Setting("Peaks in a step at most, over all workers.", _RECIPE, above=0)
     ] = 128
@@ -265,6 +276,18 @@ class TrainConfig:
             raise UserInputError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}.")
         solved = {"cell_start": "solve"} if changes.get("init_from") is not None else {}
         return cls(**{**RECIPES[name], **solved, **changes})
+
+    def with_epochs(self, n_train_peaks: int) -> TrainConfig:
+        """Return it with a number of epochs, where that is left to the atlas's size."""
+        if self.epochs:
+            return self
+        return replace(self, epochs=max(_EPOCHS, self.fewest_epochs(n_train_peaks)))
+
+    def fewest_epochs(self, n_train_peaks: int) -> int:
+        """Return how many a new trunk should have at least; 0: any, as it has been trained."""
+        if self.init_from is not None:
+            return 0
+        return min(math.ceil(_STEPS / math.ceil(n_train_peaks / self.batch_size)), _MOST_EPOCHS)
 
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

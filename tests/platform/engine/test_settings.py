@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -63,4 +63,23 @@ def test_every_setting_of_a_training_has_help_and_allows_what_recipes_use() -> N
 
 def test_without_a_word_the_recipe_is_the_fast_one() -> None:
     assert TrainConfig() == TrainConfig.recipe("fast")
-    assert TrainConfig().epochs < TrainConfig.recipe("paper").epochs
+
+
+@pytest.mark.parametrize(
+    ("n_peaks", "changes", "epochs"),
+    [
+        (100_000, {}, 8),
+        (9_600, {}, 8),
+        (5_000, {}, 15),
+        (5_000, {"batch_size": 64}, 8),
+        (1_000, {}, 32),
+        (1, {}, 32),
+        (1_000, {"epochs": 3}, 3),
+        (1_000, {"init_from": "other.zarr"}, 8),
+    ],
+)
+def test_epochs_follow_from_the_number_of_peaks(
+    n_peaks: int, changes: dict[str, Any], epochs: int
+) -> None:
+    assert TrainConfig(**changes).with_epochs(n_peaks).epochs == epochs
+    assert TrainConfig.recipe("paper", **changes).with_epochs(n_peaks).epochs >= 3

@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainPlan", "plan_train"]
 
-_ENOUGH_STEPS = 600
-"""Steps from which more bring little (docs/recipes.md, "How many epochs")."""
-
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class TrainPlan(Plan[TrainReport]):
@@ -113,14 +110,13 @@ class TrainPlan(Plan[TrainReport]):
     @property
     def _few_steps(self) -> str | None:
         """A sentence where a trunk that is trained from its start gets few steps for good."""
-        config, steps = self.config, self.steps_per_epoch * self.config.epochs
-        if config.schedule != "cosine" or config.init_from or steps >= _ENOUGH_STEPS:
+        wanted = self.config.fewest_epochs(self.n_train_peaks)
+        if self.config.schedule != "cosine" or self.config.epochs >= wanted:
             return None
-        wanted = -(-_ENOUGH_STEPS // max(self.steps_per_epoch, 1))
         return (
-            f"{count(steps)} steps in all are few: on an atlas of so few peaks a new model with "
-            f"--epochs {count(wanted)} is likely to predict unseen sequences better "
-            "(docs/recipes.md)."
+            f"{count(self.steps_per_epoch * self.config.epochs)} steps in all are few: on an atlas "
+            f"of so few peaks a new model with --epochs {count(wanted)} is likely to predict "
+            "unseen sequences better (docs/recipes.md)."
         )
 
     @property

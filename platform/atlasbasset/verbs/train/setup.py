@@ -59,7 +59,7 @@ def check_training(
     _check_workers(workers, min_workers, launcher, atlas)
     batch_labels(atlas.obs, config.batch_key)
     begun = None if _absent(out) else ModelStore.open(out)
-    config = _with_trunk(config, atlas, begun)
+    config = _with_trunk(config, atlas, begun).with_epochs(len(atlas.peak_rows("train")))
     if begun is not None:
         if not config.group_peaks:  # the order of the peaks is part of the run
             config = replace(config, group_peaks=_settings_of(begun).group_peaks)

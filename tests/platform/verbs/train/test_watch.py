@@ -8,6 +8,7 @@ import atlasbasset
 from atlasbasset.engine.events import CellsSolved, EpochEnd, TrainingEnd
 from atlasbasset.engine.state import RunState
 from atlasstore.errors import NotAStoreError, UserInputError
+from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
 from command import run
 from small_model import random_weights, write_model
@@ -18,7 +19,10 @@ N_CELLS = 12
 
 @pytest.fixture
 def model(tmp_path, rng) -> str:
-    return write_model(tmp_path / "model.zarr", random_weights(rng, N_CELLS))
+    url = write_model(tmp_path / "model.zarr", random_weights(rng, N_CELLS))
+    group = urls.open_group(url, mode="r+")
+    group.attrs["config"] = {**group.attrs["config"], "train": {"epochs": 8}}
+    return url
 
 
 class Trainer:
