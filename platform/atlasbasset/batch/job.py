@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from atlasbasset.batch.scratch import check_scratch
+from atlasstore.cards.store_card import refresh_card
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
@@ -247,6 +248,7 @@ class ResumableJob:
         provenance = {**made, **sources, _IDENTITY: self._identity.as_json()}
         try:
             finish(self.place, provenance, shards=self._shards())
+            refresh_card(self.place)
         except StoreExistsError:
             if not is_published(self._ledger.out, self._identity):
                 raise
