@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atlasjobs.commands.annotate import annotate
+from atlasjobs.commands.card import card
+from atlasjobs.commands.copy_store import copy_store
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
 from atlasjobs.commands.differential import differential
@@ -19,6 +21,7 @@ from atlasjobs.commands.export_weights import export_weights
 from atlasjobs.commands.import_weights import import_weights
 from atlasjobs.commands.inspect_store import inspect_store
 from atlasjobs.commands.ism import ism
+from atlasjobs.commands.list_stores import list_stores
 from atlasjobs.commands.logs import logs
 from atlasjobs.commands.map_cells import map_cells
 from atlasjobs.commands.match import match
@@ -75,6 +78,9 @@ _VERBS: dict[str, "Callable[..., object]"] = {
     "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,
+    "list": list_stores,
+    "copy": copy_store,
+    "card": card,
     "submit": submit,
     "status": status,
     "logs": logs,

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from atlasstore import errors
@@ -20,8 +21,14 @@ from atlasstore.preprocess.plan import plan_preprocess
 from atlasstore.preprocess.preprocess import PreprocessReport, preprocess
 from atlasstore.results.as_anndata import predicted
 
-_LATER = ("plan_simulate", "simulate")
-"""Imported when first used."""
+_LATER = {
+    "plan_simulate": "simulation",
+    "simulate": "simulation",
+    "copy_store": "sharing.copying",
+    "list_stores": "sharing.listing",
+    "write_card": "cards.store_card",
+}
+"""Imported when first used: name -> module."""
 
 __all__ = [
     "AppendReport",
@@ -29,14 +36,17 @@ __all__ = [
     "PreprocessReport",
     "StoreSummary",
     "append",
+    "copy_store",
     "errors",
     "inspect_store",
+    "list_stores",
     "open",
     "plan_preprocess",
     "plan_simulate",
     "predicted",
     "preprocess",
     "simulate",
+    "write_card",
 ]
 
 
@@ -52,7 +62,5 @@ def __getattr__(name: str) -> Any:
 
         return version("atlasbasset")
     if name in _LATER:
-        from atlasstore import simulation
-
-        return getattr(simulation, name)
+        return getattr(import_module(f"atlasstore.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -232,6 +232,6 @@ def _how(info: formats.StoreInfo) -> Lines:
     packages = made.get("packages")
     versions = packages.items() if isinstance(packages, dict) else ()
     return [
-        ("seed", str(made.get("seed", "none"))),
+        ("seed", "none" if made.get("seed") is None else str(made["seed"])),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions)),
     ]
