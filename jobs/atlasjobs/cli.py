@@ -17,6 +17,7 @@ from atlasjobs.commands.differential import differential
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.embed import embed
 from atlasjobs.commands.evaluate import evaluate
+from atlasjobs.commands.export_result import export_result
 from atlasjobs.commands.export_weights import export_weights
 from atlasjobs.commands.import_weights import import_weights
 from atlasjobs.commands.inspect_store import inspect_store
@@ -80,6 +81,7 @@ _VERBS: dict[str, "Callable[..., object]"] = {
     "export-weights": export_weights,
     "list": list_stores,
     "copy": copy_store,
+    "export": export_result,
     "card": card,
     "submit": submit,
     "status": status,

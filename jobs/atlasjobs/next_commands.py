@@ -41,6 +41,7 @@ NEXT: Mapping[str, str | None] = {
     "report": _BASES,
     "list": "copy STORE --out COPY",
     "copy": "inspect {out} --verify",
+    "export": "inspect {out}",
     "card": "inspect {store}",
     "submit": None,  # it ends with the line of the verb that it ran
     "logs": None,  # of a job, as it printed them

@@ -25,7 +25,9 @@ _LATER = {
     "plan_simulate": "simulation",
     "simulate": "simulation",
     "copy_store": "sharing.copying",
+    "export_result": "sharing.exporting",
     "list_stores": "sharing.listing",
+    "plan_export": "sharing.exporting",
     "write_card": "cards.store_card",
 }
 """Imported when first used: name -> module."""
@@ -38,9 +40,11 @@ __all__ = [
     "append",
     "copy_store",
     "errors",
+    "export_result",
     "inspect_store",
     "list_stores",
     "open",
+    "plan_export",
     "plan_preprocess",
     "plan_simulate",
     "predicted",

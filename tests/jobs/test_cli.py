@@ -48,6 +48,7 @@ VERBS = [
     "export-weights",
     "list",
     "copy",
+    "export",
     "card",
     "submit",
     "status",

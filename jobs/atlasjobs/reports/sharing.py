@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from atlasstore.cards.card import Card
     from atlasstore.plans import Lines
     from atlasstore.sharing.copying import CopyReport
+    from atlasstore.sharing.exporting import ExportReport
     from atlasstore.sharing.listing import StoreEntry
 
-__all__ = ["card_values", "copy_facts", "store_lines", "store_table"]
+__all__ = ["card_values", "copy_facts", "export_facts", "store_lines", "store_table"]
 
 _TEXTS = (1, 2, 5)
 _COLUMNS = ("store", "kind", "holds", "stored", "made", "from")
@@ -53,6 +54,14 @@ def copy_facts(report: CopyReport) -> Lines:
     return [
         ("format", report.format),
         ("files", f"{count(report.n_files)}, each compared with what was read"),
+        ("stored", size(report.stored_bytes)),
+    ]
+
+
+def export_facts(report: ExportReport) -> Lines:
+    """Describe an exported part."""
+    return [
+        ("rows x columns", f"{count(report.n_rows)} x {count(report.n_columns)}"),
         ("stored", size(report.stored_bytes)),
     ]
 

@@ -84,7 +84,8 @@ def list_stores(prefix: str | Path) -> tuple[StoreEntry, ...]:
     """
     base = str(prefix)
     if urls.exists(urls.join(base, ROOT)):
-        return (_entry(base, "."),)
+        found = _entry(base, ".")
+        return () if found is None else (found,)
     if base.startswith(("http://", "https://")):
         raise UserInputError(
             f"{base} is no store that can be reached, and folders cannot be listed over https; "
