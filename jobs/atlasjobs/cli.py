@@ -10,6 +10,7 @@ import typer
 
 from atlasjobs.commands.annotate import annotate
 from atlasjobs.commands.card import card
+from atlasjobs.commands.catalog import catalog
 from atlasjobs.commands.copy_store import copy_store
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
@@ -28,6 +29,8 @@ from atlasjobs.commands.map_cells import map_cells
 from atlasjobs.commands.match import match
 from atlasjobs.commands.motifs import motifs
 from atlasjobs.commands.preprocess import preprocess
+from atlasjobs.commands.pull_model import pull_model
+from atlasjobs.commands.push_model import push_model
 from atlasjobs.commands.report import report
 from atlasjobs.commands.resources import resources
 from atlasjobs.commands.simulate import simulate
@@ -83,6 +86,9 @@ _VERBS: dict[str, "Callable[..., object]"] = {
     "copy": copy_store,
     "export": export_result,
     "card": card,
+    "catalog": catalog,
+    "push": push_model,
+    "pull": pull_model,
     "submit": submit,
     "status": status,
     "logs": logs,

@@ -42,6 +42,9 @@ NEXT: Mapping[str, str | None] = {
     "list": "copy STORE --out COPY",
     "copy": "inspect {out} --verify",
     "export": "inspect {out}",
+    "catalog": "list {prefix}",
+    "push": "pull {out} --out model.zarr",
+    "pull": "embed {out} --out cells.h5ad",
     "card": "inspect {store}",
     "submit": None,  # it ends with the line of the verb that it ran
     "logs": None,  # of a job, as it printed them

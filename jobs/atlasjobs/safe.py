@@ -13,6 +13,7 @@ _AGAIN = "run the same command again"
 _LEAVES_NOTHING = {
     "inspect": "Nothing was changed.",
     "list": "Nothing was changed.",
+    "catalog": f"An earlier page is as it was; {_AGAIN}.",
     "card": f"The store is as it was; {_AGAIN}.",
     "evaluate": f"Nothing was changed; {_AGAIN}.",
     "report": f"An earlier page is as it was; {_AGAIN}.",

@@ -28,7 +28,10 @@ _LATER = {
     "export_result": "sharing.exporting",
     "list_stores": "sharing.listing",
     "plan_export": "sharing.exporting",
+    "pull_model": "sharing.copying",
+    "push_model": "sharing.copying",
     "write_card": "cards.store_card",
+    "write_catalog": "sharing.catalog",
 }
 """Imported when first used: name -> module."""
 
@@ -49,8 +52,11 @@ __all__ = [
     "plan_simulate",
     "predicted",
     "preprocess",
+    "pull_model",
+    "push_model",
     "simulate",
     "write_card",
+    "write_catalog",
 ]
 
 

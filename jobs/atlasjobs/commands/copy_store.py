@@ -14,12 +14,16 @@ Source = Annotated[
 Out = Annotated[
     str, typer.Option("--out", metavar="URL", help="Path or URL of the copy; must not exist.")
 ]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Also check the content by the store's own checksums.")
+]
 
 
 def copy_store(
     source: Source,
     *,
     out: Out,
+    verify: Verify = False,
     json: Json = None,
     config: Config = None,
     debug: Debug = False,
@@ -31,5 +35,5 @@ def copy_store(
 
     output = Output(json)
     with output.watching() as on_event:
-        report = work(source, out, on_event=on_event)
+        report = work(source, out=out, verify=verify, on_event=on_event)
     output.report(f"Copied {source} to {out}", copy_facts(report), report)

@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 
     from atlasstore.cards.card import Card
     from atlasstore.plans import Lines
+    from atlasstore.sharing.catalog import CatalogReport
     from atlasstore.sharing.copying import CopyReport
     from atlasstore.sharing.exporting import ExportReport
     from atlasstore.sharing.listing import StoreEntry
 
-__all__ = ["card_values", "copy_facts", "export_facts", "store_lines", "store_table"]
+__all__ = [
+    "card_values",
+    "catalog_facts",
+    "copy_facts",
+    "export_facts",
+    "store_lines",
+    "store_table",
+]
 
 _TEXTS = (1, 2, 5)
 _COLUMNS = ("store", "kind", "holds", "stored", "made", "from")
@@ -63,6 +71,17 @@ def export_facts(report: ExportReport) -> Lines:
     return [
         ("rows x columns", f"{count(report.n_rows)} x {count(report.n_columns)}"),
         ("stored", size(report.stored_bytes)),
+    ]
+
+
+def catalog_facts(report: CatalogReport) -> Lines:
+    """Describe a catalogue."""
+    unread = [("problems", count(report.n_problems))] if report.n_problems else []
+    return [
+        ("stores", count(report.n_stores)),
+        *unread,
+        ("page", report.page),
+        ("table", report.table),
     ]
 
 

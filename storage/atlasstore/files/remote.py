@@ -44,7 +44,10 @@ __all__ = [
 _ATTEMPTS = 7
 _OWN_SETTINGS = ("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
 
-_CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3")
+_CLIENTS = (
+    *("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "httpx", "httpx2"),
+    *("huggingface_hub", "requests", "urllib3"),
+)
 """Packages whose errors mean that a request did not succeed."""
 _DENIALS = frozenset(
     {
@@ -120,6 +123,8 @@ def is_denial(error: BaseException) -> bool:
         return False
     codes = {_status(error)}
     answer = getattr(error.__cause__ or error, "response", None)
+    if not isinstance(answer, dict):  # of requests and httpx
+        codes.add(getattr(answer, "status_code", None))
     if isinstance(answer, dict):  # botocore's; an answer to HEAD has no words, only its status
         codes.add(answer.get("Error", {}).get("Code"))
         codes = {403 if code == "400" else code for code in codes}

@@ -52,7 +52,14 @@ __all__ = [
 ]
 
 _HTTP = ("http://", "https://")
-_EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+_EXTRA_BY_SCHEME = {
+    "s3": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+    "hf": "hub",
+}
 
 
 def is_local(url: str | Path) -> bool:

@@ -12,17 +12,21 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from atlasstore.errors import AtlasError, NotAStoreError, StoreExistsError, UserInputError
+from atlasstore.errors import AtlasError, CorruptStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
-from atlasstore.files import remote, urls
+from atlasstore.files import urls
 from atlasstore.files.create import create_bytes
+from atlasstore.models.model_store import ModelStore
 from atlasstore.progress import shown
 from atlasstore.redaction import shown as without_secrets
 from atlasstore.resume.executors import ThreadExecutor
 from atlasstore.resume.ledger import Ledger, refuse_taken
 from atlasstore.resume.units import Ranges, Stage, run_units
 from atlasstore.sharing.contents import Contents, contents_of
-from atlasstore.text_units import count
+from atlasstore.sharing.file_copy import copied, digest_of
+from atlasstore.sharing.hub import HUB, commit_store, pinned
+from atlasstore.store_kinds import kind_of
+from atlasstore.zarrio import formats
 from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
@@ -31,10 +35,9 @@ if TYPE_CHECKING:
     from atlasstore.events import Subscriber
     from atlasstore.resume.units import Unit
 
-__all__ = ["CopyReport", "copy_files", "copy_store"]
+__all__ = ["CopyReport", "copy_store", "pull_model", "push_model"]
 
 _AT_ONCE = 8
-_CHUNK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +56,28 @@ class CopyReport:
 
 
 def copy_store(
-    source: str | Path, out: str | Path, *, on_event: Subscriber | None = None
+    source: str | Path,
+    *,
+    out: str | Path,
+    verify: bool = False,
+    on_event: Subscriber | None = None,
 ) -> CopyReport:
     """Copy an atlas, model or result; run it again to go on where it stopped.
 
     Parameters
     ----------
     source, out
-        Paths or URLs. A source may be at ``https://``; of a model its newest checkpoint is copied,
-        also while it is being trained.
+        Paths or URLs. A source may be at ``https://`` or ``hf://``; of a model its newest
+        checkpoint is copied, also while it is being trained.
+    verify
+        Also check the content by the store's own checksums, as `inspect_store` does.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
 
     Examples
     --------
-    >>> copy_store("s3://lab/denoised.zarr", "denoised.zarr")  # doctest: +SKIP
+    >>> copy_store("s3://lab/denoised.zarr", out="denoised.zarr")  # doctest: +SKIP
 
     Raises
     ------
@@ -78,26 +87,146 @@ def copy_store(
         There is no finished store at `source`.
     UserInputError
         Another copy is under way there, or the source is another one than when it began.
+    CorruptStoreError
+        When `verify` finds damage.
     AtlasError
         A file arrived with other bytes than were read.
     """
     place, target = str(source).rstrip("/"), str(out).rstrip("/")
-    if urls.absolute(place) == urls.absolute(target):
-        raise UserInputError(f"{target} is the store itself; name another place for the copy.")
-    refuse_taken(target)
-    if urls.exists(urls.join(target, ROOT)):
-        raise StoreExistsError(
-            f"{target} exists already and nothing is overwritten; choose another place, or delete "
-            "it first."
-        )
+    _check_places(place, target)
     found = contents_of(place)
-    with shown(on_event) as subscriber, _ledger(place, target, found) as ledger:
-        if ledger.has_begun:
-            subscriber(Notice(f"Resuming {ledger.url}: files that have arrived stay."))
-        copy_files(place, found, ledger, subscriber)
-        _write_pointers(found, ledger)
-        ledger.publish()
+    with shown(on_event) as subscriber:
+        if verify and (urls.is_local(place) or not urls.is_local(target)):
+            _verify(place, subscriber)
+            verify = False
+        with _ledger(place, target, found) as ledger:
+            if ledger.has_begun:
+                subscriber(Notice(f"Resuming {ledger.url}: files that have arrived stay."))
+            _copy_files(place, found, ledger, subscriber)
+            _write_pointers(found, ledger)
+            if verify:  # what has arrived, before anybody sees it
+                _verify_arrived(place, ledger, subscriber)
+            ledger.publish()
     return CopyReport(place, target, found.format, _n_files(found), urls.stored_bytes(target))
+
+
+def push_model(
+    model: str | Path,
+    *,
+    out: str | Path,
+    private: bool = True,
+    on_event: Subscriber | None = None,
+) -> CopyReport:
+    """Check a model and copy it to where others find it.
+
+    Parameters
+    ----------
+    model
+        Path or URL of a model.
+    out
+        Where: any URL that can be written, or a repository of Hugging Face,
+        ``hf://owner/name[@branch]``, which takes it as one commit.
+    private
+        Whether a new repository of Hugging Face is its owner's alone.
+    on_event
+        As for `copy_store`.
+
+    Examples
+    --------
+    >>> push_model("model.zarr", out="hf://lab/worm-atac")  # doctest: +SKIP
+
+    Raises
+    ------
+    UserInputError
+        It is no model, or a store exists at `out`.
+    CorruptStoreError
+        The model is damaged.
+    MissingExtraError
+        Hugging Face's package is not installed.
+    AtlasError
+        A file arrived with other bytes than were sent.
+    """
+    place, target = str(model).rstrip("/"), str(out).rstrip("/")
+    _check_model(place)
+    if not target.startswith(HUB):
+        return copy_store(place, out=target, verify=True, on_event=on_event)
+    with shown(on_event) as subscriber:
+        _verify(place, subscriber)
+        there = commit_store(place, target, is_private=private, on_event=subscriber)
+    found = contents_of(there)
+    return CopyReport(place, there, found.format, _n_files(found), urls.stored_bytes(there))
+
+
+def pull_model(
+    source: str | Path, *, out: str | Path, on_event: Subscriber | None = None
+) -> CopyReport:
+    """Copy a model from where it was pushed to and check it; it is there whole, or not at all.
+
+    Parameters
+    ----------
+    source
+        URL of a model: of a bucket, ``https://``, or ``hf://owner/name[@revision]``.
+    out
+        Path or URL of the copy.
+    on_event
+        As for `copy_store`.
+
+    Examples
+    --------
+    >>> pull_model("hf://lab/worm-atac", out="model.zarr")  # doctest: +SKIP
+
+    Raises
+    ------
+    UserInputError
+        It is no model, or something exists at `out`.
+    CorruptStoreError
+        The model is damaged.
+    AtlasError
+        A file arrived with other bytes than were read.
+    """
+    place = str(source).rstrip("/")
+    if place.startswith(HUB):
+        place = pinned(place)
+    _check_model(place)
+    return copy_store(place, out=out, verify=True, on_event=on_event)
+
+
+def _check_places(source: str, out: str) -> None:
+    if urls.absolute(source) == urls.absolute(out):
+        raise UserInputError(f"{out} is the store itself; name another place for the copy.")
+    if out.startswith((HUB, "http://", "https://")):
+        raise UserInputError(
+            f"{out} cannot be written file by file; copy to a path or bucket, or push a model to "
+            "hf://owner/name."
+        )
+    refuse_taken(out)
+    if urls.exists(urls.join(out, ROOT)):
+        raise StoreExistsError(
+            f"{out} exists already and nothing is overwritten; choose another place, or delete it "
+            "first."
+        )
+
+
+def _check_model(url: str) -> None:
+    _, info = kind_of(url)
+    if info.format != formats.MODEL:
+        raise UserInputError(f"{url} is no model; copy takes stores of any kind.")
+    ModelStore.open(url).newest()
+
+
+def _verify(url: str, on_event: Subscriber) -> None:
+    kind, _ = kind_of(url)
+    kind.verify(kind.open(url), on_event)
+
+
+def _verify_arrived(source: str, ledger: Ledger, on_event: Subscriber) -> None:
+    try:
+        _verify(ledger.store, on_event)
+    except CorruptStoreError as error:
+        ledger.discard()
+        raise CorruptStoreError(
+            f"{source} is damaged, and nothing was kept of it: {error}"
+        ) from error
 
 
 def _n_files(found: Contents) -> int:
@@ -115,7 +244,7 @@ def _ledger(source: str, out: str, found: Contents) -> Ledger:
     return Ledger.open(out, config=config, inputs=[])
 
 
-def copy_files(source: str, found: Contents, ledger: Ledger, on_event: Subscriber) -> None:
+def _copy_files(source: str, found: Contents, ledger: Ledger, on_event: Subscriber) -> None:
     """Copy every file that has no receipt but the pointers."""
     units = Ranges(len(found.names), 1)
     run_units(
@@ -139,52 +268,13 @@ class _CopyFile:
     def __call__(self, unit: Unit) -> dict[str, Any]:
         name = self.names[unit["start"]]
         source, target = urls.join(self.source, name), urls.join(self.target, name)
-        sent, n_bytes = _copied(source, target)
-        if sent != (arrived := _digest(target)):
+        sent, n_bytes = copied(source, target)
+        if sent != (arrived := digest_of(target)):
             raise AtlasError(
                 f"{target} holds other bytes (sha256 {arrived[:12]}) than were read ({sent[:12]}); "
                 "see whether the disk or network is sound, then run the same again."
             )
         return {"bytes": n_bytes, "sha256": sent}
-
-
-def _copied(source: str, target: str) -> tuple[str, int]:
-    """Stream one file; return the SHA-256 and number of the bytes read."""
-    fs, path = urls.filesystem(target)
-    if urls.is_local(target):
-        urls.local_path(target).parent.mkdir(parents=True, exist_ok=True)
-    digest, n_bytes = hashlib.sha256(), 0
-    with remote.outage_errors(target), fs.open(path, "wb") as file:
-        for chunk in _chunks(source):
-            digest.update(chunk)
-            n_bytes += len(chunk)
-            file.write(chunk)
-    return digest.hexdigest(), n_bytes
-
-
-def _digest(url: str) -> str:
-    digest = hashlib.sha256()
-    for chunk in _chunks(url):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(url: str) -> Any:
-    """Yield the content of a file; a short answer of a server is an error."""
-    fs, path = urls.filesystem(url)
-    fs.invalidate_cache(path)
-    try:
-        with remote.outage_errors(url), fs.open(path, "rb", block_size=_CHUNK_BYTES) as file:
-            left = file.size
-            while chunk := file.read(_CHUNK_BYTES):
-                left = None if left is None else left - len(chunk)
-                yield chunk
-    except FileNotFoundError as error:
-        raise NotAStoreError(
-            f"{url} is gone: the store was changed or is damaged; run the same command again."
-        ) from error
-    if left:
-        raise AtlasError(f"{url} was read in part ({count(left)} bytes lack); run the same again.")
 
 
 def _write_pointers(found: Contents, ledger: Ledger) -> None:

@@ -84,8 +84,8 @@ def list_stores(prefix: str | Path) -> tuple[StoreEntry, ...]:
     """
     base = str(prefix)
     if urls.exists(urls.join(base, ROOT)):
-        found = _entry(base, ".")
-        return () if found is None else (found,)
+        only = _entry(base, ".")
+        return () if only is None else (only,)
     if base.startswith(("http://", "https://")):
         raise UserInputError(
             f"{base} is no store that can be reached, and folders cannot be listed over https; "
