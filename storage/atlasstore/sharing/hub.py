@@ -87,11 +87,12 @@ def pinned(url: str) -> str:
 
     What is read by it stays the same whatever is pushed meanwhile.
     """
-    place = Repository.of(url)
+    api, place = _api(), Repository.of(url)
+    absent = importlib.import_module("huggingface_hub.errors").RepositoryNotFoundError
     with remote.outage_errors(url):
         try:
-            info = _api().repo_info(place.name, revision=place.revision)
-        except _errors().RepositoryNotFoundError as error:
+            info = api.repo_info(place.name, revision=place.revision)
+        except absent as error:
             raise UserInputError(
                 f"{url} is no repository that can be read; check its name, and sign in for a "
                 "private one (HF_TOKEN, or hf auth login)."
@@ -208,7 +209,3 @@ def _hub() -> Any:
 
 def _api() -> Any:
     return _hub().HfApi()
-
-
-def _errors() -> Any:
-    return importlib.import_module("huggingface_hub.errors")
