@@ -107,7 +107,7 @@ def inspect_store(
         format=info.format,
         version=info.version,
         sizes=kind.sizes(store),
-        stored_bytes=_stored_bytes(url),
+        stored_bytes=urls.stored_bytes(url),
         provenance=info.provenance,
         verified=verify,
     )
@@ -119,7 +119,8 @@ def _described(url: str) -> Described | None:
     with remote.outage_errors(url):
         if fs.isfile(path):
             return describe_file(url)
-        return describe_folder(url) if fs.isdir(path) else None
+        is_folder = not urls.lists_nothing(url) and fs.isdir(path)
+        return describe_folder(url) if is_folder else None
 
 
 def _file_summary(url: str, found: Described, *, verify: bool) -> StoreSummary:
@@ -133,12 +134,7 @@ def _file_summary(url: str, found: Described, *, verify: bool) -> StoreSummary:
         format=found.format,
         version=None,
         sizes=found.sizes,
-        stored_bytes=_stored_bytes(url),
+        stored_bytes=urls.stored_bytes(url),
         provenance=found.provenance,
         verified=False,
     )
-
-
-def _stored_bytes(url: str | Path) -> int:
-    fs, path = urls.filesystem(url)
-    return int(fs.du(path))

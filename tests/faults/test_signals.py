@@ -102,6 +102,8 @@ def arguments(verb, folder, out):
         "evaluate": ("evaluate", folder / "own", atlas, "--split", "all"),
         "report": ("report", folder / "own", atlas, "--out", out),
         "match": ("match", folder / "ism", "--motifs", folder / "m.meme", "--out", out),
+        "copy": ("copy", folder / "ism", "--out", out),
+        "export": ("export", folder / "ism", "--out", out),
         "import-weights": ("import-weights", folder / "published.h5", "--out", out),
         "export-weights": ("export-weights", folder / "published", out),
     }[verb]
@@ -161,6 +163,8 @@ CASES = [
     ("report", ".html", SIGINT, Moment("atlasbasset.verbs.report.page.page:_plotly"), NOTHING),
     ("match", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
     ("match", ".parquet", SIGTERM, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
+    ("copy", "", SIGTERM, Moment(RECEIPTS, 1, after=True), KEPT),
+    ("export", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
     ("import-weights", "", SIGTERM, Moment(f"{WEIGHTS}:_write_checkpoint"), NOTHING),
     ("import-weights", "", SIGINT, Moment(f"{WEIGHTS}:_write_checkpoint", after=True), NOTHING),
     ("export-weights", ".h5", SIGINT, Moment(f"{WEIGHTS}:write_keras", after=True), NOTHING),

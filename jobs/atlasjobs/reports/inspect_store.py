@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasjobs.output.lines import value_text
 from atlasstore.lineage import lineage, lineage_lines
-from atlasstore.text_units import size
+from atlasstore.text_units import stored_text
 
 if TYPE_CHECKING:
     from atlasstore import StoreSummary
@@ -24,7 +24,7 @@ def store_facts(summary: StoreSummary) -> Lines:
     version = "" if summary.version is None else f" version {summary.version}"
     rows = [("format", f"{summary.format}{version}")]
     rows += [(name, value_text(name, value)) for name, value in summary.sizes.items()]
-    rows.append(("stored", size(summary.stored_bytes)))
+    rows.append(("stored", stored_text(summary.stored_bytes)))
     rows += lineage_lines(lineage(summary.provenance))
     rows += [row for name, value in summary.provenance.items() for row in _origin(name, value)]
     if summary.verified:

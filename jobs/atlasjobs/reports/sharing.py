@@ -38,7 +38,7 @@ def store_table(stores: Sequence[StoreEntry]) -> tuple[Sequence[str], list[list[
             store.name,
             store.kind,
             store.shape or "-",
-            size(store.stored_bytes) if not store.problem else "-",
+            size(store.stored_bytes) if store.stored_bytes else "-",
             store.created[:16].replace("T", " ") or "-",
             store.made_from or "-",
         ]

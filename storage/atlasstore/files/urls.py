@@ -40,6 +40,7 @@ __all__ = [
     "is_local",
     "join",
     "list_names",
+    "lists_nothing",
     "local_path",
     "open_group",
     "path_end",
@@ -132,11 +133,21 @@ def exists(url: str | Path) -> bool:
 
 
 def stored_bytes(url: str | Path) -> int:
-    """Return the size of the file at `url`, or of all files below it; 0 for nothing."""
+    """Return the size of the file at `url`, or of all files below it; 0 for nothing.
+
+    Of a server that lists no files, that of a file alone.
+    """
     fs, path = filesystem(url)
     fs.invalidate_cache()
     with remote.outage_errors(url):
+        if lists_nothing(url):
+            return int(fs.info(path).get("size") or 0) if fs.exists(path) else 0
         return int(fs.du(path)) if fs.exists(path) else 0
+
+
+def lists_nothing(url: str | Path) -> bool:
+    """Whether `url` is on a web server, which gives files by name and tells of no others."""
+    return str(url).startswith(_HTTP)
 
 
 def stands_for(url: str | Path) -> str:
@@ -152,7 +163,9 @@ def stands_for(url: str | Path) -> str:
 
 
 def list_names(url: str | Path) -> list[str]:
-    """Return the sorted names directly below `url`; empty when there is nothing."""
+    """Return the sorted names directly below `url`; empty when there is nothing, or no listing."""
+    if lists_nothing(url):
+        return []
     fs, path = filesystem(url)
     fs.invalidate_cache()
     try:

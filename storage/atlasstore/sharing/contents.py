@@ -6,7 +6,6 @@ no part of a copy. So a model can be copied while it is being trained.
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ _POINTERS = ("labels.json", "latest.json", ROOT)
 """What says which other files are valid; written last, in this order."""
 _SAFE = re.compile(r"(?!.*(^|/)\.{0,2}(/|$))[^\\\x00-\x1f]+")
 """A path below the store: a server may name anything."""
-_HTTP = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def contents_of(url: str) -> Contents:
     kind, info = kind_of(url)
     pointers = {name: found for name in _POINTERS if (found := _read(url, name)) is not None}
     store = kind.open(url)
-    names = _expected(url, store) if url.startswith(_HTTP) else _listed(url)
+    names = _expected(url, store) if urls.lists_nothing(url) else _listed(url)
     if isinstance(store, ModelStore):
         names = _of_model(names, store)
     return Contents(info.format, tuple(sorted(set(names) - set(pointers))), pointers)
@@ -70,7 +68,7 @@ def _read(url: str, name: str) -> bytes | None:
     except NotAStoreError:
         return None
     except AccessDeniedError:
-        if not url.startswith(_HTTP) or name == ROOT:
+        if not urls.lists_nothing(url) or name == ROOT:
             raise
         return None
 
@@ -123,12 +121,7 @@ def _of_group(group: zarr.Group) -> Iterator[str]:
 def _of_array(array: zarr.Array[Any]) -> Iterator[str]:
     """Yield the metadata and every stored piece of an array."""
     yield _below(array.path, ROOT)
-    grid = [
-        range(-(-size // piece))
-        for size, piece in zip(array.shape, array.shards or array.chunks, strict=True)
-    ]
-    for place in itertools.product(*grid):
-        yield _below(array.path, array.metadata.encode_chunk_key(place))
+    yield from arrays.piece_names(array)
 
 
 def _below(path: str, name: str) -> str:
