@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from zarr.storage import FsspecStore, LocalStore
 
 from atlasstore.errors import (
+    AccessDeniedError,
     CorruptStoreError,
     MissingExtraError,
     NotAStoreError,
@@ -146,7 +147,7 @@ def stored_bytes(url: str | Path) -> int:
 
 
 def lists_nothing(url: str | Path) -> bool:
-    """Whether `url` is on a web server, which gives files by name and tells of no others."""
+    """Whether `url` is on a web server, which gives files by name; a list of them is no rule."""
     return str(url).startswith(_HTTP)
 
 
@@ -164,8 +165,6 @@ def stands_for(url: str | Path) -> str:
 
 def list_names(url: str | Path) -> list[str]:
     """Return the sorted names directly below `url`; empty when there is nothing, or no listing."""
-    if lists_nothing(url):
-        return []
     fs, path = filesystem(url)
     fs.invalidate_cache()
     try:
@@ -173,6 +172,10 @@ def list_names(url: str | Path) -> list[str]:
             found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
+    except AccessDeniedError:  # a public bucket gives files, and no list of them
+        if lists_nothing(url):
+            return []
+        raise
     names = (str(p).rstrip("/").rsplit("/", maxsplit=1)[-1] for p in found)
     return sorted(name for name in names if name)
 

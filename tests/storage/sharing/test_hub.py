@@ -49,7 +49,6 @@ def hub(monkeypatch, tmp_path):
         template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         huggingface_hub.HfFileSystem.clear_instance_cache()
-        made.url = url
         yield made
         huggingface_hub.HfFileSystem.clear_instance_cache()
 
