@@ -173,7 +173,7 @@ CASES = [
 
 def cases():
     """The first of each verb but the slowest in the fast suite, the others in the slow one."""
-    seen = {"report"}
+    seen = {"report", "export"}
     for verb, suffix, number, moment, said in CASES:
         name = f"{verb}{suffix}-{number.name}-{moment.count}{moment.after:d}"
         marks = [pytest.mark.slow] if verb in seen else []
