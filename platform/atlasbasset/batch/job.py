@@ -248,11 +248,11 @@ class ResumableJob:
         provenance = {**made, **sources, _IDENTITY: self._identity.as_json()}
         try:
             finish(self.place, provenance, shards=self._shards())
-            refresh_card(self.place)
         except StoreExistsError:
             if not is_published(self._ledger.out, self._identity):
                 raise
             _say_published(self._ledger.out, self.on_event)
+        refresh_card(self.place)  # of an equal job too: the same bytes
         self._ledger.publish()
 
     def _check_files(self) -> None:
