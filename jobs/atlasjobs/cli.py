@@ -9,21 +9,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atlasjobs.commands.annotate import annotate
+from atlasjobs.commands.card import card
+from atlasjobs.commands.catalog import catalog
+from atlasjobs.commands.copy_store import copy_store
 from atlasjobs.commands.demo import demo
 from atlasjobs.commands.denoise import denoise
 from atlasjobs.commands.differential import differential
 from atlasjobs.commands.discover import discover
 from atlasjobs.commands.embed import embed
 from atlasjobs.commands.evaluate import evaluate
+from atlasjobs.commands.export_result import export_result
 from atlasjobs.commands.export_weights import export_weights
 from atlasjobs.commands.import_weights import import_weights
 from atlasjobs.commands.inspect_store import inspect_store
 from atlasjobs.commands.ism import ism
+from atlasjobs.commands.list_stores import list_stores
 from atlasjobs.commands.logs import logs
 from atlasjobs.commands.map_cells import map_cells
 from atlasjobs.commands.match import match
 from atlasjobs.commands.motifs import motifs
 from atlasjobs.commands.preprocess import preprocess
+from atlasjobs.commands.pull_model import pull_model
+from atlasjobs.commands.push_model import push_model
 from atlasjobs.commands.report import report
 from atlasjobs.commands.resources import resources
 from atlasjobs.commands.simulate import simulate
@@ -75,6 +82,13 @@ _VERBS: dict[str, "Callable[..., object]"] = {
     "report": report,
     "import-weights": import_weights,
     "export-weights": export_weights,
+    "list": list_stores,
+    "copy": copy_store,
+    "export": export_result,
+    "card": card,
+    "catalog": catalog,
+    "push": push_model,
+    "pull": pull_model,
     "submit": submit,
     "status": status,
     "logs": logs,

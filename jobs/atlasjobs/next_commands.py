@@ -39,6 +39,13 @@ NEXT: Mapping[str, str | None] = {
     "differential": "tracks {model} {atlas} --group-by {group_by} --out tracks",
     "tracks": "report {model} {atlas} --out report.html",
     "report": _BASES,
+    "list": "copy STORE --out COPY",
+    "copy": "inspect {out} --verify",
+    "export": "inspect {out}",
+    "catalog": "list {prefix}",
+    "push": "pull {out} --out model.zarr",
+    "pull": "embed {out} --out cells.h5ad",
+    "card": "inspect {store}",
     "submit": None,  # it ends with the line of the verb that it ran
     "logs": None,  # of a job, as it printed them
     "status": "logs {job} --follow",

@@ -12,6 +12,9 @@ __all__ = ["what_is_safe"]
 _AGAIN = "run the same command again"
 _LEAVES_NOTHING = {
     "inspect": "Nothing was changed.",
+    "list": "Nothing was changed.",
+    "catalog": f"An earlier page is as it was; {_AGAIN}.",
+    "card": f"The store is as it was; {_AGAIN}.",
     "evaluate": f"Nothing was changed; {_AGAIN}.",
     "report": f"An earlier page is as it was; {_AGAIN}.",
     "watch": "The training goes on; nothing was changed.",

@@ -19,6 +19,7 @@ NOT_ON_A_CLUSTER = ("demo", "submit", "status", "logs", "stop", "resources", "wa
 _OUTPUTS = {"out", "json", "plot"}
 _INPUTS = {
     *("ATLAS", "MODEL", "RESULT", "STORE", "INPUT...", "[ATLAS] [RESULT]...", "CELLS"),
+    *("SOURCE", "PREFIX"),
     *("FASTA", "BED", "FILE", "GTF", "MEME", "WEIGHTS"),
 }
 """What the help calls a path or URL that is read."""

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from atlasstore import errors
@@ -20,8 +21,19 @@ from atlasstore.preprocess.plan import plan_preprocess
 from atlasstore.preprocess.preprocess import PreprocessReport, preprocess
 from atlasstore.results.as_anndata import predicted
 
-_LATER = ("plan_simulate", "simulate")
-"""Imported when first used."""
+_LATER = {
+    "plan_simulate": "simulation",
+    "simulate": "simulation",
+    "copy_store": "sharing.copying",
+    "export_result": "sharing.exporting",
+    "list_stores": "sharing.listing",
+    "plan_export": "sharing.exporting",
+    "pull_model": "sharing.copying",
+    "push_model": "sharing.copying",
+    "write_card": "cards.store_card",
+    "write_catalog": "sharing.catalog",
+}
+"""Imported when first used: name -> module."""
 
 __all__ = [
     "AppendReport",
@@ -29,14 +41,22 @@ __all__ = [
     "PreprocessReport",
     "StoreSummary",
     "append",
+    "copy_store",
     "errors",
+    "export_result",
     "inspect_store",
+    "list_stores",
     "open",
+    "plan_export",
     "plan_preprocess",
     "plan_simulate",
     "predicted",
     "preprocess",
+    "pull_model",
+    "push_model",
     "simulate",
+    "write_card",
+    "write_catalog",
 ]
 
 
@@ -52,7 +72,5 @@ def __getattr__(name: str) -> Any:
 
         return version("atlasbasset")
     if name in _LATER:
-        from atlasstore import simulation
-
-        return getattr(simulation, name)
+        return getattr(import_module(f"atlasstore.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "duration", "rate", "share", "size"]
+__all__ = ["count", "duration", "rate", "share", "size", "stored_text"]
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -26,6 +26,11 @@ def size(n_bytes: float) -> str:
     scaled = n_bytes / 1000**power
     digits = 0 if power == 0 else max(0, 2 - int(math.log10(max(scaled, 1))))
     return f"{scaled:,.{digits}f} {_BYTE_UNITS[power]}"
+
+
+def stored_text(n_bytes: int) -> str:
+    """Return the size of a store; of a server that lists no files it is not known, 0."""
+    return size(n_bytes) if n_bytes else "not known: the server lists no files"
 
 
 def duration(seconds: float) -> str:

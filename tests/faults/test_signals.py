@@ -35,7 +35,7 @@ N_PEAKS = 40
 CODES = {SIGINT: 130, SIGTERM: 143}
 RECEIPTS = "atlasstore.resume.units:write_receipts"
 WEIGHTS = "atlasbasset.verbs.weights"
-WRITTEN = "atlasbasset.verbs.shared.table_file"
+WRITTEN = "atlasstore.files.table_file"
 RECORD = "atlasstore.resume.ledger:Ledger.record"
 KEPT = "the same command resumes it"
 NOTHING = "run the same command again"
@@ -102,6 +102,8 @@ def arguments(verb, folder, out):
         "evaluate": ("evaluate", folder / "own", atlas, "--split", "all"),
         "report": ("report", folder / "own", atlas, "--out", out),
         "match": ("match", folder / "ism", "--motifs", folder / "m.meme", "--out", out),
+        "copy": ("copy", folder / "ism", "--out", out),
+        "export": ("export", folder / "ism", "--out", out),
         "import-weights": ("import-weights", folder / "published.h5", "--out", out),
         "export-weights": ("export-weights", folder / "published", out),
     }[verb]
@@ -161,6 +163,8 @@ CASES = [
     ("report", ".html", SIGINT, Moment("atlasbasset.verbs.report.page.page:_plotly"), NOTHING),
     ("match", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
     ("match", ".parquet", SIGTERM, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
+    ("copy", "", SIGTERM, Moment(RECEIPTS, 1, after=True), KEPT),
+    ("export", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
     ("import-weights", "", SIGTERM, Moment(f"{WEIGHTS}:_write_checkpoint"), NOTHING),
     ("import-weights", "", SIGINT, Moment(f"{WEIGHTS}:_write_checkpoint", after=True), NOTHING),
     ("export-weights", ".h5", SIGINT, Moment(f"{WEIGHTS}:write_keras", after=True), NOTHING),
@@ -169,7 +173,7 @@ CASES = [
 
 def cases():
     """The first of each verb but the slowest in the fast suite, the others in the slow one."""
-    seen = {"report"}
+    seen = {"report", "export"}
     for verb, suffix, number, moment, said in CASES:
         name = f"{verb}{suffix}-{number.name}-{moment.count}{moment.after:d}"
         marks = [pytest.mark.slow] if verb in seen else []

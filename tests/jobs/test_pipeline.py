@@ -28,6 +28,26 @@ def test_inspect_says_what_each_store_is(trained: Path, atlasbasset: Atlasbasset
     assert "atlasbasset.model" in model.out
 
 
+def test_the_way_back_from_a_result_to_the_counts(
+    trained: Path, tmp_path: Path, atlasbasset: Atlasbasset
+) -> None:
+    """Also when all that it was made from is gone: each store holds what the ones before say."""
+    stores = (trained / "model.zarr", trained / "atlas.zarr")
+    done = atlasbasset("denoise", *stores, "--no-dense", "--out", tmp_path / "d.zarr")
+    assert done.code == 0, done.err
+    said = atlasbasset("inspect", tmp_path / "d.zarr").out
+    lines = [line.split() for line in said.splitlines() if line.strip().startswith("from ")]
+    assert [line[1] for line in lines] == ["model", "atlas", "input", "input"]
+    assert [line[2].rstrip(",") for line in lines] == [
+        *map(str, stores),
+        *(str(trained / "sim" / name) for name in ("counts.h5ad", "genome.fa")),
+    ]
+    card = (tmp_path / "d.zarr" / "README.md").read_text()
+    assert "genome.fa" in card
+    assert card.count("sha256") == 2
+    assert "validation auROC per cell" in (trained / "model.zarr" / "README.md").read_text()
+
+
 def test_training_again_goes_on(trained: Path, atlasbasset: Atlasbasset) -> None:
     command = ("train", trained / "atlas.zarr", "--out", trained / "model.zarr", *TINY_TRAINING)
     report = trained / "train.json"

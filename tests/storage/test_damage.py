@@ -1,7 +1,7 @@
 """Every file of every kind of store, lost, cut or changed: an error, or the same values; no others.
 
 Only what is stored twice can be lost without an error: the metadata of arrays and groups, which the
-root lists too, and checkpoints before the newest.
+root lists too, checkpoints before the newest, and the card, which repeats what the root says.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import atlasstore
+from atlasstore.cards.store_card import CARD, write_card
 from atlasstore.errors import (
     CorruptStoreError,
     FormatVersionError,
@@ -22,19 +23,24 @@ from atlasstore.errors import (
 from small_stores import everything, make_small_atlas, make_small_model, make_small_result
 
 
+def with_card(url: str) -> str:
+    write_card(url, licence="CC0-1.0")
+    return url
+
+
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return make_small_atlas(tmp_path_factory.mktemp("a") / "a.zarr")
+    return with_card(make_small_atlas(tmp_path_factory.mktemp("a") / "a.zarr"))
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return make_small_model(tmp_path_factory.mktemp("m") / "m.zarr")
+    return with_card(make_small_model(tmp_path_factory.mktemp("m") / "m.zarr"))
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    return make_small_result(tmp_path_factory.mktemp("r") / "r.zarr")
+    return with_card(make_small_result(tmp_path_factory.mktemp("r") / "r.zarr"))
 
 
 def values(url: str) -> str | None:
@@ -70,7 +76,7 @@ def is_redundant(path: Path, url: str) -> bool:
         return below[1] != "0000000002" or below[-2:] == ("cells", "zarr.json")
     if below[0] == "labels" and len(below) == 3 and len(below[1]) == 32:
         return False  # the root of a model's later labels, which lists what is below
-    return path.name == "zarr.json" and len(below) > 1
+    return (path.name == "zarr.json" and len(below) > 1) or below == (CARD,)
 
 
 @pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")  # of a member without metadata

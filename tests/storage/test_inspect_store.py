@@ -12,8 +12,9 @@ import zarr
 import atlasstore
 from atlasstore.errors import CorruptStoreError, FormatVersionError, NotAStoreError
 from atlasstore.files import urls
-from atlasstore.inspect_store import KINDS, inspect_store, open_store
+from atlasstore.inspect_store import inspect_store, open_store
 from atlasstore.models.model_store import ModelStore
+from atlasstore.store_kinds import KINDS
 from atlasstore.zarrio import formats
 from small_atlas import make_atlas, random_labels
 

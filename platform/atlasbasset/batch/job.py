@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from atlasbasset.batch.scratch import check_scratch
+from atlasstore.cards.store_card import refresh_card
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
@@ -251,6 +252,7 @@ class ResumableJob:
             if not is_published(self._ledger.out, self._identity):
                 raise
             _say_published(self._ledger.out, self.on_event)
+        refresh_card(self.place)  # of an equal job too: the same bytes
         self._ledger.publish()
 
     def _check_files(self) -> None:

@@ -14,6 +14,7 @@ from atlasbasset.engine.state import RunState
 from atlasbasset.inference.model import Model, as_model
 from atlasbasset.weights import PublishedWeights, check_weights, read_keras, read_scvi, write_keras
 from atlasbasset.weights.batch_order import Batches, number_batches
+from atlasstore.cards.store_card import refresh_card
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing, staged, staged_path
@@ -242,6 +243,7 @@ def _write_model(
             provenance=formats.provenance([source["path"]], {"imported": source}, None),
         )
         _write_checkpoint(store, weights)
+        refresh_card(place)
 
 
 def _write_checkpoint(store: ModelStore, weights: PublishedWeights) -> None:

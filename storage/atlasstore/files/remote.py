@@ -44,7 +44,10 @@ __all__ = [
 _ATTEMPTS = 7
 _OWN_SETTINGS = ("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
 
-_CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3")
+_CLIENTS = (
+    *("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "httpx", "httpx2"),
+    *("huggingface_hub", "requests", "urllib3"),
+)
 """Packages whose errors mean that a request did not succeed."""
 _DENIALS = frozenset(
     {
@@ -118,8 +121,10 @@ def is_denial(error: BaseException) -> bool:
     """Whether an error means that permission or credentials are lacking."""
     if isinstance(error, AtlasError):
         return False
-    codes = {getattr(error, name, None) for name in ("status", "status_code", "code")}
+    codes = {_status(error)}
     answer = getattr(error.__cause__ or error, "response", None)
+    if not isinstance(answer, dict):  # of requests and httpx
+        codes.add(getattr(answer, "status_code", None))
     if isinstance(answer, dict):  # botocore's; an answer to HEAD has no words, only its status
         codes.add(answer.get("Error", {}).get("Code"))
         codes = {403 if code == "400" else code for code in codes}
@@ -128,6 +133,13 @@ def is_denial(error: BaseException) -> bool:
         or type(error).__name__ in _DENIALS
         or bool(codes & {401, 403, "401", "403"})
     )
+
+
+def _status(error: BaseException) -> Any:
+    """Return the code of an answer; aiohttp's errors have two names for it and warn of one."""
+    named = (getattr(error, name, None) for name in ("status", "status_code"))
+    found = next((code for code in named if code is not None), None)
+    return getattr(error, "code", None) if found is None else found
 
 
 def denied(url: str | Path, error: BaseException) -> AccessDeniedError:

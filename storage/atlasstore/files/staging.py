@@ -13,8 +13,10 @@ import errno
 import glob
 import os
 import shutil
+import tempfile
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import StoreExistsError, UserInputError
@@ -23,9 +25,8 @@ from atlasstore.files.locks import lock_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["refuse_existing", "staged", "staged_path"]
+__all__ = ["refuse_existing", "staged", "staged_file", "staged_path"]
 
 _WRITES_END_S = 20.0
 
@@ -101,6 +102,28 @@ def staged_path(final: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def staged_file(url: str | Path) -> Iterator[Path]:
+    """Yield the path of this machine to write a file to; it is at `url` when the block ends.
+
+    An object store takes whole files: it gets the file at the end.
+
+    Raises
+    ------
+    StoreExistsError
+        As `staged`.
+    """
+    with staged(url) as place, tempfile.TemporaryDirectory() as folder:
+        if urls.is_local(place):
+            yield urls.local_path(place)
+            return
+        path = Path(folder, "file")
+        yield path
+        fs, target = urls.filesystem(place)
+        with remote.outage_errors(place):
+            fs.put_file(str(path), target)
 
 
 def _let_writes_end() -> None:

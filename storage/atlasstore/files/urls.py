@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from zarr.storage import FsspecStore, LocalStore
 
 from atlasstore.errors import (
+    AccessDeniedError,
     CorruptStoreError,
     MissingExtraError,
     NotAStoreError,
@@ -40,6 +41,7 @@ __all__ = [
     "is_local",
     "join",
     "list_names",
+    "lists_nothing",
     "local_path",
     "open_group",
     "path_end",
@@ -52,7 +54,14 @@ __all__ = [
 ]
 
 _HTTP = ("http://", "https://")
-_EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+_EXTRA_BY_SCHEME = {
+    "s3": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+    "hf": "hub",
+}
 
 
 def is_local(url: str | Path) -> bool:
@@ -125,11 +134,21 @@ def exists(url: str | Path) -> bool:
 
 
 def stored_bytes(url: str | Path) -> int:
-    """Return the size of the file at `url`, or of all files below it; 0 for nothing."""
+    """Return the size of the file at `url`, or of all files below it; 0 for nothing.
+
+    Of a server that lists no files, that of a file alone.
+    """
     fs, path = filesystem(url)
     fs.invalidate_cache()
     with remote.outage_errors(url):
+        if lists_nothing(url):
+            return int(fs.info(path).get("size") or 0) if fs.exists(path) else 0
         return int(fs.du(path)) if fs.exists(path) else 0
+
+
+def lists_nothing(url: str | Path) -> bool:
+    """Whether `url` is on a web server, which gives files by name; a list of them is no rule."""
+    return str(url).startswith(_HTTP)
 
 
 def stands_for(url: str | Path) -> str:
@@ -145,7 +164,7 @@ def stands_for(url: str | Path) -> str:
 
 
 def list_names(url: str | Path) -> list[str]:
-    """Return the sorted names directly below `url`; empty when there is nothing."""
+    """Return the sorted names directly below `url`; empty when there is nothing, or no listing."""
     fs, path = filesystem(url)
     fs.invalidate_cache()
     try:
@@ -153,6 +172,10 @@ def list_names(url: str | Path) -> list[str]:
             found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
+    except AccessDeniedError:  # a public bucket gives files, and no list of them
+        if lists_nothing(url):
+            return []
+        raise
     names = (str(p).rstrip("/").rsplit("/", maxsplit=1)[-1] for p in found)
     return sorted(name for name in names if name)
 

@@ -15,6 +15,7 @@ from atlasstore.atlas.writer import (
     finish_atlas,
     sequence_rows,
 )
+from atlasstore.cards.store_card import refresh_card
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.fasta import check_peaks, lies_on, unplaced_sentence
@@ -306,6 +307,7 @@ class PreprocessSteps:
         finish_atlas(
             ledger.store, atlas.shape, block_positives=atlas.positives, provenance=provenance
         )
+        refresh_card(ledger.store)
 
     def _work(
         self, inputs: Inputs, atlas: _Atlas, labels: LabelPlan, reading_peak: int

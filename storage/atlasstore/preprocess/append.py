@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from atlasstore import memory as memory_sizes
 from atlasstore.atlas.atlas import Atlas
+from atlasstore.cards.store_card import refresh_card
 from atlasstore.events import Notice
 from atlasstore.inputs.in_memory import input_urls, release
 from atlasstore.inputs.samples import plan_samples
@@ -126,5 +127,6 @@ def append(
                 Notice(f"Resuming {ledger.url}: what has a receipt there is not done again.")
             )
         report = work.make(ledger)
+        refresh_card(opened.url)
         ledger.publish()
     return report

@@ -7,17 +7,19 @@ that were recorded when the shards were written.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
-from atlasstore.errors import CorruptStoreError
+from atlasstore.errors import AtlasError, CorruptStoreError
 from atlasstore.events import Progress
-from atlasstore.files import urls
+from atlasstore.files import remote, urls
 from atlasstore.results.writer import checksum
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
+from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,19 +28,68 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["check_result", "read_rows", "tables_of"]
+__all__ = ["check_result", "read_rows", "root_stamp", "tables_of"]
 
+_TELLS = ("size", "ino", "mtime", "ETag", "etag", "LastModified", "created")
+"""What the backends tell of a file that another one has not."""
 _REMEDY = "the store is damaged: make it again or copy it again."
 
 
-def read_rows(array: zarr.Array[Any], start: int, stop: int, *, url: str) -> NDArray[Any]:
+def root_stamp(url: str) -> str:
+    """Return what tells a result's root from one that takes its place; "" where there is none."""
+    fs, path = urls.filesystem(urls.join(url, ROOT))
+    fs.invalidate_cache(path)
+    try:
+        with remote.outage_errors(url):
+            found = fs.info(path)
+    except FileNotFoundError:
+        return ""
+    return json.dumps([str(found.get(key)) for key in _TELLS])
+
+
+def read_rows(
+    array: zarr.Array[Any], start: int, stop: int, *, url: str, stamp: str = ""
+) -> NDArray[Any]:
     """Return rows [start, stop) of a table, shard by shard.
+
+    Parameters
+    ----------
+    array
+        The table.
+    start, stop
+        Its rows.
+    url
+        The result's.
+    stamp
+        `root_stamp` when the result was opened; "" where that is not to be compared.
 
     Raises
     ------
     CorruptStoreError
         When a shard is lost or damaged; the message names it.
+    AtlasError
+        When the result was replaced since it was opened: its values and those of another one
+        never come together.
     """
+    try:
+        found = _read_shards(array, start, stop, url)
+    except CorruptStoreError:
+        _check_same(url, stamp)
+        raise
+    _check_same(url, stamp)
+    return found
+
+
+def _check_same(url: str, stamp: str) -> None:
+    """Raise unless the root is the one that was opened: it is deleted first and written last."""
+    if stamp and root_stamp(url) != stamp:
+        raise AtlasError(
+            f"{url} was replaced or deleted after it was opened; open it again, and give a new "
+            "version a name of its own."
+        )
+
+
+def _read_shards(array: zarr.Array[Any], start: int, stop: int, url: str) -> NDArray[Any]:
     size = _shard_rows(array)
     found = np.empty((stop - start, *array.shape[1:]), array.dtype)
     for first, last in _cut(start, stop, size):

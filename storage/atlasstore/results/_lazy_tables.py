@@ -85,12 +85,14 @@ class StoredTable(Table):
     name: str
     piece_rows: int
     """Rows that are stored together."""
+    stamp: str = ""
+    """Of the result's root when it was opened (`read_rows`)."""
 
     @classmethod
-    def of(cls, url: str, array: zarr.Array[Any], name: str) -> StoredTable:
+    def of(cls, url: str, array: zarr.Array[Any], name: str, stamp: str) -> StoredTable:
         """Return the table of an open array."""
         piece = (array.shards or array.chunks)[0]
-        return cls(url, tuple(array.shape), np.dtype(array.dtype), name, piece)
+        return cls(url, tuple(array.shape), np.dtype(array.dtype), name, piece, stamp)
 
     @property
     def block(self) -> tuple[int, ...]:
@@ -101,7 +103,7 @@ class StoredTable(Table):
 
     def __getitem__(self, index: tuple[_Part, ...]) -> NDArray[Any]:
         start, stop, within = _run(index[0], self.shape[0])
-        rows = read_rows(self._array(self.name), start, stop, url=self.url)
+        rows = read_rows(self._array(self.name), start, stop, url=self.url, stamp=self.stamp)
         found: NDArray[Any] = rows[(within, *index[1:])]
         return found
 
@@ -117,6 +119,8 @@ class PredictedTable(Table):
     """Of the factors: in obsm, in varm."""
     scale: str
     """As in ``uns["scbasset"]``."""
+    stamp: str = ""
+    """Of the result's root when it was opened (`read_rows`)."""
 
     @property
     def block(self) -> tuple[int, int]:
@@ -138,7 +142,7 @@ class PredictedTable(Table):
     @cached_property
     def _right(self) -> NDArray[np.float32]:
         array = self._array(f"varm/{self.names[1]}")
-        return read_rows(array, 0, array.shape[0], url=self.url)
+        return read_rows(array, 0, array.shape[0], url=self.url, stamp=self.stamp)
 
     def _left(self, start: int, stop: int) -> tuple[_Floats, _Floats | None]:
         """Return factors and, where they count, intercepts of rows [start, stop)."""
@@ -172,7 +176,7 @@ class PredictedTable(Table):
         if self.scale == "probability":
             names[INTERCEPT] = f"obs/{INTERCEPT}"
         return {
-            short: read_rows(self._array(name), start, stop, url=self.url)
+            short: read_rows(self._array(name), start, stop, url=self.url, stamp=self.stamp)
             for short, name in names.items()
         }
 

@@ -52,7 +52,7 @@ def result_anndata(result: ResultReader, *, lazy: bool) -> anndata.AnnData:
     import anndata
 
     group = urls.open_group(result.url)
-    tables = {part: _stored(result.url, group, part) for part in _PARTS}
+    tables = {part: _stored(result, group, part) for part in _PARTS}
     x = _x(result, group)
     if not lazy:
         parts = [table for found in tables.values() for table in found.values()]
@@ -101,11 +101,14 @@ def predicted(adata: anndata.AnnData) -> NDArray[np.float32]:
     return on_scale(scale, left, right, intercept)
 
 
-def _stored(url: str, group: zarr.Group, part: str) -> dict[str, Table]:
+def _stored(result: ResultReader, group: zarr.Group, part: str) -> dict[str, Table]:
     tables = group.get(part)
     if not isinstance(tables, zarr.Group):
         return {}
-    return {name: StoredTable.of(url, array, f"{part}/{name}") for name, array in tables.arrays()}
+    return {
+        name: StoredTable.of(result.url, array, f"{part}/{name}", result.stamp)
+        for name, array in tables.arrays()
+    }
 
 
 def _names(group: zarr.Group, part: str) -> set[str]:
@@ -116,7 +119,9 @@ def _names(group: zarr.Group, part: str) -> set[str]:
 def _x(result: ResultReader, group: zarr.Group) -> Table | None:
     """Return the table X of a result, stored or predicted; None where it has neither."""
     if "X" in group:
-        return StoredTable.of(result.url, arrays.member(group, "X", url=result.url), "X")
+        return StoredTable.of(
+            result.url, arrays.member(group, "X", url=result.url), "X", result.stamp
+        )
     names = factor_names(*(_names(group, part) for part in _PARTS[:2]))
     if names is None or result.kind in _STANDARDISED:
         return None
@@ -125,7 +130,8 @@ def _x(result: ResultReader, group: zarr.Group) -> Table | None:
         arrays.member(group, f"{part}/{name}", url=result.url).shape[0]
         for part, name in zip(_PARTS, names, strict=False)
     )
-    return PredictedTable(result.url, shape, np.dtype(np.float32), names, scale)
+    float32 = np.dtype(np.float32)
+    return PredictedTable(result.url, shape, float32, names, scale, result.stamp)
 
 
 def _dask(table: Table) -> Any:

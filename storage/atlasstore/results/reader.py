@@ -23,7 +23,7 @@ import zarr
 
 from atlasstore.errors import CorruptStoreError
 from atlasstore.notebook import html_table, named
-from atlasstore.results._check import read_rows, tables_of
+from atlasstore.results._check import read_rows, root_stamp, tables_of
 from atlasstore.results.writer import ABOUT
 from atlasstore.resume.ledger import open_finished
 from atlasstore.text_units import count
@@ -63,6 +63,8 @@ class ResultReader:
 
     def __init__(self, url: str, group: zarr.Group, info: formats.StoreInfo) -> None:
         self.url, self.provenance, self._group = url, info.provenance, group
+        self.stamp = ""
+        """`root_stamp` when it was opened."""
 
     @classmethod
     def open(cls, url: str | Path) -> Self:
@@ -75,8 +77,11 @@ class ResultReader:
         FormatVersionError
             It was written by a newer atlasbasset.
         """
+        stamp = root_stamp(str(url))
         group = open_finished(url)
-        return cls(str(url), group, formats.check(group, formats.RESULT, url=str(url)))
+        found = cls(str(url), group, formats.check(group, formats.RESULT, url=str(url)))
+        found.stamp = stamp
+        return found
 
     def __repr__(self) -> str:
         rows, columns = AXES.get(self.kind, ("rows", "columns"))
@@ -169,7 +174,8 @@ class ResultReader:
             When a shard is lost or damaged; the message names it.
         """
         table = self.table(name)
-        return read_rows(table, start, table.shape[0] if stop is None else stop, url=self.url)
+        end = table.shape[0] if stop is None else stop
+        return read_rows(table, start, end, url=self.url, stamp=self.stamp)
 
     def linear(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return predictions on the linear scale for rows [start, stop), from the factors.

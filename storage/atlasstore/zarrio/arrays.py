@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, Literal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
@@ -19,6 +20,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from atlasstore import memory
 from atlasstore.errors import CorruptStoreError, TooLittleMemoryError
 from atlasstore.files import remote, urls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "UNREADABLE",
@@ -29,6 +33,7 @@ __all__ = [
     "create_array",
     "member",
     "open_member",
+    "piece_names",
     "read_array",
     "stored_files",
     "writable",
@@ -42,6 +47,7 @@ UNREADABLE = (
 """What zarr and its codecs raise on damaged bytes or metadata."""
 _UNFINISHED = ".partial"
 """End of the name under which zarr writes a file on disk; a killed process leaves it there."""
+_ASKED_AT_ONCE = 16
 _SMALL_BYTES = 1 << 30
 """What is read without a look at how much memory is free."""
 
@@ -216,7 +222,7 @@ def check_chunks(array: zarr.Array[Any], *, url: str) -> None:
     url
         The store.
     """
-    _check_stored(array, stored_files(url, array.path), url=url)
+    _check_stored(array, _files_of(url, [array], array.path), url=url)
 
 
 def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array[Any]]:
@@ -235,7 +241,7 @@ def check_group(group: zarr.Group, *, url: str) -> list[zarr.Array[Any]]:
             "again or copy it again."
         ) from error
     found = [member for member in members if isinstance(member, zarr.Array)]
-    files = stored_files(url, group.path)
+    files = _files_of(url, found, group.path)
     for array in found:
         _check_stored(array, files, url=url)
     return found
@@ -251,16 +257,33 @@ def stored_files(url: str, path: str = "") -> set[str]:
     return {str(name).removeprefix(start) for name, info in files.items() if info["size"] > 0}
 
 
-def _check_stored(array: zarr.Array[Any], files: set[str], *, url: str) -> None:
-    grid = [
+def _files_of(url: str, found: Sequence[zarr.Array[Any]], path: str) -> set[str]:
+    """Return the files below `path` by one listing; where a server lists none, those asked for."""
+    if not urls.lists_nothing(url):
+        return stored_files(url, path)
+    pieces = [name for array in found for name in piece_names(array)]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        sizes = pool.map(lambda name: urls.stored_bytes(urls.join(url, name)), pieces)
+        return {name for name, n_bytes in zip(pieces, sizes, strict=True) if n_bytes > 0}
+
+
+def piece_names(array: zarr.Array[Any]) -> Iterator[str]:
+    """Yield the names, within the store, of all pieces (chunks or shards) of an array."""
+    for place in itertools.product(*_grid(array)):
+        key = array.metadata.encode_chunk_key(place)
+        yield f"{array.path}/{key}" if array.path else key
+
+
+def _grid(array: zarr.Array[Any]) -> list[range]:
+    return [
         range(-(-size // piece))
         for size, piece in zip(array.shape, array.shards or array.chunks, strict=True)
     ]
-    expected = math.prod(len(places) for places in grid)
-    if expected > len(files) or not all(
-        f"{array.path}/{array.metadata.encode_chunk_key(place)}" in files
-        for place in itertools.product(*grid)
-    ):
+
+
+def _check_stored(array: zarr.Array[Any], files: set[str], *, url: str) -> None:
+    expected = math.prod(len(places) for places in _grid(array))
+    if expected > len(files) or not all(name in files for name in piece_names(array)):
         own = [name for name in files if name.startswith(f"{array.path}/")]
         found = sum(not name.endswith(("zarr.json", _UNFINISHED)) for name in own)
         raise CorruptStoreError(

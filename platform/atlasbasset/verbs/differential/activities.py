@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.verbs.differential.design import Contrast
-    from atlasbasset.verbs.shared.table_file import ColumnType
     from atlasstore.events import Subscriber
+    from atlasstore.files.table_file import ColumnType
     from atlasstore.results.reader import ResultReader
 
 __all__ = ["MOTIF_COLUMNS", "test_motifs"]

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.verbs.differential.design import CellBins, Contrast
-    from atlasbasset.verbs.shared.table_file import ColumnType
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
+    from atlasstore.files.table_file import ColumnType
 
 __all__ = ["PEAK_COLUMNS", "count_open", "q_values", "test_peaks"]
 

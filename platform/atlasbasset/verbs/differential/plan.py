@@ -20,12 +20,12 @@ from atlasbasset.verbs.differential.report import DifferentialReport, GroupFound
 from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks
 from atlasbasset.verbs.shared.plan import PlannedModel, notice_lines
 from atlasbasset.verbs.shared.same_cells import check_same_cells
-from atlasbasset.verbs.shared.table_file import SUFFIXES, written_table
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.files.table_file import SUFFIXES, written_table
 from atlasstore.plans import Plan
 from atlasstore.results.result import Result
 from atlasstore.text_units import count, size
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from atlasbasset.inference.cell_labels import CellLabels, Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.differential.design import Contrast
-    from atlasbasset.verbs.shared.table_file import TableFile
     from atlasstore.events import Subscriber
+    from atlasstore.files.table_file import TableFile
     from atlasstore.plans import Lines
 
 __all__ = ["DifferentialPlan", "plan_differential"]

@@ -15,11 +15,11 @@ from atlasbasset.verbs.match.report import MatchReport
 from atlasbasset.verbs.match.rows import COLUMNS, MatchInput, add_q_values, write_rows
 from atlasbasset.verbs.match.site_scores import METHODS, Method
 from atlasbasset.verbs.shared.plan import notice_lines
-from atlasbasset.verbs.shared.table_file import SUFFIXES, written_table
 from atlasstore.errors import MotifError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.files.table_file import SUFFIXES, written_table
 from atlasstore.genome.motifs import read_motifs
 from atlasstore.plans import Plan
 from atlasstore.results.ism_result import IsmResult

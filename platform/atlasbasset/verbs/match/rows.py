@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.verbs.match.pwm_ism import SiteScores, regions_at_once, score_sites
-from atlasbasset.verbs.shared.table_file import written_table
 from atlasstore.atlas.regions import is_reverse
 from atlasstore.events import Progress
+from atlasstore.files.table_file import written_table
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.match.null import Null
     from atlasbasset.verbs.match.q_values import QValues
     from atlasbasset.verbs.match.site_scores import Method
-    from atlasbasset.verbs.shared.table_file import ColumnType, TableFile
     from atlasstore.events import Subscriber
+    from atlasstore.files.table_file import ColumnType, TableFile
     from atlasstore.genome.motifs import Motif
     from atlasstore.results.ism_result import IsmResult
 

@@ -29,6 +29,7 @@ from atlasbasset.verbs.train.setup import (
     still_to_do,
 )
 from atlasstore.atlas.atlas import Atlas
+from atlasstore.cards.store_card import refresh_card
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.locks import claimed
@@ -170,6 +171,7 @@ class TrainPlan(Plan[TrainReport]):
                 layout.codes,
             )
             self._launch(run, on_event)
+            refresh_card(store.url)
         return _report(store, config, self._few_steps)
 
     def _launch(self, run: Run, on_event: Subscriber) -> None:

@@ -148,7 +148,10 @@ def _new_store(atlas: Atlas, out: str, config: TrainConfig) -> ModelStore:
         config={"train": config.as_json(), "atlas": _fingerprint(atlas), "start": start},
         block_cells=atlas.blocks[0].n_cells,
         batches=() if labels is None else labels.names,
-        provenance=formats.provenance([], {"atlas": atlas.url, "start": start}, config.seed),
+        provenance={
+            **formats.provenance([], {"atlas": atlas.url, "start": start}, config.seed),
+            "atlas": dict(atlas.provenance),
+        },
     )
 
 

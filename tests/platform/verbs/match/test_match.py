@@ -91,7 +91,7 @@ def cut_finely(monkeypatch):
     monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.chance_sites._HIT_BYTES", 1)
     monkeypatch.setattr("atlasbasset.verbs.match.rows._ROWS_AT_ONCE", 1)
-    monkeypatch.setattr("atlasbasset.verbs.shared.table_file._ROWS", 1)
+    monkeypatch.setattr("atlasstore.files.table_file._ROWS", 1)
 
 
 @pytest.mark.parametrize("method", ["pearson", "dot"])

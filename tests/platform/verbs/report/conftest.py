@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 
 import atlasbasset
+from atlasstore.cards.store_card import write_card
 from atlasstore.events import ignore
-from small_report import make_stores
+from small_report import HOSTILE, make_stores
 
 
 @pytest.fixture(scope="session")
 def stores(tmp_path_factory):
-    return make_stores(tmp_path_factory.mktemp("stores"))
+    made = make_stores(tmp_path_factory.mktemp("stores"))
+    write_card(made.model, licence="CC-BY-4.0", description=f"Of a worm. {HOSTILE}")
+    return made
 
 
 @pytest.fixture(scope="session")

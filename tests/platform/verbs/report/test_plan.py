@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from html import escape
 
 import pytest
 
 import atlasbasset
 from atlasstore.errors import StoreExistsError, UserInputError
 from command import run
-from small_report import N_CELLS, make_activity, make_stores
+from small_report import HOSTILE, N_CELLS, make_activity, make_stores
 
 
 def plan(stores, *beside, tmp_path, **options):
@@ -96,6 +97,14 @@ def test_what_was_written(stores, written) -> None:
     assert found.n_bytes == page.stat().st_size
     assert found.n_cells == N_CELLS
     assert found.missing == ()
+
+
+def test_cards_are_on_the_page_as_text(written) -> None:
+    page = written[0].read_text()
+    assert "CC-BY-4.0" in page
+    assert f"Of a worm. {escape(HOSTILE)}" in page
+    assert HOSTILE not in page
+    assert "atlasbasset.load_model(URL)" in page
 
 
 def test_the_command_writes_what_is_there_and_names_what_is_missing(tmp_path) -> None:

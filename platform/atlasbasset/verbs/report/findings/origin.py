@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasstore.cards.store_card import card_of
 from atlasstore.files import urls
 from atlasstore.redaction import shown_values
 from atlasstore.results.reader import AXES
@@ -14,6 +15,7 @@ from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.report.given import Given
+    from atlasstore.cards.card import Card
     from atlasstore.results.result import Result
 
 __all__ = ["InputFile", "StoreOrigin", "origins", "version_warning"]
@@ -54,6 +56,8 @@ class StoreOrigin:
     inputs: tuple[InputFile, ...]
     config: str
     """The resolved configuration, indented JSON."""
+    card: Card
+    """What the store says of itself, with what a person said."""
 
 
 def origins(given: Given) -> tuple[StoreOrigin, ...]:
@@ -89,6 +93,7 @@ def _origin(kind: str, url: str, holds: str, provenance: Mapping[str, Any]) -> S
         {str(k): str(v) for k, v in dict(provenance.get("packages") or {}).items()},
         tuple(_input(one) for one in inputs if isinstance(one, Mapping)),
         json.dumps(shown_values(dict(provenance.get("config") or {})), indent=2, default=str),
+        card_of(url),
     )
 
 

@@ -25,7 +25,7 @@ from atlasstore.events import ignore
 from atlasstore.results.ism_result import IsmResult
 from atlasstore.results.result import Result
 from small_ism import make_ism, normalised
-from small_report import EPOCHS, SOLVED, TFS, TYPES
+from small_report import EPOCHS, N_CELLS, SOLVED, TFS, TYPES
 
 
 @pytest.fixture
@@ -137,8 +137,10 @@ def test_where_every_store_came_from(stores) -> None:
     assert [one.kind for one in found] == ["atlas", "model", "TF activity", "mutagenesis"]
     assert all(one.versions["atlasbasset"] == atlasbasset.__version__ for one in found)
     assert '"epochs"' in found[1].config
+    assert found[1].card.title == f"Model: {N_CELLS} cells"
     assert version_warning(found) is None
-    old = StoreOrigin("old", "u", "h", "s", "c", "0", {"atlasbasset": "0.0.1"}, (), "{}")
+    versions = {"atlasbasset": "0.0.1"}
+    old = StoreOrigin("old", "u", "h", "s", "c", "0", versions, (), "{}", found[0].card)
     assert "old 0.0.1" in version_warning((*found, old))
 
 

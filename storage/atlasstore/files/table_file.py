@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import gzip
 import io
-import tempfile
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from atlasstore.files import remote, urls
-from atlasstore.files.staging import staged
+from atlasstore.files.staging import staged_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     Write = Callable[[pd.DataFrame], None]
 
@@ -78,21 +76,10 @@ def written_table(out: str | Path, columns: Mapping[str, ColumnType]) -> Iterato
     StoreExistsError
         When something exists at `out`.
     """
-    with staged(out) as place, tempfile.TemporaryDirectory() as folder:
-        is_local = urls.is_local(place)
-        path = urls.local_path(place) if is_local else Path(folder, "table")
-        with _opened(path, str(out), columns) as write:
-            table = TableFile(write)
-            yield table
-            table.flush()
-        if not is_local:
-            _put(path, place)
-
-
-def _put(path: Path, url: str) -> None:
-    fs, target = urls.filesystem(url)
-    with remote.outage_errors(url):
-        fs.put_file(str(path), target)
+    with staged_file(out) as path, _opened(path, str(out), columns) as write:
+        table = TableFile(write)
+        yield table
+        table.flush()
 
 
 @contextmanager

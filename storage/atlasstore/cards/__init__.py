@@ -1,0 +1,1 @@
+"""Cards: what a store is and how to open it, in a README inside the store."""

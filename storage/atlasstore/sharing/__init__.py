@@ -1,0 +1,1 @@
+"""Passing stores on: listing, copying, exporting parts, catalogues, Hugging Face."""
