@@ -46,6 +46,12 @@ class DemoSettings:
     """Peaks in a step."""
     n_auroc_peaks: int = 250
     """Training peaks that each epoch's auROC is taken on."""
+    n_backgrounds: int = 100
+    """Shuffled peaks into which each motif is put."""
+    n_mutated_peaks: int = 8
+    """Held-out peaks that are mutated in silico."""
+    predicted_region: str = "chr1:0-60000"
+    """Predicted along the genome, for the tracks."""
     seed: int = 0
     """Of the simulation, the split and the training."""
     compute: Compute = "auto"
@@ -124,6 +130,27 @@ class DemoFolder:
     def denoised(self) -> Path:
         """Denoised accessibility as AnnData zarr."""
         return self.root / "denoised.zarr"
+
+    @property
+    def activity(self) -> Path:
+        """TF activity as AnnData zarr."""
+        return self.root / "activity.zarr"
+
+    @property
+    def ism(self) -> Path:
+        """Mutagenesis as AnnData zarr."""
+        return self.root / "ism.zarr"
+
+    @property
+    def tracks(self) -> Path:
+        """Folder of tracks."""
+        return self.root / "tracks"
+
+    @property
+    def reported(self) -> tuple[Path, ...]:
+        """What the report is about beside the model; tracks need an extra."""
+        found = (self.atlas, self.denoised, self.activity, self.ism)
+        return (*found, self.tracks) if self.tracks.exists() else found
 
     @property
     def report(self) -> Path:
