@@ -40,7 +40,7 @@ class DemoSettings:
     """Share of open peaks in a cell of median depth, 0..1."""
     split_fractions: tuple[float, float, float] = (0.85, 0.05, 0.10)
     """Shares of training, validation and test peaks."""
-    epochs: int = 2
+    epochs: int = 4
     """Epochs trained."""
     batch_size: int = 16
     """Peaks in a step."""
