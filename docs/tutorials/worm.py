@@ -46,7 +46,7 @@ if is_here:
         out="worm.zarr",
         holdout=["chrIII"],
     )
-    print(made)
+    print(f"{made.n_cells:,} cells x {made.n_peaks:,} peaks: {made.splits}")
 
 # %% [markdown]
 # ## A short training

@@ -132,7 +132,7 @@ def activity_agreement(simulated: Path, activity: anndata.AnnData) -> float:
 def most_varied_peaks(denoised: anndata.AnnData, n: int) -> list[str]:
     """Return the peaks whose denoised accessibility varies most over the cells, in their order."""
     order = np.argsort(-np.asarray(denoised.X, np.float64).std(axis=0), kind="stable")
-    return denoised.var_names[np.sort(order[:n])].tolist()
+    return [str(denoised.var_names[column]) for column in np.sort(order[:n])]
 
 
 def site_agreement(simulated: Path, ism: IsmResult) -> float:
