@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+import atlasbasset
+from atlasstore.atlas.atlas import Atlas
+from atlasstore.events import ignore
 from atlasstore.models.model_store import ModelStore
 from atlasstore.results.writer import create_result, finish_result
 from atlasstore.zarrio import formats
-from small_atlas import make_atlas, random_labels
+from small_atlas import make_atlas, random_chromosomes, random_labels, write_fasta
 from small_ism import make_ism, normalised
 from small_model import TINY, random_weights, write_model
 
@@ -59,11 +62,12 @@ class Stores:
     atlas: str
     activity: str
     ism: str
+    tracks: str
     evaluation: str
 
     @property
     def beside(self) -> tuple[str, ...]:
-        return self.atlas, self.activity, self.ism, self.evaluation
+        return self.atlas, self.activity, self.ism, self.tracks, self.evaluation
 
 
 def cell_table(depth: np.ndarray) -> pd.DataFrame:
@@ -89,9 +93,11 @@ def make_stores(folder: Path) -> Stores:
         atlas=make_atlas(folder / "atlas.zarr", labels, codes),
         activity=make_activity(str(folder / "activity.zarr"), obs, weights.embedding, rng),
         ism=make_regions(folder / "ism.zarr", rng),
+        tracks=str(folder / "tracks"),
         evaluation=str(folder / "evaluation.json"),
     )
     record_training(stores.model)
+    make_tracks(stores, folder)
     baseline = {"name": HOSTILE, "auroc_per_cell": 0.55, "label_score": {"10": 0.4}}
     values = {
         "model": HOSTILE,
@@ -102,6 +108,32 @@ def make_stores(folder: Path) -> Stores:
     }
     (folder / "evaluation.json").write_text(json.dumps(values))
     return stores
+
+
+def make_tracks(stores: Stores, folder: Path) -> None:
+    """Write tracks, predicted along the genome too, with a gene."""
+    atlas = Atlas.open(stores.atlas)
+    chrom, end = str(atlas.var["chrom"].iloc[0]), int(atlas.var["end"].max()) + 500
+    genome = write_fasta(
+        folder / "genome.fa",
+        random_chromosomes(
+            np.random.default_rng(3), dict.fromkeys(atlas.var["chrom"].unique(), end)
+        ),
+    )
+    gene = f'gene_id "g1"; gene_name "{HOSTILE}";'
+    (folder / "genes.gtf").write_text(f"{chrom}\t.\tgene\t101\t{end - 99}\t.\t-\t.\t{gene}\n")
+    atlasbasset.tracks(
+        stores.model,
+        atlas,
+        group_by="cell_type",
+        out=stores.tracks,
+        genome=genome,
+        genes=folder / "genes.gtf",
+        genome_wide=[f"{chrom}:0-{min(end, 12_000)}"],
+        step_bp=200,
+        convolution="direct",
+        on_event=ignore,
+    )
 
 
 def record_training(url: str) -> None:

@@ -54,7 +54,6 @@ app = typer.Typer(
     help="scBasset at atlas scale: from a peak atlas and a genome to cell embeddings.",
     cls=Program,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -37,7 +37,7 @@ NEXT: Mapping[str, str | None] = {
     "discover": "report MODEL {result} --out report.html",
     "variants": _BASES,
     "differential": "tracks {model} {atlas} --group-by {group_by} --out tracks",
-    "tracks": "report {model} {atlas} --out report.html",
+    "tracks": "report {model} {atlas} {out} --out report.html",
     "report": _BASES,
     "list": "copy STORE --out COPY",
     "copy": "inspect {out} --verify",

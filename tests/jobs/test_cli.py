@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -232,3 +234,22 @@ def test_simulate_has_the_python_functions_dials() -> None:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is absent")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("tr", "train tracks"), ("motifs --n-b", "--n-backgrounds"), ("train --recipe p", "paper")],
+)
+def test_bash_completes(words: str, offered: str) -> None:
+    script = (
+        'eval "$(_ATLASBASSET_COMPLETE=source_bash atlasbasset)"; '
+        f"COMP_WORDS=(atlasbasset {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
+        '_atlasbasset_completion atlasbasset; echo "${COMPREPLY[@]}"'
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True,
+        check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == offered.split()

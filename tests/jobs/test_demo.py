@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 from atlasbasset import TrainConfig, load_model, train
@@ -18,12 +20,16 @@ from atlasjobs.demo.picture import save_picture
 from atlasjobs.demo.truth import (
     Ceiling,
     DenoisingAgreement,
+    activity_agreement,
     denoising_agreement,
+    most_varied_peaks,
+    site_agreement,
     start_label_scores,
     truth_ceiling,
 )
 from atlasstore import Atlas
 from atlasstore.errors import StoreExistsError
+from atlasstore.genome.motifs import read_meme
 from atlasstore.simulation import Truth
 
 if TYPE_CHECKING:
@@ -39,6 +45,9 @@ TINY = DemoSettings(
     split_fractions=(0.6, 0.2, 0.2),
     epochs=1,
     n_auroc_peaks=20,
+    n_backgrounds=4,
+    n_mutated_peaks=2,
+    predicted_region="chr1:0-9000",
 )
 
 
@@ -65,6 +74,8 @@ def result(label_score: float, auroc: float = 0.6) -> DemoResult:
         start={50: 0.95},
         ceiling=Ceiling(0.8, 0.75),
         denoising=DenoisingAgreement(0.9, 0.4),
+        activity=0.8,
+        sites=0.7,
         history=records,
         seconds={"simulate": 1.0},
     )
@@ -139,6 +150,64 @@ def test_denoising_by_the_truth_itself_agrees_wholly(tiny: Path) -> None:
     assert 0 < found.labels < 0.9
 
 
+def test_true_activities_agree_wholly(tiny: Path) -> None:
+    truth = Truth.load(tiny / "sim")
+    obs = Atlas.open(tiny / "atlas.zarr").obs
+    planted = truth.activities[[truth.cell_types.index(name) for name in obs["cell_type"]]]
+    mean, sd = planted.mean(0) + 3.0, np.full(len(truth.motifs), 0.5)  # known up to each's mean
+    var = pd.DataFrame({"motif": truth.motifs, "mean": mean, "sd": sd}, index=truth.motifs)
+    activity = anndata.AnnData((planted - planted.mean(0)) / sd, obs=obs, var=var)
+    assert activity_agreement(tiny / "sim", activity) == pytest.approx(1.0)
+    activity.X = -activity.X
+    assert activity_agreement(tiny / "sim", activity) == pytest.approx(-1.0)
+
+
+def test_bases_of_active_sites_are_told_from_others(tiny: Path) -> None:
+    """The planted bases are found where importance is high at sites that act, and only there."""
+    truth = Truth.load(tiny / "sim")
+    peaks = [truth.peaks[row] for row in np.unique(truth.sites.peak)[:3]]
+    ism = PlantedIsm(truth, peaks, widths(tiny / "sim"))
+    assert site_agreement(tiny / "sim", ism) == pytest.approx(1.0)
+    ism.shift = 20
+    assert site_agreement(tiny / "sim", ism) < 0.8
+
+
+def widths(simulated: Path) -> list[int]:
+    return [motif.width for motif in read_meme(simulated / "motifs.meme")]
+
+
+class PlantedIsm:
+    """Mutagenesis as the truth has it: only the bases of active sites matter."""
+
+    def __init__(self, truth: Truth, peaks: list[str], widths: list[int]) -> None:
+        self.truth, self.peaks, self.widths, self.shift = truth, peaks, widths, 0
+        self.n_regions = len(peaks)
+        ends = [name.rpartition(":")[2].split("-") for name in peaks]
+        starts = [(int(a) + int(b)) // 2 - 200 for a, b in ends]
+        self.regions = pd.DataFrame({"span_start": starts}, index=peaks)
+
+    def columns(self, names: list[str]) -> np.ndarray:
+        return np.arange(len(names))
+
+    def codes(self, start: int, stop: int) -> np.ndarray:
+        return np.zeros((stop - start, 400), np.uint8)
+
+    def scores(self, start: int, stop: int, columns: np.ndarray) -> np.ndarray:
+        found = np.zeros((stop - start, 400, 4, len(columns)), np.float32)
+        for row, (peak, first) in enumerate(self.regions["span_start"].items()):
+            for site in np.flatnonzero(self.truth.sites.peak == self.truth.peaks.index(peak)):
+                motif = self.truth.sites.motif[site]
+                at = self.truth.sites.start[site] - first + self.shift
+                found[row, at : at + self.widths[motif], 0] += self.truth.activities[:, motif]
+        return found
+
+
+def test_the_peaks_that_vary_most_are_taken_in_their_order() -> None:
+    values = np.array([[0, 1, 0, 5], [0, -1, 0.1, -5]], np.float32)
+    denoised = anndata.AnnData(values, var=pd.DataFrame(index=list("abcd")))
+    assert most_varied_peaks(denoised, 2) == ["b", "d"]
+
+
 def test_a_tiny_demo_runs_whole_and_again_keeps_its_stages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,7 +216,9 @@ def test_a_tiny_demo_runs_whole_and_again_keeps_its_stages(
     out = str(tmp_path / "demo")
     first = run_demo(out, TINY, Output())
     told = capsys.readouterr().out
-    assert "6/7 denoise" in told
+    assert "6/10 denoise" in told
+    assert "r, TF activity with the truth" in told
+    assert "auROC of planted sites, ISM" in told
     assert f"Report {out}/report.html" in told
     assert "$ atlasbasset train" in told
     assert "Where the time went" in told
@@ -159,15 +230,21 @@ def test_a_tiny_demo_runs_whole_and_again_keeps_its_stages(
         "embed",
         "evaluate",
         "denoise",
+        "motifs",
+        "ism",
+        "tracks",
         "report",
         "compare",
     ]
     assert [word for word in times if word in stages] == stages
     assert "\x1b" not in told
     second = run_demo(out, TINY, Output())
-    assert capsys.readouterr().out.count("kept from an earlier run") == 5
+    assert capsys.readouterr().out.count("kept from an earlier run") == 8
     assert second.history == first.history
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert all(f'id="figure-{name}-1"' in page for name in ("locus", "logo"))
+    assert 'id="figure-tf-activity"' in page
     assert summary["evaluation"]["split"] == "test"
     assert summary["start_label_scores"].keys() == {"50"}
     assert (tmp_path / "demo" / "demo.png").is_file()
@@ -178,18 +255,24 @@ def test_the_commands_told_are_the_ones_run(tmp_path: Path, atlasbasset: Atlasba
     import typer.main
 
     from atlasjobs.cli import app
-    from atlasjobs.demo import stages
+    from atlasjobs.demo.commands import DemoCommands
 
-    where = DemoFolder(tmp_path)
-    told = [
-        stages._simulate_command(where, TINY),
-        stages._preprocess_command(where, TINY),
-        stages._train_command(where, TINY),
-        stages._evaluate_command(where),
-        stages._denoise_command(where),
-        stages._report_command(where),
+    told = DemoCommands(DemoFolder(tmp_path), TINY)
+    (tmp_path / "tracks").mkdir()
+    lines = [
+        told.simulate,
+        told.preprocess,
+        told.train,
+        told.embed,
+        told.evaluate,
+        told.denoise,
+        told.motifs,
+        told.ism(["chr1:100-600", "chr1:900-1400"]),
+        told.tracks,
+        told.report,
     ]
+    assert "tracks --label-key" in told.report
     group = typer.main.get_command(app)
-    for line in told:
+    for line in lines:
         verb, *rest = line.split()
         group.commands[verb].make_context(verb, rest)  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ def demo(
     config: Config = None,
     debug: Debug = False,
 ) -> None:
-    """Simulate, preprocess, train, embed, evaluate, denoise; then compare with the truth."""
+    """Simulate, train, evaluate, denoise, score TFs, mutate; then compare with the truth."""
     from atlasjobs.demo import DemoSettings, demo_plan, run_demo
     from atlasjobs.output.console import Output
 

@@ -12,7 +12,7 @@ Stores = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ATLAS] [RESULT]...",
-        help="What was made with it, in any order: atlas, results, JSON of evaluate.",
+        help="What was made with it, in any order: atlas, results, tracks, JSON of evaluate.",
     ),
 ]
 Out = Annotated[
@@ -26,6 +26,14 @@ Tfs = Annotated[
     list[str],
     typer.Option(
         "--tfs", metavar="TF", help="TF to colour cells by; repeatable [each group's first]."
+    ),
+]
+Loci = Annotated[
+    list[str],
+    typer.Option(
+        "--loci",
+        metavar="REGION",
+        help="chrom:start-end whose tracks are shown; repeatable [peaks that differ most].",
     ),
 ]
 Title = Annotated[str | None, typer.Option(help="Heading of the page.", show_default=False)]
@@ -45,6 +53,7 @@ def report(
     batch_key: BatchKey = None,
     obs: Obs = None,
     tfs: Tfs = [],  # noqa: B006 - read only
+    loci: Loci = [],  # noqa: B006
     title: Title = None,
     max_cells: MaxCells = 20_000,
     max_peaks: MaxPeaks = 2_000,
@@ -68,6 +77,7 @@ def report(
         batch_key=batch_key,
         obs=obs,
         tfs=tfs,
+        loci=loci,
         title=title,
         max_cells=max_cells,
         max_peaks=max_peaks,

@@ -42,6 +42,10 @@ class DemoResult:
     """K -> label score of the training's start, which is the labels' SVD: before any learning."""
     ceiling: Ceiling
     denoising: DenoisingAgreement
+    activity: float
+    """Pearson's r of TF activity with the planted activities."""
+    sites: float
+    """auROC of planted sites among the mutated bases, ranked by importance."""
     history: tuple[Mapping[str, Any], ...]
     """One record per epoch."""
     seconds: Mapping[str, float]
@@ -87,6 +91,8 @@ class DemoResult:
         )
         rows.append(Row("r, denoised with true rates", self.denoising.denoised, 1.0, 0.0))
         rows.append(Row("r, counts with true rates", self.denoising.labels, None, 0.0))
+        rows.append(Row("r, TF activity with the truth", self.activity, 1.0, 0.0))
+        rows.append(Row("auROC of planted sites, ISM", self.sites, 1.0, 0.5))
         rows.append(
             Row("r, intercept with log10 depth", self.evaluation.depth_correlation, 1.0, 0.0)
         )
@@ -101,6 +107,8 @@ class DemoResult:
             "start_label_scores": {str(k): value for k, value in self.start.items()},
             "ceiling": asdict(self.ceiling),
             "denoising": asdict(self.denoising),
+            "tf_activity_r": self.activity,
+            "ism_site_auroc": self.sites,
             "history": [dict(record) for record in self.history],
             "seconds": dict(self.seconds),
             "settings": self.settings.as_json(),

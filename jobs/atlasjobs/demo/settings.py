@@ -40,12 +40,18 @@ class DemoSettings:
     """Share of open peaks in a cell of median depth, 0..1."""
     split_fractions: tuple[float, float, float] = (0.85, 0.05, 0.10)
     """Shares of training, validation and test peaks."""
-    epochs: int = 2
+    epochs: int = 4
     """Epochs trained."""
     batch_size: int = 16
     """Peaks in a step."""
     n_auroc_peaks: int = 250
     """Training peaks that each epoch's auROC is taken on."""
+    n_backgrounds: int = 100
+    """Shuffled peaks into which each motif is put."""
+    n_mutated_peaks: int = 8
+    """Held-out peaks that are mutated in silico."""
+    predicted_region: str = "chr1:0-60000"
+    """Predicted along the genome, for the tracks."""
     seed: int = 0
     """Of the simulation, the split and the training."""
     compute: Compute = "auto"
@@ -124,6 +130,27 @@ class DemoFolder:
     def denoised(self) -> Path:
         """Denoised accessibility as AnnData zarr."""
         return self.root / "denoised.zarr"
+
+    @property
+    def activity(self) -> Path:
+        """TF activity as AnnData zarr."""
+        return self.root / "activity.zarr"
+
+    @property
+    def ism(self) -> Path:
+        """Mutagenesis as AnnData zarr."""
+        return self.root / "ism.zarr"
+
+    @property
+    def tracks(self) -> Path:
+        """Folder of tracks."""
+        return self.root / "tracks"
+
+    @property
+    def reported(self) -> tuple[Path, ...]:
+        """What the report is about beside the model; tracks need an extra."""
+        found = (self.atlas, self.denoised, self.activity, self.ism)
+        return (*found, self.tracks) if self.tracks.exists() else found
 
     @property
     def report(self) -> Path:

@@ -7,24 +7,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anndata
 
 import atlasbasset
 import atlasstore
+from atlasjobs.demo.commands import MUTATED_BP, DemoCommands
 from atlasjobs.demo.picture import save_picture
 from atlasjobs.demo.result import DemoResult
 from atlasjobs.demo.settings import DemoFolder, DemoSettings
-from atlasjobs.demo.truth import denoising_agreement, start_label_scores, truth_ceiling
+from atlasjobs.demo.truth import (
+    activity_agreement,
+    denoising_agreement,
+    most_varied_peaks,
+    site_agreement,
+    start_label_scores,
+    truth_ceiling,
+)
 from atlasjobs.output import json_output
 from atlasstore.errors import MissingExtraError
 from atlasstore.events import Notice
 from atlasstore.files import urls
+from atlasstore.results.ism_result import IsmResult
 from atlasstore.text_units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from atlasbasset.verbs.evaluate import Evaluation
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_demo"]
 
-_N_STAGES = 7
+_N_STAGES = 10
 
 
 def run_demo(out: str, settings: DemoSettings, output: Output) -> DemoResult:
@@ -65,15 +75,18 @@ class _Demo:
     def run(self) -> DemoResult:
         """Run the stages in order."""
         where, settings = self.folder, self.settings
-        self._make("simulate", _simulate_command(where, settings), where.simulated, self._simulate)
-        self._make(
-            "preprocess", _preprocess_command(where, settings), where.atlas, self._preprocess
-        )
-        trained = self._stage("train", _train_command(where, settings), self._train)
-        self._make("embed", f"embed {where.model} --out {where.cells}", where.cells, self._embed)
-        evaluation = self._stage("evaluate", _evaluate_command(where), self._evaluate)
-        self._make("denoise", _denoise_command(where), where.denoised, self._denoise)
-        self._make("report", _report_command(where), where.report, self._report)
+        told = DemoCommands(where, settings)
+        self._make("simulate", told.simulate, where.simulated, self._simulate)
+        self._make("preprocess", told.preprocess, where.atlas, self._preprocess)
+        trained = self._stage("train", told.train, self._train)
+        self._make("embed", told.embed, where.cells, self._embed)
+        evaluation = self._stage("evaluate", told.evaluate, self._evaluate)
+        self._make("denoise", told.denoise, where.denoised, self._denoise)
+        self._make("motifs", told.motifs, where.activity, self._motifs)
+        peaks = most_varied_peaks(anndata.read_zarr(where.denoised), settings.n_mutated_peaks)
+        self._make("ism", told.ism(peaks), where.ism, partial(self._ism, peaks))
+        self._make("tracks", told.tracks, where.tracks, self._tracks)
+        self._make("report", told.report, where.report, self._report)
         return self._compare(trained, evaluation)
 
     def _compare(self, trained: TrainReport, evaluation: Evaluation) -> DemoResult:
@@ -86,6 +99,8 @@ class _Demo:
             start=start_label_scores(atlas),
             ceiling=truth_ceiling(where.simulated, atlas),
             denoising=denoising_agreement(where.simulated, atlas, denoised),
+            activity=activity_agreement(where.simulated, anndata.read_zarr(where.activity)),
+            sites=site_agreement(where.simulated, IsmResult.open(where.ism)),
             history=trained.history,
             seconds=self.seconds,
         )
@@ -175,53 +190,57 @@ class _Demo:
             on_event=on_event,
         )
 
+    def _motifs(self, on_event: Subscriber) -> None:
+        where = self.folder
+        atlasbasset.motif_activity(
+            where.model,
+            where.atlas,
+            motifs=where.simulated / "motifs.meme",
+            out=where.activity,
+            n_backgrounds=self.settings.n_backgrounds,
+            seed=self.settings.seed,
+            on_event=on_event,
+        )
+
+    def _ism(self, peaks: Sequence[str], on_event: Subscriber) -> None:
+        where = self.folder
+        atlasbasset.ism(
+            where.model,
+            atlas=where.atlas,
+            peaks=peaks,
+            span=MUTATED_BP,
+            group_by="cell_type",
+            out=where.ism,
+            on_event=on_event,
+        )
+
+    def _tracks(self, on_event: Subscriber) -> None:
+        where = self.folder
+        try:
+            atlasbasset.tracks(
+                where.model,
+                where.atlas,
+                group_by="cell_type",
+                genome=where.simulated / "genome.fa",
+                genome_wide=[self.settings.predicted_region],
+                out=where.tracks,
+                on_event=on_event,
+            )
+        except MissingExtraError as error:
+            on_event(Notice(f"No tracks: {error}"))
+
     def _report(self, on_event: Subscriber) -> None:
         where = self.folder
-        stores = (where.model, where.atlas, where.denoised)
         try:
-            atlasbasset.report(*stores, out=where.report, label_key="cell_type", on_event=on_event)
+            atlasbasset.report(
+                where.model,
+                *where.reported,
+                out=where.report,
+                label_key="cell_type",
+                on_event=on_event,
+            )
         except MissingExtraError as error:
             on_event(Notice(f"No report: {error}"))
-
-
-def _simulate_command(where: DemoFolder, s: DemoSettings) -> str:
-    return (
-        f"simulate {where.simulated} --cells {s.n_cells} --peaks {s.n_peaks} --cell-types "
-        f"{s.n_cell_types} --n-motifs {s.n_motifs} --density {s.density} --seed {s.seed}"
-    )
-
-
-def _preprocess_command(where: DemoFolder, s: DemoSettings) -> str:
-    fractions = " ".join(str(share) for share in s.split_fractions)
-    return (
-        f"preprocess {where.simulated}/counts.h5ad --genome {where.simulated}/genome.fa "
-        f"--out {where.atlas} --split-fractions {fractions} --seed {s.seed}"
-    )
-
-
-def _train_command(where: DemoFolder, s: DemoSettings) -> str:
-    return (
-        f"train {where.atlas} --out {where.model} --recipe fast --epochs {s.epochs} "
-        f"--batch-size {s.batch_size} --n-auroc-peaks {s.n_auroc_peaks} --compute {s.compute} "
-        f"--seed {s.seed}"
-    )
-
-
-def _evaluate_command(where: DemoFolder) -> str:
-    return f"evaluate {where.model} {where.atlas} --label-key cell_type --cluster"
-
-
-def _denoise_command(where: DemoFolder) -> str:
-    return (
-        f"denoise {where.model} {where.atlas} --out {where.denoised} --peaks {where.held_out_peaks}"
-    )
-
-
-def _report_command(where: DemoFolder) -> str:
-    return (
-        f"report {where.model} {where.atlas} {where.denoised} --label-key cell_type "
-        f"--out {where.report}"
-    )
 
 
 def _write(folder: DemoFolder, result: DemoResult) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.metrics import auroc_columns, auroc_rows, label_score
+from atlasstore.genome.motifs import read_meme
+from atlasstore.results.ism_result import importance
 from atlasstore.simulation import Truth
 
 if TYPE_CHECKING:
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasstore import Atlas
+    from atlasstore.results.ism_result import IsmResult
 
 __all__ = [
     "Ceiling",
     "DenoisingAgreement",
+    "activity_agreement",
     "denoising_agreement",
+    "most_varied_peaks",
+    "site_agreement",
     "start_label_scores",
     "truth_ceiling",
 ]
@@ -100,6 +106,62 @@ def denoising_agreement(
     return DenoisingAgreement(
         _mean_correlation(np.asarray(denoised.X, np.float64), log_rates),
         _mean_correlation(held_out.X.toarray().astype(np.float64), log_rates),
+    )
+
+
+def activity_agreement(simulated: Path, activity: anndata.AnnData) -> float:
+    """Correlate TF activity with the planted activities, over types and motifs.
+
+    Of both, each motif's mean over the types is taken off: the model cannot know it, as a peak's
+    rate is relative to the other peaks' of its cell.
+
+    Parameters
+    ----------
+    activity
+        Cells x motifs, as `motif_activity` writes it; its raw activities are taken.
+    """
+    truth = Truth.load(simulated)
+    raw = np.asarray(activity.X) * activity.var["sd"].to_numpy() + activity.var["mean"].to_numpy()
+    cell_type = activity.obs["cell_type"].to_numpy()
+    means = np.stack([raw[cell_type == name].mean(axis=0) for name in truth.cell_types])
+    planted = truth.activities[:, [truth.motifs.index(name) for name in activity.var["motif"]]]
+    found, wanted = (values - values.mean(axis=0) for values in (means, planted))
+    return float(np.corrcoef(found.ravel(), wanted.ravel())[0, 1])
+
+
+def most_varied_peaks(denoised: anndata.AnnData, n: int) -> list[str]:
+    """Return the peaks whose denoised accessibility varies most over the cells, in their order."""
+    order = np.argsort(-np.asarray(denoised.X, np.float64).std(axis=0), kind="stable")
+    return [str(denoised.var_names[column]) for column in np.sort(order[:n])]
+
+
+def site_agreement(simulated: Path, ism: IsmResult) -> float:
+    """Rank the bases of each region and type by importance: auROC of sites that are active there.
+
+    Active are the sites of motifs with a planted activity in the type. The mean is taken over
+    regions and types.
+    """
+    truth = Truth.load(simulated)
+    columns = ism.columns(truth.cell_types)
+    codes = ism.codes(0, ism.n_regions)
+    matters = importance(ism.scores(0, ism.n_regions, columns), codes)
+    starts = ism.regions["span_start"].tolist()
+    widths = [motif.width for motif in read_meme(simulated / "motifs.meme")]
+    found = []
+    for name, start, heights in zip(ism.regions.index, starts, matters, strict=True):
+        places = np.zeros(heights.shape, bool)
+        for motif, first in _sites_of(truth, str(name)):
+            low = max(first - start, 0)
+            places[low : max(first - start + widths[motif], 0)] |= truth.activities[:, motif] > 0
+        found.append(auroc_columns(np.ascontiguousarray(heights), places))
+    return float(np.nanmean(found))
+
+
+def _sites_of(truth: Truth, peak: str) -> list[tuple[int, int]]:
+    """Return motif and first base of each site of a peak."""
+    rows = np.flatnonzero(truth.sites.peak == truth.peaks.index(peak))
+    return list(
+        zip(truth.sites.motif[rows].tolist(), truth.sites.start[rows].tolist(), strict=True)
     )
 
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atlasbasset.verbs.tracks.files import bigtools
-from atlasbasset.verbs.tracks.regions import parsed_region
+from atlasbasset.verbs.shared.track_set import TrackSet
 from atlasstore.atlas.regions import is_reverse
-from atlasstore.errors import NotAStoreError, UserInputError
+from atlasstore.errors import UserInputError
 from atlasstore.genome.genes import gene_bodies
 from atlasstore.results.ism_result import IsmResult, importance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    from atlasbasset.verbs.tracks.values import Region
+    from atlasbasset.verbs.shared.regions import Region
 
 __all__ = ["locus"]
 
@@ -48,7 +45,7 @@ def locus(
     Parameters
     ----------
     tracks
-        Folder that `atlasbasset.tracks` made, on this machine.
+        Path or URL of a folder that `atlasbasset.tracks` made.
     region
         ``chr1:1000-2000``, 0-based half-open, or a chromosome.
     groups, kinds
@@ -82,52 +79,22 @@ def locus(
     MissingExtraError
         pybigtools is not installed.
     """
-    about = _about(tracks)
-    place = parsed_region(region.replace("_", ""), _lengths(Path(tracks), about))
-    shown = [(group, kind) for group in _chosen(about, groups) for kind in _kinds(about, kinds)]
+    folder = TrackSet.open(tracks)
+    place = folder.region(region)
+    names, wanted = folder.chosen(groups, kinds)
+    shown = [(group, kind) for group in names for kind in wanted]
     opened = None if ism is None else ism if isinstance(ism, IsmResult) else IsmResult.open(ism)
     named = None if genes is None else _here(gene_bodies(genes), place)
     axes = _axes(len(shown), has_ism=opened is not None, has_genes=named is not None, width=width)
-    _draw_tracks(axes[: len(shown)], Path(tracks), shown, place)
+    _draw_tracks(axes[: len(shown)], folder, shown, place)
     rest = axes[len(shown) :]
     if opened is not None:
-        _draw_ism(rest.pop(0), opened, [group["name"] for group in _chosen(about, groups)], place)
+        _draw_ism(rest.pop(0), opened, names, place)
     if named is not None:
         _draw_genes(rest.pop(0), named)
     _finish(axes, place)
     figure: Figure = axes[0].figure  # type: ignore[assignment]
     return figure
-
-
-def _about(folder: str | Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(Path(folder, "tracks.json").read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise NotAStoreError(
-            f"{folder} has no tracks.json; give a folder that `atlasbasset tracks` made."
-        ) from error
-    return found
-
-
-def _lengths(folder: Path, about: dict[str, Any]) -> dict[str, int]:
-    lines = (folder / about["chromosomes"]).read_text().splitlines()
-    return {name: int(length) for name, length in (line.split("\t") for line in lines)}
-
-
-def _chosen(about: dict[str, Any], groups: Sequence[str] | None) -> list[dict[str, Any]]:
-    known = {group["name"]: group for group in about["groups"]}
-    return [_member(known, name, "group") for name in (known if groups is None else groups)]
-
-
-def _kinds(about: dict[str, Any], kinds: Sequence[str] | None) -> list[str]:
-    known = {kind["name"]: kind["name"] for kind in about["kinds"]}
-    return [_member(known, name, "kind") for name in (known if kinds is None else kinds)]
-
-
-def _member(known: dict[str, Any], name: str, what: str) -> Any:
-    if name not in known:
-        raise UserInputError(f"there is no {what} {name!r}; the tracks have {', '.join(known)}.")
-    return known[name]
 
 
 def _axes(n_tracks: int, *, has_ism: bool, has_genes: bool, width: float) -> list[Axes]:
@@ -140,31 +107,22 @@ def _axes(n_tracks: int, *, has_ism: bool, has_genes: bool, width: float) -> lis
 
 
 def _draw_tracks(
-    axes: Sequence[Axes], folder: Path, shown: Sequence[tuple[dict[str, Any], str]], place: Region
+    axes: Sequence[Axes], folder: TrackSet, shown: Sequence[tuple[str, str]], place: Region
 ) -> None:
     """Draw each track; those of one kind have one scale."""
-    edges = np.linspace(place.start, place.end, _n_bins(place) + 1)
-    found = [_values(folder / group["files"][kind], place) for group, kind in shown]
+    n_bins = min(_MOST_BINS, place.end - place.start)
+    edges = np.linspace(place.start, place.end, n_bins + 1)
+    found = [
+        np.nan_to_num(folder.values(group, kind, place, bins=n_bins, summary="max"))
+        for group, kind in shown
+    ]
     for one, (group, kind), values in zip(axes, shown, found, strict=True):
-        colour = _OBSERVED if kind == "observed" else group["colour"]
+        colour = _OBSERVED if kind == "observed" else folder.groups[group]["colour"]
         one.stairs(values, edges, fill=True, color=colour)
         same = [v for v, (_, other) in zip(found, shown, strict=True) if other == kind]
         one.set_ylim(0, max(1e-9, *(float(v.max()) for v in same)) * 1.05)
-        one.set_ylabel(f"{group['name']}\n{kind}", rotation=0, ha="right", va="center", fontsize=8)
+        one.set_ylabel(f"{group}\n{kind}", rotation=0, ha="right", va="center", fontsize=8)
         one.locator_params(axis="y", nbins=2)
-
-
-def _n_bins(place: Region) -> int:
-    return min(_MOST_BINS, place.end - place.start)
-
-
-def _values(path: Path, place: Region) -> NDArray[np.float64]:
-    """Return the largest value of each bin, 0 where there is none."""
-    file = bigtools().open(str(path))
-    values = file.values(
-        place.chrom, place.start, place.end, bins=_n_bins(place), summary="max", fillna=0.0
-    )
-    return np.nan_to_num(np.asarray(values, np.float64))
 
 
 def _draw_ism(one: Axes, ism: IsmResult, groups: Sequence[str], place: Region) -> None:

@@ -54,11 +54,12 @@ def embed(
     -------
     anndata.AnnData
         N cells x variables: ``obsm["X_scbasset"]`` float32 (N, E), the maps that `annotate` stored
-        (``obsm["X_umap"]``, ...), ``obs["scbasset_intercept"]`` float32 beside the model's own
-        `obs`, and ``uns["scbasset"]``: ``X`` (what X is), ``depth_correlation`` (Pearson's r of the
-        intercept and log10 of ``obs["n_peaks"]``; paper, Supplementary Fig. 4) where it can be had,
-        and ``provenance`` (JSON text). `var` is the atlas's, or genes by name with ``gene_id``,
-        ``chrom``, ``tss``, ``strand``, ``n_peaks``.
+        (``obsm["X_umap"]``, ...), of cells that `map_cells` solved with standard errors
+        ``obsm["scbasset_standard_error"]`` float32 (N, E), ``obs["scbasset_intercept"]`` float32
+        beside the model's own `obs`, and ``uns["scbasset"]``: ``X`` (what X is),
+        ``depth_correlation`` (Pearson's r of the intercept and log10 of ``obs["n_peaks"]``; paper,
+        Supplementary Fig. 4) where it can be had, and ``provenance`` (JSON text). `var` is the
+        atlas's, or genes by name with ``gene_id``, ``chrom``, ``tss``, ``strand``, ``n_peaks``.
 
     Examples
     --------

@@ -17,13 +17,15 @@ from atlasstore.redaction import shown_values
 from atlasstore.results.writer import write_anndata
 from atlasstore.text_units import count, size
 from atlasstore.zarrio import formats, tables
-from atlasstore.zarrio.names import EMBEDDING, INTERCEPT
+from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, STANDARD_ERROR
 from atlasstore.zarrio.tidy import set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import anndata
+    import numpy as np
+    from numpy.typing import NDArray
 
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.embed.variables import GeneVariables, PeakVariables, Variables
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from atlasstore.plans import Lines
 
 __all__ = ["EmbedPlan", "plan_embed"]
+
+_STORED_ERRORS = "solve/standard_error"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,9 +121,17 @@ def _annotated(
         X=None if variables is None else variables.x(model, on_event),
         obs=obs,
         var=None if variables is None else tables.tidy(variables.var()).named,
-        obsm={**model.obsm, EMBEDDING: model.cell_embedding},
+        obsm={**model.obsm, EMBEDDING: model.cell_embedding, **_standard_errors(model)},
         uns={"scbasset": about},
     )
+
+
+def _standard_errors(model: Model) -> dict[str, NDArray[np.float32]]:
+    """Return the cells' posterior sd, where `map_cells` has stored it."""
+    checkpoint = model.store.newest()
+    if _STORED_ERRORS not in checkpoint.tables:
+        return {}
+    return {STANDARD_ERROR: checkpoint.rows(_STORED_ERRORS, 0, model.n_cells)}
 
 
 def _provenance(model: Model, variables: PeakVariables | GeneVariables | None) -> dict[str, Any]:

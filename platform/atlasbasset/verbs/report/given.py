@@ -11,6 +11,7 @@ import numpy as np
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.plan import PlannedModel
 from atlasbasset.verbs.shared.same_cells import check_same_cells
+from atlasbasset.verbs.shared.track_set import TRACKS, TrackSet, bigtools
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
@@ -44,6 +45,7 @@ class Given:
     atlas: Atlas | None = None
     activity: Result | None = None
     ism: IsmResult | None = None
+    tracks: TrackSet | None = None
     others: tuple[Result, ...] = ()
     """Results of other kinds, which are listed."""
     evaluations: tuple[Evaluated, ...] = ()
@@ -51,7 +53,7 @@ class Given:
     @property
     def urls(self) -> list[str]:
         """URLs of all stores and files."""
-        single: list[Any] = [self.model, self.atlas, self.activity, self.ism]
+        single: list[Any] = [self.model, self.atlas, self.activity, self.ism, self.tracks]
         found = [store.url for store in single if store is not None]
         others = [*(one.url for one in self.others), *(one.url for one in self.evaluations)]
         return [*found, *others]
@@ -83,7 +85,7 @@ def sorted_stores(model: str | Path | Model, stores: Sequence[str | Path | Atlas
     model
         A model, or the URL of its store.
     stores
-        An atlas, results, and JSON files of `evaluate`.
+        An atlas, results, a folder of tracks, and JSON files of `evaluate`.
 
     Raises
     ------
@@ -100,6 +102,7 @@ def sorted_stores(model: str | Path | Model, stores: Sequence[str | Path | Atlas
         found.single.get("an atlas"),
         found.single.get("TF activity"),
         found.single.get("mutagenesis"),
+        found.single.get("tracks"),
         tuple(found.others),
         tuple(found.evaluations),
     )
@@ -112,6 +115,9 @@ def _put(found: _Sorted, store: str | Path | Atlas) -> None:
         found.put("an atlas", store)
     elif str(store).endswith(".json"):
         found.evaluations.append(_evaluated(str(store)))
+    elif urls.exists(urls.join(store, TRACKS)):
+        bigtools()  # is there, before anything is computed
+        found.put("tracks", TrackSet.open(store))
     else:
         _put_opened(found, open_store(str(store)))
 

@@ -27,6 +27,8 @@ class ReportOptions:
     """Table of cells with these columns; the model's obs by default."""
     tfs: tuple[str, ...] = ()
     """TFs, or motifs, to colour the cells by; the first of each group by default."""
+    loci: tuple[str, ...] = ()
+    """Regions whose tracks are shown; by default the peaks that differ most between groups."""
     max_cells: int = 20_000
     """Cells shown and measured; of more, a seeded sample."""
     max_peaks: int = 2_000

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from atlasbasset.verbs.report.findings.activity import check_tfs
 from atlasbasset.verbs.report.findings.cells import Keys, read_keys
 from atlasbasset.verbs.report.findings.findings import gather
+from atlasbasset.verbs.report.findings.loci import named_loci
 from atlasbasset.verbs.report.given import Given, sorted_stores
 from atlasbasset.verbs.report.options import ReportOptions
 from atlasbasset.verbs.report.page.page import GENERATOR, check_extra, page_of
@@ -111,6 +112,7 @@ def plan_report(
     batch_key: str | None = None,
     obs: Obs | None = None,
     tfs: Sequence[str] = (),
+    loci: Sequence[str] = (),
     title: str | None = None,
     max_cells: int = 20_000,
     max_peaks: int = 2_000,
@@ -130,6 +132,7 @@ def plan_report(
         batch_key=batch_key,
         obs=obs,
         tfs=tuple(tfs),
+        loci=tuple(loci),
         max_cells=max_cells,
         max_peaks=max_peaks,
         seed=seed,
@@ -137,6 +140,7 @@ def plan_report(
     _check_out(out)
     given = sorted_stores(model, stores)
     _check_tfs(given, options.tfs)
+    named_loci(given.tracks, options.loci)
     keys = read_keys(given.model.store, options)
     heading = title or f"What {_base_name(given.model.url)} learned"
     return ReportPlan(given, keys, options, heading, str(out))

@@ -27,6 +27,7 @@ def report(
     batch_key: str | None = None,
     obs: Obs | None = None,
     tfs: Sequence[str] = (),
+    loci: Sequence[str] = (),
     title: str | None = None,
     max_cells: int = 20_000,
     max_peaks: int = 2_000,
@@ -41,8 +42,8 @@ def report(
         A model, or the URL of its store.
     stores
         What was made with it, in any order: its atlas, results (TF activity, mutagenesis, others
-        are listed), and JSON files of `evaluate`. What is not given is left out, with the command
-        that makes it.
+        are listed), a folder of `tracks`, and JSON files of `evaluate`. What is not given is left
+        out, with the command that makes it.
     out
         Path or URL of the page, in ``.html``. An earlier report there is replaced.
     label_key
@@ -54,6 +55,9 @@ def report(
         URL, or a pandas table; matched by the cells' names. By default the model's obs.
     tfs
         TFs, or motifs, to colour the cells by; by default the most active of each group.
+    loci
+        Regions ``chr1:1000-20000`` (0-based half-open, at most 200,000 bp) whose tracks are shown;
+        by default up to three peaks that differ most between groups, with 5,000 bp on either side.
     title
         Heading of the page.
     max_cells
@@ -75,11 +79,11 @@ def report(
     ------
     UserInputError
         A store has no place in a report, comes twice, or is of other cells; obs lacks a column; a
-        TF is unknown; or a number is out of range.
+        TF or locus is unknown; or a number is out of range.
     StoreExistsError
         Something other than a report exists at `out`.
     MissingExtraError
-        plotly or umap-learn is not installed.
+        plotly or umap-learn is not installed; of tracks, pybigtools.
     """
     plan = plan_report(
         model,
@@ -89,6 +93,7 @@ def report(
         batch_key=batch_key,
         obs=obs,
         tfs=tfs,
+        loci=loci,
         title=title,
         max_cells=max_cells,
         max_peaks=max_peaks,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasbasset.extras import needed
+from atlasbasset.verbs.shared.track_set import bigtools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["bigtools", "pieces_of", "write_bed", "write_bigwig"]
-
-
-def bigtools() -> Any:
-    """Return pybigtools, or raise MissingExtraError."""
-    return needed("pybigtools", extra="tracks", purpose="Writing bigWig files")
+__all__ = ["pieces_of", "write_bed", "write_bigwig"]
 
 
 def pieces_of(

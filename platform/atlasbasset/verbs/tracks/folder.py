@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasbasset.verbs.shared.regions import Region
 from atlasbasset.verbs.tracks.files import pieces_of, write_bed, write_bigwig
 from atlasbasset.verbs.tracks.page import write_page
 from atlasbasset.verbs.tracks.sequence import write_lengths, write_sequence
 from atlasstore.redaction import shown_values
+from atlasstore.zarrio import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from atlasbasset.inference.cell_labels import CellLabels
-    from atlasbasset.verbs.tracks.values import Region
     from atlasstore.genome.fasta import Genome
 
 __all__ = ["KINDS", "TrackFolder", "colours"]
@@ -32,6 +33,7 @@ KINDS = {
     "predicted": "the model's chance of being open for windows along the genome",
 }
 """Kind -> what it shows."""
+_N_LOCI = 3
 _VIEW_BP = 20_000
 """On either side of the peak that the page shows first."""
 
@@ -101,6 +103,7 @@ class TrackFolder:
         denoised: NDArray[np.float32],
         *,
         model: str,
+        identity: Mapping[str, str],
         atlas: str,
         genes: pd.DataFrame | None,
         sequence: Genome | None,
@@ -110,6 +113,7 @@ class TrackFolder:
         write_lengths(self.path / "chromosomes.tsv", self.lengths)
         if sequence is not None:
             write_sequence(self.path / "genome.fa", sequence, self.lengths)
+        loci = _loci(peaks, denoised, regions)
         about = {
             "title": f"Accessibility by {self.labels.key}",
             "says": _says(len(peaks), len(self.labels.names)),
@@ -118,10 +122,13 @@ class TrackFolder:
             "made_of": shown_values({"model": model, "atlas": atlas}),
             "chromosomes": "chromosomes.tsv",
             "sequence": sequence and {"fasta": "genome.fa", "index": "genome.fa.fai"},
-            "locus": self._first_view(peaks, denoised, regions),
+            "locus": self._first_view(loci, regions),
+            "loci": [str(locus) for locus in loci],
             "kinds": [{"name": kind, "says": KINDS[kind]} for kind in self.files],
             "groups": self._groups(),
             "annotations": self._annotations(peaks, genes),
+            "model_identity": dict(identity),
+            "provenance": formats.provenance([], {"group_by": self.labels.key}, None),
         }
         write_page(self.path, about)
 
@@ -146,21 +153,40 @@ class TrackFolder:
             found.append({"name": name.capitalize(), "file": file})
         return found
 
-    def _first_view(
-        self, peaks: pd.DataFrame, denoised: NDArray[np.float32], regions: Sequence[Region]
-    ) -> str:
-        """Return the surroundings of the peak that differs most between groups, 1-based."""
-        inside = np.ones(len(peaks), bool)
-        if regions:
-            first = regions[0]
-            inside = (peaks["chrom"].astype(str) == first.chrom).to_numpy()
-            inside &= ((peaks["start"] >= first.start) & (peaks["end"] <= first.end)).to_numpy()
-            if not inside.any():
-                return f"{first.chrom}:{first.start + 1}-{first.end}"
-        row = int(np.argmax(np.where(inside, np.ptp(denoised, axis=1), -1)))
-        chrom, middle = str(peaks["chrom"].iloc[row]), int(peaks["start"].iloc[row])
-        start, end = max(0, middle - _VIEW_BP), min(self.lengths[chrom], middle + _VIEW_BP)
-        return f"{chrom}:{start + 1}-{end}"
+    def _first_view(self, loci: Sequence[Region], regions: Sequence[Region]) -> str:
+        """Return the surroundings of the first locus, 1-based; without one the first region."""
+        if not loci:
+            return f"{regions[0].chrom}:{regions[0].start + 1}-{regions[0].end}"
+        first = loci[0]
+        start = max(0, first.start - _VIEW_BP)
+        end = min(self.lengths[first.chrom], first.start + _VIEW_BP)
+        return f"{first.chrom}:{start + 1}-{end}"
+
+
+def _loci(
+    peaks: pd.DataFrame, denoised: NDArray[np.float32], regions: Sequence[Region]
+) -> list[Region]:
+    """Return the peaks that differ most between groups, each highest in another group.
+
+    Where regions were predicted, the peaks inside them; none where no peak is.
+    """
+    columns = (peaks[name].tolist() for name in ("chrom", "start", "end"))
+    places = [Region(str(chrom), start, end) for chrom, start, end in zip(*columns, strict=True)]
+    inside = np.array([not regions or _lies_in(place, regions) for place in places])
+    spread = np.where(inside, np.ptp(denoised, axis=1), -1.0)
+    best: dict[int, Region] = {}  # the first of each group, as they come by spread
+    for row in np.argsort(-spread, kind="stable").tolist():
+        if spread[row] < 0 or len(best) == min(_N_LOCI, denoised.shape[1]):
+            break
+        best.setdefault(int(np.argmax(denoised[row])), places[row])
+    return list(best.values())
+
+
+def _lies_in(place: Region, regions: Sequence[Region]) -> bool:
+    return any(
+        place.chrom == one.chrom and one.start <= place.start and place.end <= one.end
+        for one in regions
+    )
 
 
 def _gene_table(genes: pd.DataFrame) -> pd.DataFrame:

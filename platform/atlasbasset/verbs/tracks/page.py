@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.verbs.shared.track_set import TRACKS
 from atlasstore.errors import MissingExtraError, extra_packages
 
 if TYPE_CHECKING:
@@ -46,5 +47,5 @@ def write_page(folder: Path, about: Mapping[str, Any]) -> None:
     for name in ("page.css", "page.js"):
         shutil.copyfile(_OWN / name, folder / name)
     text = json.dumps(about, indent=1, ensure_ascii=False)
-    (folder / "tracks.json").write_text(text + "\n", encoding="utf-8")
+    (folder / TRACKS).write_text(text + "\n", encoding="utf-8")
     shutil.copyfile(_OWN / "index.html", folder / "index.html")

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasbasset.batch.model_source import model_identity
 from atlasbasset.inference.groups import group_labels, mean_embeddings
 from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks
 from atlasbasset.verbs.shared.plan import PlannedModel, notice_lines
+from atlasbasset.verbs.shared.regions import parsed_region, refuse_overlaps
 from atlasbasset.verbs.shared.same_cells import check_same_cells
-from atlasbasset.verbs.tracks.files import bigtools
+from atlasbasset.verbs.shared.track_set import bigtools
 from atlasbasset.verbs.tracks.folder import TrackFolder
 from atlasbasset.verbs.tracks.page import igv_files
-from atlasbasset.verbs.tracks.regions import parsed_region, refuse_overlaps
 from atlasbasset.verbs.tracks.report import TracksReport
 from atlasbasset.verbs.tracks.sequence import chromosome_lengths
 from atlasbasset.verbs.tracks.values import GroupLogits, observed_shares, predicted_windows
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import CellLabels, Obs
     from atlasbasset.inference.model import Model
-    from atlasbasset.verbs.tracks.values import Region
+    from atlasbasset.verbs.shared.regions import Region
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
 
@@ -138,6 +139,7 @@ class TracksPlan(Plan[TracksReport]):
                 atlas.var,
                 denoised,
                 model=self.model.url,
+                identity=_identity(model),
                 atlas=atlas.url,
                 genes=self.genes,
                 sequence=genome if self.with_sequence else None,
@@ -162,6 +164,12 @@ class TracksPlan(Plan[TracksReport]):
             ]
             folder.write_windows("predicted", self.regions, parts, self.step_bp)
             del parts  # the files are gone when the block ends
+
+
+def _identity(model: Model) -> dict[str, str]:
+    """Return what tells the model from others, whatever arithmetic it is computed in."""
+    found = model_identity(model)
+    return {part: found[part] for part in ("trunk", "cells", "names")}
 
 
 @contextmanager

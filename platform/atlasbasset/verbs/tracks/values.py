@@ -26,26 +26,14 @@ if TYPE_CHECKING:
 
     from atlasbasset.inference.cell_labels import CellLabels
     from atlasbasset.inference.model import Embedder, Model
+    from atlasbasset.verbs.shared.regions import Region
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.genome.fasta import Genome
 
-__all__ = ["GroupLogits", "Region", "observed_shares", "predicted_windows"]
+__all__ = ["GroupLogits", "observed_shares", "predicted_windows"]
 
 _WINDOWS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A stretch of a chromosome, 0-based half-open."""
-
-    chrom: str
-    start: int
-    end: int
-
-    def n_windows(self, step_bp: int) -> int:
-        """Return how many windows begin a step each."""
-        return -(-(self.end - self.start) // step_bp)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

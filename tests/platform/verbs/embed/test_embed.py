@@ -67,6 +67,7 @@ def test_without_depth_there_is_no_correlation(tmp_path, rng):
     cells = atlasbasset.embed(write_model(tmp_path / "m", weights, obs=obs))
     assert set(cells.uns["scbasset"]) == {"provenance"}
     assert cells.obsm["X_scbasset"].shape == (4, TINY.embedding_dim)
+    assert list(cells.obsm) == ["X_scbasset"]  # no standard errors: they were not asked for
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,8 @@ def test_standard_errors_are_stored(mapped) -> None:
     errors = ModelStore.open(mapped).newest().rows("solve/standard_error", 0, N)
     assert errors.shape == (N, E)
     assert ((errors > 0) & (errors < 1)).all()  # below that of the prior
+    cells = atlasbasset.embed(mapped)
+    assert np.array_equal(cells.obsm["scbasset_standard_error"], errors)
 
 
 def test_a_batch_of_other_cells_is_left_as_it_is_and_named(world, tmp_path) -> None:

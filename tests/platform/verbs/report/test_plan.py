@@ -20,6 +20,7 @@ def test_stores_come_in_any_order(stores, tmp_path) -> None:
     assert given.atlas.url == stores.atlas
     assert given.activity.url == stores.activity
     assert given.ism.url == stores.ism
+    assert given.tracks.url == stores.tracks
     assert [one.url for one in given.evaluations] == [stores.evaluation]
     assert plan(stores, tmp_path=tmp_path).given.atlas is None
 
@@ -30,6 +31,7 @@ def test_stores_come_in_any_order(stores, tmp_path) -> None:
         (lambda s: (s.atlas, s.atlas), "both given as an atlas"),
         (lambda s: (s.model,), "a second model"),
         (lambda s: (s.activity, s.activity), "both given as TF activity"),
+        (lambda s: (s.tracks, s.tracks), "both given as tracks"),
     ],
 )
 def test_what_has_no_place_is_refused(stores, tmp_path, beside, says) -> None:
@@ -59,6 +61,7 @@ def test_json_that_is_no_evaluation_is_refused(stores, tmp_path, content, says) 
     [
         ({"label_key": "absent"}, "no column 'absent'"),
         ({"tfs": ["GATA9"]}, "no TF 'GATA9'"),
+        ({"loci": ["chr9:1-2"]}, "'chr9:1-2' is no region of the genome"),
         ({"obs": "cells.csv"}, "name the column"),
         ({"max_cells": 1}, "max_cells"),
         ({"max_peaks": 0}, "max_peaks"),
@@ -72,6 +75,11 @@ def test_wrong_options_are_refused_before_any_work(stores, tmp_path, options, sa
 def test_tfs_need_a_result_of_motifs(stores, tmp_path) -> None:
     with pytest.raises(UserInputError, match="no result of motifs"):
         plan(stores, stores.atlas, tmp_path=tmp_path, tfs=["GATA1"])
+
+
+def test_loci_need_tracks(stores, tmp_path) -> None:
+    with pytest.raises(UserInputError, match="no folder of tracks"):
+        plan(stores, stores.atlas, tmp_path=tmp_path, loci=["chr1:1-200"])
 
 
 def test_only_an_earlier_report_is_replaced(stores, written, tmp_path) -> None:
@@ -117,6 +125,6 @@ def test_the_command_writes_what_is_there_and_names_what_is_missing(tmp_path) ->
     assert done.code == 0, done.err
     assert f"Report in {out}" in done.out
     page = out.read_text()
-    for command in ("motifs", "ism", "report"):
+    for command in ("motifs", "ism", "report", "tracks"):
         assert f"<code>atlasbasset {command} " in page
     assert run("report", stores.model, stores.model, "--out", out).code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -55,9 +56,11 @@ def wait_for(browser: Any, condition: str, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def opened(browser: Any, server: Served, width: int) -> None:
+def opened(browser: Any, server: Served, width: int, scheme: str = "light") -> None:
     metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     browser.execute_cdp_cmd("Network.enable", {})
     browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
     browser.get_log("browser")
@@ -74,11 +77,11 @@ def track_names(browser: Any) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1400, "dark")])
 def test_all_tracks_are_drawn_without_a_word_and_nothing_is_too_wide(
-    server, browser, width
+    server, browser, width, scheme
 ) -> None:
-    opened(browser, server, width)
+    opened(browser, server, width, scheme)
     names = track_names(browser)
     for group in GROUPS:
         shown = group.replace("<", "\u2039").replace(">", "\u203a")
@@ -88,6 +91,17 @@ def test_all_tracks_are_drawn_without_a_word_and_nothing_is_too_wide(
     assert browser.get_log("browser") == []
     scrolled = browser.execute_script("return document.documentElement.scrollWidth")
     assert scrolled == width
+    style = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
+    ground, text = (_lightness(colour) for colour in browser.execute_script(style))
+    assert (ground > text) == (scheme == "light")
+    assert abs(ground - text) > 0.6
+    turned = "return getComputedStyle(document.getElementById('browser')).filter"
+    assert ("invert" in browser.execute_script(turned)) == (scheme == "dark")
+
+
+def _lightness(colour: str) -> float:
+    """Return the mean of red, green and blue, 0..1, of ``rgb(1, 2, 3)``."""
+    return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) / 765
 
 
 def test_chromosomes_lengths_do_in_the_place_of_a_sequence(made, browser, tmp_path) -> None:

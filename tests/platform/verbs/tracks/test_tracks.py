@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import atlasbasset
-from atlasbasset.verbs.tracks.regions import parsed_region, refuse_overlaps
-from atlasbasset.verbs.tracks.values import Region
+from atlasbasset.verbs.shared.regions import Region, parsed_region, refuse_overlaps
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls

@@ -181,9 +181,9 @@ def same_model_check(urls: Sequence[str]) -> Check:
     """Tell whether results were made with this model, of those that were not."""
     name = "Results are of this model"
     if not urls:
-        return Check(name, "passed", "The results hold this model's cell embeddings.")
+        return Check(name, "passed", "The results were made with this model as it stands.")
     text = (
-        f"{', '.join(urls)} hold other cell embeddings than this model: made before it was "
-        "trained further, or with another model. Make them again."
+        f"{', '.join(urls)} hold what another model says: made before this one was trained "
+        "further, or with another one. Make them again."
     )
     return Check(name, "warning", text)

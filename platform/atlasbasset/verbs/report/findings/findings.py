@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.batch.model_source import model_identity
 from atlasbasset.engine.state import final_solve_of
 from atlasbasset.verbs.report.findings import checks
 from atlasbasset.verbs.report.findings.activity import activity_of, holds_embeddings_of
@@ -13,6 +14,7 @@ from atlasbasset.verbs.report.findings.cell_map import clusters_of, umap_of
 from atlasbasset.verbs.report.findings.cells import sample_cells
 from atlasbasset.verbs.report.findings.costs import Stopwatch, peak_memory_bytes
 from atlasbasset.verbs.report.findings.heat import heat_of
+from atlasbasset.verbs.report.findings.loci import loci_of
 from atlasbasset.verbs.report.findings.logos import logos_of
 from atlasbasset.verbs.report.findings.missing import Missing
 from atlasbasset.verbs.report.findings.origin import origins, version_warning
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.report.findings.cells import Keys, SampledCells
     from atlasbasset.verbs.report.findings.checks import Check
     from atlasbasset.verbs.report.findings.heat import Heat
+    from atlasbasset.verbs.report.findings.loci import Locus
     from atlasbasset.verbs.report.findings.logos import Logo
     from atlasbasset.verbs.report.findings.origin import StoreOrigin
     from atlasbasset.verbs.report.findings.predictions import Predictions
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings", "gather"]
 
-_PARTS = 8
+_PARTS = 9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -67,6 +70,7 @@ class Findings:
     activity: TfActivity | Missing
     logos: tuple[Logo, ...] | Missing
     heat: Heat | Missing
+    loci: tuple[Locus, ...] | Missing
     seconds: Mapping[str, float]
     """Part of the report -> what it took."""
     memory_bytes: int
@@ -132,6 +136,8 @@ def _shown(
         activity = activity_of(given.activity, cells, groups, options.tfs, model=model.url)
     with watch.part("heat maps"):
         heat = heat_of(predictions, cells, seed=seed)
+    with watch.part("tracks"):
+        loci = loci_of(given.tracks, options.loci, model=model.url)
     with watch.part("logos"):
         logos = logos_of(given.ism, model=model.url)
     return {
@@ -142,6 +148,7 @@ def _shown(
         "mixing": mixing,
         "activity": activity,
         "heat": heat,
+        "loci": loci,
         "logos": logos,
     }
 
@@ -159,7 +166,20 @@ def _checks(
         checks.confounding_check(keys.label, keys.batch),
         checks.convergence_check(history, solved, cells.n_all),
     ]
-    if given.activity is not None:
-        is_ours = holds_embeddings_of(given.activity, cells)
-        found.append(checks.same_model_check([] if is_ours else [given.activity.url]))
+    results = [store for store in (given.activity, given.tracks) if store is not None]
+    if results:
+        found.append(checks.same_model_check(_of_other_models(given, cells)))
     return tuple(found)
+
+
+def _of_other_models(given: Given, cells: SampledCells) -> list[str]:
+    """Return the results that were made with another model."""
+    found = []
+    if given.activity is not None and not holds_embeddings_of(given.activity, cells):
+        found.append(given.activity.url)
+    if given.tracks is not None:
+        recorded = given.tracks.about.get("model_identity") or {}
+        ours = model_identity(given.model.loaded)
+        if any(ours.get(part) != digest for part, digest in recorded.items()):
+            found.append(given.tracks.url)
+    return found

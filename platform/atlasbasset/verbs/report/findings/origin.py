@@ -15,6 +15,7 @@ from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from atlasbasset.verbs.report.given import Given
+    from atlasbasset.verbs.shared.track_set import TrackSet
     from atlasstore.cards.card import Card
     from atlasstore.results.result import Result
 
@@ -71,7 +72,13 @@ def origins(given: Given) -> tuple[StoreOrigin, ...]:
     found.append(_origin("model", store.url, f"{count(store.n_cells)} cells", settings))
     ism = None if given.ism is None else given.ism.result
     results = [result for result in (given.activity, ism, *given.others) if result is not None]
-    return (*found, *(_of_result(result) for result in results))
+    tracks = () if given.tracks is None else (_of_tracks(given.tracks),)
+    return (*found, *(_of_result(result) for result in results), *tracks)
+
+
+def _of_tracks(tracks: TrackSet) -> StoreOrigin:
+    holds = f"{count(len(tracks.groups))} groups, {', '.join(tracks.kinds)}"
+    return _origin("tracks", tracks.url, holds, tracks.about.get("provenance") or {})
 
 
 def _of_result(result: Result) -> StoreOrigin:

@@ -11,6 +11,7 @@ from atlasbasset.verbs.report.page.charts import (
     cell_map,
     depth,
     heat,
+    loci,
     logos,
     predictions,
     training,
@@ -60,6 +61,7 @@ def sections_of(found: Findings) -> tuple[Section, ...]:
         _agreement(found),
         _activity(found),
         _heat(found),
+        _loci(found),
         _logos(found),
         _training(found),
         _costs(found),
@@ -136,6 +138,14 @@ def _heat(found: Findings) -> Section:
             heat.denoised_figure(part, found.cells, predicted),
         ),
     )
+
+
+def _loci(found: Findings) -> Section:
+    part = found.loci
+    if isinstance(part, Missing):
+        return _section("loci", "Along the genome", part)
+    figures = tuple(loci.locus_figure(locus, number) for number, locus in enumerate(part, start=1))
+    return Section(name="loci", title="Along the genome", figures=figures)
 
 
 def _logos(found: Findings) -> Section:

@@ -134,7 +134,7 @@ def test_the_course_of_a_training(stores) -> None:
 def test_where_every_store_came_from(stores) -> None:
     given = sorted_stores(stores.model, stores.beside)
     found = origins(given)
-    assert [one.kind for one in found] == ["atlas", "model", "TF activity", "mutagenesis"]
+    assert [one.kind for one in found] == ["atlas", "model", "TF activity", "mutagenesis", "tracks"]
     assert all(one.versions["atlasbasset"] == atlasbasset.__version__ for one in found)
     assert '"epochs"' in found[1].config
     assert found[1].card.title == f"Model: {N_CELLS} cells"

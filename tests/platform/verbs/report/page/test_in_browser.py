@@ -101,7 +101,7 @@ def test_every_figure_is_drawn_without_a_word(written, browser, width, scheme) -
         " [f.dataset.figure, f.querySelectorAll('.main-svg').length,"
         "  f.getBoundingClientRect().height > 100])"
     )
-    assert len(drawn) == found.n_figures >= 14
+    assert len(drawn) == found.n_figures >= 17
     assert all(n_layers > 0 and is_tall for _, n_layers, is_tall in drawn), drawn
     assert complaints(browser) == []
     wide = "return [document.documentElement.scrollWidth, window.innerWidth]"

@@ -1,20 +1,36 @@
-"""Regions that a person names: a chromosome, or ``chr1:1,000-2,000``."""
+"""Stretches of chromosomes that a person names: a whole one, or ``chr1:1,000-2,000``."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from atlasbasset.verbs.tracks.values import Region
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["parsed_region", "refuse_overlaps"]
+__all__ = ["Region", "parsed_region", "refuse_overlaps"]
 
 _PLACE = re.compile(r"(?P<chrom>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of a chromosome, 0-based half-open."""
+
+    chrom: str
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.chrom}:{self.start}-{self.end}"
+
+    def n_windows(self, step_bp: int) -> int:
+        """Return how many windows begin a step each."""
+        return -(-(self.end - self.start) // step_bp)
 
 
 def parsed_region(text: str, lengths: Mapping[str, int]) -> Region:
@@ -50,7 +66,4 @@ def refuse_overlaps(regions: Sequence[Region]) -> None:
     ordered = sorted(regions, key=lambda region: (region.chrom, region.start))
     for one, other in pairwise(ordered):
         if one.chrom == other.chrom and other.start < one.end:
-            raise UserInputError(
-                f"regions {one.chrom}:{one.start}-{one.end} and {other.chrom}:{other.start}-"
-                f"{other.end} overlap; give each stretch once."
-            )
+            raise UserInputError(f"regions {one} and {other} overlap; give each stretch once.")
