@@ -27,7 +27,6 @@ from dense_loss import dense, positives_of, random_case
 
 pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed"),
-    pytest.mark.xdist_group("triton"),
     # Triton's compiler, on its own use of Python's ast
     pytest.mark.filterwarnings("ignore:AnnAssign.__init__ missing:DeprecationWarning"),
 ]
