@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.core.loss_types import Products
 
+PRODUCTS: tuple[Products, ...] = ("fp32", "bf16")
 BATCH, E = 128, 32
 TRUNK_FLOP = 2.8e9  # of a sequence, forward and backward (docs/method.md, "Cost of a pass")
 TRAINED_SHARE = 0.9
@@ -273,14 +274,15 @@ def time_table(reports: dict[tuple[Products, int, bool], Report], atlas: Atlas) 
         for gpu in GPUS
         for products in PRODUCTS
     }
-    rows = ["| ms per step | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
-    for part in next(iter(columns.values())):
-        rows.append(f"| {part} | " + " | ".join(f"{c[part]:.2f}" for c in columns.values()) + " |")
-    epochs = (f"{epoch_s(parts, atlas):.1f}" for parts in columns.values())
-    return [*rows, f"| epoch of {atlas.steps} steps, s | " + " | ".join(epochs) + " |"]
-
-
-PRODUCTS: tuple[Products, ...] = ("fp32", "bf16")
+    parts = next(iter(columns.values()))
+    epochs = [f"{epoch_s(each, atlas):.1f}" for each in columns.values()]
+    rows = [
+        ["ms per step", *columns],
+        ["---"] * (len(columns) + 1),
+        *([part, *(f"{each[part]:.2f}" for each in columns.values())] for part in parts),
+        [f"epoch of {atlas.steps} steps, s", *epochs],
+    ]
+    return ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def main(words: list[str] | None = None) -> None:
