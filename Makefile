@@ -25,8 +25,12 @@ wheel: install
 demo: install
 	$(BIN)/atlasbasset demo
 
+# Which tests run in one process: tests/side_by_side.py. Every process of a test would otherwise
+# parse our sources again where the environment forbids Python to keep what it has parsed.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 test: install
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # All slow tests; those that need no package index: make test-slow SLOW="slow and not network"
 SLOW ?= slow

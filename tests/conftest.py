@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Tests are small and run side by side: threads inside them would only wait for one another. Set
 # before torch and numba are imported; a worker process started by a test inherits it.
@@ -19,6 +20,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import hypothesis
 import numpy as np
 import pytest
+
+from side_by_side import FilesTogether, longest_first
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
 
 # how long an example takes says how busy the machine is
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -45,6 +51,18 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     """Refuse bytes without an id: they may hold a time, and workers must collect the same tests."""
     if isinstance(val, (bytes, bytearray)):
         raise pytest.UsageError(f"give the bytes of {argname!r} an id (ids=...): got {val[:20]!r}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesTogether:
+    """Run a file's tests in one process, so that what they share is made once."""
+    return FilesTogether(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest where tests run side by side."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
 
 
 @pytest.fixture(autouse=True, scope="module")

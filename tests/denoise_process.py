@@ -5,9 +5,9 @@ All is imported already when one starts.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable  # noqa: TC003 - of a value, too
@@ -23,6 +23,7 @@ from atlasstore.files import urls
 from atlasstore.resume import units
 from atlasstore.resume.ledger import Ledger, partial_url
 from atlasstore.zarrio import table_plan
+from forked import fork_server
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
 
@@ -64,6 +65,7 @@ def run(
     job: str, stores: tuple[str, str], out: str, settings: dict[str, str], said: str, kill: Kill
 ) -> None:
     """Do a job in this process; write what goes wrong to the file `said`."""
+    gc.freeze()  # collections, which the tested code asks for, leave out what came with the fork
     os.environ.update(settings)
     small_units()
     if kill is not None:
@@ -114,11 +116,9 @@ def start(
     job: str = "denoise",
 ) -> BaseProcess:
     """Start `run` in a new process, which begins to work within milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["atlasbasset.verbs.denoise.denoise", "anndata", "Bio.bgzf", "s3fs"]
+    process = fork_server().Process(
+        target=run, args=(job, stores, out, settings or {}, str(said), kill)
     )
-    process = context.Process(target=run, args=(job, stores, out, settings or {}, str(said), kill))
     process.start()
     return process
 

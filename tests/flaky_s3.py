@@ -170,6 +170,7 @@ def forget_connections() -> None:
         warnings.simplefilter("ignore", ResourceWarning)
         S3FileSystem.clear_instance_cache()
         gc.collect()
+    gc.freeze()  # moto and botocore are large: later collections leave them out
 
 
 @contextmanager

@@ -5,8 +5,8 @@ All is imported already when one starts, so that many fit into a test.
 
 from __future__ import annotations
 
+import gc
 import importlib
-import multiprocessing
 import os
 import sys
 import time
@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoise_process import small_units
+from forked import fork_server
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Sequence
     from multiprocessing.process import BaseProcess
-
-PRELOADED = ["atlasjobs.cli", "atlasbasset.verbs.denoise.denoise", "anndata", "Bio.bgzf", "h5py"]
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,8 @@ def start(
 ) -> BaseProcess:
     """Start a command line whose output goes to files in `folder`."""
     folder.mkdir(exist_ok=True)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
     texts = [str(argument) for argument in arguments]
-    process = context.Process(target=_run, args=(texts, str(folder), number, moment))
+    process = fork_server().Process(target=_run, args=(texts, str(folder), number, moment))
     process.start()
     return process
 
@@ -80,6 +77,7 @@ def finished(process: BaseProcess, folder: Path) -> Ended:
 def _run(
     arguments: list[str], folder: str, number: signal.Signals | None, moment: Moment | None
 ) -> None:
+    gc.freeze()  # collections, which the tested code asks for, leave out what came with the fork
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(Path(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)

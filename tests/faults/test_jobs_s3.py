@@ -32,7 +32,7 @@ from denoise_process import (
 )
 from flaky_s3 import s3_behind_proxy
 
-pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]
+pytestmark = pytest.mark.s3
 
 
 @pytest.fixture(scope="module")

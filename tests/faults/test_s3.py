@@ -32,7 +32,7 @@ from flaky_s3 import forget_connections
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 from tiny import WINDOW, config
 
-pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]  # one server, one training for all
+pytestmark = pytest.mark.s3
 
 BUCKET = "s3://bucket"
 N_CELLS, N_PEAKS = 8, 40  # every block, table and step costs requests

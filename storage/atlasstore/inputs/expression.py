@@ -103,7 +103,8 @@ def _in_memory(adata: anndata.AnnData, layer: str | None, key: str | None) -> Ex
     name = "the RNA"
     for what, wanted, there in (("layer", layer, adata.layers), ("obsm", key, adata.obsm)):
         if wanted is not None and wanted not in there:
-            raise _lacks(name, what, wanted, list(there))
+            named = [each for each in there if each is not None]  # anndata 0.13 lists X as None
+            raise _lacks(name, what, wanted, named)
     if layer is None and adata.X is None:
         raise UserInputError(f"{name} has no X; name a layer with the values.")
     found = adata.X if layer is None else adata.layers[layer]

@@ -9,12 +9,13 @@ run there.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -27,7 +28,6 @@ from dense_loss import dense, positives_of, random_case
 
 pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed"),
-    pytest.mark.xdist_group("triton"),
     # Triton's compiler, on its own use of Python's ast
     pytest.mark.filterwarnings("ignore:AnnAssign.__init__ missing:DeprecationWarning"),
 ]
@@ -216,42 +216,95 @@ def test_float32_on_cuda_goes_to_triton_and_nothing_else_does():
     assert not _triton_takes(on_cpu)
 
 
-def compiled_text(products: str, capability: int, *, batches: bool) -> str:
-    """Return the PTX for an NVIDIA GPU that need not be here."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+@pytest.fixture(scope="module")
+def kernels():
+    """``benchmarks/gpu_kernels.py``."""
+    path = Path(__file__).parents[3] / "benchmarks" / "gpu_kernels.py"
+    spec = importlib.util.spec_from_file_location("gpu_kernels", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["gpu_kernels"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
 
-    from atlasbasset.core import _loss_triton
 
-    kernel = _loss_triton._fused_bce_kernel
-    fixed: dict[str, Any] = _loss_triton._compiled_for(16, products, batches=batches)
-    options = {key: fixed.pop(key) for key in ("num_warps", "num_stages", "enable_fp_fusion")}
-    if not batches:
-        fixed |= dict.fromkeys(("batch", "batch_embedding", "batch_intercept"))
-    kinds = dict.fromkeys(kernel.arg_names, "*fp32")
-    kinds |= dict.fromkeys(("batch", "first", "row"), "*i64") | {"loss_part": "*fp64"}
-    kinds |= dict.fromkeys(("n_rows", "n_cells", "tiles_each"), "i32") | {"scale": "fp32"}
-    kinds |= dict.fromkeys(fixed, "constexpr")
-    at = {(kernel.arg_names.index(name),): value for name, value in fixed.items()}
-    source = ASTSource(fn=kernel, signature=kinds, constexprs=at)
-    built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    return built.asm["ptx"]
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """Nothing that was compiled before counts."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+SLOW = pytest.mark.slow
+SPILLS = {("fp32", 80, True): 14}
+"""Instructions that move registers to memory and back; none in all other variants."""
 
 
 @pytest.mark.parametrize(
     ("products", "capability", "batches"),
-    [("fp32", 90, False), ("bf16", 90, True), ("bf16", 80, False)],
+    [
+        ("fp32", 90, False),
+        ("bf16", 80, True),
+        pytest.param("fp32", 80, False, marks=SLOW),
+        pytest.param("fp32", 80, True, marks=SLOW),
+        pytest.param("fp32", 90, True, marks=SLOW),
+        pytest.param("bf16", 80, False, marks=SLOW),
+        pytest.param("bf16", 90, False, marks=SLOW),
+        pytest.param("bf16", 90, True, marks=SLOW),
+    ],
 )
-def test_compiles_without_tf32_and_without_float_atomics(
-    monkeypatch, tmp_path, products, capability, batches
+def test_machine_code_for_a_gpu_that_need_not_be_here(
+    kernels, own_cache, products, capability, batches
 ):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    text = compiled_text(products, capability, batches=batches)
+    """Without TF32, without float atomics, and within a multiprocessor's registers and memory."""
+    built = kernels.compile_loss(products, capability, batches=batches)
+    text = built.asm["ptx"]
     assert "tf32" not in text
     assert "atom." not in text
     assert "red.global" not in text
-    assert ("mma" in text) == (products == "bf16")
+    found = kernels.report(built)
+    _, tile, rows, *pairs = found.loops
+    assert (rows.tensor > 0) == (products == "bf16")
+    assert found.spills <= SPILLS.get((products, capability, batches), 0)
+    assert found.programs(capability) >= 2
+    # the rows' gradient of 32 x 32 floats is read and written, its rows are read
+    assert rows.written_bytes == 32 * 32 * 4
+    assert rows.read_bytes >= 2 * 32 * 32 * 4
+    assert tile.written_bytes >= 64 * 32 * 4
+    assert pairs
+
+
+def test_loops_and_their_bytes_are_read_from_machine_code(kernels):
+    code = """
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+.L_x_1:
+        /*0010*/              @!P1 LDG.E.128 R4, [R2.64] ;
+.L_x_2:
+        /*0020*/                   LDG.E R4, [R2.64+0x8] ;
+        /*0030*/                   HMMA.16816.F32.BF16 R4, R8, R2, R4 ;
+        /*0040*/               @P0 BRA `(.L_x_2) ;
+        /*0050*/                   STG.E.64 [R2.64], R4 ;
+        /*0060*/               @P0 BRA `(.L_x_1) ;
+        /*0070*/                   EXIT ;
+        /*0080*/                   NOP;
+"""
+    once, outer, inner = kernels.loops_of(code, threads=32)
+    assert once == kernels.Loop(2, 0, 0, 0)
+    assert outer == kernels.Loop(3, 0, 512, 256)
+    assert inner == kernels.Loop(3, 1, 128, 0)
+
+
+def test_the_page_shows_what_the_arithmetic_gives(kernels):
+    """Of the bounds that need no compiler: memory and products."""
+    page = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
+    atlas = kernels.Atlas(cells=1_114_621, peaks=118_043, density=0.025)
+    a_loop = kernels.Loop(1, 0, 0, 0)
+    none = kernels.Report(1, 0, 0, 4, (a_loop,) * 3)
+    of = {
+        (gpu, products): kernels.step_ms(gpu, products, none, atlas)
+        for gpu in kernels.GPUS
+        for products in kernels.PRODUCTS
+    }
+    for part in ("trunk, products", "loss, memory", "loss, products", "Adam of cells, memory"):
+        assert f"| {part} | " + " | ".join(f"{ms[part]:.2f}" for ms in of.values()) + " |" in page
 
 
 if __name__ == "__main__":

@@ -274,6 +274,7 @@ def test_workers_do_what_one_does(atlas_url, tmp_path, workers):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_resumes(atlas_url, tmp_path):
     one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=config(epochs=2))
     model = tmp_path / "mixed"

@@ -23,7 +23,7 @@ from atlasstore.inputs.kinds import input_kind
 from atlasstore.zarrio import arrays, tables
 from flaky_s3 import forget_connections, s3_behind_proxy
 
-pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]
+pytestmark = pytest.mark.s3
 
 VALUES = np.arange(60, dtype=np.float32)
 FAULTS = ("500", "503", "reset")
