@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +30,9 @@ _PRELOADED = [
     *(f"atlasbasset.verbs.{verb}" for verb in (*_VERBS, "preprocess")),
 ]
 _LONGEST_S = 240.0
+_NEW_USER, _NEW_MOUNTS = 0x10000000, 0x00020000  # of clone(2)
+OWN_DISK = "soak-own-disk"
+"""Name of a folder, and of a setting with its path, where a driver mounts a disk of its own."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,34 @@ class Driver:
         self.process.join()
 
 
+def disk_of(driver: Driver, url: str) -> str:
+    """Return the URL by which another process sees an output, which may be on the driver's disk."""
+    seen = Path(f"/proc/{driver.process.pid}/root{url}")
+    return str(seen) if OWN_DISK in Path(url).parts else url
+
+
+def _mount(place: str) -> None:
+    """Mount a small disk that this process alone sees, and who looks through it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    _call(libc.unshare(_NEW_MOUNTS | _NEW_USER))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    _call(libc.mount(b"none", place.encode(), b"tmpfs", 0, b"size=8m"))
+
+
+def _call(code: int) -> None:
+    if code:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 def _serve(connection: Connection, settings: dict[str, str]) -> None:
     os.environ.update(settings)
     tempfile.tempdir = settings.get("TMPDIR")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
+    if OWN_DISK in settings:
+        _mount(settings[OWN_DISK])
     small_units()
     gc.freeze()  # what was imported is not looked through again by every collection
     if "SOAK_SOONER" in settings:

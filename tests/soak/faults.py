@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from soak.driver import Driver
+from soak.driver import Driver, disk_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _WORKERS = ("MapWorker", "RayTrainWorker", "spawn_main")
 _WAIT_S = 60.0
+_NOTICE_S = 15
 
 
 @dataclass
@@ -40,12 +44,16 @@ class Scene:
     """Closed when the disturbed attempt has ended."""
     others: list[Driver] = field(default_factory=list)
     """Drivers that do the same beside it."""
+    before_again: Callable[[], None] = lambda: None
+    """What a person does after an attempt that was refused."""
+    longest_wait_s: float = 0.3
+    """Between the moment and a kill."""
     has_struck: bool = True
 
     def later(self) -> None:
         """Let the driver go on for a moment that nobody chose."""
         self.driver.go_on()
-        time.sleep(self.rng.uniform(0, 0.3))
+        time.sleep(self.rng.uniform(0, self.longest_wait_s))
 
 
 def kill_driver(scene: Scene) -> None:
@@ -94,12 +102,23 @@ def kill_node(scene: Scene) -> None:
 
 
 def kill_head(scene: Scene) -> None:
-    """The whole cluster goes, and is there again when the driver has ended."""
+    """The head goes, the driver that runs on it and the workers; a new cluster comes."""
     assert scene.cluster is not None
     scene.later()
     for node in list(scene.cluster.nodes):
         scene.cluster.kill(node)
+    scene.driver.process.kill()
     scene.attempt.callback(start_nodes, scene.cluster)
+
+
+def preempt(scene: Scene) -> None:
+    """A worker node is announced to be taken away, and is; another comes."""
+    assert scene.cluster is not None
+    scene.driver.go_on()
+    scene.cluster.drain(scene.cluster.nodes[-1], _NOTICE_S)
+    scene.driver.has_spoken(_NOTICE_S)
+    scene.cluster.kill(scene.cluster.nodes[-1])
+    scene.cluster.worker()
 
 
 def start_nodes(cluster: RayNodes) -> None:
@@ -126,6 +145,42 @@ def second_writer(scene: Scene) -> None:
     scene.driver.go_on()
 
 
+def fill_disk(scene: Scene) -> None:
+    """Nothing more can be written, until the attempt has ended."""
+    filler = Path(disk_of(scene.driver, scene.task.out)).parent / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 12))
+    scene.attempt.callback(filler.unlink)
+    scene.driver.go_on()
+
+
+def damage(change: Callable[[bytes], bytes]) -> Callable[[Scene], None]:
+    """Kill the driver, and change the largest file of what it leaves."""
+
+    def strike(scene: Scene) -> None:
+        scene.driver.process.kill()
+        scene.driver.process.join()
+        out = Path(scene.task.out)
+        left = out if scene.task.verb == "train" else Path(f"{out}.partial")
+        files = [path for path in left.rglob("*") if path.is_file() and path.stem != "zarr"]
+        tables = [path for path in files if path.suffix != ".json"]
+        largest = max(tables or files, key=lambda path: (path.stat().st_size, str(path)))
+        largest.write_bytes(change(largest.read_bytes()))
+        scene.before_again = partial(shutil.rmtree, left)
+
+    return strike
+
+
+def _flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def _truncated(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3]
+
+
 HERE: dict[str, Callable[[Scene], None]] = {
     "driver": kill_driver,
     "SIGTERM": terminate_driver,
@@ -144,3 +199,9 @@ AND_LASTING: dict[str, Callable[[Scene], None]] = {
 }
 OF_WORKERS: dict[str, Callable[[Scene], None]] = {"worker": kill_worker}
 OF_NODES: dict[str, Callable[[Scene], None]] = {"node": kill_node}
+OF_CLUSTERS: dict[str, Callable[[Scene], None]] = {"head": kill_head, "preemption": preempt}
+OF_DISKS: dict[str, Callable[[Scene], None]] = {
+    "disk full": fill_disk,
+    "flipped bit": damage(_flipped),
+    "truncated shard": damage(_truncated),
+}

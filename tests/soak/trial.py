@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from atlasstore.files import urls
-from soak.driver import Driver, Said
+from soak.driver import Driver, Said, disk_of
 from soak.work import bits
 
 if TYPE_CHECKING:
@@ -101,19 +101,22 @@ def _again(scene: Scene, said: Said) -> Said:
     if said.kind in ("lost", "silent"):
         scene.driver.end()
         scene.driver = Driver(scene.settings)
+    else:
+        scene.before_again()
     scene.driver.begin(replace(scene.task, moment=None))
     return scene.driver.listen()
 
 
 def _check(scene: Scene, found: Outcome, expected: Any) -> None:
+    seen = replace(scene.task, out=disk_of(scene.driver, scene.task.out))
     try:
-        is_equal = bits(scene.task) == expected
+        is_equal = bits(seen) == expected
     except Exception as error:  # noqa: BLE001 - told
         found.problems.append(f"the result cannot be read: {type(error).__name__}: {error}")
         return
     if not is_equal:
         found.problems.append("the result differs from the undisturbed one")
-    if stray := left_beside(scene.task):
+    if stray := left_beside(seen):
         found.problems.append(f"left behind: {', '.join(stray[:3])}")
 
 
