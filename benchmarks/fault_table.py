@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import harness
 import numpy as np
 
+from atlasstore.errors import CorruptStoreError
+from atlasstore.inspect_store import inspect_store
 from soak import faults
 from soak.driver import OWN_DISK
 from soak.stage import stage
@@ -48,6 +50,8 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
     **faults.OF_DISKS,
     **ON_RAY,
 }
+DIFFERS = "the result differs from the undisturbed one"
+VERIFY = "inspect --verify"
 NO_WORKER = "the driver alone publishes"
 
 
@@ -69,14 +73,27 @@ def measured(place: Stage, fault: str, phase: str) -> Outcome:
     task = place.task(verb, f"{folder}{phase}", moment=moment, **where)
     with place.scene(task, np.random.default_rng(0), is_doomed=not on_ray) as scene:
         scene.longest_wait_s = 0.0
-        return tried(scene, FAULTS[fault], expected)
+        found = tried(scene, FAULTS[fault], expected)
+        if DIFFERS in found.problems and (said := verified(task.out)):
+            found.problems.remove(DIFFERS)
+            found.said.append(f"{VERIFY}: {said}")
+        return found
+
+
+def verified(url: str) -> str:
+    """Return what ``inspect --verify`` finds wrong with a store."""
+    try:
+        inspect_store(url, verify=True)
+    except CorruptStoreError as error:
+        return str(error)
+    return ""
 
 
 def as_row(place: Stage, fault: str, phase: str, found: Outcome) -> dict[str, Any]:
     """Return the row of a cell."""
     verb = "denoise" if phase == "publish" else phase
     _, n_events, _ = place.undisturbed[verb, found.task.workers if verb == "train" else 0, False]
-    reruns = len([text for text in found.said if not text.startswith("second")])
+    reruns = len([text for text in found.said if not text.startswith(("second", VERIFY))])
     return harness.row(
         NAME,
         fault,
@@ -141,6 +158,8 @@ def _cell(fault: str, phase: str, row: dict[str, str] | None) -> str:
     about = json.loads(row["config"])
     if about["problems"]:
         return "; ".join(about["problems"])
+    if any(text.startswith(VERIFY) for text in about["said"]):
+        return "published; `inspect --verify` names the shard"
     again = f", {about['commands']} commands" if about["commands"] > 1 else ""
     return f"{float(row['p50']):.0f} s, {about['repeated']} twice{again}"
 

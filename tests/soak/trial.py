@@ -121,10 +121,11 @@ def _check(scene: Scene, found: Outcome, expected: Any) -> None:
 
 
 def left_beside(task: Task) -> list[str]:
-    """What is stored beside the inputs and the output, and claims."""
+    """What is stored beside the inputs and the output, claims, and files begun in the output."""
     fs, root = urls.filesystem(task.out.rpartition("/")[0])
     fs.invalidate_cache()
     kept = [urls.filesystem(u)[1] for u in (task.out, task.inputs.atlas, task.inputs.model)]
     found = [path for path in fs.find(root) if not path.startswith(tuple(f"{k}/" for k in kept))]
-    held = [path for path in fs.find(kept[0]) if path.endswith("/.claim")]
-    return found + [path for path in held if not urls.is_local(task.out)]
+    inside = fs.find(kept[0])
+    claims = [path for path in inside if path.endswith("/.claim") and not urls.is_local(task.out)]
+    return found + claims + [path for path in inside if path.endswith(".partial")]
