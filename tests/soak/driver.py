@@ -128,8 +128,9 @@ def _serve(connection: Connection, settings: dict[str, str]) -> None:
     if "SOAK_SOONER" in settings:
         _wait_less()
     while True:
-        task: Task = connection.recv()
-        connection.send(_done(task, connection))
+        task: Task | None = connection.recv()
+        if task is not None:  # what a struck attempt was to be told when it had ended
+            connection.send(_done(task, connection))
 
 
 def _wait_less() -> None:
@@ -166,7 +167,8 @@ class _Subscriber:
 
     def __call__(self, event: Any) -> None:
         name = type(event).__name__
-        if name not in ("Progress", "StepDone", "EpochEnd"):
+        counted = ("StepDone", "EpochEnd") if self._task.verb == "train" else ("Progress",)
+        if name not in counted:
             return
         self.progress += 1
         if self.progress == self._task.moment:

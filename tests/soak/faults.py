@@ -126,7 +126,7 @@ def start_nodes(cluster: RayNodes) -> None:
     cluster.worker()
 
 
-def storage(*faults: Fault, every: int = 4, method: str = "") -> Callable[[Scene], None]:
+def storage(*faults: Fault, every: int = 20, method: str = "") -> Callable[[Scene], None]:
     """Every few requests fail from the moment on; all, with `every` of 1."""
 
     def strike(scene: Scene) -> None:
@@ -190,7 +190,7 @@ IN_STORAGE: dict[str, Callable[[Scene], None]] = {
     "S3 500": storage("500"),
     "S3 503": storage("503"),
     "S3 reset": storage("reset", "cut"),
-    "S3 slow": storage("slow", every=20),
+    "S3 slow": storage("slow"),
 }
 AND_LASTING: dict[str, Callable[[Scene], None]] = {
     "S3 lost": storage("lost", every=9, method="PUT"),
