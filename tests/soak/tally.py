@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_GROWTH = 1_000_000
 """Bytes that a driver may gain with each task, seen over many."""
-_WARM_UP, _ENOUGH = 8, 16
+_WARM_UP, _ENOUGH = 24, 48
 """Tasks until all that is loaded once has been, and until growth can be told from noise."""
 
 

@@ -69,7 +69,7 @@ def test_a_task_that_never_succeeds_is_a_problem(place, expected):
 
 def test_growing_memory_is_a_problem(place):
     driver = place.driver(ray=False)
-    kept, driver.held = driver.held, [500_000_000 + 2_000_000 * n for n in range(30)]
+    kept, driver.held = driver.held, [500_000_000 + 2_000_000 * n for n in range(60)]
     tally = Tally()
     table = tally.table(place)
     driver.held = kept
