@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install wheel demo test test-slow fuzz lint docs picture bench clean
+.PHONY: install wheel demo test test-slow fuzz soak lint docs picture bench clean
 
 install:
 	@sh tools/venv.sh $(VENV) $(PYTHON)
@@ -44,6 +44,13 @@ FUZZ ?=
 
 fuzz: install
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+# Verbs under kills and failing storage (tests/soak): make soak SOAK_SECONDS=3600 SOAK="--seed 3"
+SOAK_SECONDS ?= 300
+SOAK ?=
+
+soak: install
+	PYTHONPATH=tests $(BIN)/python -m soak --seconds $(SOAK_SECONDS) $(SOAK)
 
 lint: install
 	$(BIN)/ruff check .

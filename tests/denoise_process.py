@@ -6,7 +6,6 @@ All is imported already when one starts.
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import os
 import signal
@@ -151,18 +150,6 @@ def receipts(out: str) -> set[str]:
 def wait_killed(process: BaseProcess) -> None:
     process.join(timeout=200)
     assert process.exitcode == -signal.SIGKILL, process.exitcode
-
-
-def stored(url: str) -> dict[str, str]:
-    """Checksum of every file but those that say when the result was made."""
-    fs, root = urls.filesystem(url)
-    fs.invalidate_cache()
-    names = {path.removeprefix(root).strip("/"): path for path in fs.find(root)}
-    return {
-        name: hashlib.sha256(fs.cat_file(path)).hexdigest()
-        for name, path in names.items()
-        if name != "zarr.json" and "provenance" not in name
-    }
 
 
 def shard_file(receipt: str) -> str | None:

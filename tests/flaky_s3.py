@@ -8,6 +8,7 @@ import logging
 import socket
 import struct
 import threading
+import time
 import warnings
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Fault = Literal["500", "503", "403", "expired", "reset", "cut", "lost"]
+Fault = Literal["500", "503", "403", "expired", "reset", "cut", "lost", "slow"]
 """InternalError; SlowDown; AccessDenied; ExpiredToken; the connection reset before an answer; an
-answer cut in its body; a
-request that is done, but the connection is reset in place of the answer."""
+answer cut in its body; a request that is done, but the connection is reset in place of the answer;
+an answer that comes a second late."""
 
 _ANSWERS = {
     "500": (b"InternalError", b"We encountered an internal error. Please try again."),
@@ -27,6 +28,7 @@ _ANSWERS = {
     "403": (b"AccessDenied", b"Access Denied"),
     "expired": (b"ExpiredToken", b"The provided token has expired."),
 }
+_SLOW_S = 1.0
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
@@ -86,7 +88,7 @@ class FlakyProxy:
         with self._lock:
             found = self._hit(method, path)
             self.faults += found is not None
-            if found in (None, "cut", "lost"):
+            if found in (None, "cut", "lost", "slow"):
                 self.log.append((method, path.partition("?")[0]))
             return found
 
@@ -112,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = 400 if fault == "expired" else int(fault)
             self._answer(status, [("Content-Type", "application/xml")], error)
         else:
+            time.sleep(_SLOW_S if fault == "slow" else 0)
             answer = self._passed_on(body)
             if fault == "lost":
                 self._reset()

@@ -105,6 +105,20 @@ class RayNodes:
             node.wait()
         self.nodes.remove(node)
 
+    def drain(self, node: subprocess.Popen[bytes], notice_s: int) -> None:
+        """Tell Ray that a node will be taken away, as a cloud's notice is passed on."""
+        family = psutil.Process(node.pid).children(recursive=True)
+        words = [word for one in family for word in one.cmdline() if word.startswith("--node_id=")]
+        self._ray(
+            *("drain-node", "--address", f"127.0.0.1:{self.port}", "--node-id", words[0][10:]),
+            *("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"),
+            *("--deadline-remaining-seconds", str(notice_s)),
+        )
+
+    def _ray(self, *words: str) -> None:
+        command = [sys.executable, "-m", "ray.scripts.scripts", *words]
+        subprocess.run(command, env=self.variables, capture_output=True, timeout=90, check=True)
+
     def end(self) -> None:
         """End every node."""
         for node in reversed(self.nodes):

@@ -82,12 +82,22 @@ def _call(command: Any, values: dict[str, Any], words: tuple[str, ...]) -> VerbC
     return VerbCall(
         words=words,
         reads=tuple(_places(command, values, _is_read)),
-        writes=tuple(_places(command, values, _is_written)),
+        writes=(*_places(command, values, _is_written), *_logs(values.get("log_to") or ())),
         workers=workers,
         least_workers=int(values.get("min_workers") or workers),
         cpus_per_worker=float(values.get("cpus_per_worker") or 1),
         gpus_per_worker=float(values.get("gpus_per_worker") or 0),
     )
+
+
+def _logs(targets: Sequence[str]) -> Iterator[str]:
+    """Yield the places of trackers that are files: TensorBoard's folder, MLflow's or its SQLite."""
+    for target in targets:
+        tracker, _, place = target.partition(":")
+        if tracker == "mlflow":
+            place = place.removeprefix("sqlite:///").removeprefix("file://").removeprefix("file:")
+        if tracker == "tensorboard" or (tracker == "mlflow" and ":" not in place):
+            yield place
 
 
 def _is_written(verb: str, param: Any) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from atlasbasset.cluster import preemption_notice
 from atlasjobs.cluster_job import job_file
 from cluster_files import documents, parsed
 
@@ -178,6 +179,18 @@ def test_each_file_is_what_submit_prints(
     file = configs / "kuberay" / f"rayjob-{call.verb}.yaml"
     assert file.read_text() == job_file(call, "rayjob")
     assert manifests["ServiceAccount"]["metadata"]["name"] == f"atlasbasset-{call.verb}"
+
+
+def test_ray_hears_of_a_worker_that_is_taken_away_before_it_ends(
+    job: dict[str, Any], configs: Path
+) -> None:
+    standing = documents(configs / "kuberay" / "raycluster.yaml")["RayCluster"]["spec"]
+    groups = job["spec"]["rayClusterSpec"].get("workerGroupSpecs", [])
+    for group in [*groups, *standing["workerGroupSpecs"]]:
+        pod = group["template"]["spec"]
+        hook = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert hook == ["python", "-m", preemption_notice.__name__, "pod"]
+        assert pod["terminationGracePeriodSeconds"] > preemption_notice._POD_S + 10
 
 
 def test_pods_are_unprivileged_and_have_limits(job: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import atlasbasset
 from atlasstore.resume.ledger import partial_url
-from denoise_process import OPTIONS, small_units, stored
+from denoise_process import OPTIONS, small_units
+from store_bits import stored
 
 if __name__ == "__main__":
     folder, disk = sys.argv[1:]

@@ -18,7 +18,8 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.results.result import Result
 from atlasstore.resume.ledger import partial_url
-from denoise_process import OPTIONS, make_stores, receipts, small_units, stored
+from denoise_process import OPTIONS, make_stores, receipts, small_units
+from store_bits import stored
 
 TESTS = Path(__file__).resolve().parents[1]
 

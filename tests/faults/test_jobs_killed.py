@@ -15,9 +15,9 @@ from denoise_process import (
     receipts,
     shard_file,
     start,
-    stored,
     wait_killed,
 )
+from store_bits import stored
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,10 @@ from denoise_process import (
     shard_file,
     small_units,
     start,
-    stored,
     wait_killed,
 )
 from flaky_s3 import s3_behind_proxy
+from store_bits import stored
 
 pytestmark = pytest.mark.s3
 

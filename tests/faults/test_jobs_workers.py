@@ -11,7 +11,8 @@ import pytest
 import atlasbasset
 from atlasstore.events import Progress
 from atlasstore.results.result import Result
-from denoise_process import OPTIONS, make_stores, small_units, stored
+from denoise_process import OPTIONS, make_stores, small_units
+from store_bits import stored
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -22,11 +22,12 @@ from atlasbasset.core.config import TrunkConfig
 from atlasbasset.weights import write_keras
 from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.models.model_store import ModelStore
-from denoise_process import make_stores, stored
+from denoise_process import make_stores
 from signalled import Moment, command, finished, start
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 from small_ism import make_ism, normalised, planted
 from small_model import random_weights, write_model
+from store_bits import learned, mapped, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,9 +134,8 @@ def written(out: Path):
         return anndata.read_h5ad(out).obsm["X_scbasset"].tobytes()
     if out.suffix == ".html":  # says when it was made
         return out.read_text().count("<figure")
-    if out.is_dir():  # a model's state says how long solving took
-        timed = ("manifest.json", "latest.json")
-        return {name: h for name, h in stored(str(out)).items() if not name.endswith(timed)}
+    if out.is_dir():
+        return mapped(str(out))
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
 
@@ -246,22 +246,6 @@ def trained(folder, tmp_path_factory):
     done = command(training(folder, place / "m"), folder=place / "said")
     assert done.code == 0, done.err
     return learned(place / "m")
-
-
-def learned(model):
-    """The bits of a model: cells, trunk, optimiser, and what was measured."""
-    checkpoint = ModelStore.open(model).newest()
-    figures = [
-        {
-            name: value
-            for name, value in record.items()
-            if not name.startswith(("seconds", "sequences_per", "memory"))
-        }
-        for record in checkpoint.state["history"]
-    ]
-    n_cells = ModelStore.open(model).n_cells
-    bits = {name: checkpoint.rows(name, 0, n_cells).tobytes() for name in checkpoint.tables}
-    return figures, bits, {name: checkpoint.checksums[name] for name in checkpoint.checksums}
 
 
 @pytest.mark.parametrize(("number", "moment", "said"), TRAININGS)

@@ -45,6 +45,25 @@ def test_verbs_that_do_no_work_are_refused(verb):
         parsed([verb])
 
 
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("tensorboard:runs/a", "runs/a"),
+        ("tensorboard:s3://b/runs", "s3://b/runs"),
+        ("mlflow:sqlite:///runs.db", "runs.db"),
+        ("mlflow:sqlite:////shared/runs.db", "/shared/runs.db"),
+        ("mlflow:file:///shared/runs", "/shared/runs"),
+        ("mlflow:mlruns", "mlruns"),
+        ("mlflow:http://host:5000", None),
+        ("mlflow:postgresql://host/runs", None),
+        ("wandb:project", None),
+    ],
+)
+def test_files_of_trackers_are_outputs(target, place):
+    call = parsed(["train", "a", "--out", "s3://b/m", "--log-to", target])
+    assert call.writes == ("s3://b/m", *([] if place is None else [place]))
+
+
 def test_an_unknown_option_is_refused_as_the_verb_refuses_it():
     with pytest.raises(Exception, match="No such option: --wrokers"):
         parsed(["train", "a", "--out", "b", "--wrokers", "3"])

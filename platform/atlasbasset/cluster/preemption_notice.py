@@ -2,7 +2,9 @@
 
 ``python -m atlasbasset.cluster.preemption_notice aws|gcp`` runs beside ``ray start`` on a worker
 node and asks the machine's metadata every few seconds. At the notice Ray gives the node no more
-work, and training writes a checkpoint. Only the standard library and Ray are used.
+work, and training writes a checkpoint. With ``pod`` it is the preStop hook of a Kubernetes pod,
+which is being taken away already: it tells Ray and holds the pod for as long as it may. Only the
+standard library and Ray are used.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["seconds_left", "watch"]
+__all__ = ["hold_pod", "seconds_left", "watch"]
 
 _METADATA = "http://169.254.169.254"
 _EVERY_S = 5.0
 _GCP_NOTICE_S = 30
+_POD_S = 40
+"""That the hook holds a pod: less than the manifests' terminationGracePeriodSeconds, 60."""
 _LEAST_S = 5
 
 
@@ -47,6 +51,13 @@ def watch(cloud: str, drain: Callable[[int], None], metadata: str = _METADATA) -
     while (left := seconds_left(cloud, metadata)) is None:
         time.sleep(_EVERY_S)
     drain(left)
+
+
+def hold_pod(drain: Callable[[int], None], hold_s: float = _POD_S) -> None:
+    """Call `drain` with the seconds that are left, and return when they are over."""
+    until = time.monotonic() + hold_s
+    drain(max(_LEAST_S, int(hold_s)))
+    time.sleep(max(0.0, until - time.monotonic()))
 
 
 def _aws(metadata: str) -> int | None:
@@ -91,5 +102,8 @@ def _drain(seconds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m atlasbasset.cluster.preemption_notice")
-    parser.add_argument("cloud", choices=["aws", "gcp"])
-    watch(parser.parse_args().cloud, _drain)
+    parser.add_argument("cloud", choices=["aws", "gcp", "pod"])
+    if (cloud := parser.parse_args().cloud) == "pod":
+        hold_pod(_drain)
+    else:
+        watch(cloud, _drain)

@@ -83,10 +83,17 @@ class Checkpoint:
         try:
             content = urls.read_bytes(urls.join(self.url, file))
             if _sha256(content) != self.checksums.get(file):
-                raise CorruptStoreError(f"{self.url}/{file}: checksum differs from the manifest's.")
+                raise self._damaged(file, "its checksum differs from the manifest's")
             return dict(safetensors.numpy.load(content))
         except (NotAStoreError, SafetensorError) as error:
-            raise CorruptStoreError(f"{self.url}/{file} cannot be read ({error}).") from error
+            raise self._damaged(file, str(error).rstrip(".")) from error
+
+    def _damaged(self, file: str, why: str) -> CorruptStoreError:
+        model = self.url.rpartition("/checkpoints/")[0]
+        return CorruptStoreError(
+            f"{self.url}/{file} cannot be read ({why}); the model is damaged: copy it again from "
+            f"where it is whole, or delete {model} and train it again."
+        )
 
     def has_tensors(self, name: str) -> bool:
         """Whether the checkpoint holds ``<name>.safetensors``."""

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from atlasbasset.cluster import preemption_notice
-from atlasbasset.cluster.preemption_notice import seconds_left, watch
+from atlasbasset.cluster.preemption_notice import hold_pod, seconds_left, watch
 
 
 class Metadata(BaseHTTPRequestHandler):
@@ -82,3 +82,10 @@ def test_the_node_is_drained_once_when_the_notice_comes(metadata):
 
 def test_no_metadata_is_no_notice():
     assert seconds_left("aws", "http://127.0.0.1:9") is None
+
+
+def test_a_pod_is_held_until_its_time_is_over():
+    drained, began = [], time.monotonic()
+    hold_pod(drained.append, hold_s=0.4)
+    assert drained == [5]
+    assert 0.4 <= time.monotonic() - began < 5

@@ -84,6 +84,17 @@ def test_old_checkpoints_go(store):
     assert len(urls.list_names(urls.join(store.url, "checkpoints"))) == 2
 
 
+@pytest.mark.parametrize("content", [b"cut", None], ids=["cut", "lost"])
+def test_damage_of_a_tensor_file_says_what_to_do(store, content):
+    commit(store, 1)
+    file = urls.join(store.newest().url, "trunk.safetensors")
+    urls.delete(file) if content is None else urls.write_bytes(file, content)
+    with pytest.raises(
+        CorruptStoreError, match=f"{file}.*is damaged: copy.* or delete {store.url}"
+    ):
+        store.newest().tensors("trunk")
+
+
 def test_a_lost_piece_is_not_zeros(store):
     commit(store, 1)
     urls.delete(urls.join(store.newest().url, "cells/embedding/c.1.0"))
