@@ -57,8 +57,8 @@ class StoreOrigin:
     inputs: tuple[InputFile, ...]
     config: str
     """The resolved configuration, indented JSON."""
-    card: Card
-    """What the store says of itself, with what a person said."""
+    card: Card | None
+    """What the store says of itself, with what a person said; a folder of tracks has none."""
 
 
 def origins(given: Given) -> tuple[StoreOrigin, ...]:
@@ -78,7 +78,8 @@ def origins(given: Given) -> tuple[StoreOrigin, ...]:
 
 def _of_tracks(tracks: TrackSet) -> StoreOrigin:
     holds = f"{count(len(tracks.groups))} groups, {', '.join(tracks.kinds)}"
-    return _origin("tracks", tracks.url, holds, tracks.about.get("provenance") or {})
+    provenance = tracks.about.get("provenance") or {}
+    return _origin("tracks", tracks.url, holds, provenance, has_card=False)
 
 
 def _of_result(result: Result) -> StoreOrigin:
@@ -87,7 +88,9 @@ def _of_result(result: Result) -> StoreOrigin:
     return _origin(_KINDS.get(result.kind, result.kind), result.url, holds, result.provenance)
 
 
-def _origin(kind: str, url: str, holds: str, provenance: Mapping[str, Any]) -> StoreOrigin:
+def _origin(
+    kind: str, url: str, holds: str, provenance: Mapping[str, Any], *, has_card: bool = True
+) -> StoreOrigin:
     inputs = provenance.get("inputs") or ()
     seed = provenance.get("seed")
     return StoreOrigin(
@@ -100,7 +103,7 @@ def _origin(kind: str, url: str, holds: str, provenance: Mapping[str, Any]) -> S
         {str(k): str(v) for k, v in dict(provenance.get("packages") or {}).items()},
         tuple(_input(one) for one in inputs if isinstance(one, Mapping)),
         json.dumps(shown_values(dict(provenance.get("config") or {})), indent=2, default=str),
-        card_of(url),
+        card_of(url) if has_card else None,
     )
 
 
