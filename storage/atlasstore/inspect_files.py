@@ -7,11 +7,12 @@ its tables' outlines, never X.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zarr
 
-from atlasstore.errors import NotAStoreError
+from atlasstore.errors import AccessDeniedError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.text import numbered_lines
 from atlasstore.genome.motifs import read_meme
@@ -23,9 +24,10 @@ from atlasstore.resume.ledger import is_begun
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Described", "describe_file", "describe_folder"]
+__all__ = ["Described", "describe_file", "describe_folder", "describe_group", "is_group"]
 
 _LISTED = 12
+_ROOTS = ("zarr.json", ".zgroup")
 
 
 class Described(NamedTuple):
@@ -62,18 +64,30 @@ def describe_file(url: str) -> Described:
 def describe_folder(url: str) -> Described | None:
     """Say what a folder is that is no store of ours; None where it may be an unfinished one."""
     names = urls.list_names(url)
-    if "zarr.json" in names or ".zgroup" in names:
-        return _anndata(url) if _is_others_anndata(url) else None
+    if not set(_ROOTS).isdisjoint(names):
+        return describe_group(url)
     if not names or urls.path_end(url).endswith((".zarr", ".partial")) or is_begun(url):
         return None
     return Described("folder", {"n_files": len(names), "files": sorted(names)[:_LISTED]})
+
+
+def describe_group(url: str) -> Described | None:
+    """Say what a zarr group is; None where it may be a store of ours."""
+    return _anndata(url) if _is_others_anndata(url) else None
+
+
+def is_group(url: str) -> bool:
+    """Whether a zarr group's metadata is below `url`."""
+    with suppress(AccessDeniedError):  # so some servers say that nothing is there
+        return any(urls.exists(urls.join(url, name)) for name in _ROOTS)
+    return False
 
 
 def _is_others_anndata(url: str) -> bool:
     """Whether a root says so; one that cannot be read may be a store of ours, which says why."""
     try:
         attrs = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r").attrs.asdict()
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AccessDeniedError):
         return False
     return attrs.get("encoding-type") == "anndata" and "format" not in attrs
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import UserInputError
 from atlasstore.files import remote, urls
-from atlasstore.inspect_files import Described, describe_file, describe_folder
+from atlasstore.inspect_files import (
+    Described,
+    describe_file,
+    describe_folder,
+    describe_group,
+    is_group,
+)
 from atlasstore.progress import shown
 from atlasstore.store_kinds import kind_of
 
@@ -117,6 +123,8 @@ def _described(url: str) -> Described | None:
     """Describe what is no store of ours; None where it is one, or should be."""
     fs, path = urls.filesystem(url)
     with remote.outage_errors(url):
+        if urls.lists_nothing(url) and is_group(url):  # there folders are answered as files are
+            return describe_group(url)
         if fs.isfile(path):
             return describe_file(url)
         is_folder = not urls.lists_nothing(url) and fs.isdir(path)

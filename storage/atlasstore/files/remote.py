@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from fsspec.config import conf
-from zarr.abc.store import Store
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import WrapperStore
 
 from atlasstore.errors import AccessDeniedError, AtlasError
@@ -217,6 +217,16 @@ class RemoteFile(io.RawIOBase):
         super().close()
 
 
+def _asked(found: Buffer | None, byte_range: ByteRequest | None) -> Buffer | None:
+    """Return what was asked for: web servers that know no ranges answer with the whole value."""
+    if found is not None and isinstance(byte_range, RangeByteRequest):
+        start, end = byte_range.start, byte_range.end
+        return found[start:end] if len(found) > end - start else found
+    if found is not None and isinstance(byte_range, SuffixByteRequest):
+        return found[max(len(found) - byte_range.suffix, 0) :]
+    return found
+
+
 class RemoteStore(WrapperStore[Store]):
     """A zarr store on the network; see `outage_errors`."""
 
@@ -232,8 +242,7 @@ class RemoteStore(WrapperStore[Store]):
     ) -> Buffer | None:
         """Return a stored value."""
         with outage_errors(self._url):
-            found: Buffer | None = await self._store.get(key, prototype, byte_range)
-            return found
+            return _asked(await self._store.get(key, prototype, byte_range), byte_range)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]

@@ -12,6 +12,7 @@ import atlasstore
 from atlasstore.errors import AccessDeniedError, CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.inspect_store import inspect_store
+from atlasstore.zarrio import arrays
 from http_folder import served
 from small_stores import everything
 
@@ -21,21 +22,36 @@ KINDS = ["atlas", "model", "result"]
 def values(store) -> object:
     """Something that is read from far inside each kind of store."""
     if isinstance(store, atlasstore.Atlas):
-        return [store.labels(block.index).indices.tolist() for block in store.blocks]
+        codes = store.sequence_codes(1, 3).tolist()
+        return codes, [store.labels(block.index).indices.tolist() for block in store.blocks]
     if hasattr(store, "newest"):
         return store.newest().rows("cells/embedding", 0, store.n_cells).tolist(), str(store.obs)
     return np.asarray(store.to_anndata().X).tolist(), str(store.obs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("absent", [404, 403])
-def test_https_to_the_public(stores, kind, absent):
-    """403 is what a bucket says of what is absent where nobody may list."""
+@pytest.mark.parametrize(
+    "answers", [{"absent": 404}, {"absent": 403}, {"lists": True}], ids=["404", "403", "lists"]
+)
+def test_https_to_the_public(stores, kind, answers):
+    """403 is what a bucket says of what is absent where nobody may list; others list folders."""
     source = Path(getattr(stores, kind))
-    with served(source.parent, absent=absent) as server:
+    with served(source.parent, **answers) as server:
         url = f"{server}/{source.name}"
         assert values(atlasstore.open(url)) == values(atlasstore.open(str(source)))
         assert inspect_store(url, verify=True).sizes == inspect_store(str(source)).sizes
+
+
+def test_a_server_that_knows_no_ranges(tmp_path):
+    group = urls.create_group(tmp_path / "g")
+    shards = arrays.create_array(
+        group, "x", shape=(64, 8), dtype=np.int32, chunk_rows=4, shard_rows=32, axes=("cell", "of")
+    )
+    shards[:] = np.arange(512).reshape(64, 8)
+    with served(tmp_path) as server:
+        found = urls.open_group(f"{server}/g")["x"]
+        for start, stop in ((0, 4), (4, 8), (30, 34), (63, 64), (0, 64)):
+            np.testing.assert_array_equal(found[start:stop], shards[start:stop])
 
 
 @pytest.mark.parametrize("name", ["obs/n_peaks/c/0", "labels/0/indices/c.0"])
