@@ -1,6 +1,6 @@
 """Whether mutagenesis finds the planted motif sites of a simulated atlas, by its known answers.
 
-    atlasbasset demo DEMO
+    atlasbasset demo --out DEMO
     python benchmarks/planted_ism.py DEMO [--peaks 100] [--split test]
 
 DEMO holds ``simulated`` (with truth.json), ``atlas.zarr`` and ``model.zarr``. Peaks the model was

@@ -1,6 +1,6 @@
 """Whether `match` tells motifs that act in a cell type from those that do not, by known answers.
 
-    atlasbasset demo DEMO
+    atlasbasset demo --out DEMO
     python benchmarks/planted_match.py DEMO [--peaks 700] [--split train]
 
 The central 300 bp of peaks are mutated in silico by cell type and matched with the simulation's
