@@ -15,6 +15,7 @@ from atlasbasset import load_model
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.core.peak_deviations import solve_peaks
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.peak_deviations import DeviationSettings
 from atlasbasset.metrics.baselines import open_sums, unit_rows
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from atlasstore import Atlas
 
 L2 = TrainConfig().solve_l2
+RULE_ROUNDS = TrainConfig().peak_rounds
 ROUNDS = 3
 EMPIRICAL_ROUNDS = 5
 PLAIN, DEVIATING = "without deviations", "with deviations"
 """The trained model's own cells, by whether its peaks deviate."""
+HELD, RULE = "cells held", "deviations by the rule"
+"""What the model's last solve chooses from, beside `PLAIN`: whatever it has chosen."""
 
 
 class Cells(NamedTuple):
@@ -99,6 +103,15 @@ class Trained:
             found = self.cells(f"deviations {weight:g}, L2 {l2:g}, round {n_done}", x, l2=l2)
             yield found
 
+    def by_rule(self) -> Iterator[Cells]:
+        """Yield cells held as strongly as with deviations, and those with them, by train's rule."""
+        n_cells, n_peaks = self.is_open.shape
+        share = self.is_open.nnz / (n_cells * n_peaks)
+        weights = DeviationSettings(L2, RULE_ROUNDS, open_share=share).weights(n_peaks, n_cells)
+        yield self.cells(HELD, self.h, l2=weights.cells)
+        *_, last = self.deviating(weights.deviations, RULE_ROUNDS, l2=weights.cells)
+        yield last._replace(name=RULE)
+
     def empirical_prior(self) -> Cells:
         """Solve cells under a Gaussian prior with their own mean and covariance (EM, Laplace)."""
         mean, covariance = np.zeros(self.h.shape[1]), np.eye(self.h.shape[1]) / L2
@@ -114,8 +127,9 @@ class Trained:
 
 
 def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
-    """Yield the cells that `train` would have left without deviations, and its own; or all."""
+    """Yield what `train` chooses from, and the cells that it has left; or all."""
     yield trained.cells(PLAIN, trained.h)
+    yield from trained.by_rule()
     yield trained.own
     if sweep:
         for l2 in (1.0, 30.0, 100.0):

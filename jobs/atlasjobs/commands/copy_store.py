@@ -4,15 +4,12 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, Json
+from atlasjobs.options.common import Config, CopyOut, Debug, Json
 
 __all__ = ["copy_store"]
 
 Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Path or URL of an atlas, model or result.")
-]
-Out = Annotated[
-    str, typer.Option("--out", metavar="URL", help="Path or URL of the copy; must not exist.")
 ]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Also check the content by the store's own checksums.")
@@ -22,7 +19,7 @@ Verify = Annotated[
 def copy_store(
     source: Source,
     *,
-    out: Out,
+    out: CopyOut,
     verify: Verify = False,
     json: Json = None,
     config: Config = None,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, Json
+from atlasjobs.options.common import Config, CopyOut, Debug, Json
 
 __all__ = ["pull_model"]
 
@@ -14,15 +14,12 @@ Source = Annotated[
         metavar="SOURCE", help="URL of a model: a bucket, https://, hf://owner/name[@revision]."
     ),
 ]
-Out = Annotated[
-    str, typer.Option("--out", metavar="URL", help="Path or URL of the copy; must not exist.")
-]
 
 
 def pull_model(
     source: Source,
     *,
-    out: Out,
+    out: CopyOut,
     json: Json = None,
     config: Config = None,
     debug: Debug = False,

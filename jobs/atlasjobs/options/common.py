@@ -13,6 +13,7 @@ __all__ = [
     "Compute",
     "Config",
     "Convolution",
+    "CopyOut",
     "CpusPerWorker",
     "Debug",
     "DryRun",
@@ -78,6 +79,9 @@ LogTo = Annotated[
         rich_help_panel=_COMMON,
         show_default=False,
     ),
+]
+CopyOut = Annotated[
+    str, typer.Option("--out", metavar="URL", help="Path or URL of the copy; must not exist.")
 ]
 ModelUrl = Annotated[str, typer.Argument(metavar="MODEL", help="Path or URL of a model.")]
 Obs = Annotated[
