@@ -117,7 +117,7 @@ def resolved(pip: Pip, *wanted: str) -> dict[str, str]:
 @pytest.mark.parametrize("torch", ["torch", "torch==={}"], ids=["as_make_does", "public_torch"])
 def test_what_is_pinned_is_what_pip_takes(pip: Pip, torch: str) -> None:
     pinned = constraints(pip.python)
-    found = resolved(pip, torch.format(pinned["torch"]), ".[dev]")
+    found = resolved(pip, torch.format(pinned["torch"]), ".[dev,docs]")
     of_others = {
         name: version.removesuffix("+cpu")
         for name, version in found.items()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,27 @@ def test_nothing_is_installed_by_a_name_that_no_index_has():
     by_name = re.compile(r"pip install[^\n`]*[ '\"]atlasbasset(?!-)")
     assert by_name.search("pip install --upgrade 'atlasbasset[s3]'")
     assert [path for path in [*PAGES, *sources] if by_name.search(path.read_text())] == []
+
+
+REFERENCE = sorted(
+    name
+    for page in (ROOT / "docs" / "api").glob("*.md")
+    for name in re.findall(r"^::: (\S+)", page.read_text(), flags=re.MULTILINE)
+)
+
+
+def written(module) -> set[str]:
+    """Names that a module's source defines or imports: the site reads sources and runs nothing."""
+    nodes = list(ast.walk(ast.parse(Path(module.__file__).read_text())))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    defined = [n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    return {alias.asname or alias.name for node in imports for alias in node.names} | set(defined)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_finds_what_it_names(name):
+    module, _, last = name.rpartition(".")
+    assert last in written(import_module(module))
 
 
 def headings(page: Path) -> set[str]:

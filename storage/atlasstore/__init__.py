@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlasstore import errors
 from atlasstore.atlas.atlas import Atlas
@@ -20,6 +20,14 @@ from atlasstore.preprocess.append import AppendReport, append
 from atlasstore.preprocess.plan import plan_preprocess
 from atlasstore.preprocess.preprocess import PreprocessReport, preprocess
 from atlasstore.results.as_anndata import predicted
+
+if TYPE_CHECKING:
+    from atlasstore.cards.store_card import write_card
+    from atlasstore.sharing.catalog import write_catalog
+    from atlasstore.sharing.copying import copy_store, pull_model, push_model
+    from atlasstore.sharing.exporting import export_result, plan_export
+    from atlasstore.sharing.listing import list_stores
+    from atlasstore.simulation import plan_simulate, simulate
 
 _LATER = {
     "plan_simulate": "simulation",
