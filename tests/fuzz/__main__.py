@@ -14,7 +14,6 @@ import os
 import sys
 import time
 import warnings
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,30 +63,31 @@ def _arguments() -> argparse.Namespace:
 
 
 def _share(names: Sequence[str], given: argparse.Namespace, job: int) -> list[Tally]:
-    """Fuzz targets in turn, a round at a time, until the time is over."""
+    """Fuzz the target that had the least time, a round at a time, until the time is over."""
+    workers = {name: Worker(TARGETS[name]) for name in names}
     until = time.monotonic() + given.seconds
     tallies = {name: Tally(name) for name in names}
-    workers = {name: Worker(TARGETS[name]) for name in names}
+    turns = dict.fromkeys(names, 0)
     try:
-        for turn in count():
-            for at, name in enumerate(names):
-                left = until - time.monotonic()
-                if left <= 0 or (given.examples and turn):
-                    return list(tallies.values())
-                even = min(_ROUND_SECONDS, given.seconds / len(names))
-                fuzz(
-                    TARGETS[name],
-                    workers[name],
-                    tallies[name],
-                    seed=given.seed + 1_000_003 * turn + 1009 * at + job,
-                    seconds=left if given.examples else min(left, even),
-                    max_examples=given.examples or _MOST_EXAMPLES,
-                    saved=given.saved,
-                )
+        while (left := until - time.monotonic()) > 0 and not (
+            given.examples and all(turns.values())
+        ):
+            name = min(names, key=lambda n: (bool(turns[n]), tallies[n].seconds))
+            even = min(_ROUND_SECONDS, given.seconds / len(names))
+            fuzz(
+                TARGETS[name],
+                workers[name],
+                tallies[name],
+                seed=given.seed + 1_000_003 * turns[name] + 1009 * names.index(name) + job,
+                seconds=left if given.examples else min(left, even),
+                max_examples=given.examples or _MOST_EXAMPLES,
+                saved=given.saved,
+            )
+            turns[name] += 1
     finally:
         for worker in workers.values():
             worker.close()
-    return []
+    return list(tallies.values())
 
 
 def _report(tallies: Sequence[Tally]) -> int:

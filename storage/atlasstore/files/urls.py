@@ -214,12 +214,21 @@ def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, bytes]:
     ------
     FileNotFoundError
         When one is absent.
+    CorruptStoreError
+        When one is a folder.
     """
     fs, path = filesystem(folder)
-    with remote.outage_errors(folder):
-        found = fs.cat_ranges([f"{path}/{name}" for name in names], None, None, on_error="raise")
-        if failed := next((one for one in found if isinstance(one, Exception)), None):
-            raise failed
+    try:
+        with remote.outage_errors(folder):
+            paths = [f"{path}/{name}" for name in names]
+            found = fs.cat_ranges(paths, None, None, on_error="raise")
+            if failed := next((one for one in found if isinstance(one, Exception)), None):
+                raise failed
+    except IsADirectoryError as error:
+        raise CorruptStoreError(
+            f"A folder is where {folder} has files ({error}); the folder is damaged: delete what "
+            "is in the way, and run the same command again."
+        ) from error
     return dict(zip(names, found, strict=True))
 
 

@@ -18,6 +18,7 @@ from zarr.errors import ZarrUserWarning
 from atlasstore.errors import AtlasError, CorruptStoreError, UserInputError
 from atlasstore.files import remote
 from atlasstore.zarrio import arrays, formats
+from atlasstore.zarrio.table_digest import table_digest
 from atlasstore.zarrio.tidy import tidy
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = [
 
 _SHOWN = "column-names"
 """Attribute of a table: stored name -> name, see `tidy.Tidy`."""
+_DIGEST = "digest"
+"""Attribute of a table: see `table_digest`; a table that somebody else has written has none."""
 _TRIED_ROWS = 1000
 
 
@@ -73,6 +76,7 @@ def write_table(group: zarr.Group, name: str, table: pd.DataFrame) -> None:
             f"{url}: table {name} is not what was written when it is read back; see whether the "
             "disk is sound, and report the input if it is."
         )
+    group[name].attrs[_DIGEST] = table_digest(found)
 
 
 def check_writable(table: pd.DataFrame) -> tuple[str, ...]:
@@ -107,11 +111,14 @@ def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
     Raises
     ------
     CorruptStoreError
-        When it is absent, a part of it is not stored, or its bytes cannot be decoded.
+        When it is absent, a part of it is not stored, its bytes cannot be decoded, or its values
+        are not those that were written.
     """
     found = read_element(group, name, url=url)
     if not isinstance(found, pd.DataFrame):
         raise _unreadable(url, name, f"it is a {type(found).__name__}, not a table")
+    if group[name].attrs.get(_DIGEST, digest := table_digest(found)) != digest:
+        raise _unreadable(url, name, "its values are not those that were written")
     return found
 
 

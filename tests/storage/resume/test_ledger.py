@@ -8,6 +8,7 @@ import pytest
 
 from atlasstore.errors import (
     AtlasError,
+    CorruptStoreError,
     CountsError,
     NotAStoreError,
     StoreExistsError,
@@ -252,3 +253,20 @@ def test_a_file_system_without_locks_is_nobody_at_work(tmp_path, monkeypatch, nu
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with Ledger.open(tmp_path / "out", config={}, inputs=[]) as ledger:
         assert ledger.is_new
+
+
+def stop_after_a_step(out, file):
+    with begun(out, file) as ledger:
+        ledger.record("begin", {})
+        raise InterruptedError
+
+
+def test_a_folder_in_the_place_of_a_receipt_is_told(tmp_path, file):
+    out = str(tmp_path / "out.zarr")
+    with pytest.raises(InterruptedError):
+        stop_after_a_step(out, file)
+    (receipt,) = tmp_path.glob("out.zarr.partial/ledger/*/begin.json")
+    receipt.unlink()
+    receipt.mkdir()
+    with pytest.raises(CorruptStoreError, match="A folder is where"):
+        begun(out, file)

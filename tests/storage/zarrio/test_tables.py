@@ -136,3 +136,22 @@ def test_finish_consolidates_then_stamps(tmp_path):
     metadata = json.loads((tmp_path / "s.zarr/zarr.json").read_text())
     assert set(metadata["consolidated_metadata"]["metadata"]) == {"a", "a/x"}
     assert metadata["attributes"]["complete"] is True
+
+
+def test_a_column_in_the_place_of_another_is_seen(tmp_path):
+    group = urls.create_group(tmp_path / "s.zarr")
+    tables.write_table(
+        group, "var", pd.DataFrame({"start": [1, 2], "end": [3, 4]}, index=["p", "q"])
+    )
+    start, end = (tmp_path / "s.zarr" / "var" / name / "c" / "0" for name in ("start", "end"))
+    kept = start.read_bytes()
+    start.write_bytes(end.read_bytes())
+    end.write_bytes(kept)
+    with pytest.raises(CorruptStoreError, match="not those that were written"):
+        tables.read_table(group, "var", url=str(tmp_path / "s.zarr"))
+
+
+def test_a_table_of_somebody_else_is_read(tmp_path):
+    group = urls.create_group(tmp_path / "s.zarr")
+    tables.write_element(group, "obs", pd.DataFrame({"n": [1, 2]}, index=["p", "q"]))
+    assert list(tables.read_table(group, "obs", url=str(tmp_path / "s.zarr"))["n"]) == [1, 2]
