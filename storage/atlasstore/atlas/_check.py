@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atlasstore.atlas.split import SPLITS
-from atlasstore.atlas.writer import label_arrays
+from atlasstore.atlas.writer import CHECKSUM, label_arrays, label_checksum, sequence_checksum
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Progress, Subscriber
 from atlasstore.zarrio import arrays, metadata
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from atlasstore.zarrio.blocks import CellPart
 
 __all__ = ["verify_atlas"]
+
+_NOT_WRITTEN = "not the values that were written"
 
 
 def verify_atlas(atlas: AtlasReader, *, on_event: Subscriber) -> None:
@@ -48,8 +51,12 @@ def _verify_sequences(atlas: AtlasReader, on_event: Subscriber) -> None:
     if array.shape != (atlas.n_peaks, atlas.window_bp + 2 * atlas.flank_bp, 4):
         raise _corrupt(atlas, "sequence", f"shape {array.shape}")
     arrays.check_chunks(array, url=atlas.url)
-    for start, stop in runs(atlas.n_peaks, (array.shards or array.chunks)[0]):
-        atlas.sequence_codes(start, stop)
+    recorded: Any = array.attrs.get(CHECKSUM, [])
+    ranges = list(runs(atlas.n_peaks, (array.shards or array.chunks)[0]))
+    for (start, stop), written in zip_longest(ranges, recorded[: len(ranges)]):
+        found = sequence_checksum(atlas.sequence_codes(start, stop))
+        if written is not None and written != found:
+            raise _corrupt(atlas, "sequence", f"peaks {start} to {stop}: {_NOT_WRITTEN}")
         on_event(Progress("checking sequences", stop, atlas.n_peaks, "peaks"))
 
 
@@ -58,6 +65,9 @@ def _verify_part(atlas: AtlasReader, part: CellPart) -> None:
         arrays.check_chunks(atlas.array(name), url=atlas.url)
     rows = atlas.part_labels(part, 0, atlas.n_peaks)
     fault = _fault(rows, atlas.part_positives[part.index], first_index=part.first_index)
+    written = atlas.array(label_arrays(part.index)[1]).attrs.get(CHECKSUM)
+    if not fault and written not in (None, label_checksum(rows.indptr, rows.indices)):
+        fault = _NOT_WRITTEN
     if fault is not None:
         raise _corrupt(atlas, f"labels/{part.index}", f"block {part.block}: {fault}")
 

@@ -7,6 +7,7 @@ calls all of them in one process, for an atlas in memory.
 
 from __future__ import annotations
 
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
+    "CHECKSUM",
     "INDEX_SHARD_BYTES",
     "AtlasShape",
     "AtlasWriter",
@@ -35,11 +37,15 @@ __all__ = [
     "begin_atlas",
     "finish_atlas",
     "label_arrays",
+    "label_checksum",
+    "sequence_checksum",
     "sequence_rows",
     "write_atlas",
     "write_sequences",
 ]
 
+CHECKSUM = "crc32"
+"""Attribute of the sequences, of each of their shards, and of each part's cells; see `verify`."""
 _CHUNK_BYTES = 1 << 20
 _SEQUENCE_SHARD_BYTES = 48 << 20
 INDEX_SHARD_BYTES = 32 << 20
@@ -100,11 +106,30 @@ def begin_atlas(place: str, shape: AtlasShape, *, obs: pd.DataFrame, var: pd.Dat
     tables.write_table(group, "var", var)
 
 
-def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> None:
-    """Write the windows of one range of peaks, codes uint8, shape (n, window + 2 flank)."""
+def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> int:
+    """Write the windows of one range of peaks, codes uint8, shape (n, window + 2 flank).
+
+    Returns their checksum, for `finish_atlas`.
+    """
     arrays.write_pieces(
         arrays.member(group, "sequence", url=str(group.store_path)), start, codes_to_onehot(codes)
     )
+    return sequence_checksum(codes)
+
+
+def sequence_checksum(codes: NDArray[np.uint8]) -> int:
+    """Return the CRC-32 of windows' codes, (n, window + 2 flank)."""
+    return zlib.crc32(np.ascontiguousarray(codes).data)
+
+
+def label_checksum(edges: NDArray[np.int64], cells: NDArray[np.uint16]) -> int:
+    """Return the CRC-32 of a part's edges and then its open cells."""
+    begun = zlib.crc32(np.ascontiguousarray(edges, "<i8").data)
+    return _with_cells(begun, cells)
+
+
+def _with_cells(begun: int, cells: NDArray[np.uint16]) -> int:
+    return zlib.crc32(np.ascontiguousarray(cells, "<u2").data if len(cells) else b"", begun)
 
 
 class LabelWriter:
@@ -149,6 +174,7 @@ class LabelWriter:
         )
         self._at = 0
         self._waiting = np.empty(0, np.uint16)
+        self._checksum = label_checksum(edges, self._waiting)
 
     def append(self, cells: NDArray[np.uint16]) -> None:
         """Add the open cells of the next peaks, uint16, counted from the block's start."""
@@ -170,9 +196,11 @@ class LabelWriter:
             self._write(self._waiting)
         if self._at != self._cells.shape[0]:
             raise ValueError(f"{self._at} of {self._cells.shape[0]} positives were written")
+        self._cells.attrs[CHECKSUM] = self._checksum
 
     def _write(self, cells: NDArray[np.uint16]) -> None:
         arrays.write_pieces(self._cells, self._at, cells)
+        self._checksum = _with_cells(self._checksum, cells)
         self._at += len(cells)
 
 
@@ -181,10 +209,15 @@ def finish_atlas(
     shape: AtlasShape,
     *,
     block_positives: Sequence[int],
+    sequence_checksums: Sequence[int],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write what describes the whole, consolidate, and stamp the atlas as complete."""
+    """Write what describes the whole, consolidate, and stamp the atlas as complete.
+
+    `sequence_checksums` are what `write_sequences` returned, in the order of the peaks.
+    """
     group = urls.open_group(place, mode="r+")
+    group["sequence"].attrs[CHECKSUM] = list(sequence_checksums)
     group.attrs.update(
         {
             "n_peaks": shape.n_peaks,
@@ -255,6 +288,7 @@ class AtlasWriter:
         self._place, self._shape = place, shape
         self._group = urls.open_group(place, mode="r+")
         self._runs_left = set(self.sequence_runs())
+        self._checksums: dict[int, int] = {}
         self._positives: dict[int, int] = {}
 
     def sequence_runs(self) -> list[tuple[int, int]]:
@@ -266,7 +300,7 @@ class AtlasWriter:
         run = (start, start + len(codes))
         if run not in self._runs_left:
             raise ValueError(f"peaks {run} are no run that is still to be written")
-        write_sequences(self._group, start, codes)
+        self._checksums[start] = write_sequences(self._group, start, codes)
         self._runs_left.remove(run)
 
     def write_labels(self, index: int, labels: csr_array) -> None:
@@ -291,4 +325,10 @@ class AtlasWriter:
                 f"{len(self.cell_blocks) - len(self._positives)} blocks of labels"
             )
         positives = [self._positives[block.index] for block in self.cell_blocks]
-        finish_atlas(self._place, self._shape, block_positives=positives, provenance=provenance)
+        finish_atlas(
+            self._place,
+            self._shape,
+            block_positives=positives,
+            sequence_checksums=[crc for _, crc in sorted(self._checksums.items())],
+            provenance=provenance,
+        )

@@ -53,5 +53,5 @@ class WriteSequences:
         rows = slice(unit["start"], unit["stop"])
         with _FASTA:
             codes = self._genome.windows(self.chrom[rows].tolist(), self.starts[rows], self.length)
-        write_sequences(self._group, rows.start, codes)
-        return {"n_unknown": int((codes == UNKNOWN).all(1).sum())}
+        checksum = write_sequences(self._group, rows.start, codes)
+        return {"n_unknown": int((codes == UNKNOWN).all(1).sum()), "crc32": checksum}

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from atlasstore.preprocess._settings import Settings
     from atlasstore.preprocess.filters import FilterResult, FilterSpec
     from atlasstore.resume.ledger import Ledger
-    from atlasstore.resume.units import Executor
+    from atlasstore.resume.units import Executor, Receipt
     from atlasstore.transpose.memory_plan import LabelPlan
     from atlasstore.transpose.stages import ReadSpan
 
@@ -148,10 +148,16 @@ class PreprocessSteps:
             "peaks", self._look_at_peaks(atlas).as_json()
         )
         self._begin(ledger, atlas)
-        n_unknown = self._write_sequences(ledger, atlas)
+        windows = self._write_sequences(ledger, atlas)
+        n_unknown = sum(int(window["n_unknown"]) for window in windows)
         labels = self._write_labels(ledger, stages, read, atlas)
         self._finish(
-            ledger, stages, inputs, atlas, peak_check={**seen, "n_unknown_windows": n_unknown}
+            ledger,
+            stages,
+            inputs,
+            atlas,
+            sequence_checksums=[int(window["crc32"]) for window in windows],
+            peak_check={**seen, "n_unknown_windows": n_unknown},
         )
         work = self._work(inputs, atlas, labels, peak)
         report = self._report(
@@ -235,8 +241,8 @@ class PreprocessSteps:
             begin_atlas(ledger.store, atlas.shape, obs=atlas.obs, var=atlas.var)
             ledger.record("begin", {})
 
-    def _write_sequences(self, ledger: Ledger, atlas: _Atlas) -> int:
-        """Return how many windows have no known base."""
+    def _write_sequences(self, ledger: Ledger, atlas: _Atlas) -> list[Receipt]:
+        """Return what was written of each range of peaks, see `WriteSequences`."""
         shape, machine = atlas.shape, self._executor.machine()
         run_peaks = shape.sequence_runs()[0][1]
         at_once, _ = plan_sequences(machine, run_peaks=run_peaks, stored_bp=shape.stored_bp)
@@ -260,7 +266,7 @@ class PreprocessSteps:
             on_event=self._tell,
             at_once=at_once,
         )
-        return sum(int(receipt["n_unknown"]) for receipt in receipts.load())
+        return receipts.load()
 
     def _write_labels(
         self, ledger: Ledger, stages: Stages, read: Sequence[ReadSpan], atlas: _Atlas
@@ -294,6 +300,7 @@ class PreprocessSteps:
         inputs: Inputs,
         atlas: _Atlas,
         *,
+        sequence_checksums: Sequence[int],
         peak_check: dict[str, Any],
     ) -> None:
         described = stages.descriptions(_files(inputs, self._settings))
@@ -305,7 +312,11 @@ class PreprocessSteps:
         )
         provenance["peak_check"] = peak_check
         finish_atlas(
-            ledger.store, atlas.shape, block_positives=atlas.positives, provenance=provenance
+            ledger.store,
+            atlas.shape,
+            block_positives=atlas.positives,
+            sequence_checksums=sequence_checksums,
+            provenance=provenance,
         )
         refresh_card(ledger.store)
 

@@ -287,6 +287,32 @@ def test_verify_finds_wrong_content_with_right_checksums(copied, name, change, m
         Atlas.open(copied).verify()
 
 
+def exchange(one, other):
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+
+
+def test_verify_finds_sequences_in_each_other_s_place(tmp_path, labels, codes, monkeypatch):
+    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 8 * STORED_BP * 4)
+    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 16 * STORED_BP * 4)
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes))
+    atlas.verify()
+    exchange(*(tmp_path / "a.zarr/sequence" / f"c.{i}.0.0" for i in (0, 1)))
+    with pytest.raises(CorruptStoreError, match="peaks 0 to 16: not the values that were written"):
+        Atlas.open(tmp_path / "a.zarr").verify()
+
+
+def test_verify_finds_labels_of_another_version(copied, tmp_path, labels, codes):
+    cells = labels.copy()
+    cells[:13] = cells[:13][::-1]  # as many open cells of every peak, but others
+    make_atlas(tmp_path / "other.zarr", cells, codes)
+    theirs = tmp_path / "other.zarr/labels/0/indices/c.0"
+    (copied / "labels/0/indices/c.0").write_bytes(theirs.read_bytes())
+    with pytest.raises(CorruptStoreError, match="block 0: not the values that were written"):
+        Atlas.open(copied).verify()
+
+
 def test_missing_labels_are_an_error_not_a_crash(copied):
     (copied / "labels/3/indices/c.0").unlink()
     atlas = Atlas.open(copied)
