@@ -22,7 +22,7 @@ _PROGRAMS: dict[str, Callable[..., int | None]] = {
     torch_load.__file__: lambda file, folder, seconds: torch_load.main(
         Path(file), Path(folder), int(seconds)
     ),
-    hdf5_walk.__file__: lambda file, seconds: hdf5_walk.main(file, int(seconds)),
+    hdf5_walk.__file__: lambda seconds: hdf5_walk.main(sys.stdin.read(), int(seconds)),
 }
 
 

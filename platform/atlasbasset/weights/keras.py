@@ -9,7 +9,6 @@ layers bottleneck, cells and, with batch correction, batches. Keras kernels are 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -21,6 +20,8 @@ from atlasstore.errors import TooLittleMemoryError, UserInputError
 from atlasstore.files.hdf5 import check_hdf5, check_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 __all__ = ["read_keras", "write_keras"]
@@ -51,7 +52,7 @@ def read_keras(path: str | Path) -> PublishedWeights:
         When the file is not HDF5 or its layers are not those of the published model.
     """
     try:
-        check_whole(Path(path), name=str(path), error=UserInputError)
+        check_whole(path, error=UserInputError)
         with h5py.File(path, "r") as file:
             check_hdf5(file, name=str(path), error=UserInputError)
             _check_size(file, path)

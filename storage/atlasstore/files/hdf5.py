@@ -6,6 +6,7 @@ from elsewhere would read what its reader may read; and it can declare any size 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from atlasstore.files import hdf5_walk
+from atlasstore.files import hdf5_walk, remote, urls
+from atlasstore.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +34,8 @@ _ABSENT_BYTES = 256 << 20
 """What a file may declare in all without storing it: harmless, and some writers leave zeros out."""
 
 
-def check_whole(path: Path, *, name: str, error: type[UserInputError]) -> None:
-    """Refuse a local file that the HDF5 library loops on for ever, or crashes on.
+def check_whole(url: str | Path, *, error: type[UserInputError]) -> None:
+    """Refuse a file, at a path or URL, that the HDF5 library loops on for ever, or crashes on.
 
     Another process looks through it first (`hdf5_walk`); a file is looked through once.
 
@@ -42,19 +44,32 @@ def check_whole(path: Path, *, name: str, error: type[UserInputError]) -> None:
     UserInputError
         Of the class `error`.
     """
-    found = path.stat()
-    seconds = _CPU_SECONDS + found.st_size // _BYTES_PER_SECOND
-    if not _is_walked(str(path.absolute()), found.st_mtime_ns, found.st_size, seconds):
+    place, size, version = _identity(url)
+    seconds = _CPU_SECONDS + size // _BYTES_PER_SECOND
+    if not _is_walked(place, version, seconds):
         raise error(
-            f"{name} cannot be read: HDF5 crashes on it, or takes longer than {seconds} s of "
+            f"{shown(url)} cannot be read: HDF5 crashes on it, or takes longer than {seconds} s of "
             "processor time to look through it; the file is damaged: copy or download it again."
         )
 
 
+def _identity(url: str | Path) -> tuple[str, int, str]:
+    """Return where a file is, its bytes, and what is another text when the file is another one."""
+    if urls.is_local(url):
+        path = urls.local_path(url).absolute()
+        found = path.stat()
+        return str(path), found.st_size, f"{found.st_size} {found.st_mtime_ns}"
+    fs, path_there = urls.filesystem(url)
+    with remote.outage_errors(url):
+        info = fs.info(path_there)
+    return str(url), int(info.get("size") or 0), json.dumps(info, default=str, sort_keys=True)
+
+
 @lru_cache(maxsize=4096)
-def _is_walked(path: str, _time: int, _size: int, seconds: int) -> bool:
+def _is_walked(place: str, _version: str, seconds: int) -> bool:
     ended = subprocess.run(
-        [sys.executable, "-P", hdf5_walk.__file__, path, str(seconds)],
+        [sys.executable, "-P", hdf5_walk.__file__, str(seconds)],
+        input=place.encode(),
         capture_output=True,
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

@@ -1,8 +1,10 @@
 """Looks through an HDF5 file within limits of time and memory, as a program of its own.
 
-``python hdf5_walk.py FILE SECONDS``. In a damaged file the HDF5 library may loop for ever or crash,
-where Python can do nothing; here only this process is lost. What is read is all that names and
-places other things: links, attributes, types, chunks, and text of any length. `hdf5` runs it.
+``python hdf5_walk.py SECONDS``, the file's path or URL on standard input, since the arguments of a
+process are seen by all and a URL may be signed. In a damaged file the HDF5 library may loop for
+ever or crash, where Python can do nothing; here only this process is lost. What is read is all that
+names and places other things: links, attributes, types, chunks, and text of any length. `hdf5` runs
+it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import IO, cast
 
 import h5py
 
@@ -21,13 +24,23 @@ _MOST_PER_BYTE = 1000
 """Texts that a stored byte may stand for; where there are more, nothing is stored of them."""
 
 
-def main(path: str, seconds: int) -> None:
+def main(url: str, seconds: int) -> None:
     """Look through a file; what is merely wrong in it raises, and is reported by its reader."""
+    raw = _opened(url)
     _limit(seconds)
-    with h5py.File(path, "r") as file:
+    with h5py.File(raw, "r") as file:
         _attributes(file)
         file.visititems_links(lambda _name, _link: None)
         file.visititems(lambda _name, item: _look(item))
+
+
+def _opened(url: str) -> str | IO[bytes]:
+    if "://" not in url:
+        return url
+    from atlasstore.files import urls  # what most files do without
+
+    fs, path = urls.filesystem(url)
+    return cast("IO[bytes]", fs.open(path, "rb"))
 
 
 def _look(item: h5py.Group | h5py.Dataset) -> None:
@@ -67,4 +80,4 @@ def _limit(seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.stdin.read(), int(sys.argv[1]))

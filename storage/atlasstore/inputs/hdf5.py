@@ -33,7 +33,7 @@ def open_hdf5(url: str | Path) -> h5py.File:
     raw = open_raw(url, error=CountsError)
     if urls.is_local(url):
         raw.close()
-        check_whole(urls.local_path(url), name=str(url), error=CountsError)
+    check_whole(url, error=CountsError)
     try:
         return h5py.File(urls.local_path(url) if urls.is_local(url) else raw, "r")
     except OSError as cause:

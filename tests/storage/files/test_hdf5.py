@@ -12,6 +12,7 @@ import pytest
 from atlasstore.errors import CountsError, UserInputError
 from atlasstore.files import hdf5, hdf5_walk
 from atlasstore.files.hdf5 import check_hdf5, check_whole
+from http_folder import served
 
 DAMAGE = {
     "x is a link to another file": lambda f: f.update(x=h5py.ExternalLink("/etc/hostname", "/")),
@@ -63,19 +64,49 @@ def test_ordinary_files_are_opened(tmp_path):
         assert list(file["soft"]) == list(range(10))
 
 
-@pytest.mark.parametrize("fault", ["while True: pass", "os.kill(os.getpid(), signal.SIGSEGV)"])
-def test_a_file_on_which_the_library_hangs_or_crashes(tmp_path, monkeypatch, fault):
+def write_walk_that(fault, tmp_path, monkeypatch):
+    """Let the program that looks through files do `fault` when it has opened one."""
     program = tmp_path / "walk.py"
     text = Path(hdf5_walk.__file__).read_text()
-    head, body, tail = text.partition("    with h5py.File(path")
-    program.write_text(f"import signal\n{head[head.index('import os') :]}    {fault}\n{body}{tail}")
+    head, body, tail = text.partition("        _attributes(file)\n")
+    program.write_text(
+        f"import signal\n{head[head.index('import os') :]}        {fault}\n{body}{tail}"
+    )
     monkeypatch.setattr(hdf5_walk, "__file__", str(program))
     monkeypatch.setattr(hdf5, "_CPU_SECONDS", 1)
+
+
+CRASH = "os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+@pytest.mark.parametrize("fault", ["while True: pass", CRASH])
+def test_a_file_on_which_the_library_hangs_or_crashes(tmp_path, monkeypatch, fault):
+    write_walk_that(fault, tmp_path, monkeypatch)
     path = tmp_path / "f.h5"
     with h5py.File(path, "w") as file:
         file["x"] = [1]
-    with pytest.raises(UserInputError, match=r"^mine cannot be read: HDF5 crashes on it, or takes"):
-        check_whole(path, name="mine", error=UserInputError)
+    with pytest.raises(UserInputError, match=r"cannot be read: HDF5 crashes on it, or takes"):
+        check_whole(path, error=UserInputError)
+
+
+def test_a_remote_file_is_looked_through_as_well(tmp_path, monkeypatch):
+    """Its URL, which may be signed, is in no argument and in no message."""
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["x"] = [1]
+    with served(tmp_path, signature="s1gned") as server:
+        url = f"{server}/f.h5?X-Amz-Signature=s1gned"
+        check_whole(url, error=CountsError)
+        write_walk_that(CRASH, tmp_path, monkeypatch)
+        hdf5._is_walked.cache_clear()
+        started, run = [], subprocess.run
+        monkeypatch.setattr(
+            subprocess,
+            "run",
+            lambda command, **more: started.append(command) or run(command, **more),
+        )
+        with pytest.raises(CountsError, match=r"/f.h5.* cannot be read: HDF5 crashes") as caught:
+            check_whole(url, error=CountsError)
+    assert "s1gned" not in f"{started} {caught.value}"
 
 
 def test_a_file_is_looked_through_once(tmp_path, monkeypatch):
@@ -85,20 +116,23 @@ def test_a_file_is_looked_through_once(tmp_path, monkeypatch):
         file["names"].attrs["kind"] = "text"
         file["link"] = h5py.SoftLink("/nowhere")
         file.create_dataset("huge", (10**12,), h5py.string_dtype(), chunks=(10**6,))
-    check_whole(path, name="mine", error=UserInputError)
+    check_whole(path, error=UserInputError)
     monkeypatch.setattr(hdf5, "subprocess", None)
-    check_whole(path, name="mine", error=UserInputError)
+    check_whole(path, error=UserInputError)
 
 
 def test_what_is_no_hdf5_is_told_by_its_reader(tmp_path):
     (tmp_path / "f.h5").write_bytes(b"text")
-    check_whole(tmp_path / "f.h5", name="mine", error=UserInputError)
+    check_whole(tmp_path / "f.h5", error=UserInputError)
 
 
 def test_a_lower_limit_of_the_user_stands(tmp_path):
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file["x"] = [1]
-    command = [sys.executable, "-P", hdf5_walk.__file__, str(tmp_path / "f.h5"), "5"]
+    command = [sys.executable, "-P", hdf5_walk.__file__, "5"]
     shell = f"ulimit -v {4 << 20}; ulimit -t 60; exec {shlex.join(command)}"
-    ended = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    file = str(tmp_path / "f.h5")
+    ended = subprocess.run(
+        ["sh", "-c", shell], input=file, capture_output=True, text=True, check=False
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
