@@ -48,11 +48,16 @@ class Cells(NamedTuple):
     def by_metric(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Yield tables whose Euclidean distances are the metrics tried.
 
-        By prediction: a distance is how far two cells' logits differ, root mean square over peaks.
+        Less noise: along the table's own axes, each shorter by the share of its variance that the
+        median axis has too. By prediction: a distance is how far two cells' logits differ, root
+        mean square over peaks.
         """
         yield "raw", self.embedding
         yield "unit", unit_rows(self.embedding)
         yield "centred, unit", unit_rows(self.embedding - self.embedding.mean(0))
+        variances, axes = np.linalg.eigh(np.cov(self.embedding.T))
+        kept = np.sqrt((1 - np.median(variances) / variances).clip(0))
+        yield "less noise, unit", unit_rows((self.embedding @ axes * kept).astype(np.float32))
         seen = self.embedding @ root(np.cov(self.x.numpy().T)).astype(np.float32)
         yield "by prediction", seen
         yield "by prediction, unit", unit_rows(seen - seen.mean(0))
@@ -112,29 +117,30 @@ class Trained:
         *_, last = self.deviating(weights.deviations, RULE_ROUNDS, l2=weights.cells)
         yield last._replace(name=RULE)
 
-    def empirical_prior(self) -> Cells:
+    def empirical_prior(self, name: str, peaks: Tensor) -> Cells:
         """Solve cells under a Gaussian prior with their own mean and covariance (EM, Laplace)."""
-        mean, covariance = np.zeros(self.h.shape[1]), np.eye(self.h.shape[1]) / L2
+        mean, covariance = np.zeros(peaks.shape[1]), np.eye(peaks.shape[1]) / L2
         for _ in range(EMPIRICAL_ROUNDS):
             turn = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean)))
-            x = self.h @ torch.from_numpy(turn).float()
+            x = peaks @ torch.from_numpy(turn).float()
             prior = torch.from_numpy(np.linalg.solve(turn, mean)).expand(self.is_open.shape[0], -1)
             solved = solve_cells(x, open_sums(self.is_open, x), l2=1.0, prior=prior)
             w = solved.embedding.numpy() @ turn.T
             unsure = _posterior(x.numpy(), solved.embedding.numpy(), solved.intercept.numpy())
             mean, covariance = w.mean(0), np.cov(w.T) + turn @ unsure @ turn.T
-        return Cells("empirical prior", *_floats(torch.from_numpy(w), solved.intercept), self.h)
+        return Cells(name, *_floats(torch.from_numpy(w), solved.intercept), peaks)
 
 
 def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
     """Yield what `train` chooses from, and the cells that it has left; or all."""
     yield trained.cells(PLAIN, trained.h)
-    yield from trained.by_rule()
-    yield trained.own
+    held, deviating = trained.by_rule()
+    yield from (held, deviating, trained.own)
     if sweep:
         for l2 in (1.0, 30.0, 100.0):
             yield trained.cells(f"L2 {l2:g}", trained.h, l2=l2)
-        yield trained.empirical_prior()
+        yield trained.empirical_prior("empirical prior", trained.h)
+        yield trained.empirical_prior("empirical prior, deviations by the rule", deviating.x)
         for weight in (3.0, 10.0, 30.0, 100.0):
             yield from trained.deviating(weight, ROUNDS)
         for weight in (10.0, 30.0):
