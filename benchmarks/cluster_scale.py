@@ -130,11 +130,11 @@ def figures(args: argparse.Namespace) -> list[tuple[str, str, str, float]]:
         ("bucket", "bytes of receipts", "MB", tried["bytes"] * whole / 1e6),
         ("bucket", "PUT of receipts", "", plan.n_batches),
         ("bucket", "PUT of shards", "", plan.n_units),
-        ("bucket", "GET of cell blocks", "", 2 * blocks * args.workers),
-        ("bucket", "bytes of cell tables read", "TB", table * args.workers / 1e12),
-        ("actor", "cell table", "GB", table / 1e9),
+        ("bucket", "GET of cell blocks", "", 2 * blocks),
+        ("bucket", "bytes of the cell table read", "GB", table / 1e9),
+        ("nodes", "bytes of cell tables that travel to them", "GB", nodes * table / 1e9),
         ("actor", "peaks' embeddings", "GB", peaks / 1e9),
-        ("node", f"tables of {args.per_node} actors", "GB", args.per_node * (table + peaks) / 1e9),
+        ("node", "cell table and embeddings", "GB", (table + args.per_node * peaks) / 1e9),
         ("node", "shards written by each", "", plan.n_units / nodes),
     ]
 

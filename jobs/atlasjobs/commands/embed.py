@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl
+from atlasjobs.options.common import (
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,6 +43,9 @@ def embed(
     variables: Variables = "none",
     atlas: Atlas = None,
     genes: Genes = None,
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -44,7 +56,16 @@ def embed(
     from atlasjobs.output.console import Output
 
     output = Output(json)
-    plan = plan_embed(model, out=out, variables=variables, atlas=atlas, genes=genes)
+    plan = plan_embed(
+        model,
+        out=out,
+        variables=variables,
+        atlas=atlas,
+        genes=genes,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
     cells = output.carry_out(plan, dry_run=dry_run)
     if cells is None:
         return

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl, Obs
+from atlasjobs.options.common import (
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Obs,
+    Workers,
+)
 
 __all__ = ["evaluate"]
 
@@ -79,6 +89,9 @@ def evaluate(
     rna_embedding: RnaEmbedding = None,
     genes: Genes = None,
     baselines: Baselines = False,
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -105,6 +118,9 @@ def evaluate(
         rna_embedding=rna_embedding,
         genes=genes,
         baselines=baselines,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         if report.baselines is not None:

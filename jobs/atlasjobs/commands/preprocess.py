@@ -104,6 +104,10 @@ WindowBp = Annotated[
 FlankBp = Annotated[
     int, typer.Option("--flank-bp", help="Bases stored beyond either side of the window, bp.")
 ]
+MinBlocks = Annotated[
+    int,
+    typer.Option("--min-blocks", help="Cell blocks at least: as many workers can train together."),
+]
 Holdout = Annotated[
     list[str] | None,
     typer.Option("--holdout", metavar="CHROM", help="Test on this chromosome; repeatable."),
@@ -145,6 +149,7 @@ def preprocess(
     min_peaks_per_cell: MinPeaksPerCell = 1,
     window_bp: WindowBp = 1344,
     flank_bp: FlankBp = 3,
+    min_blocks: MinBlocks = 16,
     split: Split = "grouped",
     split_fractions: SplitFractions = (0.90, 0.05, 0.05),
     holdout: Holdout = None,
@@ -198,6 +203,7 @@ def preprocess(
                 min_cell_fraction=min_cell_fraction,
                 window_bp=window_bp,
                 flank_bp=flank_bp,
+                min_blocks=min_blocks,
                 split=split,
                 split_fractions=split_fractions,
                 holdout=tuple(holdout or ()),
@@ -254,6 +260,7 @@ _OF_NEW_ATLASES = (
     "min_cell_fraction",
     "window_bp",
     "flank_bp",
+    "min_blocks",
     "split",
     "split_fractions",
     "holdout",

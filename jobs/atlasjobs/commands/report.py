@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from atlasjobs.options.common import Config, Debug, DryRun, Json, ModelUrl, Obs
+from atlasjobs.options.common import (
+    Config,
+    CpusPerWorker,
+    Debug,
+    DryRun,
+    GpusPerWorker,
+    Json,
+    ModelUrl,
+    Obs,
+    Workers,
+)
 
 __all__ = ["report"]
 
@@ -58,6 +68,9 @@ def report(
     max_cells: MaxCells = 20_000,
     max_peaks: MaxPeaks = 2_000,
     seed: Seed = 0,
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -82,6 +95,9 @@ def report(
         max_cells=max_cells,
         max_peaks=max_peaks,
         seed=seed,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     if (written := output.carry_out(plan, dry_run=dry_run)) is not None:
         output.report(f"Report in {out}", report_facts(written), written)

@@ -1,6 +1,7 @@
 """Who computes: this process, or actors of Ray Data (`atlasstore.resume.units`).
 
-Ray starts a dead actor again and gives it the unit again. Only a few JSON values travel.
+Ray starts a dead actor again and gives it the unit again. The work travels once to each node, whose
+actors share its arrays; of units only a few JSON values travel.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 import traceback
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from logging import StreamHandler, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from atlasstore.resume.executors import ThreadExecutor, held_bytes
 from atlasstore.resume.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from ray.data import Dataset
@@ -193,12 +195,13 @@ def _error(kind: str, value: str, node: str) -> Exception:
 
 
 def _dataset(units: Sequence[Unit], work: Work, pool: WorkerPool) -> Dataset:
+    import ray
     from ray.data import ActorPoolStrategy, from_items
 
     items = [{"index": index, "unit": dict(unit)} for index, unit in enumerate(units)]
     return from_items(items, override_num_blocks=len(items)).map(
         _Actor,  # type: ignore[arg-type]  # a class is allowed
-        fn_constructor_args=(work, start_attempts(), str(Path.cwd())),
+        fn_constructor_args=(partial(ray.get, ray.put(work)), start_attempts(), str(Path.cwd())),
         # one at a time: a unit queued behind a long one would wait while another actor is idle
         compute=ActorPoolStrategy(
             size=min(pool.count, len(units)), max_tasks_in_flight_per_actor=1
@@ -219,10 +222,13 @@ def _threads(pool: WorkerPool) -> dict[str, str]:
 
 
 class _Actor:
-    """Holds one copy of the work; rows travel as JSON text, so that all have one schema."""
+    """Does the work, whose arrays are read where the node's object store holds them.
 
-    def __init__(self, work: Work, attempts: Any, folder: str) -> None:
-        self._work, self._attempts = work, attempts
+    Rows travel as JSON text, so that all have one schema.
+    """
+
+    def __init__(self, get_work: Callable[[], Work], attempts: Any, folder: str) -> None:
+        self._work, self._attempts = get_work(), attempts
         self._node, self._metrics = socket.gethostname(), UnitMetrics()
         with suppress(OSError):  # a relative path means the same here, where the folder is shared
             os.chdir(folder)

@@ -1,7 +1,8 @@
 """What a model is, wherever it is stored: the part of a job's configuration that names its weights.
 
-WorkerPool load the model themselves. One that is still being trained may have moved on by then, so
-they compare what they loaded with what the job began with.
+Workers load the trunk themselves. A model that is still being trained may have moved on by then, so
+they compare what they loaded with what the job began with. The cells' table they are given: an
+array of their work is one copy on each node (`RayExecutor`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, cast
 import numpy as np
 import torch
 
-from atlasbasset.inference.model import Model, load_model, load_trunk
+from atlasbasset.inference.model import Model, load_trunk
 from atlasstore.errors import AtlasError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class _Arithmetic(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class ModelSource:
-    """A model as a work holds it: in memory in this process, loaded by each worker elsewhere."""
+    """A model's trunk as a work holds it: in memory here, loaded by each worker elsewhere."""
 
     model: Model | str
     """A model in memory, or the URL to load it from."""
@@ -102,23 +103,8 @@ class ModelSource:
         return cls(found, model_identity(model), pool.device)
 
     @cached_property
-    def whole(self) -> Model:
-        """The model; loaded once.
-
-        Raises
-        ------
-        AtlasError
-            When its store holds another one by now.
-        """
-        if isinstance(self.model, Model):
-            return self.model
-        found = load_model(self.model, **self._arithmetic, device=self.device)
-        self._check({"trunk": trunk_digest(found.trunk), "cells": _cells_digest(found)})
-        return found
-
-    @cached_property
     def embedder(self) -> Embedder:
-        """The trunk alone, which embeds: the cells' table, large in an atlas, is not read.
+        """What embeds, loaded once: the cells' table, large in an atlas, is not read.
 
         Raises
         ------
@@ -128,7 +114,10 @@ class ModelSource:
         if isinstance(self.model, Model):
             return self.model
         found = load_trunk(self.model, **self._arithmetic, device=self.device)
-        self._check({"trunk": trunk_digest(found.trunk)})
+        if self.identity["trunk"] != trunk_digest(found.trunk):
+            raise AtlasError(
+                f"{self.model} has changed since the job began; wait until its training has ended."
+            )
         return found
 
     @property
@@ -137,9 +126,3 @@ class ModelSource:
         is_bf16 = self.identity["compute"] == str(torch.bfloat16)
         kind = cast("Convolution", self.identity.get("convolution", "direct"))
         return {"compute": "bf16" if is_bf16 else "fp32", "convolution": kind}
-
-    def _check(self, found: Mapping[str, str]) -> None:
-        if any(self.identity[part] != digest for part, digest in found.items()):
-            raise AtlasError(
-                f"{self.model} has changed since the job began; wait until its training has ended."
-            )

@@ -27,6 +27,8 @@ from .scores import (
     ScoreSource,
     evaluate_scores,
     mean_auroc_per_cell,
+    rank_cells,
+    rank_peaks,
     split_scores,
 )
 
@@ -57,7 +59,9 @@ __all__ = [
     "leiden",
     "mean_auroc_per_cell",
     "neighbor_score",
+    "rank_cells",
     "rank_columns",
+    "rank_peaks",
     "rank_rows",
     "sample_rows",
     "split_scores",

@@ -35,6 +35,8 @@ __all__ = [
     "ScoreSource",
     "evaluate_scores",
     "mean_auroc_per_cell",
+    "rank_cells",
+    "rank_peaks",
     "split_scores",
 ]
 
@@ -188,8 +190,23 @@ def evaluate_scores(
     ValueError
         Scores and labels differ in shape, or a score is NaN.
     """
+    cells = rank_cells(scores, labels, workers=workers, on_event=on_event)
+    peaks = rank_peaks(scores, labels, workers=workers, on_event=on_event)
+    return PredictionQuality(
+        cells.auroc, cells.average_precision, peaks.auroc, peaks.average_precision
+    )
+
+
+def rank_cells(
+    scores: ScoreSource,
+    labels: LabelSource,
+    *,
+    workers: int | None = None,
+    on_event: Subscriber = ignore,
+) -> RankMeasures:
+    """Measure every cell over the peaks; see `evaluate_scores`."""
     _check_same_shape(scores, labels)
-    cells = split_scores(
+    return split_scores(
         scores.cells,
         labels.cells,
         scores.n_cells,
@@ -197,16 +214,24 @@ def evaluate_scores(
         measure=lambda s, y: rank_columns(s, y, workers=workers),
         on_tile=lambda done: on_event(Progress("ranking cells", done, scores.n_cells, "cells")),
     )
-    peaks = split_scores(
+
+
+def rank_peaks(
+    scores: ScoreSource,
+    labels: LabelSource,
+    *,
+    workers: int | None = None,
+    on_event: Subscriber = ignore,
+) -> RankMeasures:
+    """Measure every peak over the cells; see `evaluate_scores`."""
+    _check_same_shape(scores, labels)
+    return split_scores(
         scores.peaks,
         labels.peaks,
         scores.n_peaks,
         length=scores.n_cells,
         measure=lambda s, y: rank_rows(s, y, workers=workers),
         on_tile=lambda done: on_event(Progress("ranking peaks", done, scores.n_peaks, "peaks")),
-    )
-    return PredictionQuality(
-        cells.auroc, cells.average_precision, peaks.auroc, peaks.average_precision
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import UserInputError
+from atlasstore.zarrio.blocks import MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,8 @@ class Settings:
     matrix: str = "X"
     """Where an AnnData's counts are."""
     drop_unplaced_peaks: bool = False
+    min_blocks: int = MIN_BLOCKS
+    """Cell blocks at least."""
 
     @property
     def files(self) -> list[str]:

@@ -223,7 +223,7 @@ class PreprocessSteps:
         obs["n_peaks"] = filtered.depth
         var = set_aside(inputs.peaks[filtered.peaks], "split")
         var["split"] = split_table(var, settings, self._tell)
-        block_cells = blocks.plan_cell_blocks(len(obs))[0].n_cells
+        block_cells = blocks.plan_cell_blocks(len(obs), min_blocks=settings.min_blocks)[0].n_cells
         shape = AtlasShape(len(obs), len(var), block_cells, settings.window_bp, settings.flank_bp)
         parts = blocks.plan_parts([0, len(obs)], block_cells)
         starts = [part.start for part in parts]

@@ -24,6 +24,7 @@ from atlasstore.preprocess.report import PreprocessReport
 from atlasstore.progress import shown
 from atlasstore.resume.executors import open_executor
 from atlasstore.resume.ledger import Ledger, refuse_taken
+from atlasstore.zarrio.blocks import MAX_BLOCK_CELLS, MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,6 +129,7 @@ def plan_preprocess(
     min_peaks_per_cell: int = 1,
     window_bp: int = 1344,
     flank_bp: int = 3,
+    min_blocks: int = MIN_BLOCKS,
     split: SplitMethod = "grouped",
     split_fractions: Sequence[float] = (0.90, 0.05, 0.05),
     holdout: str | Sequence[str] = (),
@@ -158,6 +160,7 @@ def plan_preprocess(
     refuse_taken(out)
     check_window(window_bp, flank_bp)
     check_method(split)
+    _check_blocks(min_blocks)
     FilterSpec(min_cell_fraction=min_cell_fraction, min_peaks_per_cell=min_peaks_per_cell)
     fractions = check_fractions(split_fractions)
     bound = None if memory is None else memory_sizes.parse_size(memory)
@@ -175,6 +178,7 @@ def plan_preprocess(
             min_peaks_per_cell=min_peaks_per_cell,
             window_bp=window_bp,
             flank_bp=flank_bp,
+            min_blocks=min_blocks,
             split=split,
             split_fractions=fractions,
             holdout=as_texts(holdout),
@@ -189,6 +193,14 @@ def plan_preprocess(
         plan = PreprocessPlan(str(out), settings, bound, dask, executor)
         weakref.finalize(plan, undo.pop_all().close)
     return plan
+
+
+def _check_blocks(min_blocks: int) -> None:
+    if not 1 <= min_blocks <= MAX_BLOCK_CELLS:
+        raise UserInputError(
+            f"min_blocks is {min_blocks}, but an atlas has 1 to {MAX_BLOCK_CELLS:,} cell blocks at "
+            "least; take as many as workers will share a training."
+        )
 
 
 def check_reach(inputs: Sequence[str], dask: str | None, executor: Executor | None) -> None:

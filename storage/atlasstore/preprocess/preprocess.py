@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from atlasstore.preprocess.plan import PreprocessPlan, plan_preprocess
 from atlasstore.preprocess.report import PreprocessReport
+from atlasstore.zarrio.blocks import MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ def preprocess(
     min_peaks_per_cell: int = 1,
     window_bp: int = 1344,
     flank_bp: int = 3,
+    min_blocks: int = MIN_BLOCKS,
     split: SplitMethod = "grouped",
     split_fractions: Sequence[float] = (0.90, 0.05, 0.05),
     holdout: str | Sequence[str] = (),
@@ -85,6 +87,9 @@ def preprocess(
         Length of a peak's window in bp, a positive multiple of 192.
     flank_bp
         Bases stored beyond the window on either side, for shifted windows in training.
+    min_blocks
+        Cell blocks at least, where cells suffice: as many workers can share a training. Each costs
+        some 10 stored objects.
     split
         What is dealt to train, validation and test as a whole: "grouped", windows that overlap
         (flanks included), so that no two splits share a base; "chromosome"; or "random", single
@@ -153,6 +158,7 @@ def preprocess(
         min_peaks_per_cell=min_peaks_per_cell,
         window_bp=window_bp,
         flank_bp=flank_bp,
+        min_blocks=min_blocks,
         split=split,
         split_fractions=split_fractions,
         holdout=holdout,

@@ -26,6 +26,8 @@ __all__ = [
     "runs",
 ]
 
+MIN_BLOCKS = 16
+"""Blocks of an atlas by default: as many workers can share its training."""
 MAX_BLOCK_CELLS = 65_536
 """Cells in a block at most, so that an index inside a block is a uint16."""
 
@@ -67,7 +69,7 @@ class CellPart:
 
 
 def plan_cell_blocks(
-    n_cells: int, *, max_block_cells: int = MAX_BLOCK_CELLS, min_blocks: int = 16
+    n_cells: int, *, max_block_cells: int = MAX_BLOCK_CELLS, min_blocks: int = MIN_BLOCKS
 ) -> tuple[CellBlock, ...]:
     """Cut cells into blocks of one size, the last one possibly smaller.
 
@@ -165,7 +167,8 @@ def assign_blocks(weights: Sequence[int], n_ranks: int) -> tuple[range, ...]:
     if n_ranks > len(weights):
         raise UserInputError(
             f"{n_ranks} workers cannot share {len(weights)} cell blocks, since each worker owns "
-            f"whole blocks; use at most {len(weights)} workers."
+            f"whole blocks; use at most {len(weights)} workers, or make the atlas anew with smaller "
+            f"blocks (preprocess --min-blocks {n_ranks})."
         )
     bound = _smallest_bound(weights, n_ranks)
     return tuple(_cut(weights, n_ranks, bound))

@@ -29,7 +29,7 @@ class FullDisk:
 
 def test_a_full_disk_of_an_actor_is_told_as_one_here(monkeypatch):
     monkeypatch.setattr("atlasbasset.batch.executor.check_attempt", lambda *_: None)
-    row = _Actor(FullDisk(), None, ".")({"index": 0, "unit": UNIT})
+    row = _Actor(FullDisk, None, ".")({"index": 0, "unit": UNIT})
     found = _error(row["error"], row["value"], row["node"])
     assert isinstance(found, OSError)
     assert found.errno == errno.ENOSPC
@@ -110,7 +110,7 @@ class Raising:
 )
 def test_an_unexpected_error_of_an_actor_is_one_sentence(monkeypatch, error, message):
     monkeypatch.setattr("atlasbasset.batch.executor.check_attempt", lambda *_: None)
-    row = _Actor(Raising(error), None, ".")({"index": 0, "unit": UNIT})
+    row = _Actor(lambda: Raising(error), None, ".")({"index": 0, "unit": UNIT})
     found = _error(row["error"], row["value"], row["node"])
     assert type(found) is AtlasError
     assert found.__notes__[0] == f"on {socket.gethostname()}:"

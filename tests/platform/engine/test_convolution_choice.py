@@ -113,8 +113,8 @@ def test_workers_compute_as_the_driver_does(atlas_url, tmp_path, monkeypatch):
     assert model_identity(minimal) != model_identity(direct)
     monkeypatch.setattr(convolution_choice, "_fastest", lambda _threads: "direct")
     source = ModelSource(model, model_identity(minimal))
-    assert source.embedder.trunk.convolution == source.whole.trunk.convolution == "minimal"
-    assert ModelSource(model, model_identity(direct)).whole.trunk.convolution == "direct"
+    assert source.embedder.trunk.convolution == "minimal"
+    assert ModelSource(model, model_identity(direct)).embedder.trunk.convolution == "direct"
 
 
 def test_another_convolution_is_refused(atlas_url, tmp_path):

@@ -28,6 +28,7 @@ from atlasstore.files import urls
 from atlasstore.preprocess import _steps
 from atlasstore.preprocess.preprocess import preprocess
 from atlasstore.transpose import memory_plan
+from atlasstore.zarrio.blocks import assign_blocks
 from small_atlas import make_peaks, random_chromosomes, write_fasta
 
 if TYPE_CHECKING:
@@ -509,3 +510,21 @@ def test_events_tell_what_is_done_and_removed(tmp_path, h5ad, genome):
 def test_package_offers_the_verb(tmp_path, h5ad, genome):
     atlasstore.preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", **SMALL)
     assert isinstance(atlasstore.open(tmp_path / "a.zarr"), atlasstore.Atlas)
+
+
+def test_as_many_blocks_as_workers_need(tmp_path, h5ad, genome):
+    atlases = {}
+    for n in (16, 30):
+        out = tmp_path / f"atlas{n}"
+        report = preprocess(h5ad, genome=genome, out=out, min_blocks=n, **SMALL)
+        atlases[n] = Atlas.open(out)
+        assert len(atlases[n].blocks) == report.n_blocks >= n
+    wide = [np.asarray(atlas.to_anndata().X.todense()) for atlas in atlases.values()]
+    np.testing.assert_array_equal(*wide)
+    assert len(assign_blocks(atlases[30].block_positives, 30)) == 30
+
+
+def test_no_blocks_are_refused(tmp_path, h5ad, genome):
+    with pytest.raises(UserInputError, match="min_blocks is 0, but an atlas has 1 to 65,536"):
+        preprocess(h5ad, genome=genome, out=tmp_path / "atlas", min_blocks=0, **SMALL)
+    assert not (tmp_path / "atlas").exists()

@@ -88,7 +88,9 @@ def test_assignment_is_contiguous_and_as_even_as_can_be(data):
 
 
 def test_more_ranks_than_blocks_says_how_many_can_be():
-    with pytest.raises(UserInputError, match=r"5 workers cannot share 3 cell blocks.*at most 3"):
+    with pytest.raises(
+        UserInputError, match=r"5 workers cannot share 3 cell blocks.*at most 3 .*--min-blocks 5"
+    ):
         assign_blocks([1, 1, 1], 5)
     with pytest.raises(ValueError, match="at least 1"):
         assign_blocks([1], 0)

@@ -91,7 +91,8 @@ class GeneStages(DenoiseStages):
         job.create(lambda: self._create_genes(job.place, read_embedded(peaks_url)))
         if (plan := self.plan) is not None:
             work = WriteGenes(
-                self._source,
+                self.model.cell_embedding,
+                self.model.intercept,
                 self.cells,
                 peaks_url,
                 job.place,
@@ -134,7 +135,7 @@ class WriteGenes(WriteDense):
     def _values(self, rows: NDArray[np.int64]) -> Tensor:
         """Return gene accessibility, float32 (cells, genes)."""
         if self.scale == "linear":
-            return torch.from_numpy(self.model.whole.cell_embedding[rows]) @ self._factors
+            return torch.from_numpy(self.embedding[rows]) @ self._factors
         tiles = [
             super(WriteGenes, self)._values(rows[i:j]) for i, j in runs(len(rows), _TILE_CELLS)
         ]

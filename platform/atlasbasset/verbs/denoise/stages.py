@@ -97,7 +97,14 @@ class DenoiseStages:
         job.create(lambda: self._create(job.place, read_embedded(peaks_url), spans))
         if (plan := self.plan) is not None:
             work = WriteDense(
-                self._source, self.cells, peaks_url, job.place, plan, self.scale, spans
+                self.model.cell_embedding,
+                self.model.intercept,
+                self.cells,
+                peaks_url,
+                job.place,
+                plan,
+                self.scale,
+                spans,
             )
             stage = Stage("writing predictions", "cells")
             job.run("shards", dense_units(plan), work, stage=stage)
@@ -122,7 +129,7 @@ class DenoiseStages:
 
     def _span(self, job: ResumableJob, peaks_url: str) -> PeakSpans:
         url, units = urls.join(job.scratch, "spans"), peak_units(len(self.peaks))
-        work = SpanPeaks(self._source, self.cells, peaks_url, url)
+        work = SpanPeaks(self.model.cell_embedding, self.cells, peaks_url, url)
         job.once("spans", lambda: create_spans(url, len(self.peaks), units[0]["stop"]))
         job.run("span", units, work, stage=Stage("finding what peaks span", "peaks"))
         return read_spans(url)

@@ -16,6 +16,7 @@ import torch
 
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.shared.embed_peaks_work import peak_units, read_embedded
+from atlasbasset.verbs.shared.sigmoid import sigmoid_
 from atlasstore.errors import UserInputError
 from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atlasbasset.batch.executor import WorkerPool
-    from atlasbasset.batch.model_source import ModelSource
     from atlasbasset.inference.model import Scale
     from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.table_plan import TablePlan
@@ -135,7 +135,8 @@ def read_spans(url: str) -> PeakSpans:
 class SpanPeaks:
     """Work: find the lowest and highest value of each of a run of peaks over the chosen cells."""
 
-    model: ModelSource
+    embedding: NDArray[np.float32]
+    """W of all cells, (N, E)."""
     cells: NDArray[np.int64]
     """The chosen cells' rows."""
     peaks_url: str
@@ -149,7 +150,7 @@ class SpanPeaks:
 
     @cached_property
     def _w(self) -> Tensor:
-        return torch.from_numpy(self.model.whole.cell_embedding[self.cells])
+        return torch.from_numpy(self.embedding[self.cells])
 
     def __call__(self, unit: Unit) -> Receipt:
         """Find and write the spans of peaks [start, stop)."""
@@ -169,7 +170,10 @@ class SpanPeaks:
 class WriteDense:
     """Work: compute and write one shard of the table."""
 
-    model: ModelSource
+    embedding: NDArray[np.float32]
+    """W of all cells, (N, E)."""
+    intercept: NDArray[np.float32]
+    """b of all cells, (N,)."""
     cells: NDArray[np.int64]
     """The chosen cells' rows."""
     peaks_url: str
@@ -188,7 +192,7 @@ class WriteDense:
 
     def load(self) -> None:
         """Load what the threads share: two of them would load it twice."""
-        _ = self.model.whole, self._h_transposed, self.spans and self.spans.scale
+        _ = self._h_transposed, self.spans and self.spans.scale
 
     @cached_property
     def _h_transposed(self) -> Tensor:
@@ -202,13 +206,12 @@ class WriteDense:
 
     def _values(self, rows: NDArray[np.int64]) -> Tensor:
         """Return predictions, float32 (cells, peaks); never with batch terms."""
-        model = self.model.whole
-        embedding = torch.from_numpy(model.cell_embedding[rows])
+        embedding = torch.from_numpy(self.embedding[rows])
         if self.scale != "probability":
             logits = embedding @ self._h_transposed
-            return logits if self.scale == "linear" else _sigmoid(logits)
-        intercept = torch.from_numpy(model.intercept[rows])
-        return _sigmoid(torch.addmm(intercept[:, None], embedding, self._h_transposed))
+            return logits if self.scale == "linear" else sigmoid_(logits)
+        intercept = torch.from_numpy(self.intercept[rows])
+        return sigmoid_(torch.addmm(intercept[:, None], embedding, self._h_transposed))
 
     def _encoded(self, values: Tensor) -> Tensor:
         """Return values as they are stored; `values` is used up."""
@@ -222,21 +225,6 @@ class WriteDense:
                 f"a prediction of {values.abs().max():g} does not fit float16; use float32."
             )
         return halves
-
-
-def _sigmoid(logits: Tensor) -> Tensor:
-    """Take the sigmoid in place, the same bits on any number of threads.
-
-    torch's own differs in the last bit where the threads' shares of the values begin and end.
-    """
-    with np.errstate(over="ignore"):  # 1 / (1 + inf) is 0, as it should be
-        for start, stop in runs(len(logits), _CACHED_CELLS):
-            values = logits[start:stop].numpy()
-            np.negative(values, out=values)
-            np.exp(values, out=values)
-            values += 1
-            np.reciprocal(values, out=values)
-    return logits
 
 
 def _steps(values: Tensor, spans: PeakSpans | None) -> Tensor:

@@ -26,6 +26,9 @@ def embed(
     variables: Variables = "none",
     atlas: str | Path | Atlas | None = None,
     genes: str | Path | None = None,
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
     on_event: Subscriber | None = None,
 ) -> anndata.AnnData:
     """Return a model's cells: embedding, intercept and their table.
@@ -46,6 +49,8 @@ def embed(
         model's.
     genes
         A GTF or GFF3 file, for "genes"; a gene's peaks are those within 2 kb of its TSS.
+    workers, gpus_per_worker, cpus_per_worker
+        Ray Data actors that predict "genes", and what each reserves; 0 workers: this process.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -79,5 +84,14 @@ def embed(
     StoreExistsError
         When something exists at `out`.
     """
-    plan = plan_embed(model, out=out, variables=variables, atlas=atlas, genes=genes)
+    plan = plan_embed(
+        model,
+        out=out,
+        variables=variables,
+        atlas=atlas,
+        genes=genes,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
     return plan.run(on_event=on_event)

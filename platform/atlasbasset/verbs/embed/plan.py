@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.verbs.embed.variables import chosen_variables
 from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasbasset.verbs.shared.plan import PlannedModel
@@ -56,7 +57,7 @@ class EmbedPlan(Plan["anndata.AnnData"]):
         """Return cells, variables and bytes."""
         stored = ("stored", f"at most about {size(self._bytes)}")
         found = self.variables
-        columns = [] if found is None else [(found.unit, f"{count(found.n_vars)}: {found.meaning}")]
+        columns = [] if found is None else found.lines()
         cells = ("cells", count(self.model.n_cells))
         return [cells, *columns, *([] if self.out is None else [stored])]
 
@@ -89,6 +90,9 @@ def plan_embed(
     variables: Variables = "none",
     atlas: str | Path | Atlas | None = None,
     genes: str | Path | None = None,
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
 ) -> EmbedPlan:
     """Plan `embed`: check its input and compute its sizes; nothing is written.
 
@@ -98,10 +102,11 @@ def plan_embed(
     --------
     >>> plan_embed("model.zarr", out="cells.h5ad").as_json()["stored_bytes"]  # doctest: +SKIP
     """
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     planned = PlannedModel.of(model)
     if out is not None:
         _checked_out(out)
-    chosen = chosen_variables(planned, variables, atlas, genes)
+    chosen = chosen_variables(planned, variables, atlas, genes, pool)
     return EmbedPlan(planned, None if out is None else str(out), chosen)
 
 

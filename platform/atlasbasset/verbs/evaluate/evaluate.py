@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.verbs.evaluate.baselines import baseline_input
 from atlasbasset.verbs.evaluate.cells import checked_keys
 from atlasbasset.verbs.evaluate.plan import EvaluatePlan
@@ -47,6 +48,9 @@ def evaluate(
     rna_embedding: str | None = None,
     genes: str | Path | None = None,
     baselines: bool = False,
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
     on_event: Subscriber | None = None,
 ) -> Evaluation:
     """Measure a model against an atlas of its cells.
@@ -91,6 +95,9 @@ def evaluate(
     baselines
         Also measure what can be had without the model or from less, on the same cells and split:
         at most 10,000 cells, and sequences of 20,000 training peaks.
+    workers, gpus_per_worker, cpus_per_worker
+        Ray Data actors that embed sequences, read labels and
+        rank predictions, and what each reserves; 0 workers: this process.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -123,6 +130,9 @@ def evaluate(
         rna_embedding=rna_embedding,
         genes=genes,
         baselines=baselines,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     return plan.run(on_event=on_event)
 
@@ -143,6 +153,9 @@ def plan_evaluate(
     rna_embedding: str | None = None,
     genes: str | Path | None = None,
     baselines: bool = False,
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
 ) -> EvaluatePlan:
     """Plan `evaluate`: check its input; nothing is computed.
 
@@ -152,6 +165,7 @@ def plan_evaluate(
     --------
     >>> print(plan_evaluate("model.zarr", "atlas.zarr"))  # doctest: +SKIP
     """
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     planned = PlannedModel.of(model)
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     check_window(planned.store, cells)
@@ -183,6 +197,7 @@ def plan_evaluate(
         beside,
         profile_peaks(cells.n_peaks) if denoised else None,
         baseline_input(cells, split, n_cells=planned.n_cells) if baselines else None,
+        pool,
     )
 
 

@@ -13,8 +13,9 @@ from atlasbasset.verbs.evaluate.baselines import measure_baselines
 from atlasbasset.verbs.evaluate.evaluation import Evaluation
 from atlasbasset.verbs.evaluate.profiles import measure_profiles
 from atlasbasset.verbs.evaluate.rna import measure_rna, read_rna
-from atlasbasset.verbs.shared.atlas_peaks import embed_peaks
 from atlasbasset.verbs.shared.depth import model_depth_correlation
+from atlasbasset.verbs.shared.embed_peaks_work import embed_by_workers
+from atlasbasset.verbs.shared.plan import workers_in_full
 from atlasbasset.verbs.shared.prediction import measure_predictions
 from atlasstore.events import Notice
 from atlasstore.plans import Plan
@@ -23,6 +24,7 @@ from atlasstore.text_units import count
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.evaluate.baseline_table import BaselineTable
     from atlasbasset.verbs.evaluate.baselines import Baselines
@@ -63,6 +65,8 @@ class EvaluatePlan(Plan[Evaluation]):
     """Peaks of the denoised profiles, where these are measured."""
     baselines: Baselines | None
     """Where baselines are measured beside the model."""
+    pool: WorkerPool
+    """Who embeds, reads labels and ranks."""
 
     @property
     def title(self) -> str:
@@ -76,6 +80,7 @@ class EvaluatePlan(Plan[Evaluation]):
             ("cells", count(self.model.n_cells)),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
             ("predictions", f"{n_predictions}, computed in tiles"),
+            ("workers", workers_in_full(self.pool)),
         ]
         if self.profile_rows is not None:
             lines.append(("denoised profiles", f"of {count(len(self.profile_rows))} peaks"))
@@ -96,18 +101,23 @@ class EvaluatePlan(Plan[Evaluation]):
             "n_rna_cells": 0 if rna is None else len(rna.cells),
             "n_baseline_cells": 0 if self.baselines is None else len(self.baselines.cells),
             "n_genes": 0 if rna is None or rna.genes is None else len(rna.genes.columns),
+            "workers": self.pool.count,
         }
 
     def _run(self, on_event: Subscriber) -> Evaluation:
-        model, label, batch = self.model.loaded, self.label, self.batch
         for sentence in self.notices:
             on_event(Notice(sentence))
+        with self.pool.session(on_event):
+            return self._measured(on_event)
+
+    def _measured(self, on_event: Subscriber) -> Evaluation:
+        model, label, batch = self.model.loaded, self.label, self.batch
         rna_cells = None if self.rna is None else read_rna(self.rna)
         peaks = self._embedded(model, on_event)
         embedding = model.cell_embedding
         grouped = label if self.cluster else None
         prediction, certainty = measure_predictions(
-            model, self.atlas, self.rows, on_event, h=peaks.h_of(self.rows)
+            model, self.atlas, self.rows, on_event, h=peaks.h_of(self.rows), pool=self.pool
         )
         return Evaluation(
             model=model.url,
@@ -137,7 +147,7 @@ class EvaluatePlan(Plan[Evaluation]):
         if self.baselines is not None:
             wanted.append(self.baselines.sampled)
         rows = np.unique(np.concatenate(wanted))
-        h = embed_peaks(model, self.atlas, rows, on_event=on_event)
+        h = embed_by_workers(model, self.atlas, rows, pool=self.pool, on_event=on_event)
         if len(wanted) == 1:  # predictions are of sequences alone
             return _Embedded(rows, h, None)
         deviates, sentence = self.model.deviates_on(self.atlas)

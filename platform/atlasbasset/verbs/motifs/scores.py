@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.model_source import ModelSource
     from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.table_plan import TablePlan
 
@@ -124,7 +123,8 @@ def _combined(
 class LinearScores:
     """Work: write the z-scores of a run of cells, ``(W - mean(W)) . effect / sd``."""
 
-    model: ModelSource
+    embedding: NDArray[np.float32]
+    """W of all cells, (N, E)."""
     effects: NDArray[np.float64]
     """(n_motifs, E)."""
     moments: Moments
@@ -135,12 +135,12 @@ class LinearScores:
 
     @cached_property
     def _centre(self) -> NDArray[np.float64]:
-        return _mean(self.model.whole.cell_embedding)
+        return _mean(self.embedding)
 
     def __call__(self, unit: Unit) -> Receipt:
         """Write cells [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        centred = self.model.whole.cell_embedding[start:stop] - self._centre
+        centred = self.embedding[start:stop] - self._centre
         scores = centred @ (self.effects * self.moments.weight[:, None]).T
         return write_rows(self.place, self.plan, start, scores.astype(np.float32))
 
@@ -167,7 +167,10 @@ class SigmoidActivity:
     1,024 cells by all backgrounds of one motif.
     """
 
-    model: ModelSource
+    embedding: NDArray[np.float32]
+    """W of all cells, (N, E)."""
+    device: str
+    """Where to compute."""
     inserted_url: str
     """Where the embeddings are."""
     url: str
@@ -177,16 +180,14 @@ class SigmoidActivity:
     def _inserted(self) -> torch.Tensor:
         """Return h of all sequences, (1 + n_motifs, E, n_backgrounds)."""
         h = np.concatenate(list(read_inserted(self.inserted_url)))
-        device = self.model.whole.trunk.bottleneck.weight.device
-        return torch.from_numpy(h).permute(1, 2, 0).contiguous().to(device)
+        return torch.from_numpy(h).permute(1, 2, 0).contiguous().to(self.device)
 
     def __call__(self, unit: Unit) -> Receipt:
         """Write cells [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        embedding = self.model.whole.cell_embedding[start:stop]
         raw = np.empty((stop - start, len(self._inserted) - 1), np.float32)
         for first, last in runs(stop - start, _TILE_CELLS):
-            tile = torch.from_numpy(embedding[first:last]).to(self._inserted.device)
+            tile = torch.tensor(self.embedding[start + first : start + last], device=self.device)
             raw[first:last] = self._tile(tile).cpu().numpy()
         arrays.write_pieces(arrays.open_member(self.url, _RAW, mode="r+"), start, raw)
         return {"bytes": raw.nbytes}

@@ -117,7 +117,9 @@ class MotifStages:
         effects = mean_effects(inserted)
         if self.options.scale == "linear":
             moments = linear_moments(self.model.cell_embedding, effects)
-            work: Work = LinearScores(self._source, effects, moments, job.place, self.plan)
+            work: Work = LinearScores(
+                self.model.cell_embedding, effects, moments, job.place, self.plan
+            )
         else:
             raw = urls.join(job.scratch, "raw")
             moments = self._activities_after_sigmoid(job, inserted, raw)
@@ -151,7 +153,8 @@ class MotifStages:
 
     def _activities_after_sigmoid(self, job: ResumableJob, inserted: str, url: str) -> Moments:
         job.once("raw", lambda: create_raw(url, self.plan))
-        work = SigmoidActivity(self._source, inserted, url)
+        device = self.workers.device or str(self.model.trunk.bottleneck.weight.device)
+        work = SigmoidActivity(self.model.cell_embedding, device, inserted, url)
         stage = Stage("averaging after the sigmoid", "cells")
         job.run("sigmoid", self._units(), work, stage=stage)
         return raw_moments(url)

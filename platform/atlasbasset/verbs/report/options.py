@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlasbasset.batch.executor import WorkerPool
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class ReportOptions:
     """Held-out peaks predicted; of more, a seeded sample."""
     seed: int = 0
     """Of the samples, the map and the clusters."""
+    pool: WorkerPool = field(default_factory=WorkerPool)
+    """Who embeds sequences and reads labels."""
 
     def __post_init__(self) -> None:
         if self.max_cells < _LEAST_CELLS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.verbs.report.findings.activity import check_tfs
 from atlasbasset.verbs.report.findings.cells import Keys, read_keys
 from atlasbasset.verbs.report.findings.findings import gather
@@ -12,6 +13,7 @@ from atlasbasset.verbs.report.findings.loci import named_loci
 from atlasbasset.verbs.report.given import Given, sorted_stores
 from atlasbasset.verbs.report.options import ReportOptions
 from atlasbasset.verbs.report.page.page import GENERATOR, check_extra, page_of
+from atlasbasset.verbs.shared.plan import workers_in_full
 from atlasstore.errors import NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.files import urls
 from atlasstore.plans import Plan
@@ -81,6 +83,7 @@ class ReportPlan(Plan[ReportWritten]):
         return [
             ("reads", ", ".join(self.given.urls)),
             ("cells shown", f"{count(self.n_cells)}{of_them}"),
+            ("workers", workers_in_full(self.options.pool)),
             *((name, f"{one.key}, {len(one.names)}") for name, one in named if one is not None),
             *(("note", sentence) for sentence in self.keys.notices),
         ]
@@ -90,7 +93,8 @@ class ReportPlan(Plan[ReportWritten]):
         return {"out": self.out, "stores": self.given.urls, "n_cells": self.n_cells}
 
     def _run(self, on_event: Subscriber) -> ReportWritten:
-        found = gather(self.given, self.keys, self.options, on_event)
+        with self.options.pool.session(on_event):
+            found = gather(self.given, self.keys, self.options, on_event)
         page = page_of(found, title=self.page_title)
         content = page.html.encode()
         urls.write_bytes(self.out, content)
@@ -117,6 +121,9 @@ def plan_report(
     max_cells: int = 20_000,
     max_peaks: int = 2_000,
     seed: int = 0,
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
 ) -> ReportPlan:
     """Plan `report`: check its input; nothing is computed.
 
@@ -136,6 +143,7 @@ def plan_report(
         max_cells=max_cells,
         max_peaks=max_peaks,
         seed=seed,
+        pool=WorkerPool(workers, cpus_per_worker, gpus_per_worker),
     )
     _check_out(out)
     given = sorted_stores(model, stores)

@@ -32,6 +32,9 @@ def report(
     max_cells: int = 20_000,
     max_peaks: int = 2_000,
     seed: int = 0,
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
     on_event: Subscriber | None = None,
 ) -> ReportWritten:
     """Write what a model learned as one HTML file that opens without a network.
@@ -66,6 +69,9 @@ def report(
         Held-out peaks that are predicted; of more, a seeded sample.
     seed
         Of samples, map and clusters.
+    workers, gpus_per_worker, cpus_per_worker
+        Ray Data actors that embed sequences and read labels, and what each reserves; 0 workers:
+        this process.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -98,5 +104,8 @@ def report(
         max_cells=max_cells,
         max_peaks=max_peaks,
         seed=seed,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     return plan.run(on_event=on_event)

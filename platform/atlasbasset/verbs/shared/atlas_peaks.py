@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.gather import gather
 from atlasbasset.core.inference import embed_codes
 from atlasbasset.engine.labels.host import LabelShard
 from atlasbasset.inference.model import trunk_config
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls
+from atlasstore.resume.units import Ranges, Stage
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from atlasbasset.batch.gather import Arrays
     from atlasbasset.inference.model import Embedder
-    from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
     from atlasstore.models.model_store import ModelStore
+    from atlasstore.resume.units import Unit
+    from atlasstore.zarrio.blocks import CellBlock
 
 __all__ = ["check_window", "embed_peaks", "peak_inputs", "peak_labels"]
 
 _READ_ROWS = 1024
+_THIS_PROCESS = WorkerPool()
 
 
 def check_window(model: ModelStore, atlas: Atlas) -> None:
@@ -68,9 +77,12 @@ def peak_labels(
     rows: NDArray[np.int64],
     *,
     cells: NDArray[np.int64] | None = None,
+    pool: WorkerPool = _THIS_PROCESS,
     on_event: Subscriber,
 ) -> sparse.csr_array:
     """Return the labels of peaks in cells, bool CSR; block by block, never all at once.
+
+    Blocks without any of the cells are not read.
 
     Parameters
     ----------
@@ -78,15 +90,64 @@ def peak_labels(
         Of the peaks, in the order of the result's rows.
     cells
         Of the result's columns, rising; all by default.
+    pool
+        Who reads, a block at a time.
     """
-    first, last = int(rows.min()), int(rows.max()) + 1
-    parts = []
+    if pool.count:
+        return _labels_by_workers(atlas, rows, cells, pool, on_event)
+    read, parts = _BlockLabels(atlas, rows, cells), []
     for block in atlas.blocks:
-        shard = LabelShard([block], [atlas.labels(block.index, first, last)])
-        part = shard.matrix(rows - first)
-        if cells is not None:
-            inside = cells[(cells >= block.start) & (cells < block.stop)]
-            part = part[:, inside - block.start]
-        parts.append(part)
+        parts.append(read.matrix(block))
         on_event(Progress("reading labels", block.index + 1, len(atlas.blocks), "blocks"))
     return sparse.csr_array(sparse.hstack(parts, format="csr"))
+
+
+def _labels_by_workers(
+    atlas: Atlas,
+    rows: NDArray[np.int64],
+    cells: NDArray[np.int64] | None,
+    pool: WorkerPool,
+    on_event: Subscriber,
+) -> sparse.csr_array:
+    read = _BlockLabels(pool.worker_url(atlas.url), rows, cells)
+    stage = Stage("reading labels", "blocks")
+    units = Ranges(len(atlas.blocks), 1)
+    found = gather(units, read, pool=pool, stage=stage, on_event=on_event)
+    parts = []
+    for part in found:
+        is_open = np.ones(len(part["indices"]), np.bool_)
+        shape = (len(rows), int(part["n_cells"]))
+        parts.append(sparse.csr_array((is_open, part["indices"], part["indptr"]), shape=shape))
+    return sparse.csr_array(sparse.hstack(parts, format="csr"))
+
+
+@dataclass(frozen=True, eq=False)
+class _BlockLabels:
+    """Reads the labels of chosen peaks in those of a block's cells that are chosen."""
+
+    atlas: Atlas | str
+    """An open atlas, or its URL."""
+    rows: NDArray[np.int64]
+    cells: NDArray[np.int64] | None
+    """All by default."""
+
+    @cached_property
+    def _atlas(self) -> Atlas:
+        return self.atlas if isinstance(self.atlas, Atlas) else Atlas.open(self.atlas)
+
+    def __call__(self, unit: Unit) -> Arrays:
+        found = self.matrix(self._atlas.blocks[unit["start"]])
+        n_cells = np.array(found.shape[1])
+        return {"indices": found.indices, "indptr": found.indptr, "n_cells": n_cells}
+
+    def matrix(self, block: CellBlock) -> sparse.csr_array:
+        """Return bool CSR (len(rows), chosen cells of the block)."""
+        inside = None
+        if self.cells is not None:
+            inside = self.cells[(self.cells >= block.start) & (self.cells < block.stop)]
+            if not inside.size:
+                return sparse.csr_array((len(self.rows), 0), dtype=np.bool_)
+        first, last = int(self.rows.min()), int(self.rows.max()) + 1
+        shard = LabelShard([block], [self._atlas.labels(block.index, first, last)])
+        found = sparse.csr_array(shard.matrix(self.rows - first))
+        return found if inside is None else found[:, inside - block.start]

@@ -1,4 +1,4 @@
-"""Embedding an atlas's peaks, unit by unit, into an array that other units read."""
+"""Embedding an atlas's peaks, unit by unit: into an array that other units read, or for here."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from atlasbasset.batch.gather import gather
+from atlasbasset.batch.model_source import ModelSource
 from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.shared.atlas_peaks import embed_peaks
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from atlasbasset.batch.model_source import ModelSource
+    from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.gather import Arrays
+    from atlasbasset.inference.model import Model
+    from atlasstore.events import Subscriber
     from atlasstore.resume.units import Receipt, Unit
 
-__all__ = ["EmbedPeaks", "create_embedded", "peak_units", "read_embedded"]
+__all__ = ["EmbedPeaks", "create_embedded", "embed_by_workers", "peak_units", "read_embedded"]
 
 _UNIT_PEAKS = 1024
 _ARRAY = "h"
@@ -63,6 +69,48 @@ def read_embedded(url: str) -> NDArray[np.float32]:
     return found
 
 
+def embed_by_workers(
+    model: Model,
+    atlas: Atlas,
+    rows: NDArray[np.int64],
+    *,
+    pool: WorkerPool,
+    on_event: Subscriber,
+) -> NDArray[np.float32]:
+    """Embed peaks as `embed_peaks` does, by the workers of `pool`; without any, here."""
+    if not pool.count:
+        return embed_peaks(model, atlas, rows, on_event=on_event)
+    source, url = ModelSource.of(model, pool), pool.worker_url(atlas.url)
+    found = gather(
+        peak_units(len(rows)),
+        _EmbedRows(source, url, rows),
+        pool=pool,
+        stage=Stage("embedding sequences", "peaks"),
+        on_event=on_event,
+    )
+    return np.concatenate([part["h"] for part in found])
+
+
+@dataclass(frozen=True, eq=False)
+class _EmbedRows:
+    """Embeds a run of the chosen peaks."""
+
+    model: ModelSource
+    """The model, of which the trunk is loaded."""
+    atlas: Atlas | str
+    """An open atlas, or its URL."""
+    rows: NDArray[np.int64]
+    """The chosen peaks' rows in the atlas; a unit is a run of positions in it."""
+
+    @cached_property
+    def _atlas(self) -> Atlas:
+        return self.atlas if isinstance(self.atlas, Atlas) else Atlas.open(self.atlas)
+
+    def __call__(self, unit: Unit) -> Arrays:
+        rows = self.rows[unit["start"] : unit["stop"]]
+        return {"h": embed_peaks(self.model.embedder, self._atlas, rows, on_event=ignore)}
+
+
 @dataclass(frozen=True, eq=False)
 class EmbedPeaks:
     """Work: embed a run of the chosen peaks and write it."""
@@ -79,13 +127,13 @@ class EmbedPeaks:
     """(len(rows), E), added to the embeddings."""
 
     @cached_property
-    def _atlas(self) -> Atlas:
-        return self.atlas if isinstance(self.atlas, Atlas) else Atlas.open(self.atlas)
+    def _embed(self) -> _EmbedRows:
+        return _EmbedRows(self.model, self.atlas, self.rows)
 
     def __call__(self, unit: Unit) -> Receipt:
         """Embed and write positions [start, stop)."""
         start, stop = unit["start"], unit["stop"]
-        h = embed_peaks(self.model.embedder, self._atlas, self.rows[start:stop], on_event=ignore)
+        h = self._embed(unit)["h"]
         if self.deviation is not None:
             h += self.deviation[start:stop]
         arrays.write_pieces(arrays.open_member(self.url, _ARRAY, mode="r+"), start, h)

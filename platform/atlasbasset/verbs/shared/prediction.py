@@ -14,13 +14,15 @@ from atlasbasset.metrics import (
     evaluate_scores,
     mean_auroc_per_cell,
 )
-from atlasbasset.verbs.shared.atlas_peaks import embed_peaks, peak_labels
+from atlasbasset.verbs.shared.atlas_peaks import peak_labels
+from atlasbasset.verbs.shared.ranking import rank_by_workers
 from atlasstore.events import Notice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.inference.model import Model
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Certainty", "certainty_of", "measure_predictions"]
 
 Interval = tuple[float, float]
+Factors = tuple["NDArray[np.float32]", "NDArray[np.float32]", "NDArray[np.float32]"]
 
 _FEW_PEAKS = 100
 _GROUPS = 10
@@ -62,14 +65,18 @@ def measure_predictions(
     rows: NDArray[np.int64],
     on_event: Subscriber,
     *,
-    h: NDArray[np.float32] | None = None,
+    h: NDArray[np.float32],
+    pool: WorkerPool,
 ) -> tuple[PredictionQuality, Certainty]:
     """Predict the peaks `rows` and measure it; warn when there are fewer than 100.
 
     Parameters
     ----------
     h
-        float32 (len(rows), E): the peaks' embeddings, where they have been computed.
+        float32 (len(rows), E): the peaks' embeddings.
+    pool
+        Who ranks: this process, which holds all labels of the peaks, or workers, which read them
+        block by block.
     """
     if len(rows) < _FEW_PEAKS:
         on_event(
@@ -78,13 +85,17 @@ def measure_predictions(
                 "moves them: see their intervals."
             )
         )
-    if h is None:
-        h = embed_peaks(model, atlas, rows, on_event=on_event)
-    labels = peak_labels(atlas, rows, on_event=on_event)
-    embedding, intercept = model.table()
-    scores = FactoredScores(h, embedding, intercept)
-    found = evaluate_scores(scores, SparseLabels(labels), on_event=on_event)
-    return found, certainty_of(found, h, embedding, intercept, labels)
+    factors = h, *model.table()
+    cells, _ = _draw(model.n_cells, len(rows))
+    if pool.count:
+        found, n_open = rank_by_workers(atlas, rows, factors, pool=pool, on_event=on_event)
+        sampled = peak_labels(atlas, rows, cells=cells, pool=pool, on_event=on_event)
+    else:
+        labels = peak_labels(atlas, rows, on_event=on_event)
+        scores = FactoredScores(*factors)
+        found = evaluate_scores(scores, SparseLabels(labels), on_event=on_event)
+        sampled, n_open = labels[:, cells], labels.nnz
+    return found, _certainty(found, factors, cells, sampled, n_open)
 
 
 def certainty_of(
@@ -95,12 +106,34 @@ def certainty_of(
     labels: sparse.csr_array,
 ) -> Certainty:
     """Return how sure the means of `found` are, which was measured on the other four."""
-    spread = _jackknife(h, embedding, intercept, labels)
+    cells, _ = _draw(labels.shape[1], len(h))
+    factors = h, embedding, intercept
+    return _certainty(found, factors, cells, labels[:, cells], labels.nnz)
+
+
+def _certainty(
+    found: PredictionQuality,
+    factors: Factors,
+    cells: NDArray[np.int64],
+    labels: sparse.csr_array,
+    n_open: int,
+) -> Certainty:
+    """Return how sure the means are, given the labels of `cells` and the number of open pairs."""
+    h, embedding, intercept = factors
+    _, group = _draw(len(embedding), len(h))
+    spread = _jackknife(h, embedding[cells], intercept[cells], labels, group)
     return Certainty(
-        positive_share=float(labels.nnz / (labels.shape[0] * labels.shape[1])),
+        positive_share=float(n_open / (len(h) * len(embedding))),
         auroc_per_cell=_interval(found.mean_auroc_per_cell, spread),
         auroc_per_peak=_normal_interval(found.auroc_per_peak),
     )
+
+
+def _draw(n_cells: int, n_peaks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the jackknife's cells, all or a seeded sample, and each peak's group."""
+    rng = np.random.default_rng(0)
+    cells = np.sort(rng.permutation(n_cells)[:_MOST_CELLS])
+    return cells, rng.permutation(n_peaks) % _GROUPS
 
 
 def _jackknife(
@@ -108,20 +141,16 @@ def _jackknife(
     embedding: NDArray[np.float32],
     intercept: NDArray[np.float32],
     labels: sparse.csr_array,
+    group: NDArray[np.int64],
 ) -> float:
     """Return the standard error of the mean auROC per cell over the draw of peaks."""
-    rng = np.random.default_rng(0)
-    n_peaks, n_cells = labels.shape
-    if n_peaks < 2 * _GROUPS:
+    if len(h) < 2 * _GROUPS:
         return float("nan")
-    cells = np.sort(rng.permutation(n_cells)[:_MOST_CELLS])
-    group = rng.permutation(n_peaks) % _GROUPS
-    sampled = labels[:, cells]
     means = np.empty(_GROUPS)
     for left_out in range(_GROUPS):
         kept = np.flatnonzero(group != left_out)
-        part = SparseLabels(sampled[kept])
-        means[left_out] = mean_auroc_per_cell(h[kept], embedding[cells], intercept[cells], part)
+        part = SparseLabels(labels[kept])
+        means[left_out] = mean_auroc_per_cell(h[kept], embedding, intercept, part)
     return float(np.sqrt((_GROUPS - 1) * means.var()))
 
 

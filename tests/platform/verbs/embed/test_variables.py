@@ -171,3 +171,8 @@ def test_a_plan_tells_columns_and_bytes(model, atlas, gtf):
     assert plan.as_json()["n_vars"] == 3
     assert plan.as_json()["stored_bytes"] == N * 4 * (TINY.embedding_dim + 1) + N * 3 * 4
     assert dict(plan.lines())["genes"].startswith("3: accessibility: mean over a gene's peaks")
+
+
+def test_workers_that_would_predict_nothing_are_refused(model, atlas):
+    with pytest.raises(UserInputError, match="workers predict genes, and variables 'peaks'"):
+        atlasbasset.embed(model, variables="peaks", atlas=atlas, workers=2)

@@ -86,7 +86,7 @@ def agreement_of(
     values = label.values()[picked]
     scores = {"model": label_score(cells.embedding[picked], values, _fitting(values))}
     if atlas is not None:
-        table = _training_labels(atlas, cells.rows[picked], options.seed, on_event)
+        table = _training_labels(atlas, cells.rows[picked], options, on_event)
         for name, embedding in _baselines(table, options.seed).items():
             scores[name] = label_score(embedding, values, _fitting(values))
     return Agreement(
@@ -104,12 +104,13 @@ def _fitting(values: NDArray[np.object_]) -> list[int]:
 
 
 def _training_labels(
-    atlas: Atlas, cells: NDArray[np.int64], seed: int, on_event: Subscriber
+    atlas: Atlas, cells: NDArray[np.int64], options: ReportOptions, on_event: Subscriber
 ) -> sparse.csr_array:
     """Return labels of training peaks, cells x peaks: what the model was trained on."""
     rows = atlas.peak_rows("train")
-    rows = rows[sample_rows(len(rows), _MOST_PEAKS, seed=seed)]
-    return peak_labels(atlas, rows, cells=cells, on_event=on_event).T.tocsr()
+    rows = rows[sample_rows(len(rows), _MOST_PEAKS, seed=options.seed)]
+    found = peak_labels(atlas, rows, cells=cells, pool=options.pool, on_event=on_event)
+    return found.T.tocsr()
 
 
 def _baselines(table: sparse.csr_array, seed: int) -> dict[str, NDArray[np.float32]]:

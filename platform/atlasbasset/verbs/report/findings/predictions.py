@@ -16,7 +16,8 @@ from atlasbasset.metrics import (
     sample_rows,
 )
 from atlasbasset.verbs.report.findings.missing import Missing
-from atlasbasset.verbs.shared.atlas_peaks import embed_peaks, peak_labels
+from atlasbasset.verbs.shared.atlas_peaks import peak_labels
+from atlasbasset.verbs.shared.embed_peaks_work import embed_by_workers
 from atlasbasset.verbs.shared.held_out import judged_rows
 from atlasbasset.verbs.shared.prediction import Certainty, certainty_of
 from atlasstore.events import ignore
@@ -75,8 +76,8 @@ def predictions_of(
         return Missing("Predictions are not measured: the atlas has no held-out peaks.")
     judged, _ = judged_rows(atlas, split, ignore)  # a check tells of overlap
     rows = judged[sample_rows(len(judged), options.max_peaks, seed=options.seed)]
-    h = embed_peaks(model, atlas, rows, on_event=on_event)
-    labels = peak_labels(atlas, rows, cells=cells.rows, on_event=on_event)
+    h = embed_by_workers(model, atlas, rows, pool=options.pool, on_event=on_event)
+    labels = peak_labels(atlas, rows, cells=cells.rows, pool=options.pool, on_event=on_event)
     embedding, intercept = model.table(cells.rows)
     quality = evaluate_scores(
         FactoredScores(h, embedding, intercept), SparseLabels(labels), on_event=on_event
