@@ -12,6 +12,7 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.verbs.shared.atlas_peaks import embed_peaks
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
+from atlasstore.resume.units import Stage
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlasbasset.batch.model_source import ModelSource
+    from atlasbasset.batch.stages import JobStages
     from atlasstore.resume.units import Receipt, Unit
 
-__all__ = ["EmbedPeaks", "create_embedded", "peak_units", "read_embedded"]
+__all__ = ["EmbedPeaks", "create_embedded", "embed_stage", "peak_units", "read_embedded"]
 
 _UNIT_PEAKS = 1024
 _ARRAY = "h"
@@ -90,3 +92,10 @@ class EmbedPeaks:
             h += self.deviation[start:stop]
         arrays.write_pieces(arrays.open_member(self.url, _ARRAY, mode="r+"), start, h)
         return {}
+
+
+def embed_stage(job: JobStages, work: EmbedPeaks, *, width: int) -> None:
+    """Embed the chosen peaks as a stage of a job; `width` is E."""
+    n_peaks = len(work.rows)
+    job.once("peaks", lambda: create_embedded(work.url, n_peaks, width))
+    job.run("embed", peak_units(n_peaks), work, stage=Stage("embedding sequences", "peaks"))
