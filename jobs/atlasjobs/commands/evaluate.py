@@ -62,6 +62,14 @@ Genes = Annotated[
     ),
 ]
 
+Retrain = Annotated[
+    bool,
+    typer.Option(
+        "--retrain",
+        help="With --baselines: also train again on fewer reads and shuffled labels, 7 times.",
+    ),
+]
+
 
 def evaluate(
     model: ModelUrl,
@@ -79,6 +87,7 @@ def evaluate(
     rna_embedding: RnaEmbedding = None,
     genes: Genes = None,
     baselines: Baselines = False,
+    retrain: Retrain = False,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -105,6 +114,7 @@ def evaluate(
         rna_embedding=rna_embedding,
         genes=genes,
         baselines=baselines,
+        retrain=retrain,
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         if report.baselines is not None:
