@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import zarr
 
@@ -19,6 +19,13 @@ from atlasstore.genome.motifs import read_meme
 from atlasstore.inputs.anndata_input import anndata_group
 from atlasstore.inputs.declared import check_inside
 from atlasstore.inputs.hdf5 import open_hdf5, readable
+from atlasstore.inspect_outputs import (
+    Described,
+    describe_bigwig,
+    describe_our_folder,
+    page_format,
+    table_format,
+)
 from atlasstore.resume.ledger import is_begun
 
 if TYPE_CHECKING:
@@ -28,16 +35,6 @@ __all__ = ["Described", "describe_file", "describe_folder", "describe_group", "i
 
 _LISTED = 12
 _ROOTS = ("zarr.json", ".zgroup")
-
-
-class Described(NamedTuple):
-    """What a file is."""
-
-    format: str
-    sizes: Mapping[str, Any]
-    """As `StoreSummary.sizes`."""
-    provenance: Mapping[str, Any] = {}
-    """Of what we wrote."""
 
 
 def describe_file(url: str) -> Described:
@@ -66,6 +63,8 @@ def describe_folder(url: str) -> Described | None:
     names = urls.list_names(url)
     if not set(_ROOTS).isdisjoint(names):
         return describe_group(url)
+    if (ours := describe_our_folder(url, names)) is not None:
+        return ours
     if not names or urls.path_end(url).endswith((".zarr", ".partial")) or is_begun(url):
         return None
     return Described("folder", {"n_files": len(names), "files": sorted(names)[:_LISTED]})
@@ -162,7 +161,8 @@ def _table(url: str) -> Described:
     header = next(lines, "")
     mark = next((mark for mark in "\t;," if mark in header), ",")
     columns = [name.strip('" ') for name in header.split(mark)]
-    return Described("table", {"n_rows": sum(1 for _ in lines), "columns": columns})
+    sizes = {"n_rows": sum(1 for _ in lines), "columns": columns}
+    return Described(table_format(columns), sizes)
 
 
 def _parquet(url: str) -> Described:
@@ -171,9 +171,9 @@ def _parquet(url: str) -> Described:
     fs, path = urls.filesystem(url)
     with fs.open(path, "rb") as file, readable(url, what="a parquet footer"):
         found = parquet.read_metadata(file)
-        return Described(
-            "table (parquet)", {"n_rows": found.num_rows, "columns": list(found.schema.names)}
-        )
+        columns = [str(name) for name in found.schema.names]
+        form = f"{table_format(columns)} (parquet)"
+        return Described(form, {"n_rows": found.num_rows, "columns": columns})
 
 
 def _json(url: str) -> Described:
@@ -202,7 +202,7 @@ def _hdf5(url: str) -> Described:
 def _page(url: str) -> Described:
     text = urls.read_bytes(url)[: 1 << 16].decode(errors="replace")
     title = text.partition("<title>")[2].partition("</title>")[0].strip()
-    return Described("HTML page", {"title": title or None})
+    return Described(page_format(text), {"title": title or None})
 
 
 _BY_NAME: Mapping[tuple[str, ...], Callable[[str], Described]] = {
@@ -213,5 +213,6 @@ _BY_NAME: Mapping[tuple[str, ...], Callable[[str], Described]] = {
     (".json",): _json,
     (".h5", ".hdf5"): _hdf5,
     (".html",): _page,
+    (".bw", ".bigwig"): describe_bigwig,
 }
 """Ends of names -> what describes such a file."""

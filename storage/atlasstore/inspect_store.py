@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from atlasstore.errors import UserInputError
 from atlasstore.files import remote, urls
 from atlasstore.inspect_files import (
-    Described,
     describe_file,
     describe_folder,
     describe_group,
     is_group,
 )
+from atlasstore.inspect_outputs import TRACKS_FILE, Described, describe_our_folder, has_tracks
 from atlasstore.progress import shown
 from atlasstore.store_kinds import kind_of
 
@@ -81,7 +81,8 @@ def inspect_store(
     ----------
     url
         Path or URL of a store, an AnnData (``.h5ad``, ``.zarr``), MEME motifs, a table (``.csv``,
-        ``.tsv``, ``.bed``, ``.parquet``), JSON, HDF5, a report's page, or a folder of files.
+        ``.tsv``, ``.bed``, ``.parquet``), JSON, HDF5, bigWig, a report's page, a folder of tracks,
+        of an unfinished job, or of other files.
     verify
         Also read everything and check it; of stores.
     on_event
@@ -125,6 +126,8 @@ def _described(url: str) -> Described | None:
     with remote.outage_errors(url):
         if urls.lists_nothing(url) and is_group(url):  # there folders are answered as files are
             return describe_group(url)
+        if urls.lists_nothing(url) and has_tracks(url):
+            return describe_our_folder(url, [TRACKS_FILE])
         if fs.isfile(path):
             return describe_file(url)
         is_folder = not urls.lists_nothing(url) and fs.isdir(path)

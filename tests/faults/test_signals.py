@@ -37,6 +37,7 @@ CODES = {SIGINT: 130, SIGTERM: 143}
 RECEIPTS = "atlasstore.resume.units:write_receipts"
 WEIGHTS = "atlasbasset.verbs.weights"
 WRITTEN = "atlasstore.files.table_file"
+TRACKS = "atlasbasset.verbs.tracks.folder"
 RECORD = "atlasstore.resume.ledger:Ledger.record"
 KEPT = "the same command resumes it"
 NOTHING = "run the same command again"
@@ -48,6 +49,8 @@ def folder(tmp_path_factory):
     made, rng = tmp_path_factory.mktemp("given"), np.random.default_rng(0)
     make_stores(made)
     write_model(made / "own", random_weights(rng, 9))  # of the atlas's cells
+    kinds = pd.DataFrame({"kind": list("ababababa")}, ModelStore.open(made / "own").obs.index)
+    kinds.to_csv(made / "kinds.csv")
     chromosomes = random_chromosomes(rng, {"chrI": 10_500, "chrII": 10_500}, letters=b"ACGT")
     write_fasta(made / "genome.fa", chromosomes)
     (made / "regions.bed").write_text("".join(f"chrI\t{s}\t{s + 50}\n" for s in (900, 1500, 2100)))
@@ -102,6 +105,14 @@ def arguments(verb, folder, out):
         "embed": ("embed", model, "--out", out),
         "evaluate": ("evaluate", folder / "own", atlas, "--split", "all"),
         "report": ("report", folder / "own", atlas, "--out", out),
+        "differential": (
+            *("differential", folder / "own", atlas, "--obs", folder / "kinds.csv"),
+            *("--group-by", "kind", "--min-cells", 1, "--out", out),
+        ),
+        "tracks": (
+            *("tracks", folder / "own", atlas, "--obs", folder / "kinds.csv"),
+            *("--group-by", "kind", "--out", out),
+        ),
         "match": ("match", folder / "ism", "--motifs", folder / "m.meme", "--out", out),
         "copy": ("copy", folder / "ism", "--out", out),
         "export": ("export", folder / "ism", "--out", out),
@@ -134,6 +145,8 @@ def written(out: Path):
         return anndata.read_h5ad(out).obsm["X_scbasset"].tobytes()
     if out.suffix == ".html":  # says when it was made
         return out.read_text().count("<figure")
+    if (out / "index.html").exists():
+        return {f.relative_to(out): f.read_bytes() for f in out.rglob("*.[bt][we]*")}
     if out.is_dir():
         return mapped(str(out))
     return hashlib.sha256(out.read_bytes()).hexdigest()
@@ -163,6 +176,10 @@ CASES = [
     ("report", ".html", SIGINT, Moment("atlasbasset.verbs.report.page.page:_plotly"), NOTHING),
     ("match", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
     ("match", ".parquet", SIGTERM, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
+    ("differential", ".tsv", SIGTERM, Moment(RECEIPTS, 2, after=True), KEPT),
+    ("differential", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), KEPT),
+    ("tracks", "", SIGINT, Moment(RECEIPTS, 2), KEPT),
+    ("tracks", "", SIGTERM, Moment(f"{TRACKS}:write_page", after=True), KEPT),
     ("copy", "", SIGTERM, Moment(RECEIPTS, 1, after=True), KEPT),
     ("export", ".tsv", SIGINT, Moment(f"{WRITTEN}:TableFile.flush", after=True), NOTHING),
     ("import-weights", "", SIGTERM, Moment(f"{WEIGHTS}:_write_checkpoint"), NOTHING),

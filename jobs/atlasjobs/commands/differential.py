@@ -8,11 +8,14 @@ from atlasjobs.options.common import (
     Compute,
     Config,
     Convolution,
+    CpusPerWorker,
     Debug,
     DryRun,
+    GpusPerWorker,
     Json,
     ModelUrl,
     Obs,
+    Workers,
 )
 
 __all__ = ["differential"]
@@ -65,6 +68,9 @@ def differential(
     min_cells: MinCells = 10,
     compute: Compute = "fp32",
     convolution: Convolution = "auto",
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -90,6 +96,9 @@ def differential(
         min_cells=min_cells,
         compute=compute,
         convolution=convolution,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         output.report(f"Differences in {out}", differential_facts(report), report)

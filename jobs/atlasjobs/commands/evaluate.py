@@ -72,6 +72,14 @@ Genes = Annotated[
     ),
 ]
 
+Retrain = Annotated[
+    bool,
+    typer.Option(
+        "--retrain",
+        help="With --baselines: also train again on fewer reads and shuffled labels, 7 times.",
+    ),
+]
+
 
 def evaluate(
     model: ModelUrl,
@@ -92,6 +100,7 @@ def evaluate(
     workers: Workers = 0,
     gpus_per_worker: GpusPerWorker = 0,
     cpus_per_worker: CpusPerWorker = 1,
+    retrain: Retrain = False,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -121,6 +130,7 @@ def evaluate(
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
+        retrain=retrain,
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         if report.baselines is not None:

@@ -8,11 +8,14 @@ from atlasjobs.options.common import (
     Compute,
     Config,
     Convolution,
+    CpusPerWorker,
     Debug,
     DryRun,
+    GpusPerWorker,
     Json,
     ModelUrl,
     Obs,
+    Workers,
 )
 
 __all__ = ["tracks"]
@@ -54,6 +57,9 @@ def tracks(
     with_sequence: WithSequence = False,
     compute: Compute = "fp32",
     convolution: Convolution = "auto",
+    workers: Workers = 0,
+    gpus_per_worker: GpusPerWorker = 0,
+    cpus_per_worker: CpusPerWorker = 1,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -78,6 +84,9 @@ def tracks(
         with_sequence=with_sequence,
         compute=compute,
         convolution=convolution,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         output.report(f"Tracks in {out}", tracks_facts(report), report)

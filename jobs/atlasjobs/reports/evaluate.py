@@ -10,6 +10,7 @@ from atlasstore.text_units import count
 
 if TYPE_CHECKING:
     from atlasbasset.metrics import NeighborScore
+    from atlasbasset.metrics.coembedding import PairedRanks
     from atlasbasset.verbs.evaluate import Evaluation
     from atlasbasset.verbs.evaluate.baseline_table import BaselineTable
     from atlasbasset.verbs.evaluate.profiles import ProfileMeasures
@@ -136,17 +137,21 @@ def _neighbor_facts(name: str, found: NeighborScore) -> Lines:
 
 
 def _gene_facts(name: str, genes: GeneMeasures) -> Lines:
-    found, ranks = genes.agreement, genes.co_embedding
+    found = genes.agreement
     n_cells, n_genes = len(found.per_cell), len(found.per_gene)
-    rows = [
+    return [
         (f"  {name}: r per cell", f"{found.mean_per_cell:.3f} ({count(n_genes)} genes)"),
         (f"  {name}: r per gene", f"{found.mean_per_gene:.3f} ({count(n_cells)} cells)"),
+        *_rank_facts(f"  {name}: R_c", genes.integration),
+        *_rank_facts(f"  {name}: R_c before imputation", genes.co_embedding),
     ]
-    if ranks is not None:
-        of = f"of {count(ranks.n_cells)} cells, median {ranks.median:.1f}"
-        chance = (ranks.n_cells + 1) / 2
-        rows.append((f"  {name}: R_c", f"{ranks.mean:.1f} {of} (chance {chance:.1f})"))
-    return rows
+
+
+def _rank_facts(name: str, ranks: PairedRanks | None) -> Lines:
+    if ranks is None:
+        return []
+    of = f"of {count(ranks.n_cells)} cells, median {ranks.median:.1f}"
+    return [(name, f"{ranks.mean:.1f} {of} (chance {(ranks.n_cells + 1) / 2:.1f})")]
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from atlasbasset.batch.scratch import check_scratch
+from atlasbasset.batch.stages import JobStages
 from atlasstore.cards.store_card import refresh_card
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
@@ -31,7 +32,6 @@ from atlasstore.files.staging import refuse_existing
 from atlasstore.results.writer import finish_result
 from atlasstore.resume.identity import job_difference, job_identity
 from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
-from atlasstore.resume.units import run_units
 from atlasstore.zarrio import arrays, formats
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.executor import WorkerPool
     from atlasstore.events import Subscriber
-    from atlasstore.resume.receipts import Receipts
-    from atlasstore.resume.units import Receipt, Stage, Unit, Work
+    from atlasstore.resume.units import Receipt
 
     Finish = Callable[..., None]
 
@@ -134,71 +133,22 @@ def run_job(
     return False
 
 
-class ResumableJob:
-    """A job at work; made by `run_job`.
+class ResumableJob(JobStages):
+    """A job at work whose output is a store; made by `run_job`.
 
     Attributes
     ----------
     place
         URL of the store while it is written, as workers open it.
-    scratch
-        URL of a folder that only this job reads, gone when the store is published.
-    on_event
-        Called with `Progress` and `Notice`.
     """
 
     def __init__(
         self, ledger: Ledger, identity: JobIdentity, pool: WorkerPool, on_event: Subscriber
     ) -> None:
-        self._ledger, self._identity, self._pool = ledger, identity, pool
-        self.on_event = on_event
-        self._receipts: list[Receipts] = []
+        super().__init__(ledger, pool, on_event)
+        self._identity = identity
         self._files: set[str] = set()
         self.place = pool.worker_url(ledger.store)
-        self.scratch = pool.worker_url(ledger.scratch)
-
-    def run(self, name: str, units: Sequence[Unit], work: Work, *, stage: Stage) -> Receipts:
-        """Do the units that have no receipt.
-
-        Parameters
-        ----------
-        name
-            Of the stage's receipts; letters, digits, dashes.
-        units
-            The same ones in every run of the job.
-        work
-            Writes the same bytes for the same unit. A receipt is, or holds anywhere inside, what
-            `write_rows` returned, and ``bytes`` is counted. In this process it is called in as many
-            threads as its attribute ``threads`` says.
-        stage
-            What `Progress` says.
-
-        Raises
-        ------
-        AtlasError
-            The first that a unit raised; what is done keeps its receipts.
-        """
-        receipts = self._ledger.receipts(name, units)
-        self._receipts.append(receipts)
-        try:
-            run_units(
-                units,
-                work,
-                receipts=receipts,
-                executor=self._pool.executor,
-                stage=stage,
-                on_event=self.on_event,
-                at_once=getattr(work, "threads", 1),
-            )
-        finally:
-            if receipts.done.any():
-                self._ledger.keep()
-        return receipts
-
-    def once(self, name: str, make: Callable[[], Receipt | None]) -> Receipt:
-        """Do a small step here, unless an earlier run has done it; return its receipt."""
-        found = self._ledger.receipt(name)
-        return self._ledger.record(name, make() or {}) if found is None else found
 
     def create(self, make: Callable[[], None]) -> None:
         """Write all of the store but the rows of its big tables, unless an earlier run has.

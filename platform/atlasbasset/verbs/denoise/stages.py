@@ -15,10 +15,10 @@ from atlasbasset.verbs.denoise.work import (
     dense_units,
     read_spans,
 )
-from atlasbasset.verbs.shared.atlas_peaks import peak_inputs
+from atlasbasset.verbs.shared.atlas_peaks import atlas_for, peak_inputs
 from atlasbasset.verbs.shared.embed_peaks_work import (
     EmbedPeaks,
-    create_embedded,
+    embed_stage,
     peak_units,
     read_embedded,
 )
@@ -115,17 +115,14 @@ class DenoiseStages:
         return self.dtype == "uint8" and self.scale == "linear"
 
     def _embed(self, job: ResumableJob, url: str) -> None:
-        n_peaks, width = len(self.peaks), self.model.trunk.config.embedding_dim
-        is_elsewhere = self.workers.count > 0
         work = EmbedPeaks(
             model=self._source,
-            atlas=self.workers.worker_url(self.atlas.url) if is_elsewhere else self.atlas,
+            atlas=atlas_for(self.workers, self.atlas),
             rows=self.peaks,
             url=url,
             deviation=self.deviation,
         )
-        job.once("peaks", lambda: create_embedded(url, n_peaks, width))
-        job.run("embed", peak_units(n_peaks), work, stage=Stage("embedding sequences", "peaks"))
+        embed_stage(job, work, width=self.model.trunk.config.embedding_dim)
 
     def _span(self, job: ResumableJob, peaks_url: str) -> PeakSpans:
         url, units = urls.join(job.scratch, "spans"), peak_units(len(self.peaks))

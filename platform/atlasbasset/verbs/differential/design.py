@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from atlasbasset.inference.cell_labels import CellLabels
 
-__all__ = ["REST", "CellBins", "Contrast", "contrasts_of", "design_of", "make_bins"]
+__all__ = [
+    "REST",
+    "CellBins",
+    "Contrast",
+    "contrasts_of",
+    "covariate_values",
+    "design_of",
+    "make_bins",
+]
 
 REST = "rest"
 """Reference: all cells with a label that are not of the group."""
@@ -102,6 +110,12 @@ def contrasts_of(
         )
     against = None if reference == REST else place[reference]
     return [Contrast(name, reference, place[name], against) for name in chosen]
+
+
+def covariate_values(covariates: Sequence[CellLabels], n_cells: int) -> NDArray[np.int64]:
+    """Return the cells' values of each covariate, int64 (N, C); -1 for none."""
+    columns = [one.codes for one in covariates]
+    return np.stack(columns, axis=1) if columns else np.empty((n_cells, 0), np.int64)
 
 
 def make_bins(

@@ -36,6 +36,9 @@ def differential(
     min_cells: int = 10,
     compute: Compute = "fp32",
     convolution: ConvolutionChoice = "auto",
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
     on_event: Subscriber | None = None,
 ) -> DifferentialReport:
     """Test which peaks, or motifs, differ between groups of cells, at equal depth.
@@ -72,6 +75,8 @@ def differential(
         Peaks that are open, or closed, in fewer of the compared cells are not tested.
     compute, convolution
         Arithmetic of the peaks' embeddings, as for `load_model`.
+    workers, gpus_per_worker, cpus_per_worker
+        As for `denoise`. Killed, the same call resumes.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -113,5 +118,8 @@ def differential(
         min_cells=min_cells,
         compute=compute,
         convolution=convolution,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     return plan.run(on_event=on_event)

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.file_job import refuse_file, run_file_job
 from atlasbasset.inference.cell_labels import cell_labels
 from atlasbasset.inference.groups import group_labels
-from atlasbasset.verbs.differential.activities import MOTIF_COLUMNS, test_motifs
-from atlasbasset.verbs.differential.design import REST, contrasts_of, design_of, make_bins
-from atlasbasset.verbs.differential.peaks import PEAK_COLUMNS, count_open, test_peaks
-from atlasbasset.verbs.differential.report import DifferentialReport, GroupFound
-from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks
-from atlasbasset.verbs.shared.plan import PlannedModel, notice_lines
+from atlasbasset.verbs.differential.design import (
+    REST,
+    contrasts_of,
+    covariate_values,
+    design_of,
+    make_bins,
+)
+from atlasbasset.verbs.differential.report import DifferentialReport
+from atlasbasset.verbs.differential.stages import MotifStages, PeakStages
+from atlasbasset.verbs.shared.atlas_peaks import check_window
+from atlasbasset.verbs.shared.plan import FLOAT_BYTES, PlannedModel, notice_lines, workers_in_full
 from atlasbasset.verbs.shared.same_cells import check_same_cells
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
-from atlasstore.files.staging import refuse_existing
-from atlasstore.files.table_file import SUFFIXES, written_table
+from atlasstore.files.table_file import SUFFIXES
 from atlasstore.plans import Plan
 from atlasstore.results.result import Result
 from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -40,23 +45,15 @@ if TYPE_CHECKING:
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.differential.design import Contrast
     from atlasstore.events import Subscriber
-    from atlasstore.files.table_file import TableFile
     from atlasstore.plans import Lines
 
 __all__ = ["DifferentialPlan", "plan_differential"]
 
 _MAX_VALUES = 100
 """Different values of a covariate; more are taken for a number."""
-_DEPTH_PEAKS = 2048
-"""Peaks whose mean embedding stands for all where only depth is wanted of them."""
-_FIRST = 5
-_CELLS_ALONE = (
-    "Without shuffled motifs p-values know the draw of cells alone, and nearly every motif "
-    "differs; give shuffled: what motifs made with --shuffled 10."
-)
 _LEAST_COPIES = 3
-_DISCOVERY = 0.05
 _COUNT_BYTES = 4
+_TEST_BYTES = 40
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,6 +71,7 @@ class DifferentialPlan(Plan[DifferentialReport]):
     contrasts: tuple[Contrast, ...]
     min_cells: int
     out: str
+    workers: WorkerPool
 
     @property
     def title(self) -> str:
@@ -92,9 +90,13 @@ class DifferentialPlan(Plan[DifferentialReport]):
 
     @property
     def scratch_bytes(self) -> int:
-        """What the counts of open cells take in a temporary file."""
+        """What embeddings, counts of open cells and tests take beside the table, at most."""
+        if self.activity is not None:
+            return 0
         n_bins = len(make_bins(self.labels, self.covariates, self._no_depth, self.contrasts))
-        return 0 if self.activity else _COUNT_BYTES * self.atlas.n_peaks * n_bins
+        embedded = FLOAT_BYTES * self.model.trunk.embedding_dim
+        tests = _TEST_BYTES * len(self.contrasts)
+        return self.atlas.n_peaks * (_COUNT_BYTES * n_bins + embedded + tests)
 
     @property
     def _no_depth(self) -> NDArray[np.float64]:
@@ -103,11 +105,6 @@ class DifferentialPlan(Plan[DifferentialReport]):
     @property
     def _names(self) -> tuple[str, ...]:
         return tuple(one.key for one in self.covariates)
-
-    @cached_property
-    def _values(self) -> NDArray[np.int64]:
-        columns = [one.codes for one in self.covariates]
-        return np.stack(columns, axis=1) if columns else np.empty((self.atlas.n_cells, 0), np.int64)
 
     def lines(self) -> Lines:
         """Return groups, covariates and sizes."""
@@ -118,7 +115,8 @@ class DifferentialPlan(Plan[DifferentialReport]):
             ("covariates", ", ".join(("depth", *self._names))),
             (self.unit, count(self.n_tests)),
             ("rows", count(self.n_tests * len(compared))),
-            *([] if self.activity else [("temporary file", size(self.scratch_bytes))]),
+            *([] if self.activity else [("scratch", size(self.scratch_bytes))]),
+            ("workers", workers_in_full(self.workers)),
             *notice_lines("left out", self.labels.notice()),
         ]
 
@@ -131,117 +129,32 @@ class DifferentialPlan(Plan[DifferentialReport]):
             "covariates": list(self._names),
             f"n_{self.unit}": self.n_tests,
             "scratch_bytes": self.scratch_bytes,
+            "workers": self.workers.count,
         }
 
     def _run(self, on_event: Subscriber) -> DifferentialReport:
-        refuse_existing(self.out)
         for one in (self.labels, *self.covariates):
             if sentence := one.notice():
                 on_event(Notice(sentence))
+        work = self._stages
+        return run_file_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
+
+    @cached_property
+    def _stages(self) -> PeakStages | MotifStages:
+        given: dict[str, Any] = {
+            "model": self.model.loaded,
+            "atlas": self.atlas,
+            "labels": self.labels,
+            "covariates": self.covariates,
+            "contrasts": self.contrasts,
+            "out": self.out,
+            "workers": self.workers,
+        }
         if self.activity is None:
-            return self._compare_peaks(on_event)
-        return self._compare_motifs(self.activity, on_event)
-
-    def _compare_peaks(self, on_event: Subscriber) -> DifferentialReport:
-        model, atlas = self.model.loaded, self.atlas
-        rows = np.arange(atlas.n_peaks)
-        h = embed_peaks(model, atlas, rows, on_event=on_event)
-        if model.deviations is not None and model.deviations.fit(atlas.var):
-            h += model.deviations.deviation
-        mean = h.mean(axis=0, dtype=np.float64)
-        bins = make_bins(self.labels, self.covariates, _depth(model, mean), self.contrasts)
-        with (
-            tempfile.TemporaryDirectory(prefix="atlasbasset-") as made,
-            written_table(self.out, PEAK_COLUMNS) as table,
-        ):
-            counts = count_open(atlas, bins, Path(made, "counts"), on_event=on_event)
-            found = []
-            for one in self.contrasts:
-                tested = test_peaks(
-                    one, counts, bins, self._names, min_cells=self.min_cells, on_event=on_event
-                )
-                difference = self._difference(one, model.cell_embedding)
-                by_model = (h - mean) @ difference
-                tested["model_effect"] = by_model - np.median(by_model)
-                self._add(table, one, self._peaks(), tested, PEAK_COLUMNS)
-                found.append(self._found(one, tested, atlas.var.index, tested.attrs["typical"]))
-            del counts  # the file is gone when the block ends
-        return DifferentialReport(self.out, self.unit, len(bins), tuple(found))
-
-    def _peaks(self) -> pd.DataFrame:
-        var = self.atlas.var
-        named = var[["chrom", "start", "end"]].astype({"chrom": str})
-        return named.assign(peak=var.index.astype(str)).reset_index(drop=True)
-
-    def _difference(self, one: Contrast, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the mean embedding of the group less that of its reference, (E,)."""
-        side = one.side(self.labels.codes)
-        group, reference = embedding[side == 1], embedding[side == 0]
-        return np.asarray(group.mean(0, dtype=np.float64) - reference.mean(0, dtype=np.float64))
-
-    def _compare_motifs(self, activity: Result, on_event: Subscriber) -> DifferentialReport:
-        model, atlas = self.model.loaded, self.atlas
-        if self.shuffled is None:
-            on_event(Notice(_CELLS_ALONE))
-        sample = np.linspace(0, atlas.n_peaks - 1, min(_DEPTH_PEAKS, atlas.n_peaks)).astype(int)
-        h = embed_peaks(model, atlas, np.unique(sample), on_event=on_event)
-        depth = _depth(model, h.mean(axis=0, dtype=np.float64))
-        tables = test_motifs(
-            self.contrasts,
-            activity,
-            self.labels.codes,
-            self._values,
-            depth,
-            self._names,
-            shuffled=self.shuffled,
-            on_event=on_event,
-        )
-        var = activity.var
-        named = var[["tf", "motif"]].astype(str).reset_index(drop=True)
-        with written_table(self.out, MOTIF_COLUMNS) as table:
-            for one, tested in zip(self.contrasts, tables, strict=True):
-                self._add(table, one, named, tested, MOTIF_COLUMNS)
-        found = [
-            self._found(one, tested, named["tf"], None)
-            for one, tested in zip(self.contrasts, tables, strict=True)
-        ]
-        return DifferentialReport(self.out, self.unit, 0, tuple(found))
-
-    @staticmethod
-    def _add(
-        table: TableFile,
-        one: Contrast,
-        named: pd.DataFrame,
-        tested: pd.DataFrame,
-        columns: Sequence[str] | dict[str, Any],
-    ) -> None:
-        rows = named.join(tested).assign(group=one.group, reference=one.reference)
-        table.add(rows[list(columns)])
-
-    def _found(
-        self, one: Contrast, tested: pd.DataFrame, names: Any, typical: float | None
-    ) -> GroupFound:
-        side = one.side(self.labels.codes)
-        is_found = tested["q"] < _DISCOVERY
-        higher = np.flatnonzero(is_found & (tested["effect"] > 0))
-        first = higher[np.argsort(tested["p"].to_numpy()[higher], kind="stable")[:_FIRST]]
-        return GroupFound(
-            group=one.group,
-            reference=one.reference,
-            n_cells=int((side == 1).sum()),
-            n_reference=int((side == 0).sum()),
-            n_tested=int(tested["p"].notna().sum()),
-            n_higher=len(higher),
-            n_lower=int(is_found.sum()) - len(higher),
-            typical=typical,
-            first=tuple(str(name) for name in np.asarray(names)[first]),
-        )
-
-
-def _depth(model: Model, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each cell's logit at the mean peak: its intercept, whatever the embeddings' origin."""
-    embedding, intercept = model.table()
-    return np.asarray(embedding @ mean + intercept, dtype=np.float64)
+            return PeakStages(**given, min_cells=self.min_cells)
+        return MotifStages(**given, activity=self.activity, shuffled=self.shuffled)
 
 
 def plan_differential(
@@ -259,6 +172,9 @@ def plan_differential(
     min_cells: int = 10,
     compute: Compute = "fp32",
     convolution: ConvolutionChoice = "auto",
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
 ) -> DifferentialPlan:
     """Plan `differential`: check its input; nothing is written.
 
@@ -269,7 +185,8 @@ def plan_differential(
     >>> print(plan_differential("model.zarr", "atlas.zarr", group_by="cell_type",
     ...                         out="peaks.tsv"))  # doctest: +SKIP
     """
-    refuse_existing(out)
+    refuse_file(out)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     if not urls.path_end(out).endswith(SUFFIXES):
         raise UserInputError(f"{out} ends in none of {', '.join(SUFFIXES)}; name the table so.")
     if min_cells < 1:
@@ -286,11 +203,14 @@ def plan_differential(
     contrasts = tuple(contrasts_of(labels, groups, reference))
     activity = None if motifs is None else _activity(motifs, planned)
     copies = None if shuffled is None else _copies(shuffled, activity, planned)
+    for url in (planned.url, out):
+        pool.worker_url(url)
     plan = DifferentialPlan(
-        planned, cells, activity, copies, labels, others, contrasts, min_cells, str(out)
+        planned, cells, activity, copies, labels, others, contrasts, min_cells, str(out), pool
     )
+    values = covariate_values(others, cells.n_cells)
     for one in contrasts:  # refuses covariates that tell groups apart
-        design_of(one, labels.codes, plan._values, plan._no_depth, plan._names)
+        design_of(one, labels.codes, values, plan._no_depth, plan._names)
     return plan
 
 

@@ -31,9 +31,10 @@ from atlasbasset.metrics.mean_baselines import depth_floor, group_oracle, log_od
 from atlasbasset.metrics.sequence_baseline import fit_kmer_ridge, kmer_counts
 from atlasbasset.metrics.spectral import spectral
 from atlasbasset.verbs.evaluate.baseline_table import BaselineRow, BaselineTable, Judge
-from atlasbasset.verbs.shared.atlas_peaks import peak_labels
+from atlasbasset.verbs.evaluate.retrain import retrained
+from atlasbasset.verbs.shared.atlas_peaks import embed_peaks, peak_labels
 from atlasstore.errors import MissingExtraError, UserInputError
-from atlasstore.events import Progress
+from atlasstore.events import Progress, ignore
 from atlasstore.text_units import count
 from atlasstore.zarrio.blocks import runs
 
@@ -73,6 +74,8 @@ class Baselines:
     """The atlas's training peaks, rising."""
     sampled: NDArray[np.int64]
     """Those of them whose sequences are read, rising."""
+    retrain: bool = False
+    """Whether the model is also trained again on changed labels."""
 
     def lines(self) -> Lines:
         """Return sizes, for a plan."""
@@ -82,7 +85,7 @@ class Baselines:
         return [("baselines", text)]
 
 
-def baseline_input(atlas: Atlas, split: str, *, n_cells: int) -> Baselines:
+def baseline_input(atlas: Atlas, split: str, *, n_cells: int, retrain: bool = False) -> Baselines:
     """Choose cells and training peaks.
 
     Raises
@@ -99,7 +102,8 @@ def baseline_input(atlas: Atlas, split: str, *, n_cells: int) -> Baselines:
     if not train.size:
         raise UserInputError(f"{atlas.url} has no training peaks that baselines could learn from.")
     sampled = train[sample_rows(len(train), _MOST_PEAKS, seed=0)]
-    return Baselines(sample_rows(n_cells, _MOST_CELLS, seed=0).astype(np.int64), train, sampled)
+    cells = sample_rows(n_cells, _MOST_CELLS, seed=0).astype(np.int64)
+    return Baselines(cells, train, sampled, retrain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +195,8 @@ def measure_baselines(
             else:
                 rows.append(found)
         on_event(Progress("measuring baselines", done, len(steps), "kinds"))
+    if chosen.retrain:
+        rows += _trained_again(data, on_event)
     return BaselineTable(tuple(rows), tuple(left_out))
 
 
@@ -253,6 +259,16 @@ def _solved_row(data: _Data, name: str, labels: sparse.csr_array) -> BaselineRow
     scores = FactoredScores(data.h_held_out, embedding, intercept)
     predicted = evaluate_scores(scores, data.labels)
     return data.row(name, n_peaks=len(data.h), predicted=predicted, embedding=embedding)
+
+
+def _trained_again(data: _Data, on_event: Subscriber) -> Iterator[BaselineRow]:
+    """Yield rows of models that were trained on changed labels."""
+    n_peaks = len(data.chosen.train)
+    for name, model in retrained(data.model, data.atlas, data.chosen.cells, on_event=on_event):
+        h = embed_peaks(model, data.atlas, data.held_out, on_event=ignore)
+        scores = FactoredScores(h, model.cell_embedding, model.intercept)
+        predicted = evaluate_scores(scores, data.labels)
+        yield data.row(name, n_peaks=n_peaks, predicted=predicted, embedding=model.cell_embedding)
 
 
 def _of_groups(ridge: KmerRidge, groups: NDArray[np.int64]) -> KmerRidge:

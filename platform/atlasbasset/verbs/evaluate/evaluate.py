@@ -9,6 +9,7 @@ from atlasbasset.verbs.evaluate.baselines import baseline_input
 from atlasbasset.verbs.evaluate.cells import checked_keys
 from atlasbasset.verbs.evaluate.plan import EvaluatePlan
 from atlasbasset.verbs.evaluate.profiles import profile_peaks
+from atlasbasset.verbs.evaluate.retrain import check_retraining
 from atlasbasset.verbs.evaluate.rna_input import checked_rna
 from atlasbasset.verbs.shared.atlas_peaks import check_window
 from atlasbasset.verbs.shared.held_out import judged_rows
@@ -51,6 +52,7 @@ def evaluate(
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
+    retrain: bool = False,
     on_event: Subscriber | None = None,
 ) -> Evaluation:
     """Measure a model against an atlas of its cells.
@@ -98,6 +100,9 @@ def evaluate(
     workers, gpus_per_worker, cpus_per_worker
         Ray Data actors that embed sequences, read labels and
         rank predictions, and what each reserves; 0 workers: this process.
+    retrain
+        With `baselines`: also train the whole model again on fewer reads and on shuffled labels, as
+        the paper does: seven trainings as long as the model's own.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -133,6 +138,7 @@ def evaluate(
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
+        retrain=retrain,
     )
     return plan.run(on_event=on_event)
 
@@ -156,6 +162,7 @@ def plan_evaluate(
     workers: int = 0,
     gpus_per_worker: float = 0,
     cpus_per_worker: float = 1,
+    retrain: bool = False,
 ) -> EvaluatePlan:
     """Plan `evaluate`: check its input; nothing is computed.
 
@@ -171,6 +178,10 @@ def plan_evaluate(
     check_window(planned.store, cells)
     check_same_cells(planned.store, cells)
     _check_options(label_key, denoised=denoised, rna=rna, others=(rna_layer, rna_embedding, genes))
+    if retrain:
+        if not baselines:
+            raise UserInputError("retrain adds rows to the baselines; ask for these (baselines).")
+        check_retraining(planned.store)
     said: list[Notice] = []
     rows, n_overlapping = judged_rows(cells, split, said.append)
     keys = checked_keys(cells, label_key, batch_key, obs)
@@ -196,7 +207,9 @@ def plan_evaluate(
         n_overlapping,
         beside,
         profile_peaks(cells.n_peaks) if denoised else None,
-        baseline_input(cells, split, n_cells=planned.n_cells) if baselines else None,
+        baseline_input(cells, split, n_cells=planned.n_cells, retrain=retrain)
+        if baselines
+        else None,
         pool,
     )
 

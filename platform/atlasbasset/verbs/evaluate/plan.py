@@ -12,6 +12,7 @@ from atlasbasset.verbs.evaluate.baseline_table import Judge
 from atlasbasset.verbs.evaluate.baselines import measure_baselines
 from atlasbasset.verbs.evaluate.evaluation import Evaluation
 from atlasbasset.verbs.evaluate.profiles import measure_profiles
+from atlasbasset.verbs.evaluate.retrain import retraining_lines
 from atlasbasset.verbs.evaluate.rna import measure_rna, read_rna
 from atlasbasset.verbs.shared.depth import model_depth_correlation
 from atlasbasset.verbs.shared.embed_peaks_work import embed_by_workers
@@ -88,6 +89,8 @@ class EvaluatePlan(Plan[Evaluation]):
             lines += self.rna.lines()
         if self.baselines is not None:
             lines += self.baselines.lines()
+            if self.baselines.retrain:
+                lines += retraining_lines(self.model.store)
         return [*lines, *(("input", sentence) for sentence in self.notices)]
 
     def values(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from atlasbasset.metrics import NeighborScore, neighbor_score, sample_rows
+from atlasbasset.metrics.anchors import find_anchors, impute, joint_components
 from atlasbasset.metrics.coembedding import PairedRanks, co_embed, paired_ranks
 from atlasbasset.metrics.expression import (
     are_counts,
@@ -62,15 +63,16 @@ class GeneMeasures:
     agreement: RnaAgreement
     """Pearson per cell and per gene."""
     co_embedding: PairedRanks | None
-    """R_c; None with fewer than 20 genes."""
+    """R_c in the space of canonical correlation; None with fewer than 20 genes."""
+    integration: PairedRanks | None = None
+    """R_c after expression was imputed through anchors, the paper's; None as above, or where there
+    are no anchors."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values: means and counts, no arrays."""
-        ranks = self.co_embedding
-        return {
-            **self.agreement.as_json(),
-            "co_embedding": None if ranks is None else ranks.as_json(),
-        }
+        ranks = {"co_embedding": self.co_embedding, "integration": self.integration}
+        found = {name: None if one is None else one.as_json() for name, one in ranks.items()}
+        return {**self.agreement.as_json(), **found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,10 @@ def measure_rna(
         at = _sampled(len(rna.cells))
         expression = found.values[:, rna.genes.columns][at]
         factors = gene_factors(rna.genes.means, h)
-        denoised = _measured(_denoised(embedding[rna.cells[at]], factors), expression)
-        observed = _measured(_observed(rna.genes, rna.cells[at], atlas, on_event), expression)
+        own = embedding[rna.cells[at]]
+        denoised = _measured(_denoised(own, factors), expression, own)
+        accessibility = _observed(rna.genes, rna.cells[at], atlas, on_event)
+        observed = _measured(accessibility, expression, own)
     return RnaMeasures(
         neighbors=neighbor_score(embedding[rna.cells], found.embedding, ks),
         denoised=denoised,
@@ -168,7 +172,9 @@ def _observed(
     return lambda at: by_cell[at].toarray()
 
 
-def _measured(accessibility: Rows, expression: sparse.csr_array) -> GeneMeasures:
+def _measured(
+    accessibility: Rows, expression: sparse.csr_array, embedding: NDArray[np.float32]
+) -> GeneMeasures:
     n_cells, n_genes = expression.shape
     agreement = rna_agreement(
         accessibility,
@@ -176,15 +182,23 @@ def _measured(accessibility: Rows, expression: sparse.csr_array) -> GeneMeasures
         n_cells=n_cells,
         n_genes=n_genes,
     )
-    return GeneMeasures(agreement, _co_embedding(accessibility, expression))
+    return GeneMeasures(agreement, *_distances(accessibility, expression, embedding))
 
 
-def _co_embedding(accessibility: Rows, expression: sparse.csr_array) -> PairedRanks | None:
+def _distances(
+    accessibility: Rows, expression: sparse.csr_array, embedding: NDArray[np.float32]
+) -> tuple[PairedRanks | None, PairedRanks | None]:
+    """Return R_c before and after expression is imputed."""
     genes = most_variable(expression)
     if len(genes) < _LEAST_GENES:
-        return None
+        return None, None
     cells = sample_rows(expression.shape[0], _CO_EMBEDDED, seed=0)
     tiles = np.array_split(cells, 1 + len(cells) // _TILE_CELLS)
     of_atac = np.concatenate([accessibility(tile)[:, genes] for tile in tiles])
     of_rna = expression[cells][:, genes].toarray()
-    return paired_ranks(*co_embed(of_atac, of_rna))
+    space = co_embed(of_atac, of_rna)
+    anchors = find_anchors(*space)
+    if not anchors.score.size:
+        return paired_ranks(*space), None
+    imputed = impute(anchors, embedding[cells], of_rna)
+    return paired_ranks(*space), paired_ranks(*joint_components(imputed, of_rna))

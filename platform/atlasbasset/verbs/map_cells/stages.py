@@ -23,10 +23,10 @@ from atlasbasset.verbs.map_cells.work import (
     create_solved,
     solved_tables,
 )
+from atlasbasset.verbs.shared.atlas_peaks import atlas_for
 from atlasbasset.verbs.shared.embed_peaks_work import (
     EmbedPeaks,
-    create_embedded,
-    peak_units,
+    embed_stage,
     read_embedded,
 )
 from atlasstore.events import Notice, ignore
@@ -97,10 +97,6 @@ class MapStages:
         return self.model.deviations if self.deviates else None
 
     @property
-    def _atlas_for_workers(self) -> Atlas | str:
-        return self.pool.worker_url(self.atlas.url) if self.pool.count else self.atlas
-
-    @property
     def _width(self) -> int:
         return self.model.trunk.config.embedding_dim
 
@@ -128,12 +124,10 @@ class MapStages:
         self._commit(job, objective, seconds, rows)
 
     def _embed(self, job: ResumableJob, url: str) -> None:
-        job.once("peaks", lambda: create_embedded(url, len(self.rows), self._width))
         found = self._deviations
         deviation = None if found is None else found.deviation[self.rows]
-        work = EmbedPeaks(self._source, self._atlas_for_workers, self.rows, url, deviation)
-        stage = Stage("embedding sequences", "peaks")
-        job.run("embed", peak_units(len(self.rows)), work, stage=stage)
+        work = EmbedPeaks(self._source, atlas_for(self.pool, self.atlas), self.rows, url, deviation)
+        embed_stage(job, work, width=self._width)
 
     def _batch_rows(self, peaks_url: str) -> BatchRows | None:
         if self.batches is None:
@@ -161,7 +155,7 @@ class MapStages:
         if self.batches is not None and batch_rows is not None:
             shared = self.batches.codes, batch_rows
         work = SolveCells(
-            atlas=self._atlas_for_workers,
+            atlas=atlas_for(self.pool, self.atlas),
             rows=self.rows,
             peaks_url=peaks_url,
             url=url,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from atlasstore.resume.units import Unit
     from atlasstore.zarrio.blocks import CellBlock
 
-__all__ = ["check_window", "embed_peaks", "peak_inputs", "peak_labels"]
+__all__ = ["atlas_for", "check_window", "embed_peaks", "label_inputs", "peak_inputs", "peak_labels"]
 
 _READ_ROWS = 1024
 _THIS_PROCESS = WorkerPool()
@@ -51,6 +51,16 @@ def check_window(model: ModelStore, atlas: Atlas) -> None:
 def peak_inputs(atlas: Atlas) -> list[str]:
     """Return URLs of what a job that reads peaks alone reads: cells may be added meanwhile."""
     return [urls.join(atlas.url, part) for part in ("var", "sequence")]
+
+
+def label_inputs(atlas: Atlas) -> list[str]:
+    """Return URLs of what a job that reads labels, too, reads."""
+    return [*peak_inputs(atlas), urls.join(atlas.url, "labels")]
+
+
+def atlas_for(pool: WorkerPool, atlas: Atlas) -> Atlas | str:
+    """Return the atlas as the works of a pool hold it: open, or the URL that workers open."""
+    return pool.worker_url(atlas.url) if pool.count else atlas
 
 
 def embed_peaks(

@@ -23,11 +23,19 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.batch.gather import Arrays
+    from atlasbasset.batch.stages import JobStages
     from atlasbasset.inference.model import Model
     from atlasstore.events import Subscriber
     from atlasstore.resume.units import Receipt, Unit
 
-__all__ = ["EmbedPeaks", "create_embedded", "embed_by_workers", "peak_units", "read_embedded"]
+__all__ = [
+    "EmbedPeaks",
+    "create_embedded",
+    "embed_by_workers",
+    "embed_stage",
+    "peak_units",
+    "read_embedded",
+]
 
 _UNIT_PEAKS = 1024
 _ARRAY = "h"
@@ -138,3 +146,10 @@ class EmbedPeaks:
             h += self.deviation[start:stop]
         arrays.write_pieces(arrays.open_member(self.url, _ARRAY, mode="r+"), start, h)
         return {}
+
+
+def embed_stage(job: JobStages, work: EmbedPeaks, *, width: int) -> None:
+    """Embed the chosen peaks as a stage of a job; `width` is E."""
+    n_peaks = len(work.rows)
+    job.once("peaks", lambda: create_embedded(work.url, n_peaks, width))
+    job.run("embed", peak_units(n_peaks), work, stage=Stage("embedding sequences", "peaks"))

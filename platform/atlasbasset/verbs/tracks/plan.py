@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from atlasbasset.batch.model_source import model_identity
-from atlasbasset.inference.groups import group_labels, mean_embeddings
-from atlasbasset.verbs.shared.atlas_peaks import check_window, embed_peaks
-from atlasbasset.verbs.shared.plan import PlannedModel, notice_lines
+from atlasbasset.batch.executor import WorkerPool
+from atlasbasset.batch.file_job import refuse_file, run_file_job
+from atlasbasset.inference.groups import group_labels
+from atlasbasset.verbs.shared.atlas_peaks import check_window
+from atlasbasset.verbs.shared.plan import PlannedModel, notice_lines, workers_in_full
 from atlasbasset.verbs.shared.regions import parsed_region, refuse_overlaps
 from atlasbasset.verbs.shared.same_cells import check_same_cells
 from atlasbasset.verbs.shared.track_set import bigtools
-from atlasbasset.verbs.tracks.folder import TrackFolder
 from atlasbasset.verbs.tracks.page import igv_files
 from atlasbasset.verbs.tracks.report import TracksReport
 from atlasbasset.verbs.tracks.sequence import chromosome_lengths
-from atlasbasset.verbs.tracks.values import GroupLogits, observed_shares, predicted_windows
+from atlasbasset.verbs.tracks.stages import TrackStages, kinds_of
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
-from atlasstore.files import remote, urls
-from atlasstore.files.staging import refuse_existing, staged
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.genes import gene_bodies
 from atlasstore.plans import Plan
 from atlasstore.text_units import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -64,6 +59,7 @@ class TracksPlan(Plan[TracksReport]):
     step_bp: int
     with_sequence: bool
     out: str
+    workers: WorkerPool
 
     @property
     def title(self) -> str:
@@ -78,7 +74,7 @@ class TracksPlan(Plan[TracksReport]):
     @property
     def kinds(self) -> tuple[str, ...]:
         """What is shown of each group."""
-        return ("denoised", "observed", *(["predicted"] if self.regions else []))
+        return kinds_of(self.regions)
 
     def lines(self) -> Lines:
         """Return groups, peaks, windows and files."""
@@ -89,6 +85,7 @@ class TracksPlan(Plan[TracksReport]):
             ("peaks", count(self.atlas.n_peaks)),
             *([("windows", windows)] if self.regions else []),
             ("bigWig files", count(n_groups * len(self.kinds))),
+            ("workers", workers_in_full(self.workers)),
             *notice_lines("left out", self.labels.notice()),
         ]
 
@@ -100,94 +97,28 @@ class TracksPlan(Plan[TracksReport]):
             "n_peaks": self.atlas.n_peaks,
             "n_windows": self.n_windows,
             "kinds": list(self.kinds),
+            "workers": self.workers.count,
         }
 
     def _run(self, on_event: Subscriber) -> TracksReport:
         if sentence := self.labels.notice():
             on_event(Notice(sentence))
-        with _local_folder(self.out) as place:
-            folder = TrackFolder(place, self.lengths, self.labels)
-            self._write(folder, on_event)
-            files = [path for path in place.rglob("*") if path.is_file()]
-            n_bytes = sum(path.stat().st_size for path in files)
-        return TracksReport(
-            out=self.out,
-            groups=self.labels.names,
-            kinds=self.kinds,
-            n_peaks=self.atlas.n_peaks,
-            n_windows=self.n_windows,
-            n_files=len(files),
-            n_bytes=n_bytes,
+        work = TrackStages(
+            self.model.loaded,
+            self.atlas,
+            self.labels,
+            self.regions,
+            self.genome,
+            self.genes,
+            self.lengths,
+            self.step_bp,
+            self.with_sequence,
+            self.out,
+            self.workers,
         )
-
-    def _write(self, folder: TrackFolder, on_event: Subscriber) -> None:
-        model, atlas = self.model.loaded, self.atlas
-        h = embed_peaks(model, atlas, np.arange(atlas.n_peaks), on_event=on_event)
-        groups = mean_embeddings(model.cell_embedding, self.labels)
-        logits = GroupLogits.of(model, groups, h)
-        if model.deviations is not None and model.deviations.fit(atlas.var):
-            h += model.deviations.deviation
-        denoised = logits.probability(h)
-        folder.write_peaks("denoised", atlas.var, denoised)
-        observed = observed_shares(atlas, self.labels, on_event=on_event)
-        folder.write_peaks("observed", atlas.var, observed)
-        with ExitStack() as stack:
-            genome = None if self.genome is None else stack.enter_context(Genome.open(self.genome))
-            if self.regions and genome is not None:
-                self._predict(folder, genome, logits, on_event)
-            folder.write_page(
-                atlas.var,
-                denoised,
-                model=self.model.url,
-                identity=_identity(model),
-                atlas=atlas.url,
-                genes=self.genes,
-                sequence=genome if self.with_sequence else None,
-                regions=self.regions,
-            )
-
-    def _predict(
-        self, folder: TrackFolder, genome: Genome, logits: GroupLogits, on_event: Subscriber
-    ) -> None:
-        with tempfile.TemporaryDirectory(prefix="atlasbasset-") as made:
-            parts = [
-                predicted_windows(
-                    self.model.loaded,
-                    genome,
-                    region,
-                    logits,
-                    self.step_bp,
-                    Path(made, str(number)),
-                    on_event=on_event,
-                )
-                for number, region in enumerate(self.regions)
-            ]
-            folder.write_windows("predicted", self.regions, parts, self.step_bp)
-            del parts  # the files are gone when the block ends
-
-
-def _identity(model: Model) -> dict[str, str]:
-    """Return what tells the model from others, whatever arithmetic it is computed in."""
-    found = model_identity(model)
-    return {part: found[part] for part in ("trunk", "cells", "names")}
-
-
-@contextmanager
-def _local_folder(out: str) -> Iterator[Path]:
-    """Yield a new folder on this machine whose files are at `out` at the end, the page last."""
-    with staged(out) as place:
-        if urls.is_local(place):
-            folder = urls.local_path(place)
-            folder.mkdir()
-            yield folder
-            return
-        with tempfile.TemporaryDirectory(prefix="atlasbasset-") as made:
-            yield Path(made)
-            fs, target = urls.filesystem(place)
-            names = [str(p.relative_to(made)) for p in sorted(Path(made).rglob("*")) if p.is_file()]
-            with remote.outage_errors(place):
-                for name in sorted(names, key=lambda name: name == "index.html"):
-                    fs.put_file(str(Path(made, name)), f"{target}/{name}")
+        return run_file_job(
+            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+        )
 
 
 def plan_tracks(
@@ -204,6 +135,9 @@ def plan_tracks(
     with_sequence: bool = False,
     compute: Compute = "fp32",
     convolution: ConvolutionChoice = "auto",
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
 ) -> TracksPlan:
     """Plan `tracks`: check its input; nothing is written.
 
@@ -214,7 +148,8 @@ def plan_tracks(
     >>> print(plan_tracks("model.zarr", "atlas.zarr", group_by="cell_type",
     ...                   out="tracks"))  # doctest: +SKIP
     """
-    refuse_existing(out)
+    refuse_file(out)
+    pool = WorkerPool(workers, cpus_per_worker, gpus_per_worker)
     bigtools()
     igv_files()
     if step_bp < 1:
@@ -235,6 +170,8 @@ def plan_tracks(
         known = {} if opened is None else opened.chrom_lengths
         regions = tuple(parsed_region(text, known) for text in genome_wide)
     refuse_overlaps(regions)
+    for url in (planned.url, out):
+        pool.worker_url(url)
     lengths |= {region.chrom: known[region.chrom] for region in regions}
     return TracksPlan(
         planned,
@@ -247,4 +184,5 @@ def plan_tracks(
         step_bp,
         with_sequence,
         str(out),
+        pool,
     )

@@ -34,6 +34,9 @@ def tracks(
     with_sequence: bool = False,
     compute: Compute = "fp32",
     convolution: ConvolutionChoice = "auto",
+    workers: int = 0,
+    gpus_per_worker: float = 0,
+    cpus_per_worker: float = 1,
     on_event: Subscriber | None = None,
 ) -> TracksReport:
     """Write denoised and observed accessibility of groups as bigWig, with a page that shows it.
@@ -68,6 +71,8 @@ def tracks(
         `genome`.
     compute, convolution
         Arithmetic, as for `load_model`.
+    workers, gpus_per_worker, cpus_per_worker
+        As for `denoise`. Killed, the same call resumes.
     on_event
         Called with `Progress` and `Notice`; by default a bar is shown on a terminal or in a
         notebook.
@@ -99,5 +104,8 @@ def tracks(
         with_sequence=with_sequence,
         compute=compute,
         convolution=convolution,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
     )
     return plan.run(on_event=on_event)

@@ -1,4 +1,4 @@
-"""Accessibility of groups at an atlas's peaks and along the genome.
+"""Accessibility of groups at peaks and, unit by unit, along the genome.
 
 Source: docs/tracks.md, "What a track shows".
 
@@ -8,32 +8,33 @@ Letters: P peaks, G groups, E embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.special import expit
 
+from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.inference import embed_codes
-from atlasbasset.verbs.shared.open_counts import open_counts
-from atlasstore.events import Progress
+from atlasstore.genome.fasta import Genome
+from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from atlasbasset.inference.cell_labels import CellLabels
-    from atlasbasset.inference.model import Embedder, Model
+    from atlasbasset.batch.model_source import ModelSource
+    from atlasbasset.inference.model import Model
     from atlasbasset.verbs.shared.regions import Region
-    from atlasstore.atlas.atlas import Atlas
-    from atlasstore.events import Subscriber
-    from atlasstore.genome.fasta import Genome
+    from atlasstore.resume.units import Receipt, Unit
 
-__all__ = ["GroupLogits", "observed_shares", "predicted_windows"]
+__all__ = ["GroupLogits", "PredictWindows", "create_windows", "read_windows", "window_units"]
 
-_WINDOWS_AT_ONCE = 1024
+_UNIT_WINDOWS = 1024
+_ARRAY = "windows"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,43 +61,79 @@ class GroupLogits:
         return np.asarray(expit(logit), np.float32)
 
 
-def observed_shares(
-    atlas: Atlas, labels: CellLabels, *, on_event: Subscriber
-) -> NDArray[np.float32]:
-    """Return the share of each group's cells in which each peak is open, float32 (P, G)."""
-    n_groups = len(labels.names)
-    shares = np.empty((atlas.n_peaks, n_groups), np.float32)
-    for start, stop, n_open in open_counts(atlas, labels.codes, n_groups, on_event=on_event):
-        shares[start:stop] = n_open / labels.counts
-    return shares
+@dataclass(frozen=True, eq=False)
+class PredictWindows:
+    """Work: predict a window around the middle of every step of a stretch of a region.
 
-
-def predicted_windows(
-    model: Embedder,
-    genome: Genome,
-    region: Region,
-    logits: GroupLogits,
-    step_bp: int,
-    path: Path,
-    *,
-    on_event: Subscriber,
-) -> NDArray[np.float32]:
-    """Predict a window around the middle of every step of a region.
-
-    Returns float32 (windows, G), in a file at `path`. Every window is embedded whole; bases past a
-    chromosome's end are unknown.
+    Every window is embedded whole; bases past a chromosome's end are unknown.
     """
-    length, n_windows = model.trunk.config.window_bp, region.n_windows(step_bp)
-    shape = (n_windows, len(logits.embedding))
-    found = np.memmap(path, np.float32, mode="w+", shape=shape)
-    for first, last in runs(n_windows, _WINDOWS_AT_ONCE):
-        middles = region.start + step_bp * np.arange(first, last) + step_bp // 2
+
+    model: ModelSource
+    genome: str
+    """Path of a FASTA."""
+    regions: Sequence[Region]
+    logits: GroupLogits
+    step_bp: int
+    url: str
+    """Where `create_windows` made the array."""
+
+    @cached_property
+    def _genome(self) -> Genome:
+        return Genome.open(self.genome)
+
+    def __call__(self, unit: Unit) -> Receipt:
+        """Predict and write windows [start, stop) of a region."""
+        start, stop = unit["start"], unit["stop"]
+        found = np.full((_UNIT_WINDOWS, len(self.logits.embedding)), np.nan, np.float32)
+        found[: stop - start] = self._predicted(self.regions[unit["region"]], start, stop)
+        place = _first_row(self.regions, self.step_bp, unit["region"]) + start
+        arrays.write_pieces(arrays.open_member(self.url, _ARRAY, mode="r+"), place, found)
+        return {}
+
+    def _predicted(self, region: Region, first: int, last: int) -> NDArray[np.float32]:
+        model = self.model.embedder
+        length = model.trunk.config.window_bp
+        middles = region.start + self.step_bp * np.arange(first, last) + self.step_bp // 2
         starts = (middles - length // 2).astype(np.int64)
-        codes = genome.codes(region.chrom, int(starts[0]), int(starts[-1]) + length)
+        codes = self._genome.codes(region.chrom, int(starts[0]), int(starts[-1]) + length)
         windows = np.lib.stride_tricks.sliding_window_view(codes, length)[starts - starts[0]]
-        h = embed_codes(
-            model.trunk, torch.from_numpy(windows.copy()), compute_dtype=model.compute_dtype
-        )
-        found[first:last] = logits.probability(h.cpu().numpy())
-        on_event(Progress(f"predicting {region.chrom}", last, n_windows, "windows"))
-    return found
+        sequences = torch.from_numpy(windows.copy())
+        h = embed_codes(model.trunk, sequences, compute_dtype=model.compute_dtype)
+        return self.logits.probability(h.cpu().numpy())
+
+
+def window_units(regions: Sequence[Region], step_bp: int) -> list[Unit]:
+    """Return the units of `PredictWindows`."""
+    return [
+        {"region": number, "start": start, "stop": stop}
+        for number, region in enumerate(regions)
+        for start, stop in runs(region.n_windows(step_bp), _UNIT_WINDOWS)
+    ]
+
+
+def create_windows(url: str, regions: Sequence[Region], step_bp: int, n_groups: int) -> None:
+    """Create the array that `PredictWindows` fills: each region begins at a whole unit."""
+    arrays.create_array(
+        scratch_group(url),
+        _ARRAY,
+        shape=(_first_row(regions, step_bp, len(regions)), n_groups),
+        dtype=np.float32,
+        chunk_rows=_UNIT_WINDOWS,
+        fill_value=float("nan"),
+        axes=("window", "group"),
+    )
+
+
+def read_windows(
+    url: str, regions: Sequence[Region], step_bp: int, number: int
+) -> NDArray[np.float32]:
+    """Read the windows of a region, float32 (windows, G)."""
+    first = _first_row(regions, step_bp, number)
+    last = first + regions[number].n_windows(step_bp)
+    return arrays.read_array(arrays.open_member(url, _ARRAY), first, last, url=url)
+
+
+def _first_row(regions: Sequence[Region], step_bp: int, number: int) -> int:
+    """Return where region `number` begins in the array."""
+    units = (-(-region.n_windows(step_bp) // _UNIT_WINDOWS) for region in regions[:number])
+    return _UNIT_WINDOWS * sum(units)

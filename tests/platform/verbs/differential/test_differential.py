@@ -174,6 +174,42 @@ def test_motifs_are_held_to_their_shuffled_copies(small, tmp_path) -> None:
     np.testing.assert_allclose(table["p"], 2 * student.sf(abs(t), 7), rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["peaks", "motifs"])
+def test_a_run_that_fails_goes_on_where_it_was(small, tmp_path, kind) -> None:
+    options = {} if kind == "peaks" else {"motifs": small.activity, "shuffled": small.shuffled}
+    stage = "testing" if kind == "peaks" else "reading TF activity"
+    whole = compared(small, tmp_path / "whole.tsv", **options)
+    out = tmp_path / "hurt.tsv"
+    given = {"group_by": "cell_type", "groups": ["b"], "reference": "a", "convolution": "direct"}
+    given |= options | {"out": out}
+
+    def fail(event) -> None:
+        if getattr(event, "stage", "") == stage:
+            raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError):
+        atlasbasset.differential(small.model, small.atlas, **given, on_event=fail)
+    assert not out.exists()
+    with pytest.raises(UserInputError, match="other arguments"):
+        atlasbasset.differential(
+            small.model, small.atlas, **given | {"groups": ["a"], "reference": "b"}
+        )
+    events = []
+    atlasbasset.differential(small.model, small.atlas, **given, on_event=events.append)
+    pd.testing.assert_frame_equal(pd.read_csv(out, sep="\t"), whole)
+    done = [event for event in events if getattr(event, "stage", "") == "embedding sequences"]
+    assert not done or done[0].done == done[0].total
+    assert {path.name for path in tmp_path.iterdir()} == {"whole.tsv", "hurt.tsv"}
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_workers_make_the_same_table(small, tmp_path) -> None:
+    one = compared(small, tmp_path / "one.tsv")
+    two = compared(small, tmp_path / "two.tsv", workers=1)
+    pd.testing.assert_frame_equal(one, two)
+
+
 def test_the_report_counts_what_was_found(small, tmp_path) -> None:
     found = atlasbasset.differential(
         small.model, small.atlas, group_by="cell_type", out=tmp_path / "peaks.csv", on_event=ignore

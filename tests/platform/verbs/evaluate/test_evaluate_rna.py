@@ -136,8 +136,9 @@ def test_genes_against_scipy(found, model, atlas, rna, labels, which):
     agreement = getattr(found.rna, which).agreement
     np.testing.assert_allclose(agreement.per_cell, expected[0], atol=1e-4)
     np.testing.assert_allclose(agreement.per_gene, expected[1], atol=1e-4)
-    ranks = getattr(found.rna, which).co_embedding
-    assert (ranks.n_cells, 1 <= ranks.mean <= 58) == (58, True)
+    for name in ("co_embedding", "integration"):
+        ranks = getattr(getattr(found.rna, which), name)
+        assert (ranks.n_cells, 1 <= ranks.mean <= 58) == (58, True)
 
 
 def test_denoised_profiles_against_the_whole_table(found, model, atlas, rna):
@@ -169,6 +170,7 @@ def test_what_is_printed_and_json(found):
     assert lines["RNA"].startswith("58 cells, log-normalised counts")
     assert lines["  denoised: r per cell"].endswith("(30 genes)")
     assert "chance 29.5" in lines["  observed: R_c"]
+    assert "chance 29.5" in lines["  observed: R_c before imputation"]
     assert "chance" in lines["  neighbor score, k = 7"]
 
 

@@ -160,3 +160,28 @@ def test_into_a_bucket_the_same_files_are_put(made) -> None:
     for name in names:
         if name != "tracks.json":
             assert found[name] == (made.out / name).read_bytes(), name
+
+
+def test_a_run_that_fails_goes_on_where_it_was(made, tmp_path) -> None:
+    out, events = tmp_path / "t", []
+    given = {"group_by": "cell_type", "out": out, "genome": made.genome, "genes": made.genes}
+    given |= {"genome_wide": ["chrI:1,000-6,000", "chrII:0-2050"], "step_bp": 100}
+    given |= {"convolution": "direct"}
+
+    def fail(event) -> None:
+        if getattr(event, "stage", "") == "predicting along the genome":
+            raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError):
+        atlasbasset.tracks(made.model, made.atlas, **given, on_event=fail)
+    assert {path.name for path in tmp_path.iterdir()} == {"t.partial"}
+    with pytest.raises(UserInputError, match="step_bp 100, now 50"):
+        atlasbasset.tracks(made.model, made.atlas, **given | {"step_bp": 50})
+    atlasbasset.tracks(made.model, made.atlas, **given, on_event=events.append)
+    assert not [e for e in events if e.stage == "embedding sequences" and e.done < e.total]
+    assert {path.name for path in tmp_path.iterdir()} == {"t"}
+    files = [path.relative_to(out) for path in out.rglob("*.bw")]
+    assert len(files) == 3 * len(GROUPS)
+    assert all((out / file).read_bytes() == (made.out / file).read_bytes() for file in files)
+    with pytest.raises(StoreExistsError):
+        atlasbasset.tracks(made.model, made.atlas, **given)

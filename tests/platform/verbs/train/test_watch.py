@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from atlasstore.errors import NotAStoreError, UserInputError
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
 from command import run
+from flaky_s3 import s3_behind_proxy
 from small_model import random_weights, write_model
 from small_report import EPOCHS, SOLVED
 
@@ -62,6 +64,32 @@ def test_a_training_is_followed_to_its_end(model) -> None:
     assert [event.record for event in heard if isinstance(event, CellsSolved)] == [SOLVED]
     assert heard[-1] == TrainingEnd("all 8 epochs are done", 8)
     assert [event.message for event in heard if hasattr(event, "message")] == ["slow"]
+
+
+@pytest.mark.s3
+@pytest.mark.slow
+def test_a_training_in_a_bucket_is_followed_though_another_process_writes_it(model) -> None:
+    """Objects are put there by another client, of which the watcher's listings know nothing."""
+    boto3 = pytest.importorskip("boto3")
+    with pytest.MonkeyPatch.context() as environment, s3_behind_proxy(environment) as proxy:
+        client = boto3.client("s3", endpoint_url=proxy.url)
+        states = [standing(2), standing(8), standing(8, final_solve=SOLVED, n_ended=1)]
+        trainer, folder, heard = Trainer(model, states), Path(model), []
+
+        def put_all(seconds: float | None = None) -> None:
+            if seconds is not None:
+                trainer(seconds)
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    key = f"model.zarr/{path.relative_to(folder)}"
+                    client.put_object(Bucket="bucket", Key=key, Body=path.read_bytes())
+
+        put_all()
+        state = atlasbasset.watch("s3://bucket/model.zarr", on_event=heard.append, sleep=put_all)
+    assert state.epoch == 8
+    assert trainer.waits == [10.0] * 3
+    ends = [event.record["epoch"] for event in heard if isinstance(event, EpochEnd)]
+    assert ends == list(range(1, 9))
 
 
 def test_once_tells_how_things_stand(model, tmp_path) -> None:
