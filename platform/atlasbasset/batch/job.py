@@ -22,16 +22,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from atlasbasset.batch.gather import gather
 from atlasbasset.batch.scratch import check_scratch
 from atlasstore.cards.store_card import refresh_card
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.results.writer import finish_result
+from atlasstore.results.writer import finish_result, is_whole
 from atlasstore.resume.identity import job_difference, job_identity
 from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
-from atlasstore.resume.units import run_units
+from atlasstore.resume.units import Ranges, Stage, run_units
+from atlasstore.text_units import count
 from atlasstore.zarrio import arrays, formats
 
 if TYPE_CHECKING:
@@ -39,14 +43,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.gather import Arrays
     from atlasstore.events import Subscriber
     from atlasstore.resume.receipts import Receipts
-    from atlasstore.resume.units import Receipt, Stage, Unit, Work
+    from atlasstore.resume.units import Receipt, Unit, Work
 
     Finish = Callable[..., None]
 
 __all__ = ["JobIdentity", "ResumableJob", "is_published", "run_job"]
 
+_CHECKS = 256
+"""Units at most in which shards are read again."""
 _IDENTITY = "job"
 """Where a store's provenance keeps what makes another run the same job."""
 
@@ -180,6 +187,8 @@ class ResumableJob:
         """
         receipts = self._ledger.receipts(name, units)
         self._receipts.append(receipts)
+        if urls.is_local(self.place):  # an object store keeps what it has as it was
+            self._undo_damaged(receipts)
         try:
             run_units(
                 units,
@@ -194,6 +203,30 @@ class ResumableJob:
             if receipts.done.any():
                 self._ledger.keep()
         return receipts
+
+    def _undo_damaged(self, receipts: Receipts) -> None:
+        """Let units be done again whose shards were damaged since an earlier run wrote them."""
+        written = [(index, shard) for index, found in receipts for shard in _written(found)]
+        if not written:
+            return
+        self._check_files()
+        checked = gather(
+            Ranges(len(written), max(1, len(written) // _CHECKS)),
+            _CheckShards(self.place, [shard for _, shard in written]),
+            pool=self._pool,
+            stage=Stage("checking what an earlier run has written", "shards"),
+            on_event=self.on_event,
+        )
+        is_whole = np.concatenate([part["is_whole"] for part in checked])
+        damaged = sorted({written[at][0] for at in np.flatnonzero(~is_whole)})
+        if damaged:
+            receipts.undo(damaged)
+            self.on_event(
+                Notice(
+                    f"Warning: {count(len(damaged))} of the units that an earlier run had finished "
+                    f"are damaged in {self.place}; they are done again. See to the disk."
+                )
+            )
 
     def once(self, name: str, make: Callable[[], Receipt | None]) -> Receipt:
         """Do a small step here, unless an earlier run has done it; return its receipt."""
@@ -267,6 +300,18 @@ class ResumableJob:
         for receipts in self._receipts:
             for _, receipt in receipts:
                 yield from _written(receipt)
+
+
+@dataclass(frozen=True, eq=False)
+class _CheckShards:
+    """Reads shards again and compares them with what was recorded."""
+
+    place: str
+    shards: Sequence[Mapping[str, Any]]
+
+    def __call__(self, unit: Unit) -> Arrays:
+        shards = self.shards[unit["start"] : unit["stop"]]
+        return {"is_whole": np.array([is_whole(self.place, shard) for shard in shards])}
 
 
 def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -> bool:

@@ -61,6 +61,10 @@ class Receipts:
         """Note that units are done, their receipts written."""
         self.done[indices] = True
 
+    def undo(self, indices: Sequence[int]) -> None:
+        """Let units be done again; their receipts stay, and equal those that will follow."""
+        self.done[np.asarray(indices, np.int64)] = False
+
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield (index, receipt), read again from the files; a unit done twice comes twice."""
         for content in _contents(self.url):

@@ -167,8 +167,8 @@ def assign_blocks(weights: Sequence[int], n_ranks: int) -> tuple[range, ...]:
     if n_ranks > len(weights):
         raise UserInputError(
             f"{n_ranks} workers cannot share {len(weights)} cell blocks, since each worker owns "
-            f"whole blocks; use at most {len(weights)} workers, or make the atlas anew with smaller "
-            f"blocks (preprocess --min-blocks {n_ranks})."
+            f"whole blocks; use at most {len(weights)} workers, or make the atlas anew with "
+            f"smaller blocks (preprocess --min-blocks {n_ranks})."
         )
     bound = _smallest_bound(weights, n_ranks)
     return tuple(_cut(weights, n_ranks, bound))
