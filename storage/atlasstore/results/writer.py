@@ -180,7 +180,7 @@ def is_whole(place: str | Path, shard: Mapping[str, Any]) -> bool:
         found = arrays.read_array(array, start, min(start + rows, array.shape[0]), url=str(place))
     except CorruptStoreError:
         return False
-    return checksum(np.ascontiguousarray(found)) == shard["crc32"]
+    return checksum(np.ascontiguousarray(found)) == int(shard["crc32"])
 
 
 def checksum(values: NDArray[Any]) -> int:
