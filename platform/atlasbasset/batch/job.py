@@ -18,6 +18,7 @@ verb builds its report from its plan or from the published result, afterwards.
 
 from __future__ import annotations
 
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,6 +55,7 @@ __all__ = ["JobIdentity", "ResumableJob", "is_published", "run_job"]
 
 _CHECKS = 256
 """Units at most in which shards are read again."""
+_CREATED = "create"
 _IDENTITY = "job"
 """Where a store's provenance keeps what makes another run the same job."""
 
@@ -132,13 +134,37 @@ def run_job(
         try:
             _refuse_published(ledger, identity)
             with pool.session(on_event):
-                make(ResumableJob(ledger, identity, pool, on_event))
+                _made(make, ledger, identity, pool, on_event)
         except Exception:  # of whatever kind: an equal job deletes what is read, file by file
             if urls.is_local(out) or not is_published(out, identity):
                 raise
             ledger.discard()  # what was begun again in the folder; not the result
             _say_published(str(out), on_event)
     return False
+
+
+def _made(
+    make: Callable[[ResumableJob], None],
+    ledger: Ledger,
+    identity: JobIdentity,
+    pool: WorkerPool,
+    on_event: Subscriber,
+) -> None:
+    """Make the store; what lies between the stages, damaged since an earlier run, is made again."""
+    try:
+        make(ResumableJob(ledger, identity, pool, on_event))
+    except CorruptStoreError as damage:
+        is_ours = urls.is_local(ledger.out) and ledger.scratch in str(damage)
+        if ledger.is_new or not is_ours:
+            raise
+        on_event(
+            Notice(
+                f"Warning: what an earlier run left between its stages is damaged ({damage}). It "
+                "is made again; shards that are whole stay. See to the disk."
+            )
+        )
+        ledger.forget_scratch(lambda receipt: bool(_written(receipt)), {_CREATED})
+        make(ResumableJob(ledger, identity, pool, on_event))
 
 
 class ResumableJob:
@@ -160,7 +186,7 @@ class ResumableJob:
         self._ledger, self._identity, self._pool = ledger, identity, pool
         self.on_event = on_event
         self._receipts: list[Receipts] = []
-        self._files: set[str] = set()
+        self._files: Mapping[str, int | None] = {}
         self.place = pool.worker_url(ledger.store)
         self.scratch = pool.worker_url(ledger.scratch)
 
@@ -236,14 +262,39 @@ class ResumableJob:
     def create(self, make: Callable[[], None]) -> None:
         """Write all of the store but the rows of its big tables, unless an earlier run has.
 
-        The files that are there afterwards must still be there when the store is published.
+        The files that are there afterwards must still be there when the store is published. On a
+        local disk they are compared with what an earlier run wrote, and written again if need be.
         """
 
         def made() -> Receipt:
             make()
-            return {"files": sorted(arrays.stored_files(self.place))}
+            return {"files": self._stored()}
 
-        self._files = set(self.once("create", made)["files"])
+        is_resumed = self._ledger.receipt(_CREATED) is not None
+        self._files = self.once(_CREATED, made)["files"]
+        if is_resumed and urls.is_local(self.place) and self._is_damaged():
+            self.on_event(
+                Notice(
+                    f"Warning: tables of {self.place} that an earlier run had written are damaged; "
+                    "they are written again. See to the disk."
+                )
+            )
+            make()
+
+    def _stored(self) -> dict[str, int | None]:
+        """Return the checksums of all files of the store, by name; on a local disk alone."""
+        names = sorted(arrays.stored_files(self.place))
+        if not urls.is_local(self.place):
+            return dict.fromkeys(names)
+        return {name: zlib.crc32(urls.read_bytes(urls.join(self.place, name))) for name in names}
+
+    def _is_damaged(self) -> bool:
+        there = arrays.stored_files(self.place)
+        places = {name: urls.join(self.place, name) for name in self._files}
+        return any(
+            name not in there or zlib.crc32(urls.read_bytes(places[name])) != found
+            for name, found in self._files.items()
+        )
 
     def publish(
         self,
@@ -289,7 +340,7 @@ class ResumableJob:
         self._ledger.publish()
 
     def _check_files(self) -> None:
-        if lost := sorted(self._files - arrays.stored_files(self.place)):
+        if lost := sorted(self._files.keys() - arrays.stored_files(self.place)):
             raise CorruptStoreError(
                 f"{self.place} has lost {lost[0]} since the job wrote it; delete "
                 f"{self._ledger.url} and run the job again."
