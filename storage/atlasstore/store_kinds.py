@@ -12,12 +12,12 @@ from atlasstore.atlas.atlas import Atlas
 from atlasstore.atlas.split import held_out_overlap
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.events import Progress, Subscriber
-from atlasstore.files import urls
+from atlasstore.models.fall_back import check_checkpoint
 from atlasstore.models.model_store import ModelStore
 from atlasstore.results.reader import AXES
 from atlasstore.results.result import Result
 from atlasstore.resume.ledger import open_finished
-from atlasstore.zarrio import arrays, formats, metadata
+from atlasstore.zarrio import formats, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,15 +87,12 @@ def _verify_model(model: ModelStore, on_event: Subscriber) -> None:
     _check_rows(len(model.obs), model.n_cells, f"{model.url}: obs")
     checkpoint = model.newest()
     model.check_metrics(checkpoint)
-    for file in checkpoint.checksums:
-        checkpoint.tensors(file.removesuffix(".safetensors"))
-    group = urls.open_group(checkpoint.url)
-    for name in checkpoint.tables:
-        arrays.check_chunks(arrays.member(group, name, url=checkpoint.url), url=checkpoint.url)
-    for block in model.blocks:
-        for name in checkpoint.tables:
-            checkpoint.rows(name, block.start, block.stop)
-        on_event(Progress("checking cells", block.index + 1, len(model.blocks), "blocks"))
+    n_blocks = len(model.blocks)
+    check_checkpoint(
+        model,
+        checkpoint,
+        lambda done: on_event(Progress("checking cells", done, n_blocks, "blocks")),
+    )
 
 
 def _check_rows(n_rows: int, expected: int, place: str) -> None:

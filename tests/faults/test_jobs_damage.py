@@ -1,4 +1,4 @@
-"""What a killed job has left is damaged before it is resumed: an error, or the same result.
+"""What a killed job has left is damaged before it is resumed: the same result, or an error.
 
 Every file between the stages is lost, cut or changed before the last stage, and every file of the
 store is lost before publishing.
@@ -131,10 +131,11 @@ def test_no_damage_passes_for_values(jobs, name, part, is_last, tmp_path, monkey
             shutil.copytree(kept, left)
             path = left / file.relative_to(kept)
             path.unlink() if damage is None else path.write_bytes(damage)
+            is_mended = part == "store" or file.name != "zarr.json"
             try:
                 job(out=tmp_path / "r")
             except AtlasError:
-                pass
+                assert not is_mended, f"{file} {'lost' if damage is None else 'damaged'}"
             else:
                 assert_same(values(tmp_path / "r"), right)
             for place in (left, tmp_path / "r"):

@@ -18,10 +18,14 @@ verb builds its report from its plan or from the published result, afterwards.
 
 from __future__ import annotations
 
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from atlasbasset.batch.gather import gather
 from atlasbasset.batch.scratch import check_scratch
 from atlasbasset.batch.stages import JobStages
 from atlasstore.cards.store_card import refresh_card
@@ -29,9 +33,11 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsErro
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.results.writer import finish_result
+from atlasstore.results.writer import finish_result, is_whole
 from atlasstore.resume.identity import job_difference, job_identity
 from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
+from atlasstore.resume.units import Ranges, Stage
+from atlasstore.text_units import count
 from atlasstore.zarrio import arrays, formats
 
 if TYPE_CHECKING:
@@ -39,13 +45,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.batch.executor import WorkerPool
+    from atlasbasset.batch.gather import Arrays
     from atlasstore.events import Subscriber
-    from atlasstore.resume.units import Receipt
+    from atlasstore.resume.receipts import Receipts
+    from atlasstore.resume.units import Receipt, Unit
 
     Finish = Callable[..., None]
 
 __all__ = ["JobIdentity", "ResumableJob", "is_published", "run_job"]
 
+_CHECKS = 256
+"""Units at most in which shards are read again."""
+_CREATED = "create"
 _IDENTITY = "job"
 """Where a store's provenance keeps what makes another run the same job."""
 
@@ -124,13 +135,37 @@ def run_job(
         try:
             _refuse_published(ledger, identity)
             with pool.session(on_event):
-                make(ResumableJob(ledger, identity, pool, on_event))
+                _made(make, ledger, identity, pool, on_event)
         except Exception:  # of whatever kind: an equal job deletes what is read, file by file
             if urls.is_local(out) or not is_published(out, identity):
                 raise
             ledger.discard()  # what was begun again in the folder; not the result
             _say_published(str(out), on_event)
     return False
+
+
+def _made(
+    make: Callable[[ResumableJob], None],
+    ledger: Ledger,
+    identity: JobIdentity,
+    pool: WorkerPool,
+    on_event: Subscriber,
+) -> None:
+    """Make the store; what lies between the stages, damaged since an earlier run, is made again."""
+    try:
+        make(ResumableJob(ledger, identity, pool, on_event))
+    except CorruptStoreError as damage:
+        is_ours = urls.is_local(ledger.out) and ledger.scratch in str(damage)
+        if ledger.is_new or not is_ours:
+            raise
+        on_event(
+            Notice(
+                f"Warning: what an earlier run left between its stages is damaged ({damage}). It "
+                "is made again; shards that are whole stay. See to the disk."
+            )
+        )
+        ledger.forget_scratch(lambda receipt: bool(_written(receipt)), {_CREATED})
+        make(ResumableJob(ledger, identity, pool, on_event))
 
 
 class ResumableJob(JobStages):
@@ -147,20 +182,71 @@ class ResumableJob(JobStages):
     ) -> None:
         super().__init__(ledger, pool, on_event)
         self._identity = identity
-        self._files: set[str] = set()
+        self._files: Mapping[str, int | None] = {}
         self.place = pool.worker_url(ledger.store)
+
+    def look_over(self, receipts: Receipts) -> None:
+        """Let units be done again whose shards were damaged since an earlier run wrote them."""
+        if not urls.is_local(self.place):
+            return  # an object store keeps what it has as it was
+        written = [(index, shard) for index, found in receipts for shard in _written(found)]
+        if not written:
+            return
+        self._check_files()
+        checked = gather(
+            Ranges(len(written), max(1, len(written) // _CHECKS)),
+            _CheckShards(self.place, [shard for _, shard in written]),
+            pool=self._pool,
+            stage=Stage("checking what an earlier run has written", "shards"),
+            on_event=self.on_event,
+        )
+        is_whole = np.concatenate([part["is_whole"] for part in checked])
+        damaged = sorted({written[at][0] for at in np.flatnonzero(~is_whole)})
+        if damaged:
+            receipts.undo(damaged)
+            self.on_event(
+                Notice(
+                    f"Warning: {count(len(damaged))} of the units that an earlier run had finished "
+                    f"are damaged in {self.place}; they are done again. See to the disk."
+                )
+            )
 
     def create(self, make: Callable[[], None]) -> None:
         """Write all of the store but the rows of its big tables, unless an earlier run has.
 
-        The files that are there afterwards must still be there when the store is published.
+        The files that are there afterwards must still be there when the store is published. On a
+        local disk they are compared with what an earlier run wrote, and written again if need be.
         """
 
         def made() -> Receipt:
             make()
-            return {"files": sorted(arrays.stored_files(self.place))}
+            return {"files": self._stored()}
 
-        self._files = set(self.once("create", made)["files"])
+        is_resumed = self._ledger.receipt(_CREATED) is not None
+        self._files = self.once(_CREATED, made)["files"]
+        if is_resumed and urls.is_local(self.place) and self._is_damaged():
+            self.on_event(
+                Notice(
+                    f"Warning: tables of {self.place} that an earlier run had written are damaged; "
+                    "they are written again. See to the disk."
+                )
+            )
+            make()
+
+    def _stored(self) -> dict[str, int | None]:
+        """Return the checksums of all files of the store, by name; on a local disk alone."""
+        names = sorted(arrays.stored_files(self.place))
+        if not urls.is_local(self.place):
+            return dict.fromkeys(names)
+        return {name: zlib.crc32(urls.read_bytes(urls.join(self.place, name))) for name in names}
+
+    def _is_damaged(self) -> bool:
+        there = arrays.stored_files(self.place)
+        places = {name: urls.join(self.place, name) for name in self._files}
+        return any(
+            name not in there or zlib.crc32(urls.read_bytes(places[name])) != found
+            for name, found in self._files.items()
+        )
 
     def publish(
         self,
@@ -206,7 +292,7 @@ class ResumableJob(JobStages):
         self._ledger.publish()
 
     def _check_files(self) -> None:
-        if lost := sorted(self._files - arrays.stored_files(self.place)):
+        if lost := sorted(self._files.keys() - arrays.stored_files(self.place)):
             raise CorruptStoreError(
                 f"{self.place} has lost {lost[0]} since the job wrote it; delete "
                 f"{self._ledger.url} and run the job again."
@@ -217,6 +303,18 @@ class ResumableJob(JobStages):
         for receipts in self._receipts:
             for _, receipt in receipts:
                 yield from _written(receipt)
+
+
+@dataclass(frozen=True, eq=False)
+class _CheckShards:
+    """Reads shards again and compares them with what was recorded."""
+
+    place: str
+    shards: Sequence[Mapping[str, Any]]
+
+    def __call__(self, unit: Unit) -> Arrays:
+        shards = self.shards[unit["start"] : unit["stop"]]
+        return {"is_whole": np.array([is_whole(self.place, shard) for shard in shards])}
 
 
 def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -> bool:

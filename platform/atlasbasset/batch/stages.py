@@ -61,6 +61,7 @@ class JobStages:
         """
         receipts = self._ledger.receipts(name, units)
         self._receipts.append(receipts)
+        self.look_over(receipts)
         try:
             run_units(
                 units,
@@ -75,6 +76,9 @@ class JobStages:
             if receipts.done.any():
                 self._ledger.keep()
         return receipts
+
+    def look_over(self, receipts: Receipts) -> None:
+        """Undo receipts of an earlier run whose work is not as it was left; here none is."""
 
     def once(self, name: str, make: Callable[[], Receipt | None]) -> Receipt:
         """Do a small step here, unless an earlier run has done it; return its receipt."""

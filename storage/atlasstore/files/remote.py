@@ -150,7 +150,7 @@ def denied(url: str | Path, error: BaseException) -> AccessDeniedError:
             "permissions, or run as a user who may."
         )
     return AccessDeniedError(
-        f"Access to {url} was denied ({_reason(error)}): the credentials are absent, expired or "
+        f"Access to {url} was denied ({_refusal(error)}): the credentials are absent, expired or "
         "have no permission for it; sign in or renew them (for S3 AWS_PROFILE, AWS_ACCESS_KEY_ID "
         "or `aws sso login`), see that they may list and read it, then run the same again."
     )
@@ -168,6 +168,23 @@ def _is_outage(error: Exception) -> bool:
         return True
     package = type(error).__module__.partition(".")[0]
     return isinstance(error, ConnectionError | TimeoutError) or package in _CLIENTS
+
+
+def _refusal(error: BaseException) -> str:
+    """Return why access was denied; an answer to HEAD has no words, so what was asked is told."""
+    cause = error.__cause__ or error
+    answer, asked = getattr(cause, "response", None), str(getattr(cause, "operation_name", ""))
+    if not asked.startswith("Head") or not isinstance(answer, dict):
+        return _reason(error)
+    code = str(answer.get("Error", {}).get("Code"))
+    return f"{asked}, which asks whether it is there, got status {code}{_OF_HEAD.get(code, '')}"
+
+
+_OF_HEAD = {
+    "400": ", as for a token that has expired or is malformed",
+    "403": ", as for want of s3:GetObject, or of s3:ListBucket where nothing is there",
+}
+"""What S3 means by an answer without words."""
 
 
 def _reason(error: BaseException) -> str:

@@ -51,7 +51,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Checkpoint", "CheckpointWriter", "ModelStore", "Tensors", "model_attrs"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointWriter",
+    "ModelStore",
+    "Tensors",
+    "checkpoint_of",
+    "model_attrs",
+    "point_to",
+]
 
 Tensors = Mapping[str, "NDArray[Any]"]
 _POINTER_READS = 3
@@ -185,8 +193,7 @@ class CheckpointWriter:
         )
         urls.write_bytes(urls.join(self.url, "manifest.json"), manifest)
         before = _latest_name(self._model)
-        latest = {"checkpoint": self.name, "manifest_sha256": _sha256(manifest)}
-        urls.write_bytes(urls.join(self._model, "latest.json"), _json_bytes(latest))
+        _write_pointer(self._model, self.name, manifest)
         _delete_checkpoints_except(self._model, {before, self.name})
 
     def _table_names(self) -> list[str]:
@@ -420,6 +427,28 @@ def _checkpoint(model: str, pointer: Mapping[str, Any]) -> Checkpoint:
     manifest = _json(place, content)
     tables = manifest.get("tables", ("cells/embedding", "cells/intercept"))
     return Checkpoint(url, manifest["state"], manifest["checksums"], tuple(tables))
+
+
+def checkpoint_of(model: str, name: str) -> Checkpoint:
+    """Return a checkpoint by its name, whether it is the newest or not.
+
+    Raises
+    ------
+    CorruptStoreError
+        Its manifest is absent or cannot be read.
+    """
+    return _checkpoint(model, {"checkpoint": name})
+
+
+def point_to(model: str, checkpoint: Checkpoint) -> None:
+    """Make a whole checkpoint the newest."""
+    manifest = _read(urls.join(checkpoint.url, "manifest.json"))
+    _write_pointer(model, checkpoint.url.rpartition("/")[2], manifest)
+
+
+def _write_pointer(model: str, name: str, manifest: bytes) -> None:
+    latest = {"checkpoint": name, "manifest_sha256": _sha256(manifest)}
+    urls.write_bytes(urls.join(model, "latest.json"), _json_bytes(latest))
 
 
 def _delete_checkpoints_except(model: str, kept: Collection[str | None]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from atlasstore.errors import NotAStoreError
+from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
 from atlasstore.redaction import shown_values
@@ -162,6 +162,25 @@ def write_rows(
         found = arrays.read_array(_open_table(place, plan.name), start, stop, url=str(place))
         held = np.ascontiguousarray(found)
     return {"table": plan.name, "start": start, "crc32": checksum(held), "bytes": held.nbytes}
+
+
+def is_whole(place: str | Path, shard: Mapping[str, Any]) -> bool:
+    """Whether a shard still is what was written.
+
+    Parameters
+    ----------
+    place
+        What `create_result` was given.
+    shard
+        What `write_rows` returned.
+    """
+    array, start = _open_table(place, shard["table"]), int(shard["start"])
+    rows = (array.shards or array.chunks)[0]
+    try:
+        found = arrays.read_array(array, start, min(start + rows, array.shape[0]), url=str(place))
+    except CorruptStoreError:
+        return False
+    return checksum(np.ascontiguousarray(found)) == int(shard["crc32"])
 
 
 def checksum(values: NDArray[Any]) -> int:

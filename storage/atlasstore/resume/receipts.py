@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Receipts", "Row", "write_receipts"]
+__all__ = ["Receipts", "Row", "first_receipts", "write_receipts"]
 
 _FILES_AT_ONCE = 256
 
@@ -61,6 +61,10 @@ class Receipts:
         """Note that units are done, their receipts written."""
         self.done[indices] = True
 
+    def undo(self, indices: Sequence[int]) -> None:
+        """Let units be done again; their receipts stay, and equal those that will follow."""
+        self.done[np.asarray(indices, np.int64)] = False
+
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield (index, receipt), read again from the files; a unit done twice comes twice."""
         for content in _contents(self.url):
@@ -83,6 +87,11 @@ class Receipts:
                 "run the same command again."
             )
         return [found[index] for index in range(len(self._units))]
+
+
+def first_receipts(url: str) -> list[Mapping[str, Any]]:
+    """Return some receipts of a stage, whatever its units: what they hold tells what it does."""
+    return [receipt for _, _, receipt in next(_contents(url), [])]
 
 
 def write_receipts(url: str, rows: Iterable[Row]) -> str:

@@ -156,6 +156,7 @@ def test_killed_at_any_step_the_same_job_does_what_is_missing(out, step, whole):
         Result.open(out)
     again = Flow(out).run()
     assert killed.steps + again.steps == EVERY
+    assert not [event for event in again.events if isinstance(event, Notice)]
     found = stored(out)
     assert set(found) == set(whole)
     for name in whole:
@@ -179,6 +180,54 @@ def test_a_step_killed_after_it_was_done_is_done_again_over_it(out):
         Flow(out, stop_at="second 8").run()
     urls.delete(f"{partial_url(out)}/ledger")
     assert Flow(out).run().steps == EVERY
+    Result.open(out).verify()
+
+
+def halved(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [halved, flipped, None])
+def test_a_finished_shard_that_was_damaged_since_is_done_again(tmp_path, damage, whole):
+    out = tmp_path / "r"
+    with pytest.raises(Killed):
+        Flow(out, stop_at="publish").run()
+    shard = Path(partial_url(out)) / "store" / "X" / "c.1.0"
+    content = shard.read_bytes()
+    shard.unlink() if damage is None else shard.write_bytes(damage(content))
+    again = Flow(out).run()
+    assert again.steps == ["second 4", "publish"]
+    said = [event.message for event in again.events if isinstance(event, Notice)]
+    assert len(said) == 1
+    assert "Warning: 1 of the units that an earlier run had finished are damaged" in said[0]
+    assert stored(out)["/X/c.1.0"] == whole["/X/c.1.0"]
+    Result.open(out).verify()
+
+
+@pytest.mark.parametrize("damage", [halved, flipped, None])
+@pytest.mark.parametrize("file", ["obs/_index", "X/zarr.json"])
+def test_a_damaged_table_is_written_again(tmp_path, damage, file, whole):
+    out = tmp_path / "r"
+    with pytest.raises(Killed):
+        Flow(out, stop_at="publish").run()
+    table = Path(partial_url(out)) / "store" / file
+    place = max(filter(Path.is_file, [table, *table.rglob("*")]), key=lambda p: p.stat().st_size)
+    content = place.read_bytes()
+    place.unlink() if damage is None else place.write_bytes(damage(content))
+    again = Flow(out).run()
+    assert again.steps == ["create", "publish"]
+    said = [event.message for event in again.events if isinstance(event, Notice)]
+    assert len(said) == 1
+    assert "an earlier run had written are damaged; they are written again" in said[0]
+    found = stored(out)
+    assert {name: found[name] for name in whole if "/X/" in name or "obs" in name} == {
+        name: content for name, content in whole.items() if "/X/" in name or "obs" in name
+    }
     Result.open(out).verify()
 
 
@@ -283,11 +332,11 @@ def test_other_errors_keep_what_is_done(out, error):
     assert Flow(out).run().steps == ["second 4", "second 8", "publish"]
 
 
-def test_a_lost_shard_is_not_published(out):
+def test_a_shard_that_a_bucket_has_lost_is_not_published(tmp_path):
+    out = f"memory://test_job/{tmp_path.name}/r"
     with pytest.raises(Killed):
         Flow(out, stop_at="publish").run()
-    place = out if "memory" in out else f"{partial_url(out)}/store"
-    urls.delete(f"{place}/X/c.1.0")
+    urls.delete(f"{out}/X/c.1.0")
     with pytest.raises(CorruptStoreError, match="array X has 2 of its 3"):
         Flow(out).run()
     with pytest.raises(NotAStoreError):

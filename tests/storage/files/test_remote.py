@@ -139,6 +139,27 @@ def test_refused_credentials_are_told_as_such(proxy, fault):
             assert "\n" not in str(got.value)
 
 
+@pytest.mark.parametrize(
+    ("fault", "meant"),
+    [
+        ("expired", "got status 400, as for a token that has expired"),
+        ("403", "got status 403, as for want of s3:GetObject"),
+    ],
+)
+def test_a_refused_question_says_what_was_asked(proxy, fault, meant):
+    """HEAD is answered without words: botocore makes "Bad Request" of an expired token."""
+    fs, _ = urls.filesystem(BUCKET)
+    fs.invalidate_cache()
+    url = f"{BUCKET}/store/zarr.json"
+    asking = proxy.failing(fault, method="HEAD")
+    with asking, pytest.raises(AccessDeniedError) as got, outage_errors(url):
+        fs.info(url)
+    asked = "HeadObject, which asks whether it is there"
+    assert f"Access to {url} was denied ({asked}" in str(got.value)
+    assert meant in str(got.value)
+    assert "sign in or renew" in str(got.value)
+
+
 def test_absent_credentials_are_told_as_such():
     class NoCredentialsError(Exception):
         """As botocore's, which has no other base either."""

@@ -171,7 +171,7 @@ class MapStages:
     def _assemble(self, job: ResumableJob, solved_url: str) -> None:
         job.create(lambda: self._create(job.place))
         units = block_units(self.atlas.blocks)
-        work = AssembleBlocks(solved_url, self._writer(job).url, self.with_errors)
+        work = AssembleBlocks(solved_url, self._writer(job).url, self._width, self.with_errors)
         job.run("assemble", units, work, stage=Stage("writing cells", "cells"))
 
     def _create(self, place: str) -> None:

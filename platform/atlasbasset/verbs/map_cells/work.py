@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from atlasstore.zarrio.blocks import runs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import zarr
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -46,6 +47,7 @@ __all__ = [
 SOLVED_STEP = 0
 """Of the checkpoint that is written: training took no steps."""
 
+_SOLVED = "solved"
 _READ_PEAKS = 4096
 _UNIT_CELLS = 4096
 _POSITIVE_BYTES = 2 + 4 + 8  # stored index, wider index, one
@@ -55,8 +57,8 @@ _REPORTED = ("iterations", "gradient_norm", "objective", "converged", "one_class
 def cell_units(blocks: Sequence[CellBlock]) -> list[Unit]:
     """Cut the cells into units, each within a block: small enough for hundreds of workers.
 
-    A unit's cells go to the rows from ``row`` on of the arrays that `create_solved` makes. These
-    are one chunk, which no other unit writes.
+    A unit's cells go to the rows from ``row`` on of the array that `create_solved` makes. These are
+    one chunk, which no other unit writes.
     """
     size = _unit_cells(blocks)
     return [
@@ -91,23 +93,27 @@ def solved_tables(width: int, *, with_errors: bool = False) -> Mapping[str, tupl
 def create_solved(
     url: str, blocks: Sequence[CellBlock], width: int, *, with_errors: bool = False
 ) -> None:
-    """Create the arrays that `SolveCells` fills, over what an earlier run has left there."""
-    group = scratch_group(url)
+    """Create the array that `SolveCells` fills, over what an earlier run has left there.
+
+    A row has the values of all tables one after the other: a unit is one stored object.
+    """
     size = _unit_cells(blocks)
-    for name, row_shape in solved_tables(width, with_errors=with_errors).items():
-        arrays.create_array(
-            group,
-            _scratch_name(name),
-            shape=(len(cell_units(blocks)) * size, *row_shape),
-            dtype=np.float32,
-            chunk_rows=size,
-            fill_value=float("nan"),
-            axes=("cell", *(f"dim{i}" for i in range(len(row_shape)))),
-        )
+    columns = _columns(width, with_errors=with_errors)
+    arrays.create_array(
+        scratch_group(url),
+        _SOLVED,
+        shape=(len(cell_units(blocks)) * size, sum(columns.values())),
+        dtype=np.float32,
+        chunk_rows=size,
+        fill_value=float("nan"),
+        axes=("cell", "value"),
+    )
 
 
-def _scratch_name(table: str) -> str:
-    return table.replace("/", "_")
+def _columns(width: int, *, with_errors: bool) -> dict[str, int]:
+    """Return how many columns of the array each table has."""
+    tables = solved_tables(width, with_errors=with_errors)
+    return {name: shape[0] if shape else 1 for name, shape in tables.items()}
 
 
 def solving_bytes(atlas: Atlas, n_fitted: int, width: int) -> int:
@@ -144,7 +150,7 @@ class SolveCells:
     peaks_url: str
     """Of their embeddings (`create_embedded`)."""
     url: str
-    """Of the arrays that are filled (`create_solved`)."""
+    """Of the array that is filled (`create_solved`)."""
     l2: float
     """As for `solve_cells`."""
     device: str
@@ -176,14 +182,25 @@ class SolveCells:
         cells = range(unit["start"] - block.start, unit["stop"] - block.start)
         sums = torch.from_numpy(open_sums(self._atlas, block, cells, self._features))
         solved = self._solved(sums, slice(unit["start"], unit["stop"]))
-        group = urls.open_group(self.url, mode="r+")
-        for table in solved_tables(0, with_errors=self.with_errors):
-            values = getattr(solved, table.rsplit("/", maxsplit=1)[-1])
-            array = arrays.member(group, _scratch_name(table), url=self.url)
-            whole = np.full((array.chunks[0], *values.shape[1:]), np.nan, np.float32)
-            whole[: len(values)] = values.cpu().numpy()
-            arrays.write_pieces(array, unit["row"], whole)
+        values = np.concatenate([self._columns_of(solved, name) for name in self._tables], axis=1)
+        whole = np.full((self._array.chunks[0], values.shape[1]), np.nan, np.float32)
+        whole[: len(values)] = values
+        arrays.write_pieces(self._array, unit["row"], whole)
         return {"objective": float(solved.objective.sum())}
+
+    @cached_property
+    def _array(self) -> zarr.Array[Any]:
+        return arrays.open_member(self.url, _SOLVED, mode="r+")
+
+    @property
+    def _tables(self) -> Mapping[str, tuple[int, ...]]:
+        return solved_tables(self._h.shape[1], with_errors=self.with_errors)
+
+    @staticmethod
+    def _columns_of(solved: SolvedCells, table: str) -> NDArray[np.float32]:
+        values: Tensor = getattr(solved, table.rsplit("/", maxsplit=1)[-1])
+        found: NDArray[np.float32] = values.cpu().numpy().reshape(len(values), -1)
+        return found.astype(np.float32, copy=False)
 
     def _solved(self, sums: Tensor, cells: slice) -> SolvedCells:
         """Solve cells around their batches' rows, and take these away."""
@@ -207,21 +224,34 @@ class AssembleBlocks:
     solved_url: str
     """What `SolveCells` filled."""
     checkpoint_url: str
+    width: int
+    """E."""
     with_errors: bool = False
 
     def __call__(self, unit: Unit) -> Receipt:
         """Copy cells [start, stop), which are a block."""
         row, n_cells = unit["row"], unit["stop"] - unit["start"]
-        solved = urls.open_group(self.solved_url)
-        written = urls.open_group(self.checkpoint_url, mode="r+")
-        for table in solved_tables(0, with_errors=self.with_errors):
-            stored = arrays.member(solved, _scratch_name(table), url=self.solved_url)
-            rows = arrays.read_array(stored, row, row + n_cells, url=self.solved_url)
-            if np.isnan(rows).any():
-                arrays.check_chunks(stored, url=self.solved_url)
-            array = arrays.member(written, table, url=self.checkpoint_url)
-            arrays.write_pieces(array, unit["start"], rows)
+        rows = arrays.read_array(self._solved, row, row + n_cells, url=self.solved_url)
+        if np.isnan(rows).any():
+            arrays.check_chunks(self._solved, url=self.solved_url)
+        first = 0
+        for table, n_columns in _columns(self.width, with_errors=self.with_errors).items():
+            array, values = self._tables[table], rows[:, first : first + n_columns]
+            shape = (n_cells, *array.shape[1:])
+            arrays.write_pieces(array, unit["start"], np.ascontiguousarray(values).reshape(shape))
+            first += n_columns
         return {}
+
+    @cached_property
+    def _solved(self) -> zarr.Array[Any]:
+        return arrays.open_member(self.solved_url, _SOLVED)
+
+    @cached_property
+    def _tables(self) -> dict[str, zarr.Array[Any]]:
+        """Of the checkpoint, by name."""
+        group = urls.open_group(self.checkpoint_url, mode="r+")
+        names = _columns(self.width, with_errors=self.with_errors)
+        return {name: arrays.member(group, name, url=self.checkpoint_url) for name in names}
 
 
 def open_features(

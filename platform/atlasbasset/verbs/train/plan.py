@@ -33,6 +33,7 @@ from atlasstore.cards.store_card import refresh_card
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.locks import claimed
+from atlasstore.models.fall_back import fall_back
 from atlasstore.models.model_store import ModelStore
 from atlasstore.plans import Plan
 from atlasstore.text_units import count
@@ -163,6 +164,8 @@ class TrainPlan(Plan[TrainReport]):
         config = settled(self._run_config, self._device)
         store = begun_store(self.atlas, self.out, config, on_event=on_event)
         with claimed(store.url, on_event=on_event):
+            if damaged := fall_back(store):
+                on_event(Notice(damaged))
             run = Run(
                 urls.absolute(self.atlas.url),
                 urls.absolute(self.out),

@@ -100,7 +100,8 @@ def _check_peaks(config: TrainConfig, atlas: Atlas) -> None:
 def _check_workers(workers: int, min_workers: int | None, launcher: Launcher, atlas: Atlas) -> None:
     if workers < 1 or workers > len(atlas.blocks):
         raise UserInputError(
-            f"workers must be 1 to {len(atlas.blocks)}, the atlas's cell blocks, got {workers}."
+            f"workers must be 1 to {len(atlas.blocks)}, the atlas's cell blocks, got {workers}; "
+            "for more, make the atlas with as many blocks (preprocess --min-blocks)."
         )
     if min_workers is not None and not 1 <= min_workers <= workers:
         raise UserInputError(f"min_workers must be 1 to workers, {workers}, got {min_workers}.")

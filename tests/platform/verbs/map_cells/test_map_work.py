@@ -25,11 +25,11 @@ def test_no_two_units_share_a_chunk_and_none_is_left(n_cells, block_cells):
         assert unit["row"] - by_block[unit["block"]] == unit["start"] - blocks[unit["block"]].start
 
 
-def test_arrays_hold_a_chunk_for_every_unit(tmp_path):
+def test_the_array_holds_a_chunk_for_every_unit(tmp_path):
     blocks = cut_cells(60, 7)
     work.create_solved(str(tmp_path / "s"), blocks, 2)
-    array = urls.open_group(tmp_path / "s")["cells_embedding"]
+    array = urls.open_group(tmp_path / "s")["solved"]
     units = work.cell_units(blocks)
     assert array.nchunks == len(units) == 9
-    assert array.shape == (63, 2)
+    assert array.shape == (63, 2 + 1 + 5)
     assert np.isnan(array[:]).all()

@@ -229,3 +229,24 @@ def test_doubtful_batches_are_warned_of(atlas_url, tmp_path, monkeypatch, per_ba
     assert any(message in sentence for sentence in told)
     names = [f"l{i}" for i in range(40 // per_batch)]  # in natural order
     assert list(ModelStore.open(tmp_path / "m").batches) == names
+
+
+def test_a_damaged_checkpoint_costs_no_more_than_itself(atlas_url, tmp_path):
+    """The one before goes on to the bits of an undisturbed run, and it is said aloud."""
+    settings = config(epochs=3, patience=3)
+    for name in ("whole", "hit"):
+        atlasbasset.train(atlas_url, out=tmp_path / name, config=settings)
+    damaged = ModelStore.open(tmp_path / "hit").newest()
+    trunk = urls.join(damaged.url, "trunk.safetensors")
+    urls.write_bytes(trunk, urls.read_bytes(trunk)[:-1] + b"?")
+    heard = []
+    report = atlasbasset.train(
+        atlas_url, out=tmp_path / "hit", config=settings, on_event=heard.append
+    )
+    said = [event.message for event in heard if isinstance(event, Notice)]
+    assert any("Warning: the newest checkpoint of" in sentence for sentence in said)
+    whole, again = (ModelStore.open(tmp_path / name).newest() for name in ("whole", "hit"))
+    assert len(report.history) == 3
+    assert again.checksums == whole.checksums
+    for table in whole.tables:
+        np.testing.assert_array_equal(again.rows(table, 0, 3), whole.rows(table, 0, 3))
