@@ -19,7 +19,7 @@ from small_model import TINY, random_weights, write_model
 
 N_PEAKS, FEW, MANY = 60, 20_000, 200_000
 CELL_BYTES = 500
-"""docs/report.md, "A million cells": 366 were measured, 24 of them TINY's embedding and intercept."""
+"""docs/report.md, "A million cells": 366 were measured, 24 of them of TINY's 6 numbers."""
 
 
 def make(folder: str, n_cells: int) -> None:
