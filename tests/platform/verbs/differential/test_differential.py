@@ -10,8 +10,11 @@ import pytest
 from scipy.stats import t as student
 
 import atlasbasset
+from atlasbasset.verbs.differential.moderation import moderate
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import ignore
+from atlasstore.genome.motifs import Motif, write_meme
+from atlasstore.results.result import Result
 from atlasstore.results.writer import create_result, finish_result
 from atlasstore.zarrio import formats
 from small_atlas import make_atlas
@@ -167,11 +170,31 @@ def test_motifs_are_held_to_their_shuffled_copies(small, tmp_path) -> None:
     np.testing.assert_allclose(table["effect"], alone["effect"])
     of_motif = copies["effect"].groupby(copies["motif"].str.split("~").str[0])
     np.testing.assert_allclose(table["shuffled_effect"], of_motif.mean(), rtol=1e-4)
-    spread = of_motif.std() ** 2 * (1 + 1 / 8)
-    wanted = np.sqrt(spread.to_numpy() + alone["standard_error"] ** 2)
+    held = moderate(of_motif.var().to_numpy(), np.full(N_MOTIFS, 7))
+    wanted = np.sqrt(held.variance * (1 + 1 / 8) + alone["standard_error"] ** 2)
     np.testing.assert_allclose(table["standard_error"], wanted, rtol=1e-4)
     t = (table["effect"] - table["shuffled_effect"]) / table["standard_error"]
-    np.testing.assert_allclose(table["p"], 2 * student.sf(abs(t), 7), rtol=1e-3)
+    np.testing.assert_allclose(table["p"], 2 * student.sf(abs(t), held.freedom), rtol=1e-3)
+    np.testing.assert_allclose(table["cells_p"], alone["p"], rtol=1e-5)
+
+
+def test_a_linear_activity_is_tested_by_its_factors_as_by_its_table(small, tmp_path, rng) -> None:
+    """Made by `motif_activity`; the copy says of another scale, so that its table is read."""
+    meme = tmp_path / "m.meme"
+    words = [rng.dirichlet(np.ones(4), 6) for _ in range(5)]
+    write_meme(meme, [Motif(f"M{i}", f"TF{i}", word) for i, word in enumerate(words)])
+    url = tmp_path / "activity.zarr"
+    atlasbasset.motif_activity(
+        small.model, small.atlas, motifs=meme, out=url, n_backgrounds=8, convolution="direct",
+        on_event=ignore,
+    )  # fmt: skip
+    linear = Result.open(url)
+    other = Result.open(url)
+    other.__dict__["about"] = {**linear.about, "scale": "sigmoid"}
+    one = compared(small, tmp_path / "one.tsv", motifs=linear, covariates=["donor"])
+    two = compared(small, tmp_path / "two.tsv", motifs=other, covariates=["donor"])
+    for column in ("effect", "standard_error", "p"):
+        np.testing.assert_allclose(one[column], two[column], rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["peaks", "motifs"])
