@@ -24,6 +24,8 @@ import pytest
 from side_by_side import FilesTogether, longest_first
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xdist.remote import Producer
 
 # how long an example takes says how busy the machine is
@@ -73,6 +75,15 @@ def old_objects_stay() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_walks() -> Iterator[None]:
+    """Look through HDF5 files in forked processes; test_hdf5 does it as the package does."""
+    from walker import forked_walks
+
+    with forked_walks():
+        yield
 
 
 @pytest.fixture

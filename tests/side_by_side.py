@@ -14,6 +14,17 @@ TOGETHER = {
     "tests/faults/test_s3.py": "S3",
     "tests/faults/test_jobs_s3.py": "S3",
     "tests/storage/files/test_remote.py": "S3",
+    **dict.fromkeys(
+        (
+            "tests/platform/verbs/report/findings/test_checks.py",
+            "tests/platform/verbs/report/findings/test_loci.py",
+            "tests/platform/verbs/report/findings/test_parts.py",
+            "tests/platform/verbs/report/findings/test_predictions.py",
+            "tests/platform/verbs/report/page/test_in_browser.py",
+            "tests/platform/verbs/report/test_plan.py",
+        ),
+        "report",
+    ),
 }
 """Files that share what is costly to make."""
 
@@ -21,7 +32,7 @@ FIRST = (
     "tests/faults/test_signals.py",
     "S3",
     "tests/platform/engine/test_training.py",
-    "tests/platform/verbs/report/page/test_in_browser.py",
+    "report",
 )
 """What takes longest: begun last, one process would work on it while the others have ended."""
 

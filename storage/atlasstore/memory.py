@@ -35,6 +35,8 @@ __all__ = [
 
 _SHARE = 0.5
 """Of the free memory that a job takes by default; the rest is left to the page cache and others."""
+_LITTLE = 1 / 8
+"""Of a bound: a process that holds less is not measured to the byte."""
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
@@ -78,14 +80,20 @@ def free_bytes() -> int:
     return max(0, min(int(psutil.virtual_memory().available), *_group_rooms()))
 
 
-def resident_bytes() -> int:
+def resident_bytes(*, bound_bytes: int = 0) -> int:
     """Return what this process holds in memory now, in bytes.
 
-    What was freed but is still with the C allocator is given back first, where it can be (glibc).
+    Garbage is collected first, and what is still with the C allocator is given back (glibc). That
+    takes up to a second in a process with many libraries, so not while the process holds less than
+    an eighth of `bound_bytes`: a plan within that bound would hardly change.
     """
-    gc.collect()
-    give_back()
-    return int(psutil.Process().memory_info().rss)
+    process = psutil.Process()
+    held = int(process.memory_info().rss)
+    if held >= bound_bytes * _LITTLE:
+        gc.collect()
+        give_back()
+        held = int(process.memory_info().rss)
+    return held
 
 
 def give_back() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -33,6 +35,23 @@ def test_what_is_no_size_is_refused(text):
 def test_this_machine_has_memory():
     assert memory.resident_bytes() > 0
     assert 0 < memory.default_bytes() < memory.free_bytes()
+
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+
+
+@pytest.mark.parametrize(("share", "is_collected"), [(4, True), (100, False)])
+def test_garbage_is_collected_where_the_process_fills_its_bound(share, is_collected):
+    held = memory.psutil.Process().memory_info().rss
+    gc.disable()  # by itself
+    try:
+        garbage = weakref.ref(Cycle())
+        assert memory.resident_bytes(bound_bytes=share * held) > 0
+        assert (garbage() is None) == is_collected
+    finally:
+        gc.enable()
 
 
 FREEING = """

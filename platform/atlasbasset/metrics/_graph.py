@@ -1,4 +1,4 @@
-"""The weighted neighbour graph that clusters are found on.
+"""The weighted neighbour graph that clusters are found on and cells are laid out by.
 
 It is the graph of scanpy's defaults: 15 nearest neighbours, the cell itself counted, with UMAP's
 weights (McInnes et al. 2018): exp(-(d - d_nearest) / sigma), sigma such that a cell's weights sum
@@ -7,7 +7,7 @@ to log2(15), joined as a + b - a b.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,10 +22,15 @@ __all__ = ["umap_graph"]
 _SIGMA_STEPS = 64
 
 
-def umap_graph(embedding: NDArray[np.float32], *, n_neighbors: int) -> sp.csr_array:
+def umap_graph(
+    embedding: NDArray[np.float32],
+    *,
+    n_neighbors: int,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+) -> sp.csr_array:
     """Build the symmetric weighted neighbour graph, float64 (N, N), empty diagonal."""
     n, k = len(embedding), n_neighbors - 1
-    found = nearest(embedding, np.arange(n, dtype=np.intp), k=k)
+    found = nearest(embedding, np.arange(n, dtype=np.intp), k=k, metric=metric)
     weights = _umap_weights(found.distances, target=np.log2(n_neighbors))
     indptr = np.arange(0, n * k + 1, k)
     directed = sp.csr_array((weights.ravel(), found.cells.ravel(), indptr), shape=(n, n))

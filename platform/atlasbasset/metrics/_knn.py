@@ -1,4 +1,4 @@
-"""Exact Euclidean nearest neighbours, for all cells or for a sample of query cells.
+"""Exact nearest neighbours, for all cells or for a sample of query cells.
 
 Scikit-learn's brute-force search is used: it streams over tiles, uses every core, and trees bring
 no gain in 32 dimensions. Ties are broken arbitrarily.
@@ -6,7 +6,7 @@ no gain in 32 dimensions. Ties are broken arbitrarily.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -42,11 +42,17 @@ def query_cells(n_cells: int, n_queries: int | None, *, seed: int) -> NDArray[np
     return sample_rows(n_cells, n_queries, seed=seed)
 
 
-def nearest(embedding: NDArray[np.float32], queries: NDArray[np.intp], *, k: int) -> Neighbors:
+def nearest(
+    embedding: NDArray[np.float32],
+    queries: NDArray[np.intp],
+    *,
+    k: int,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+) -> Neighbors:
     """Find the k (< N) nearest cells of each query cell among all cells."""
     from sklearn.neighbors import NearestNeighbors  # takes a second
 
-    search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(embedding)
+    search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute", metric=metric).fit(embedding)
     distances, cells = search.kneighbors(embedding[queries])
     other = cells != queries[:, None]
     # among more than k copies of one point the query itself may be missing: drop the last instead

@@ -39,12 +39,12 @@ class ThreadExecutor:
     """
 
     def __init__(self, memory_bytes: int | None = None, cores: int | None = None) -> None:
-        self._memory_bytes = memory_bytes or memory.resident_bytes() + memory.default_bytes()
+        self._memory_bytes = memory_bytes or _default_bound()
         self.n_workers = cores or _usable_cores()
 
     def machine(self) -> Machine:
         """Return the bound, what the process holds now, and the threads."""
-        return Machine(self._memory_bytes, held_bytes(), self.n_workers)
+        return Machine(self._memory_bytes, held_bytes(self._memory_bytes), self.n_workers)
 
     def run(
         self, work: Work, units: Sequence[Unit], *, at_once: int | None = None
@@ -67,15 +67,21 @@ class ThreadExecutor:
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def held_bytes() -> int:
+def held_bytes(bound_bytes: int = 0) -> int:
     """Return what this process holds; what a stage frees from now on is not held.
 
-    With the largest library, which is loaded only when an AnnData is read.
+    With the largest library, which is loaded only when an AnnData is read. Of a bound, see
+    `memory.resident_bytes`.
     """
     import anndata  # noqa: F401
 
     memory.give_back_from_now_on()
-    return memory.resident_bytes()
+    return memory.resident_bytes(bound_bytes=bound_bytes)
+
+
+def _default_bound() -> int:
+    free = memory.default_bytes()
+    return memory.resident_bytes(bound_bytes=free) + free
 
 
 def _usable_cores() -> int:

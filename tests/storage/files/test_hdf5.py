@@ -14,6 +14,13 @@ from atlasstore.files import hdf5, hdf5_walk
 from atlasstore.files.hdf5 import check_hdf5, check_whole
 from http_folder import served
 
+
+@pytest.fixture(autouse=True)
+def _plain_walks(monkeypatch):
+    """By the program itself, not forked as elsewhere (tests/walker.py)."""
+    monkeypatch.setattr(hdf5, "subprocess", subprocess)
+
+
 DAMAGE = {
     "x is a link to another file": lambda f: f.update(x=h5py.ExternalLink("/etc/hostname", "/")),
     "g/x is a link to another file": lambda f: f.create_group("g").update(

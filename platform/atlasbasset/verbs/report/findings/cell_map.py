@@ -10,6 +10,7 @@ import numpy as np
 from atlasbasset.extras import needed
 from atlasbasset.inference.cell_labels import CellLabels
 from atlasbasset.metrics import leiden
+from atlasbasset.metrics._graph import umap_graph
 from atlasstore.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["clusters_of", "umap_of"]
 
-_NEIGHBOURS, _LEAST_DISTANCE = 15, 0.3
+_NEIGHBOURS, _LEAST_DISTANCE, _SPREAD = 15, 0.3, 1.0
 _LEAST_CELLS = 3
 
 
@@ -44,16 +45,17 @@ def umap_of(embedding: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]
         return np.ascontiguousarray(embedding[:, :2], np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what it could do with other packages
-        umap: Any = needed("umap", extra="report", purpose="The map of the cells")
-        reducer = umap.UMAP(
-            n_neighbors=min(_NEIGHBOURS, n - 1),
-            min_dist=_LEAST_DISTANCE,
-            metric="cosine",
-            init="pca",
-            random_state=seed,
-            n_jobs=1,
-        )
-        return np.asarray(reducer.fit_transform(embedding), np.float32)
+        umap: Any = needed("umap.umap_", extra="report", purpose="The map of the cells")
+        # its own graph would be compiled for ten seconds in every process
+        graph = umap_graph(embedding, n_neighbors=min(_NEIGHBOURS, n - 1), metric="cosine")
+        a, b = umap.find_ab_params(_SPREAD, _LEAST_DISTANCE)
+        placed, _ = umap.simplicial_set_embedding(
+            embedding, graph.astype(np.float32), n_components=2, init="pca", n_epochs=None,
+            initial_alpha=1.0, a=a, b=b, gamma=1.0, negative_sample_rate=5,
+            random_state=np.random.RandomState(seed), metric="cosine", metric_kwds={},
+            densmap=False, densmap_kwds={}, output_dens=False,
+        )  # fmt: skip
+    return np.asarray(placed, np.float32)
 
 
 def clusters_of(embedding: NDArray[np.float32], *, seed: int) -> CellLabels | None:
