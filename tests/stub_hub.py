@@ -68,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(parts)
         elif parts[1:3] == ["repos", "create"]:
             self._create()
+        elif parts[1] == "whoami-v2":
+            self._json({"type": "user", "name": "me", "orgs": []})
         elif parts[1] == "validate-yaml":
             self._json({"errors": [], "warnings": []})
         elif parts[1] == "models":

@@ -151,7 +151,10 @@ def _made(
     pool: WorkerPool,
     on_event: Subscriber,
 ) -> None:
-    """Make the store; what lies between the stages, damaged since an earlier run, is made again."""
+    """Make the store; again from its start where an earlier run's scratch was damaged since.
+
+    Shards that were made of it may be wrong, whole as they are: a lost piece reads as zeros.
+    """
     try:
         make(ResumableJob(ledger, identity, pool, on_event))
     except CorruptStoreError as damage:
@@ -160,11 +163,11 @@ def _made(
             raise
         on_event(
             Notice(
-                f"Warning: what an earlier run left between its stages is damaged ({damage}). It "
-                "is made again; shards that are whole stay. See to the disk."
+                f"Warning: what an earlier run left between its stages is damaged ({damage}). All "
+                "is made again. See to the disk."
             )
         )
-        ledger.forget_scratch(lambda receipt: bool(_written(receipt)), {_CREATED})
+        ledger.start_over()
         make(ResumableJob(ledger, identity, pool, on_event))
 
 

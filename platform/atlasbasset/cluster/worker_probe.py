@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from atlasstore import memory
 from atlasstore.errors import AtlasError, NotAStoreError, UserInputError
 from atlasstore.files import remote, urls
+from atlasstore.sharing.hub import HUB, check_sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,6 +152,8 @@ def _read_a_little(url: str) -> None:
 
 
 def _fault_of_writing(url: str) -> str:
+    if url.startswith(HUB):  # takes commits alone: it is asked who we are
+        return _fault_of_pushing(url)
     folder, _, name = url.rstrip("/").rpartition("/")
     trial = urls.join(folder or ".", f".{name}.{uuid.uuid4().hex}.trial")
     try:
@@ -161,6 +164,14 @@ def _fault_of_writing(url: str) -> str:
         return f"{socket.gethostname()} cannot write next to {url}: {_brief(error)}"
     finally:
         _remove(trial)
+    return ""
+
+
+def _fault_of_pushing(url: str) -> str:
+    try:
+        check_sign_in(url)
+    except AtlasError as error:
+        return f"{socket.gethostname()} cannot push to {url}: {_brief(error)}"
     return ""
 
 

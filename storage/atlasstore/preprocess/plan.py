@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atlasstore import memory as memory_sizes
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.atlas.split import SplitMethod, check_fractions, check_method
-from atlasstore.errors import UserInputError
+from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Notice, ignore
+from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from atlasstore.genome.sequences import check_window
 from atlasstore.inputs.in_memory import input_urls, is_in_memory, release
@@ -94,11 +96,13 @@ class PreprocessPlan(Plan[PreprocessReport]):
             self._steps(on_event) as steps,
             Ledger.open(self.out, config=config, inputs=files) as ledger,
         ):
-            if ledger.has_begun:
+            if is_resumed := ledger.has_begun:
                 on_event(
                     Notice(f"Resuming {ledger.url}: what has a receipt there is not done again.")
                 )
             report = steps.make(ledger)
+            if is_resumed and urls.is_local(ledger.store):
+                _check_whole(ledger)
             ledger.publish()
         return report
 
@@ -193,6 +197,23 @@ def plan_preprocess(
         plan = PreprocessPlan(str(out), settings, bound, dask, executor)
         weakref.finalize(plan, undo.pop_all().close)
     return plan
+
+
+def _check_whole(ledger: Ledger) -> None:
+    """Read all that is about to be published: a disk may have damaged what an earlier run wrote.
+
+    Raises
+    ------
+    CorruptStoreError
+        It has.
+    """
+    try:
+        Atlas.open(ledger.store).verify()
+    except CorruptStoreError as error:
+        raise CorruptStoreError(
+            f"{str(error).rstrip('.')}. Nothing was published: see to the disk, delete "
+            f"{ledger.url} and run the same command again."
+        ) from error
 
 
 def _check_blocks(min_blocks: int) -> None:

@@ -41,11 +41,11 @@ from atlasstore.files.locks import file_lock
 from atlasstore.files.staging import refuse_existing
 from atlasstore.redaction import shown_values
 from atlasstore.resume.identity import changed_input, difference, job_identity
-from atlasstore.resume.receipts import Receipts, first_receipts
+from atlasstore.resume.receipts import Receipts
 from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -238,26 +238,10 @@ class Ledger:
         self._steps[step] = kept
         return kept
 
-    def forget_scratch(
-        self, is_of_store: Callable[[Mapping[str, Any]], bool], steps: Collection[str]
-    ) -> None:
-        """Delete the scratch and what was noted of it, so that it is made again.
-
-        Parameters
-        ----------
-        is_of_store
-            Whether a unit's receipt speaks of the store: receipts of its stage stay.
-        steps
-            Those whose receipts stay.
-        """
-        for name in urls.list_names(self._ledger):
-            place = urls.join(self._ledger, name)
-            is_step = name.endswith(".json")
-            if is_step and name.removesuffix(".json") in steps:
-                continue
-            if is_step or not any(map(is_of_store, first_receipts(place))):
-                urls.delete(place)
-        self._steps = {name: found for name, found in self._steps.items() if name in steps}
+    def start_over(self) -> None:
+        """Delete all receipts and the scratch: everything is done again, over what is there."""
+        urls.delete(self._ledger)
+        self._steps = {}
         urls.delete(self.scratch)
 
     def publish(self) -> None:

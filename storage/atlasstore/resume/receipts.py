@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Receipts", "Row", "first_receipts", "write_receipts"]
+__all__ = ["Receipts", "Row", "write_receipts"]
 
 _FILES_AT_ONCE = 256
 
@@ -87,11 +87,6 @@ class Receipts:
                 "run the same command again."
             )
         return [found[index] for index in range(len(self._units))]
-
-
-def first_receipts(url: str) -> list[Mapping[str, Any]]:
-    """Return some receipts of a stage, whatever its units: what they hold tells what it does."""
-    return [receipt for _, _, receipt in next(_contents(url), [])]
 
 
 def write_receipts(url: str, rows: Iterable[Row]) -> str:

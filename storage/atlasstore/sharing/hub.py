@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["HUB", "Repository", "commit_store", "pinned"]
+__all__ = ["HUB", "Repository", "check_sign_in", "commit_store", "pinned"]
 
 HUB = "hf://"
 _URL = re.compile(
@@ -80,6 +80,30 @@ class Repository:
     def path(self, name: str) -> str:
         """Return a file's path in the repository."""
         return f"{self.folder}/{name}" if self.folder else name
+
+
+def check_sign_in(url: str) -> None:
+    """Ask the hub whether it knows the token that is found here; nothing is written.
+
+    Raises
+    ------
+    UserInputError
+        The URL is no repository, or there is no token.
+    AccessDeniedError
+        The hub does not know the token.
+    MissingExtraError
+        The hub's package is not installed.
+    """
+    api, place = _api(), Repository.of(url)
+    absent = importlib.import_module("huggingface_hub.errors").LocalTokenNotFoundError
+    with remote.outage_errors(url):
+        try:
+            api.whoami()
+        except absent as error:
+            raise UserInputError(
+                f"there is no token to push to {place.url()} with; set HF_TOKEN, or sign in by "
+                "`hf auth login`."
+            ) from error
 
 
 def pinned(url: str) -> str:

@@ -69,3 +69,17 @@ def test_workers_that_see_no_gpu_are_refused(worker):
 def test_needs_are_said_in_words():
     assert Needs(workers=1).said == "1 worker of 1 CPU"
     assert Needs(workers=4, cpus=2, gpus=0.5).said == "4 workers of 2 CPUs and 0.5 GPUs"
+
+
+def test_a_push_is_asked_for_its_token_and_writes_nothing(monkeypatch):
+    def refused(url):
+        raise UserInputError(f"there is no token to push to {url} with.")
+
+    monkeypatch.setattr("atlasbasset.cluster.worker_probe.check_sign_in", refused)
+    monkeypatch.setattr("atlasstore.files.urls.write_bytes", None)
+    (fault,) = look_around(writes=["hf://lab/atac@v2"]).faults
+    assert fault == f"{HOST} cannot push to hf://lab/atac@v2: there is no token to push to " + (
+        "hf://lab/atac@v2 with"
+    )
+    monkeypatch.setattr("atlasbasset.cluster.worker_probe.check_sign_in", lambda _: None)
+    assert look_around(writes=["hf://lab/atac@v2"]).faults == ()

@@ -17,6 +17,7 @@ import atlasstore
 from atlasstore.atlas import writer
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import (
+    CorruptStoreError,
     CountsError,
     GenomeError,
     PeaksError,
@@ -497,6 +498,28 @@ def test_failure_while_writing_keeps_what_is_done(tmp_path, h5ad, genome, monkey
     assert any(isinstance(event, Notice) and "Resuming" in event.message for event in events)
     assert not any("partial" in p.name for p in tmp_path.iterdir())
     Atlas.open(out).verify()
+
+
+@pytest.mark.parametrize("array", ["sequence", "labels/0/indices"])
+def test_what_was_damaged_since_an_earlier_run_is_not_published(
+    tmp_path, h5ad, genome, monkeypatch, array
+):
+    def fail(*_args, **_kwargs):
+        raise OSError("no space left on device")
+
+    out = tmp_path / "a.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(_steps, "finish_atlas", fail)
+        with pytest.raises(OSError, match="no space"):
+            preprocess(h5ad, genome=genome, out=out, **SMALL)
+    folder = tmp_path / "a.zarr.partial"
+    files = [path for path in (folder / "store" / array).rglob("c*") if path.is_file()]
+    content = files[0].read_bytes()
+    middle = len(content) // 2
+    files[0].write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    with pytest.raises(CorruptStoreError, match=rf"Nothing was published.*delete {folder} and run"):
+        preprocess(h5ad, genome=genome, out=out, **SMALL)
+    assert not out.exists()
 
 
 def test_events_tell_what_is_done_and_removed(tmp_path, h5ad, genome):

@@ -20,7 +20,7 @@ from atlasstore.errors import (
 )
 from atlasstore.files import urls
 from atlasstore.sharing.copying import copy_store, pull_model, push_model
-from atlasstore.sharing.hub import Repository
+from atlasstore.sharing.hub import Repository, check_sign_in
 from small_stores import everything
 from stub_hub import TOKEN, Hub, served_hub
 
@@ -118,6 +118,19 @@ def test_a_refused_token_and_an_absent_repository(stores, hub, monkeypatch, tmp_
     assert "hf_other" not in str(caught.value)
     assert not hub.commits
     assert not (tmp_path / "m.zarr").exists()
+
+
+@needs_hub
+def test_who_may_push_is_known_before_anything_is_written(hub, monkeypatch):
+    check_sign_in(f"hf://{NAME}")
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    with pytest.raises(AccessDeniedError, match=f"Access to hf://{NAME} was denied") as caught:
+        check_sign_in(f"hf://{NAME}")
+    assert "hf_other" not in str(caught.value)
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(UserInputError, match=f"no token to push to hf://{NAME} with; set HF_TOKEN"):
+        check_sign_in(f"hf://{NAME}")
+    assert not hub.commits
 
 
 @pytest.mark.parametrize("url", ["hf://lab", "hf://lab/a b", "hf://datasets", "hf://lab//x"])
