@@ -289,4 +289,7 @@ def _column(obs: pd.DataFrame, key: str, what: str) -> pd.Series[Any]:
     columns = [str(name) for name in obs.columns]
     more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
     listed = ", ".join(columns[:_LISTED]) or "none"
-    raise UserInputError(f"obs of {what} has no column {key!r}; its columns: {listed}{more}.")
+    raise UserInputError(
+        f"obs of {what} has no column {key!r}; its columns: {listed}{more}. Name one of these, or "
+        "give a table of the cells that has it (obs)."
+    )
