@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 import atlasbasset
+from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.inference.cell_labels import CellLabels
 from atlasbasset.verbs.report.findings.cells import Keys, sample_cells
 from atlasbasset.verbs.report.findings.missing import Missing
@@ -12,6 +13,7 @@ from atlasbasset.verbs.report.findings.predictions import label_mean_quality, pr
 from atlasbasset.verbs.report.options import ReportOptions
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
+from executors import PickledExecutor
 
 NONE = Keys(None, None, ())
 
@@ -38,6 +40,17 @@ def test_a_sample_of_cells_has_the_same_figures(stores) -> None:
     assert cells.is_sample
     wanted = atlasbasset.evaluate(stores.model, stores.atlas, on_event=ignore).per_cell
     np.testing.assert_allclose(found.quality.auroc_per_cell, wanted[cells.rows], atol=1e-6)
+
+
+def test_workers_find_what_one_process_does(stores, monkeypatch) -> None:
+    _, here = found_with(stores, max_cells=20)
+    monkeypatch.setattr(WorkerPool, "executor", PickledExecutor())
+    _, there = found_with(stores, max_cells=20, pool=WorkerPool(2))
+    np.testing.assert_array_equal(there.rows, here.rows)
+    np.testing.assert_allclose(there.h, here.h, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(there.labels.toarray(), here.labels.toarray())
+    expected = here.quality.auroc_per_cell
+    np.testing.assert_allclose(there.quality.auroc_per_cell, expected, atol=1e-6)
 
 
 def test_a_sample_of_peaks_is_drawn_once(stores) -> None:
