@@ -1,18 +1,21 @@
-"""Calibration and power of `differential` on simulated truth, beside Wilcoxon tests on raw counts.
+"""Calibration and power of `differential` on simulated truth, beside Wilcoxon tests.
 
 Two cell types are compared. A peak is null where it has no site of a TF whose activity differs
-between the two. In half of the runs the cells of the first type are thinned to half of their
+between the two; a motif is null where it was never planted. Planted TFs whose activity does not
+differ are counted by themselves: a peak has one leading TF, so their sites stand where sites of
+other TFs do not. Peaks are also compared with the cells of the first type thinned to half of their
 fragments, as a sample that was sequenced less. A third comparison has no truth to find: cells of
-one type are dealt to two groups by chance, deep cells to the first one more often. Motifs are null
-where they were never planted. Planted TFs whose activity does not differ are counted by themselves:
-a peak has one leading TF, so their sites stand where sites of other TFs do not.
+one type are dealt to two groups by chance, deep cells to the first one more often (motifs: 20
+times). Wilcoxon tests are on raw counts, on counts per depth, and on the motifs' activities.
 
-    python benchmarks/differential.py FOLDER [--seeds 0 1 2] [--cells 1000] [--peaks 2400]
-        [--density 0.3] [--parts peaks motifs]
+    python benchmarks/differential.py FOLDER --part motifs [--seeds 0 1 2 3 4] [--cells 600]
+        [--peaks 3000] [--density 0.3] [--epochs 8]
+    python benchmarks/differential.py FOLDER --part peaks --density 0.08 --epochs 1
 
 Simulations and models are kept in FOLDER and made where it has none. Rows go to
 results/differential.csv: the null p-values below 0.05, the false discoveries and the power at
-q < 0.05, and the power where the truth would hold the false discoveries to 5 %.
+q < 0.05, and the power where the truth would hold the false discoveries to 5 %. A peak's test knows
+the model by its cells' depth alone, for which one epoch does.
 """
 
 from __future__ import annotations
@@ -31,8 +34,13 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 import atlasbasset
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.verbs.differential.activities import test_motifs
+from atlasbasset.verbs.differential.design import Contrast
+from atlasbasset.verbs.shared.atlas_peaks import embed_peaks
 from atlasstore import preprocess
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
+from atlasstore.results.result import Result
 from atlasstore.simulation import Truth, simulate
 from atlasstore.simulation.builtin_motifs import builtin_motifs
 
@@ -40,9 +48,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TRUNK = TrunkConfig(
-    stem_filters=96, tower_filters=(96, 108, 121, 136, 152, 171), prebottleneck_filters=96
-)
-"""A third of the published trunk's width."""
+    window_bp=384, stem_filters=48, tower_filters=(32,) * 6, prebottleneck_filters=32,
+    embedding_dim=16,
+)  # fmt: skip
+"""A small trunk on the middle of each peak, where sites are."""
+N_HALVES = 20
+"""Times that a type's cells are dealt to two groups, for the motifs."""
 GROUP, REFERENCE = "type1", "type2"
 TESTS = ("differential", "Wilcoxon, counts", "Wilcoxon, counts per depth")
 
@@ -58,7 +69,14 @@ class Run(NamedTuple):
 
 
 def run_of(
-    folder: Path, seed: int, n_cells: int, n_peaks: int, density: float, *, thinned: bool
+    folder: Path,
+    seed: int,
+    n_cells: int,
+    n_peaks: int,
+    density: float,
+    *,
+    epochs: int = 8,
+    thinned: bool = False,
 ) -> Run:
     """Simulate, thin, preprocess and train, where that has not been done."""
     place = folder / f"seed{seed}{'-thinned' if thinned else ''}"
@@ -74,8 +92,13 @@ def run_of(
     counts.obs["half"] = halves(counts, np.random.default_rng(seed))
     if not (place / "model.zarr").exists():
         genome = place / "simulated" / "genome.fa"
-        preprocess(counts, genome=genome, out=place / "atlas.zarr", min_cell_fraction=0.0)
-        config = TrainConfig.recipe("fast", epochs=4, batch_size=16, trunk=TRUNK, seed=seed)
+        preprocess(
+            counts, genome=genome, out=place / "atlas.zarr", min_cell_fraction=0.0,
+            window_bp=TRUNK.window_bp,
+        )  # fmt: skip
+        config = TrainConfig.recipe(
+            "fast", epochs=epochs, batch_size=16, trunk=TRUNK, seed=seed, n_auroc_peaks=200
+        )
         atlasbasset.train(place / "atlas.zarr", out=place / "model.zarr", config=config)
     return Run(place, Truth.load(place / "simulated"), counts, thinned, seed)
 
@@ -86,7 +109,7 @@ def make_activities(run: Run) -> None:
         if not (run.folder / f"{name}.zarr").exists():
             atlasbasset.motif_activity(
                 run.folder / "model.zarr", run.folder / "atlas.zarr", motifs=builtin_motifs(),
-                out=run.folder / f"{name}.zarr", n_backgrounds=200, shuffled=shuffled,
+                out=run.folder / f"{name}.zarr", n_backgrounds=100, shuffled=shuffled,
             )  # fmt: skip
 
 
@@ -160,35 +183,75 @@ def measures(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
 
 
 def motif_measures(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Yield the same for motifs, held to shuffled copies and not."""
+    """Yield the same for motifs, held to shuffled copies and to the draw of cells alone."""
     truth, types = run.truth, run.truth.cell_types
     pair = truth.activities[[types.index(GROUP), types.index(REFERENCE)]]
-    table = pd.DataFrame(pair.T, index=truth.motifs, columns=["group", "reference"])
+    planted = pd.DataFrame(pair.T, index=truth.motifs, columns=["group", "reference"])
     make_activities(run)
-    for name, shuffled in (("motifs", run.folder / "shuffled.zarr"), ("motifs, cells alone", None)):
-        out = run.folder / f"{name}.parquet"
-        if not out.exists():
-            atlasbasset.differential(
-                run.folder / "model.zarr", run.folder / "atlas.zarr", group_by="cell_type",
-                groups=[GROUP], reference=REFERENCE, motifs=run.folder / "activity.zarr",
-                shuffled=shuffled, out=out,
-            )  # fmt: skip
-        motifs = pd.read_parquet(out).set_index("motif")
-        planted = table.reindex(motifs.index)
-        is_alike = planted["group"] == planted["reference"]
-        rest = motifs[~is_alike]
-        figures = judged(rest["p"].to_numpy(), planted.loc[rest.index, "group"].isna().to_numpy())
-        share = float((motifs.loc[is_alike, "q"] < 0.05).mean())
-        yield name, TESTS[0], figures | {"found of those that act alike in both": share}
+    given = Compared.of(run)
+    types_p = given.p_values(run.counts.obs["cell_type"], GROUP, REFERENCE)
+    planted = planted.reindex(given.motifs)
+    is_alike = (planted["group"] == planted["reference"]).to_numpy()
+    is_null = planted["group"].isna().to_numpy()
+    for name, p in types_p.items():
+        figures = judged(p[~is_alike], is_null[~is_alike])
+        share = float((false_discovery_control(p)[is_alike] < 0.05).mean())
+        yield "motifs", name, figures | {"found of those that act alike in both": share}
+    rng, found = np.random.default_rng(run.seed), list[dict[str, np.ndarray]]()
+    for _ in range(N_HALVES):
+        found.append(given.p_values(halves(run.counts, rng), "one", "two"))
+    for name in types_p:
+        p = np.concatenate([one[name] for one in found])
+        yield "motifs, halves of a type", name, judged(p, np.ones(len(p), bool))
+
+
+class Compared(NamedTuple):
+    """Activities of a run's motifs and of their copies."""
+
+    activity: Result
+    shuffled: Result
+    z: np.ndarray
+    depth: np.ndarray
+    motifs: list[str]
+
+    @classmethod
+    def of(cls, run: Run) -> Compared:
+        """Open what `make_activities` made."""
+        model = atlasbasset.load_model(run.folder / "model.zarr")
+        atlas = Atlas.open(run.folder / "atlas.zarr")
+        mean = embed_peaks(model, atlas, np.arange(0, atlas.n_peaks, 2), on_event=ignore).mean(0)
+        embedding, intercept = model.table()
+        activity, shuffled = (
+            Result.open(run.folder / f"{name}.zarr") for name in ("activity", "shuffled")
+        )
+        names = [str(name) for name in activity.var["motif"]]
+        depth = embedding @ mean + intercept
+        return cls(activity, shuffled, activity.rows("X"), depth.astype(float), names)
+
+    def p_values(self, labels: pd.Series, group: str, reference: str) -> dict[str, np.ndarray]:
+        """Return each test's p-value of each motif."""
+        side = np.asarray(labels.astype(object))
+        codes = np.where(side == group, 0, np.where(side == reference, 1, -1)).astype(np.int64)
+        given = (
+            [Contrast(group, reference, 0, 1)], self.activity, codes,
+            np.empty((len(codes), 0), np.int64), self.depth, (),
+        )  # fmt: skip
+        (table,) = test_motifs(*given, shuffled=self.shuffled, on_event=ignore)
+        p = mannwhitneyu(self.z[codes == 0], self.z[codes == 1]).pvalue
+        return {
+            "differential, held to copies": table["p"].to_numpy(),
+            "differential, cells alone": table["cells_p"].to_numpy(),
+            "Wilcoxon, activities": np.asarray(p),
+        }
 
 
 PARTS = {"peaks": measures, "motifs": motif_measures}
 
 
-def rows_of(runs: list[Run], parts: list[str], **sizes: float) -> list[dict[str, Any]]:
+def rows_of(runs: list[Run], part: str, **sizes: float) -> list[dict[str, Any]]:
     found: dict[tuple[str, str, str, bool], list[float]] = {}
     for run in runs:
-        for comparison, test, figures in (row for part in parts for row in PARTS[part](run)):
+        for comparison, test, figures in PARTS[part](run):
             for metric, value in figures.items():
                 found.setdefault((comparison, test, metric, run.thinned), []).append(value)
     seeds = sorted({run.seed for run in runs})
@@ -206,21 +269,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--cells", type=int, default=1000)
-    parser.add_argument("--peaks", type=int, default=2400)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--cells", type=int, default=600)
+    parser.add_argument("--peaks", type=int, default=3000)
     parser.add_argument("--density", type=float, default=0.3)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--part", choices=PARTS, required=True)
     args = parser.parse_args()
+    sizes = {"n_cells": args.cells, "n_peaks": args.peaks, "density": args.density}
     runs = [
-        run_of(args.folder, seed, args.cells, args.peaks, args.density, thinned=thinned)
+        run_of(args.folder, seed, **sizes, epochs=args.epochs, thinned=thinned)
         for seed in args.seeds
-        for thinned in (False, True)
+        for thinned in ((False, True) if args.part == "peaks" else (False,))
     ]
-    harness.append(
-        "differential",
-        rows_of(runs, args.parts, density=args.density, cells=args.cells, peaks=args.peaks),
-    )
+    harness.append("differential", rows_of(runs, args.part, **sizes, epochs=args.epochs))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The command that follows each verb: the one place that knows.
 
-``{name}`` stands for the verb's own parameter; what a verb was not given stays a word in capitals.
+``{name}`` stands for the verb's own parameter; what a verb was not given stays a word in capitals,
+and a part in brackets is left out then.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ NEXT: Mapping[str, str | None] = {
     "match": "discover {result} --group GROUP --out patterns",
     "discover": "report MODEL {result} --out report.html",
     "variants": _BASES,
-    "differential": "tracks {model} {atlas} --group-by {group_by} --out tracks",
-    "tracks": "report {model} {atlas} {out} --out report.html",
+    "differential": "tracks {model} {atlas} [--obs {obs} ]--group-by {group_by} --out tracks",
+    "tracks": "report {model} {atlas} {out} [--obs {obs} ]--label-key {group_by} --out report.html",
     "report": _BASES,
     "list": "copy STORE --out COPY",
     "copy": "inspect {out} --verify",
@@ -54,12 +55,14 @@ NEXT: Mapping[str, str | None] = {
     "inspect atlasbasset.atlas": "train {store} --out model.zarr",
     "inspect atlasbasset.model": "embed {store} --out cells.h5ad",
     "inspect atlasbasset.result": "report MODEL {store} --out report.html",
+    "inspect tracks": "report MODEL {store} --out report.html",
     "inspect AnnData": "annotate MODEL {store}",
     "inspect MEME motifs": "motifs MODEL ATLAS --motifs {store} --out activity.zarr",
     "inspect": "--help",
 }
 """Verb, of `inspect` with what was found -> what to run next; None: nothing is said."""
 _WORDS = {"genome": "GENOME.fa"}
+_OPTIONAL = re.compile(r"\[([^\]]*\{(\w+)\}[^\]]*)\]")
 _GIVEN = re.compile(r"\{(\w+)\}(\S*)")
 
 
@@ -78,7 +81,8 @@ def next_line(verb: str, params: Mapping[str, Any], found: object = None) -> str
     template = NEXT.get(f"{verb} {found}", NEXT.get(verb))
     if template is None or params.get("dry_run"):
         return None
-    return f"next: atlasbasset {_GIVEN.sub(lambda gap: _filled(gap, params), template)}"
+    wanted = _OPTIONAL.sub(lambda part: part[1] if params.get(part[2]) else "", template)
+    return f"next: atlasbasset {_GIVEN.sub(lambda gap: _filled(gap, params), wanted)}"
 
 
 def _filled(gap: re.Match[str], params: Mapping[str, Any]) -> str:

@@ -46,6 +46,13 @@ def test_names_are_filled_in_and_quoted():
     )
 
 
+def test_a_table_of_cells_is_handed_on_where_one_was_given():
+    given = {"model": "m", "atlas": "a", "group_by": "leiden"}
+    assert next_line("differential", given).endswith("tracks m a --group-by leiden --out tracks")
+    with_table = next_line("differential", {**given, "obs": "my cells.csv"})
+    assert with_table.endswith("tracks m a --obs 'my cells.csv' --group-by leiden --out tracks")
+
+
 def test_none_after_a_dry_run_or_an_unknown_verb():
     assert next_line("train", {"out": "m", "dry_run": True}) is None
     assert next_line("no-such-verb", {}) is None
