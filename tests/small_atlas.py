@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BASES = np.frombuffer(b"ACGT", np.uint8)
+FEW_BLOCKS = 4
+"""Cell blocks at least: each has arrays of its own, and costs a test as much as its cells."""
 
 
 class MemorySource:
@@ -99,6 +101,7 @@ def make_atlas(
     *,
     flank_bp: int = 3,
     max_block_cells: int = 65_536,
+    min_blocks: int = FEW_BLOCKS,
     seed: int = 0,
     more_obs: Mapping[str, object] = MappingProxyType({}),
     peaks: pd.DataFrame | None = None,
@@ -114,7 +117,7 @@ def make_atlas(
         {"sample": "one", "n_peaks": labels.sum(1)}, index=[f"cell{i}" for i in range(n_cells)]
     )
     obs = obs.assign(**more_obs)
-    blocks = plan_cell_blocks(n_cells, max_block_cells=max_block_cells)
+    blocks = plan_cell_blocks(n_cells, max_block_cells=max_block_cells, min_blocks=min_blocks)
     with write_atlas(
         url,
         obs=obs,
