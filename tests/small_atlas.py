@@ -99,6 +99,7 @@ def make_atlas(
     *,
     flank_bp: int = 3,
     max_block_cells: int = 65_536,
+    min_blocks: int = 16,
     seed: int = 0,
     more_obs: Mapping[str, object] = MappingProxyType({}),
     peaks: pd.DataFrame | None = None,
@@ -114,7 +115,7 @@ def make_atlas(
         {"sample": "one", "n_peaks": labels.sum(1)}, index=[f"cell{i}" for i in range(n_cells)]
     )
     obs = obs.assign(**more_obs)
-    blocks = plan_cell_blocks(n_cells, max_block_cells=max_block_cells)
+    blocks = plan_cell_blocks(n_cells, max_block_cells=max_block_cells, min_blocks=min_blocks)
     with write_atlas(
         url,
         obs=obs,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WINDOW = 192
+FEW_BLOCKS = 4
+"""Cell blocks: each has arrays of its own, and costs a test as much as its cells."""
 TRUNK = TrunkConfig(
     window_bp=WINDOW,
     stem_filters=12,
@@ -32,7 +34,13 @@ def config(**changes: object) -> TrainConfig:
 
 
 def atlas(
-    url: str | Path, *, n_cells: int = 40, n_peaks: int = 120, seed: int = 0, **more_obs: object
+    url: str | Path,
+    *,
+    n_cells: int = 40,
+    n_peaks: int = 120,
+    seed: int = 0,
+    min_blocks: int = FEW_BLOCKS,
+    **more_obs: object,
 ) -> str:
     """AT-rich peaks are open in the first half of the cells, GC-rich ones in the second."""
     rng = np.random.default_rng(seed)
@@ -43,4 +51,6 @@ def atlas(
     first = np.arange(n_cells)[:, None] < n_cells // 2
     open_probability = np.where(first == kind[None], 0.4, 0.05)
     labels = rng.random((n_cells, n_peaks)) < open_probability
-    return make_atlas(url, labels, codes, max_block_cells=16, more_obs=more_obs)
+    return make_atlas(
+        url, labels, codes, max_block_cells=16, min_blocks=min_blocks, more_obs=more_obs
+    )

@@ -86,7 +86,7 @@ def _is_others_anndata(url: str) -> bool:
     """Whether a root says so; one that cannot be read may be a store of ours, which says why."""
     try:
         attrs = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r").attrs.asdict()
-    except (ValueError, TypeError, KeyError, AccessDeniedError):
+    except (ValueError, TypeError, KeyError, OverflowError, AccessDeniedError):
         return False
     return attrs.get("encoding-type") == "anndata" and "format" not in attrs
 

@@ -62,7 +62,7 @@ def workers_now(model):
 
 
 def test_two_workers_one_and_two_again(cluster, tmp_path):
-    atlas_url = atlas(tmp_path / "atlas.zarr", n_peaks=600)
+    atlas_url = atlas(tmp_path / "atlas.zarr", n_peaks=600, min_blocks=16)
     settings = config(epochs=EPOCHS, patience=EPOCHS)
     one = atlasbasset.train(atlas_url, out=tmp_path / "one", config=settings)
     model = str(tmp_path / "elastic")

@@ -51,7 +51,7 @@ def figures(model):
 
 @pytest.mark.slow
 def test_killed_again_and_again(tmp_path, rng):
-    atlas_url = atlas(tmp_path / "atlas.zarr")
+    atlas_url = atlas(tmp_path / "atlas.zarr", min_blocks=16)
     whole = tmp_path / "whole"
     atlasbasset.train(atlas_url, out=whole, config=config(epochs=EPOCHS))
     model = tmp_path / "killed"

@@ -48,7 +48,7 @@ def wait_until(condition, seconds, failed):
 
 
 def test_a_notice_leads_to_a_checkpoint_of_the_step_at_hand(cluster, tmp_path):
-    atlas_url = atlas(tmp_path / "atlas.zarr", n_peaks=20_000)
+    atlas_url = atlas(tmp_path / "atlas.zarr", n_peaks=20_000, min_blocks=16)
     settings = config(epochs=1, checkpoint_s=1e6)  # one long epoch, no checkpoint in it
     model = str(tmp_path / "model")
     begun_store(Atlas.open(atlas_url), model, settings)

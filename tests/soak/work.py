@@ -56,7 +56,7 @@ def make_inputs(root: str, folder: Path) -> Inputs:
     """Write an atlas and a model below the URL `root`, and files into `folder`."""
     rng = np.random.default_rng(0)
     made = Inputs(urls.join(root, "model"), urls.join(root, "atlas"), str(folder))
-    atlas(made.atlas, n_cells=N_CELLS, n_peaks=N_PEAKS)
+    atlas(made.atlas, n_cells=N_CELLS, n_peaks=N_PEAKS, min_blocks=16)
     write_model(made.model, random_weights(rng, N_CELLS, config=TRUNK), config=TRUNK)
     chromosomes = random_chromosomes(rng, {"chrI": 10_500, "chrII": 10_500}, letters=b"ACGT")
     write_fasta(folder / "genome.fa", chromosomes)

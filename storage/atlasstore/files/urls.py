@@ -54,6 +54,8 @@ __all__ = [
 ]
 
 _HTTP = ("http://", "https://")
+_NO_METADATA = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
+"""What zarr raises on metadata that is no JSON, or not that of a group."""
 _EXTRA_BY_SCHEME = {
     "s3": "s3",
     "gs": "gcs",
@@ -300,7 +302,7 @@ def open_group(
         raise NotAStoreError(
             f"{url} is not a zarr store; give the URL of an atlas, model or result."
         ) from error
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except _NO_METADATA as error:
         raise CorruptStoreError(
             f"{url} has metadata that cannot be read ({type(error).__name__}: {error}); the store "
             "is damaged: make it again or copy it again."

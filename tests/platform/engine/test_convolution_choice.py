@@ -26,7 +26,7 @@ WIDE = replace(TRUNK, tower_kernel=5)
 
 @pytest.fixture(scope="module")
 def atlas_url(tmp_path_factory):
-    return atlas(tmp_path_factory.mktemp("atlas") / "atlas.zarr")
+    return atlas(tmp_path_factory.mktemp("atlas") / "atlas.zarr", min_blocks=16)
 
 
 @pytest.fixture

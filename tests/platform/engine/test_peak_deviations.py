@@ -30,7 +30,9 @@ L2, WEIGHT = 3.0, 2.0
 
 @pytest.fixture(scope="module")
 def atlas_url(tmp_path_factory):
-    return atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_cells=120, n_peaks=200)
+    return atlas(
+        tmp_path_factory.mktemp("atlas") / "a.zarr", n_cells=120, n_peaks=200, min_blocks=16
+    )
 
 
 @pytest.fixture(params=[None, "sample"])

@@ -63,7 +63,7 @@ def test_two_ray_workers_survive_a_kill_and_equal_two_undisturbed(cluster, tmp_p
     One worker rounds differently, and a rounding of 1e-7 can pick another winner of a max-pool,
     whose gradient then goes elsewhere (seen with AVX2 kernels: one window, losses 1.5e-3 apart).
     """
-    atlas_url = atlas(tmp_path / "atlas.zarr")
+    atlas_url = atlas(tmp_path / "atlas.zarr", min_blocks=16)
     settings = config(epochs=8)
     two = atlasbasset.train(
         atlas_url, out=tmp_path / "two", config=settings, workers=2, launcher="process"

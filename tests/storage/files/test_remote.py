@@ -8,6 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import zarr
+from zarr.abc.store import RangeByteRequest
+from zarr.storage import MemoryStore
 
 from atlasstore.errors import (
     AccessDeniedError,
@@ -112,6 +115,28 @@ def test_an_outage_is_not_told_as_damage(proxy):
     with proxy.failing("500"), pytest.raises(AtlasError, match="cannot be reached") as caught:
         arrays.read_array(array, 0, 60, url=f"{BUCKET}/store")
     assert not isinstance(caught.value, CorruptStoreError)
+
+
+class NoRanges(MemoryStore):
+    """Gives whole values, and fails where a part of one is asked for."""
+
+    async def get(self, key, prototype=None, byte_range=None):
+        if isinstance(byte_range, RangeByteRequest):
+            raise ConnectionResetError("reset by peer")
+        return await super().get(key, prototype, byte_range)
+
+
+def test_an_outage_between_the_index_of_a_shard_and_its_chunks():
+    store = NoRanges()
+    group = zarr.create_group(store, zarr_format=3)
+    array = arrays.create_array(
+        group, "x", shape=(60,), dtype=np.float32, chunk_rows=5, shard_rows=30, axes=("cell",)
+    )
+    array[:] = VALUES
+    found = zarr.open_group(remote.RemoteStore(store, BUCKET), mode="r")["x"]
+    with pytest.raises(AtlasError, match="cannot be reached") as caught:
+        found[7:13]
+    assert "reset by peer" in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["403", "expired"])

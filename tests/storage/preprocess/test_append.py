@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import anndata
@@ -68,11 +69,19 @@ def files(folder, counts):
     }
 
 
+@pytest.fixture(scope="module")
+def made(folder, files, genome):
+    """The atlas of the first sample, which tests copy."""
+    preprocess(files["a"], genome=genome, out=folder / "a.zarr", **SMALL)
+    return folder / "a.zarr"
+
+
 @pytest.fixture(params=["local", "memory"])
-def atlas(request, tmp_path, files, genome):
+def atlas(request, tmp_path, made):
     where = f"memory://append/{tmp_path.name}/a.zarr"
     url = str(tmp_path / "a.zarr") if request.param == "local" else where
-    preprocess(files["a"], genome=genome, out=url, **SMALL)
+    fs, path = urls.filesystem(url)
+    fs.put(str(made), path, recursive=True)
     yield url
     for left in (where, f"{where}.append.partial"):
         urls.delete(left)
@@ -180,9 +189,8 @@ def test_killed_after_the_switch_is_done(atlas, files, monkeypatch):
 
 
 @pytest.fixture
-def local(tmp_path, files, genome):
-    preprocess(files["a"], genome=genome, out=tmp_path / "a.zarr", **SMALL)
-    return tmp_path / "a.zarr"
+def local(tmp_path, made):
+    return shutil.copytree(made, tmp_path / "a.zarr")
 
 
 def refused(local, inputs, **options):

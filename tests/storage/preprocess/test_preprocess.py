@@ -49,15 +49,21 @@ def chromosomes():
     return random_chromosomes(np.random.default_rng(0), {"chrI": 10_400, "chrII": 10_300})
 
 
-@pytest.fixture
-def genome(tmp_path, chromosomes):
-    return write_fasta(tmp_path / "genome.fa", chromosomes)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Inputs that no test changes: another process looks through each HDF5 file, but only once."""
+    return tmp_path_factory.mktemp("inputs")
 
 
-@pytest.fixture
-def counts(rng):
+@pytest.fixture(scope="module")
+def genome(folder, chromosomes):
+    return write_fasta(folder / "genome.fa", chromosomes)
+
+
+@pytest.fixture(scope="module")
+def counts():
     density = np.linspace(0.01, 0.4, N_PEAKS)
-    return rng.poisson(density, (N_CELLS, N_PEAKS))
+    return np.random.default_rng(20221108).poisson(density, (N_CELLS, N_PEAKS))
 
 
 def write_h5ad(path: Path, counts: np.ndarray, *, form=sparse.csr_matrix, **obs) -> Path:
@@ -70,9 +76,9 @@ def write_h5ad(path: Path, counts: np.ndarray, *, form=sparse.csr_matrix, **obs)
     return path
 
 
-@pytest.fixture
-def h5ad(tmp_path, counts):
-    return write_h5ad(tmp_path / "worm.h5ad", counts, tissue=["gut", "skin"] * (N_CELLS // 2))
+@pytest.fixture(scope="module")
+def h5ad(folder, counts):
+    return write_h5ad(folder / "worm.h5ad", counts, tissue=["gut", "skin"] * (N_CELLS // 2))
 
 
 def window(chromosomes, chrom: str, start: int, end: int, *, half: int) -> list[int]:
@@ -300,8 +306,8 @@ def twice(folder: Path, counts: np.ndarray) -> Path:
     return folder / "twice.h5ad"
 
 
-def cut(folder: Path, _counts: np.ndarray) -> Path:
-    whole = (folder / "worm.h5ad").read_bytes()
+def cut(folder: Path, counts: np.ndarray) -> Path:
+    whole = write_h5ad(folder / "whole.h5ad", counts).read_bytes()
     (folder / "cut.h5ad").write_bytes(whole[: len(whole) // 2])
     return folder / "cut.h5ad"
 
@@ -325,7 +331,12 @@ WRONG_FILES = {
         "are outside their chromosome",
     ),
     "no genome": ("genome", lambda d, c: d / "absent.fa", GenomeError, "is not a file"),
-    "no FASTA": ("genome", lambda d, c: d / "worm.h5ad", GenomeError, "is not a FASTA"),
+    "no FASTA": (
+        "genome",
+        lambda d, c: write_h5ad(d / "worm.h5ad", c),
+        GenomeError,
+        "is not a FASTA",
+    ),
 }
 WRONG_VALUES = {
     "empty": ({"min_cell_fraction": 1.0}, "Nothing is left"),

@@ -14,7 +14,9 @@ from tiny import atlas
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    return Atlas.open(atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_peaks=200))
+    return Atlas.open(
+        atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_peaks=200, min_blocks=16)
+    )
 
 
 @pytest.fixture(scope="module")
