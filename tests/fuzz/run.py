@@ -66,6 +66,8 @@ def fuzz(
     saved: Path,
 ) -> None:
     """Try changes until `seconds` are over or `max_examples` are done."""
+    started = time.monotonic()
+    worker.begin()
     until = [time.monotonic() + seconds]
     looked_for: dict[str, tuple[list[Step], Outcome]] = {}
 
@@ -88,7 +90,6 @@ def fuzz(
         if outcome.kind not in _FOUND_ONCE:
             raise _FoundError(mark)
 
-    started = time.monotonic()
     searched = hypothesis.given(steps_of(target))(try_one)
     quiet = hypothesis.settings(
         max_examples=max_examples,

@@ -79,10 +79,14 @@ class Worker:
         self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def run(self, steps: Sequence[Step]) -> Outcome:
-        """Change the target's valid files by `steps` and read them; the files stay in `changed`."""
+    def begin(self) -> None:
+        """Start the process unless it runs."""
         if not self._pid:
             self._start()
+
+    def run(self, steps: Sequence[Step]) -> Outcome:
+        """Change the target's valid files by `steps` and read them; the files stay in `changed`."""
+        self.begin()
         started = time.monotonic()
         os.write(self._to, json.dumps(steps).encode() + b"\n")
         answer = self._answer()
