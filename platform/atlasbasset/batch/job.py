@@ -37,7 +37,7 @@ from atlasstore.results.writer import finish_result, is_whole
 from atlasstore.resume.identity import job_difference, job_identity
 from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
 from atlasstore.resume.units import Ranges, Stage
-from atlasstore.text_units import count
+from atlasstore.text_units import count, size
 from atlasstore.zarrio import arrays, formats
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ __all__ = ["JobIdentity", "ResumableJob", "is_published", "run_job"]
 
 _CHECKS = 256
 """Units at most in which shards are read again."""
+MOST_CHECKED_BYTES = 32 << 30
+"""What is read again when a job is resumed, uncompressed: more would hold it up for long."""
 _CREATED = "create"
 _IDENTITY = "job"
 """Where a store's provenance keeps what makes another run the same job."""
@@ -196,6 +198,14 @@ class ResumableJob(JobStages):
         if not written:
             return
         self._check_files()
+        if (read := sum(int(shard["bytes"]) for _, shard in written)) > MOST_CHECKED_BYTES:
+            self.on_event(
+                Notice(
+                    f"What an earlier run has written ({size(read)}) is not read again; `inspect "
+                    "--verify` does, once it is published."
+                )
+            )
+            return
         checked = gather(
             Ranges(len(written), max(1, len(written) // _CHECKS)),
             _CheckShards(self.place, [shard for _, shard in written]),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlasbasset.batch import job
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import JobIdentity, ResumableJob, run_job
 from atlasstore.errors import (
@@ -207,6 +208,17 @@ def test_a_finished_shard_that_was_damaged_since_is_done_again(tmp_path, damage,
     assert "Warning: 1 of the units that an earlier run had finished are damaged" in said[0]
     assert stored(out)["/X/c.1.0"] == whole["/X/c.1.0"]
     Result.open(out).verify()
+
+
+def test_much_that_is_finished_is_not_read_again(tmp_path, monkeypatch):
+    with pytest.raises(Killed):
+        Flow(tmp_path / "r", stop_at="publish").run()
+    monkeypatch.setattr(job, "MOST_CHECKED_BYTES", 10)
+    again = Flow(tmp_path / "r").run()
+    assert again.steps == ["publish"]
+    said = [event.message for event in again.events if isinstance(event, Notice)]
+    assert all("is not read again; `inspect --verify` does" in sentence for sentence in said)
+    assert said
 
 
 @pytest.mark.parametrize("damage", [halved, flipped, None])
