@@ -228,8 +228,16 @@ def test_a_run_that_fails_goes_on_where_it_was(small, tmp_path, kind) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_workers_make_the_same_table(small, tmp_path) -> None:
+    import ray
+
     one = compared(small, tmp_path / "one.tsv")
-    two = compared(small, tmp_path / "two.tsv", workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
+        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+        try:
+            two = compared(small, tmp_path / "two.tsv", workers=1)
+        finally:
+            ray.shutdown()
     pd.testing.assert_frame_equal(one, two)
 
 
