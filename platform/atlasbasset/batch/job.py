@@ -153,20 +153,21 @@ def _made(
     pool: WorkerPool,
     on_event: Subscriber,
 ) -> None:
-    """Make the store; again from its start where an earlier run's scratch was damaged since.
+    """Make the store; again from its start where what an earlier run left was damaged since.
 
-    Shards that were made of it may be wrong, whole as they are: a lost piece reads as zeros.
+    Shards that were made of a damaged scratch may be wrong, whole as they are: a lost piece reads
+    as zeros.
     """
     try:
         make(ResumableJob(ledger, identity, pool, on_event))
     except CorruptStoreError as damage:
-        is_ours = urls.is_local(ledger.out) and ledger.scratch in str(damage)
-        if ledger.is_new or not is_ours:
+        is_ours = ledger.scratch in str(damage) or ledger.store in str(damage)
+        if ledger.is_new or not (urls.is_local(ledger.out) and is_ours):
             raise
         on_event(
             Notice(
-                f"Warning: what an earlier run left between its stages is damaged ({damage}). All "
-                "is made again. See to the disk."
+                f"Warning: what an earlier run has left is damaged ({damage}). All is made again. "
+                "See to the disk."
             )
         )
         ledger.start_over()
