@@ -47,6 +47,7 @@ BGZF_HEADER_BYTES = 18
 """A bgzip block begins with a gzip header of this length, its size in the last two bytes."""
 
 _HEAD_BYTES = 1 << 16
+_MARKS_BYTES = 60
 _GZIP_MAGIC = b"\x1f\x8b"
 _BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _BGZF_EXTRA = b"\x06\x00BC\x02\x00"
@@ -97,9 +98,9 @@ def open_text(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> Text
 
 
 def mark_bytes(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> int:
-    """Return the bytes of the byte order mark of UTF-8 at the top of an open file's text.
+    """Return the bytes of the byte order marks of UTF-8 at the top of an open file's text.
 
-    The file stands at its start then.
+    Programs that know no marks put another before the first. The file stands at its start then.
 
     Raises
     ------
@@ -111,12 +112,17 @@ def mark_bytes(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> int
     raw.seek(0)
     if head.startswith(_GZIP_MAGIC):
         try:
-            head = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, 3)
+            head = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(
+                head, 20 * len(codecs.BOM_UTF8)
+            )
         except zlib.error:
             return 0  # what reads it says where it breaks
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise error(f"{name} is text in UTF-16; save it as UTF-8.")
-    return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    after = head
+    while after.startswith(codecs.BOM_UTF8):
+        after = after.removeprefix(codecs.BOM_UTF8)
+    return len(head) - len(after)
 
 
 def text_kind(raw: IO[bytes]) -> Literal["plain", "gzip", "bgzip"]:

@@ -121,3 +121,12 @@ def test_a_whole_number(field, number):
 def test_what_only_python_takes_for_a_whole_number_is_none(field):
     with pytest.raises(ValueError, match="is no whole number"):
         whole_number(field)
+
+
+@pytest.mark.parametrize("marks", [1, 2, 3])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_byte_order_marks_are_no_text(tmp_path, marks, packed):
+    content = ("\ufeff" * marks + TEXT).encode()
+    file = tmp_path / "t.txt"
+    file.write_bytes(gzip.compress(content, mtime=0) if packed else content)
+    assert list(numbered_lines(str(file), error=PeaksError)) == LINES
