@@ -128,7 +128,7 @@ def norm_error(found, expected):
 
 @pytest.mark.parametrize(
     ("config", "n_rows", "lead"),
-    [(SMALL, 6, 0), (SMALL, 6, 1), (PUBLISHED, 4, 0)],
+    [(SMALL, 6, 0), (SMALL, 6, 1), (PUBLISHED, 8, 0)],
     ids=["small", "small early pool", "published"],
 )
 def test_gradients_of_every_parameter(config, n_rows, lead, rng):
