@@ -109,9 +109,13 @@ def _contents(url: str) -> Iterator[list[Any]]:
         found = urls.read_files(url, some)
         for name in sorted(found):
             try:
-                yield list(json.loads(found[name]))
+                content = [
+                    [int(index), dict(unit), dict(receipt)]
+                    for index, unit, receipt in json.loads(found[name])
+                ]
             except (ValueError, TypeError) as error:
                 raise CorruptStoreError(
                     f"{urls.join(url, name)} cannot be read ({error}); a disk or a power failure "
                     "has damaged it: delete the file and run the same command again."
                 ) from error
+            yield content
