@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from atlasbasset.core.runtime import Runtime
     from atlasbasset.core.step import Learner
     from atlasbasset.engine.state import RunState
-    from atlasstore.models.model_store import Checkpoint, CheckpointWriter, ModelStore
+    from atlasstore.models.checkpoint import Checkpoint, CheckpointWriter
+    from atlasstore.models.model_store import ModelStore
 
 __all__ = ["Saver", "cells_from", "load_average", "load_learner", "trunk_from"]
 
@@ -105,9 +106,28 @@ class Saver:
     def publish(self) -> None:
         """Publish the checkpoint under way, which all workers have `written`."""
         pending, self._pending = self._pending, None
-        if pending is not None and self._runtime.rank == 0:
-            pending.writer.commit(pending.state)
+        if pending is None:
+            return
+        blocks = self._blocks_of_all(pending.writer)
+        if self._runtime.rank == 0:
+            pending.writer.commit(pending.state, blocks=blocks)
             self._store.write_metrics(pending.state["history"])
+
+    def _blocks_of_all(self, writer: CheckpointWriter) -> dict[str, dict[int, int]]:
+        """Return the checksums of every worker's blocks, as `CheckpointWriter.commit` takes them.
+
+        Each block is one worker's, and a CRC-32 fits an int64: the sum is exact.
+        """
+        names = sorted(writer.blocks)
+        found = torch.zeros((len(self._store.blocks), len(names)), dtype=torch.int64)
+        for column, name in enumerate(names):
+            for block, checksum in writer.blocks[name].items():
+                found[block, column] = checksum
+        whole = self._runtime.sum_(found.to(self._runtime.device)).tolist()
+        return {
+            name: {block: row[column] for block, row in enumerate(whole)}
+            for column, name in enumerate(names)
+        }
 
     def close(self) -> None:
         """Stop the thread; an interrupted worker that is alone still publishes what it began."""

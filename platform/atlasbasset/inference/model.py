@@ -21,7 +21,7 @@ from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasbasset.inference.selection import selected_rows
 from atlasbasset.inference.sequence_input import checked_sequences, input_batches
 from atlasstore.errors import UserInputError
-from atlasstore.models.model_store import Checkpoint, ModelStore
+from atlasstore.models.model_store import ModelStore
 from atlasstore.notebook import html_table, named
 from atlasstore.text_units import count
 from atlasstore.zarrio import metadata
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from atlasbasset.core.config import TrunkConfig
+    from atlasstore.models.checkpoint import Checkpoint
 
 __all__ = [
     "SCALES",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from atlasstore.models.model_store import Checkpoint
+    from atlasstore.models.checkpoint import Checkpoint
 
 __all__ = ["PeakDeviations", "has_deviations"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atlasstore.atlas.split import SPLITS
-from atlasstore.atlas.writer import CHECKSUM, label_arrays, label_checksum, sequence_checksum
+from atlasstore.atlas.writer import CHECKSUM, label_arrays, label_checksum
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Progress, Subscriber
 from atlasstore.zarrio import arrays, metadata
@@ -54,7 +54,7 @@ def _verify_sequences(atlas: AtlasReader, on_event: Subscriber) -> None:
     recorded: Any = array.attrs.get(CHECKSUM, [])
     ranges = list(runs(atlas.n_peaks, (array.shards or array.chunks)[0]))
     for (start, stop), written in zip_longest(ranges, recorded[: len(ranges)]):
-        found = sequence_checksum(atlas.sequence_codes(start, stop))
+        found = arrays.checksum(atlas.sequence_codes(start, stop))
         if written is not None and written != found:
             raise _corrupt(atlas, "sequence", f"peaks {start} to {stop}: {_NOT_WRITTEN}")
         on_event(Progress("checking sequences", stop, atlas.n_peaks, "peaks"))

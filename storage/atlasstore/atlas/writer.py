@@ -38,7 +38,6 @@ __all__ = [
     "finish_atlas",
     "label_arrays",
     "label_checksum",
-    "sequence_checksum",
     "sequence_rows",
     "write_atlas",
     "write_sequences",
@@ -114,12 +113,7 @@ def write_sequences(group: zarr.Group, start: int, codes: NDArray[np.uint8]) -> 
     arrays.write_pieces(
         arrays.member(group, "sequence", url=str(group.store_path)), start, codes_to_onehot(codes)
     )
-    return sequence_checksum(codes)
-
-
-def sequence_checksum(codes: NDArray[np.uint8]) -> int:
-    """Return the CRC-32 of windows' codes, (n, window + 2 flank)."""
-    return zlib.crc32(np.ascontiguousarray(codes).data)
+    return arrays.checksum(codes)
 
 
 def label_checksum(edges: NDArray[np.int64], cells: NDArray[np.uint16]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
-from atlasstore.models.model_store import Checkpoint, checkpoint_of, point_to
+from atlasstore.models.checkpoint import Checkpoint, checkpoint_of, point_to
 from atlasstore.zarrio import arrays
 
 if TYPE_CHECKING:

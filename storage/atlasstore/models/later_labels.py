@@ -23,6 +23,7 @@ from zarr.errors import ZarrUserWarning
 
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
+from atlasstore.zarrio import arrays
 from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.overlay import ROOT
 
@@ -37,6 +38,7 @@ __all__ = ["labels_url", "read_labels", "read_maps", "write_labels"]
 _FOLDER, _POINTER = "labels", "labels.json"
 _MAPS = "obsm"
 _NAME, _DIGEST = "labels", "metadata_sha256"
+_CHECKSUMS = "maps_crc32"
 _TABLE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -75,7 +77,11 @@ def read_maps(model: str) -> dict[str, NDArray[Any]]:
     found = _valid(model)
     if found is None or _MAPS not in found.group:
         return {}
-    return dict(table_io.read_element(found.group, _MAPS, url=found.url))
+    maps = dict(table_io.read_element(found.group, _MAPS, url=found.url))
+    recorded = found.group.attrs.get(_CHECKSUMS)  # earlier ones have none
+    if recorded is not None and recorded != _checksums(maps):
+        raise _damaged(urls.join(found.url, _MAPS))
+    return maps
 
 
 class _Place(NamedTuple):
@@ -110,6 +116,7 @@ def write_labels(model: str, labels: pd.DataFrame, maps: Mapping[str, NDArray[An
     table_io.write_table(group, "obs", labels)
     if maps:
         table_io.write_element(group, _MAPS, dict(maps))
+        group.attrs[_CHECKSUMS] = _checksums(maps)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
         zarr.consolidate_metadata(group.store)
@@ -117,6 +124,10 @@ def write_labels(model: str, labels: pd.DataFrame, maps: Mapping[str, NDArray[An
     for other in urls.list_names(urls.join(model, _FOLDER)):
         if other != name:
             urls.delete(urls.join(model, _FOLDER, other))
+
+
+def _checksums(maps: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    return {name: arrays.checksum(values) for name, values in maps.items()}
 
 
 def _point(model: str, name: str | None) -> None:

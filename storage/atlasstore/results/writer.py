@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-import zlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABOUT",
-    "checksum",
+    "CHECKSUMS",
     "create_result",
     "finish_result",
     "write_anndata",
@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 ABOUT = "uns/scbasset"
+CHECKSUMS = "crc32"
+"""Attribute of a table that is written whole: CRC-32 of each shard's values."""
 
 _LEVEL = 1
 """Of compression: more makes predictions hardly smaller (1 to 2 %) and takes twice the time."""
@@ -100,11 +102,14 @@ def create_result(
 
 def _write_whole(root: zarr.Group, name: str, values: NDArray[Any]) -> None:
     """Write a table that is small, cut by rows as the big ones are: few pieces, whole rows each."""
-    array = _create_table(root, plan_table(name, values.shape, str(values.dtype)))
-    arrays.write_pieces(array, 0, values)
+    plan = plan_table(name, values.shape, str(values.dtype))
+    shards = [arrays.checksum(values[start:stop]) for start, stop in plan.shards()]
+    arrays.write_pieces(_create_table(root, plan, {CHECKSUMS: shards}), 0, values)
 
 
-def _create_table(root: zarr.Group, plan: TablePlan) -> zarr.Array[Any]:
+def _create_table(
+    root: zarr.Group, plan: TablePlan, attributes: Mapping[str, Any] = MappingProxyType({})
+) -> zarr.Array[Any]:
     kind = np.dtype(plan.dtype).kind
     array = arrays.create_array(
         root,
@@ -117,7 +122,7 @@ def _create_table(root: zarr.Group, plan: TablePlan) -> zarr.Array[Any]:
         axes=tuple(f"dim{i}" for i in range(len(plan.shape))),
         compression_level=_LEVEL,
     )
-    array.attrs.update(_ARRAY)
+    array.attrs.update({**_ARRAY, **attributes})
     return array
 
 
@@ -161,7 +166,8 @@ def write_rows(
     if not _put(place, plan, start, held):
         found = arrays.read_array(_open_table(place, plan.name), start, stop, url=str(place))
         held = np.ascontiguousarray(found)
-    return {"table": plan.name, "start": start, "crc32": checksum(held), "bytes": held.nbytes}
+    crc = arrays.checksum(held)
+    return {"table": plan.name, "start": start, "crc32": crc, "bytes": held.nbytes}
 
 
 def is_whole(place: str | Path, shard: Mapping[str, Any]) -> bool:
@@ -180,12 +186,7 @@ def is_whole(place: str | Path, shard: Mapping[str, Any]) -> bool:
         found = arrays.read_array(array, start, min(start + rows, array.shape[0]), url=str(place))
     except CorruptStoreError:
         return False
-    return checksum(np.ascontiguousarray(found)) == int(shard["crc32"])
-
-
-def checksum(values: NDArray[Any]) -> int:
-    """Return the CRC-32 of the bytes of a C-contiguous array."""
-    return zlib.crc32(values.data if values.size else b"")
+    return arrays.checksum(found) == int(shard["crc32"])
 
 
 def _put(place: str | Path, plan: TablePlan, start: int, values: NDArray[Any]) -> bool:

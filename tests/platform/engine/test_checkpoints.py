@@ -15,7 +15,8 @@ from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.state import RunState
 from atlasbasset.verbs.train.setup import begun_store
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.models.model_store import CheckpointWriter, ModelStore
+from atlasstore.models.checkpoint import CheckpointWriter
+from atlasstore.models.model_store import ModelStore
 from tiny import atlas, config
 
 CPU = torch.device("cpu")

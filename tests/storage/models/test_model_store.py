@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError
 from atlasstore.files import urls
+from atlasstore.models.fall_back import check_checkpoint
 from atlasstore.models.model_store import ModelStore
+from atlasstore.zarrio import arrays
 
 N, E, BLOCK = 10, 3, 4
 TABLES = {"cells/embedding": (E,), "cells/intercept": ()}
@@ -53,12 +57,23 @@ def test_what_is_written_is_read(store):
     assert [b.start for b in store.blocks] == [0, 4, 8]
 
 
-def test_a_checkpoint_names_tables_that_another_process_began(store):
+def test_a_checkpoint_has_what_other_processes_began_and_wrote(store):
     begin(store, 1)
-    writer = store.write_checkpoint(1)
-    writer.begin(TABLES, over=True)
-    store.write_checkpoint(1).commit({"step": 1})
+    store.write_checkpoint(1).begin(TABLES, over=True)
+    parts = [store.write_checkpoint(1) for _ in range(2)]
+    values = {name: np.arange(2.0 * N, dtype=np.float32) for name in TABLES}
+    for part, (start, stop) in zip(parts, [(0, BLOCK), (BLOCK, N)], strict=True):
+        for name, shape in TABLES.items():
+            values[name] = np.resize(values[name], (N, *shape))
+            part.write_rows(name, start, values[name][start:stop])
+    last = store.write_checkpoint(1)
+    with pytest.raises(ValueError, match="not all blocks of cells/embedding"):
+        last.commit({"step": 1})
+    blocks = {name: parts[0].blocks[name] | parts[1].blocks[name] for name in TABLES}
+    last.commit({"step": 1}, blocks=blocks)
     assert store.newest().tables == tuple(TABLES)
+    for name in TABLES:
+        np.testing.assert_array_equal(store.newest().rows(name, 0, N), values[name])
 
 
 def test_an_unfinished_checkpoint_does_not_exist(store):
@@ -102,6 +117,61 @@ def test_a_lost_piece_is_not_zeros(store):
         store.newest().rows("cells/embedding", 0, N)
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("cells/embedding/c.1.0", "cells/embedding/c.0.0"),
+        ("optimizer/exp_avg/c.1.0", "cells/embedding/c.1.0"),
+        ("../0000000001/cells/embedding/c.1.0", "cells/embedding/c.1.0"),
+    ],
+    ids=["another block", "another table", "an earlier time"],
+)
+def test_an_intact_chunk_in_the_place_of_another_is_noticed(store, source, target):
+    for step in (1, 2):
+        writer = store.write_checkpoint(step)
+        writer.begin(TABLES | {"optimizer/exp_avg": (E,)})
+        rng = np.random.default_rng(step)
+        for name, shape in writer_shapes(writer).items():
+            writer.write_rows(name, 0, rng.normal(size=shape).astype(np.float32))
+        writer.commit({"step": step})
+    found = store.newest()
+    folder, name = found.url.rpartition("/")[0], source.removeprefix("../")
+    place = urls.join(folder if name != source else found.url, name)
+    urls.write_bytes(urls.join(found.url, target), urls.read_bytes(place))
+    start = BLOCK * int(target.split(".")[1])
+    with pytest.raises(CorruptStoreError, match=f"cells {start} to {start + BLOCK} are not what"):
+        found.rows("cells/embedding", start + 1, start + 2)
+    with pytest.raises(CorruptStoreError, match="are not what was written"):
+        check_checkpoint(store, found)
+
+
+def writer_shapes(writer):
+    group = urls.open_group(writer.url)
+    return {t: group[t].shape for t in (*TABLES, "optimizer/exp_avg")}
+
+
+def test_models_of_earlier_versions_without_checksums_of_blocks_are_read(store):
+    commit(store, 1)
+    place = urls.join(store.newest().url, "manifest.json")
+    manifest = json.loads(urls.read_bytes(place))
+    del manifest["blocks"]
+    urls.write_bytes(place, json.dumps(manifest).encode())
+    urls.write_bytes(urls.join(store.url, "latest.json"), b'{"checkpoint": "0000000001"}')
+    np.testing.assert_array_equal(store.newest().rows("cells/embedding", 2, 7), np.ones((5, E)))
+
+
+@pytest.mark.parametrize("lost", ["state", "checksums"])
+def test_a_manifest_that_lacks_something_is_damage(store, lost):
+    commit(store, 1)
+    place = urls.join(store.newest().url, "manifest.json")
+    manifest = json.loads(urls.read_bytes(place))
+    del manifest[lost]
+    urls.write_bytes(place, json.dumps(manifest).encode())
+    urls.write_bytes(urls.join(store.url, "latest.json"), b'{"checkpoint": "0000000001"}')
+    with pytest.raises(CorruptStoreError, match=f"is no manifest.*{lost}"):
+        store.newest()
+
+
 @pytest.mark.parametrize("file", ["trunk.safetensors", "cells/embedding/c.0.0", "manifest.json"])
 def test_a_flipped_or_cut_file_is_named(store, file):
     commit(store, 1)
@@ -128,3 +198,16 @@ def test_rows_begin_at_a_block(store):
 def test_nothing_is_replaced(store):
     with pytest.raises(StoreExistsError):
         ModelStore.create(store.url, obs=store.obs, config={}, block_cells=BLOCK, provenance={})
+
+
+def test_an_intact_map_in_the_place_of_another_is_noticed(store):
+    labels = pd.DataFrame({"type": ["T"] * N}, index=store.obs.index)
+    maps = {"X_umap": np.arange(2.0 * N).reshape(N, 2), "X_tsne": np.ones((N, 2))}
+    store.write_labels(labels, maps=maps)
+    np.testing.assert_array_equal(store.obsm["X_tsne"], maps["X_tsne"])
+    folder = urls.join(store.labels_url(), "obsm")
+    source = next(n for n in arrays.stored_files(folder, "X_umap") if not n.endswith("zarr.json"))
+    target = urls.join(folder, source.replace("X_umap", "X_tsne"))
+    urls.write_bytes(target, urls.read_bytes(urls.join(folder, source)))
+    with pytest.raises(CorruptStoreError, match="obsm is lost or is not what was written"):
+        _ = ModelStore.open(store.url).obsm

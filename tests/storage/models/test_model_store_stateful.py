@@ -36,11 +36,14 @@ class ModelMachine(RuleBasedStateMachine):
         return {name: rng.normal(size=(n, *row)).astype("f4") for name, row in TABLES.items()}
 
     def _write(self, step, rows, order):
-        """Blocks in any order, each by a writer of its own, as workers do."""
+        """Blocks in any order, each by a writer of its own, as workers do; return checksums."""
+        blocks = {name: {} for name in rows}
         for at in order:
             block, writer = self.store.blocks[at], self.store.write_checkpoint(step)
             for name, values in rows.items():
                 writer.write_rows(name, block.start, values[block.start : block.stop])
+                blocks[name] |= writer.blocks[name]
+        return blocks
 
     @rule(step=STEPS, seed=st.integers(0, 99), data=st.data(), over=st.booleans())
     def commit(self, step, seed, data, over):
@@ -49,9 +52,10 @@ class ModelMachine(RuleBasedStateMachine):
         rows = self._rows(seed)
         writer = self.store.write_checkpoint(step)
         writer.begin(TABLES, over=over)
-        self._write(step, rows, data.draw(st.permutations(range(len(self.store.blocks)))))
+        order = data.draw(st.permutations(range(len(self.store.blocks))))
+        blocks = self._write(step, rows, order)
         writer.write_tensors("trunk", {"w": np.float32(seed)})
-        writer.commit({"step": step, "seed": seed})
+        writer.commit({"step": step, "seed": seed}, blocks=blocks)
         before = self.newest and f"{self.newest[0]:010d}"
         kept = urls.list_names(urls.join(self.store.url, "checkpoints"))
         assert set(kept) == {writer.name, before} - {None}

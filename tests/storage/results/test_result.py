@@ -31,14 +31,14 @@ BESIDE = TablePlan("obsm/ism", EFFECTS.shape, "float32", chunk_rows=4, shard_row
 PROVENANCE = formats.provenance([], {"asked": 1}, None, created="2026-01-01T00:00:00+00:00")
 
 
-def create(url, *plans, obs=OBS, about=None):
+def create(url, *plans, obs=OBS, about=None, added=0):
     create_result(
         url,
         kind="denoised",
         obs=obs,
         var=VAR,
-        obsm={"X_scbasset": CELLS},
-        varm={"scbasset_sequence": SEQUENCES},
+        obsm={"X_scbasset": CELLS + added},
+        varm={"scbasset_sequence": SEQUENCES + added},
         tables=plans,
         about={"scale": "linear"} if about is None else about,
     )
@@ -258,6 +258,17 @@ def test_a_sound_shard_in_another_ones_place_is_found(tmp_path):
     (tmp_path / "r/X/c.1.0").write_bytes((tmp_path / "r/X/c.0.0").read_bytes())
     with pytest.raises(CorruptStoreError, match=r"X/c\.1\.0 does not hold what was written"):
         Result.open(tmp_path / "r").verify()
+
+
+@pytest.mark.parametrize("name", ["obsm/X_scbasset", "varm/scbasset_sequence"])
+def test_a_small_table_of_another_result_is_found(tmp_path, name):
+    for added in (0, 1):
+        create(tmp_path / f"{added}", added=np.float32(added))
+        finish_result(tmp_path / f"{added}", PROVENANCE)
+    shard = next(f for f in (tmp_path / "0" / name).iterdir() if f.name != "zarr.json")
+    shard.write_bytes((tmp_path / "1" / name / shard.name).read_bytes())
+    with pytest.raises(CorruptStoreError, match=f"{name}/{shard.name} does not hold what was"):
+        Result.open(tmp_path / "0").verify()
 
 
 @pytest.mark.parametrize(

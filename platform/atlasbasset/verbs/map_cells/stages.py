@@ -31,10 +31,12 @@ from atlasbasset.verbs.shared.embed_peaks_work import (
 )
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
-from atlasstore.models.model_store import CheckpointWriter, model_attrs
+from atlasstore.models.checkpoint import CheckpointWriter
+from atlasstore.models.model_store import model_attrs
 from atlasstore.resume.units import Stage
 from atlasstore.zarrio import arrays, formats, tables
 from atlasstore.zarrio.publish import publish_root, rootless
+from atlasstore.zarrio.table_plan import TablePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,8 +122,8 @@ class MapStages:
         rows = self._batch_rows(peaks_url)
         objective = self._solve(job, peaks_url, solved_url, rows)
         seconds = (embedded - began, time.monotonic() - embedded)
-        self._assemble(job, solved_url)
-        self._commit(job, objective, seconds, rows)
+        blocks = self._assemble(job, solved_url)
+        self._commit(job, objective, seconds, rows, blocks)
 
     def _embed(self, job: ResumableJob, url: str) -> None:
         found = self._deviations
@@ -168,11 +170,20 @@ class MapStages:
         receipts = job.run("solve", units, work, stage=Stage("solving cells", "cells"))
         return _total(receipt["objective"] for receipt in receipts.load())
 
-    def _assemble(self, job: ResumableJob, solved_url: str) -> None:
+    def _assemble(self, job: ResumableJob, solved_url: str) -> dict[str, dict[int, int]]:
+        """Write the checkpoint's cell tables; return the blocks for `CheckpointWriter.commit`."""
         job.create(lambda: self._create(job.place))
-        units = block_units(self.atlas.blocks)
-        work = AssembleBlocks(solved_url, self._writer(job).url, self._width, self.with_errors)
-        job.run("assemble", units, work, stage=Stage("writing cells", "cells"))
+        folder = f"checkpoints/{self._writer(job).name}"
+        given = solved_tables(self._width, with_errors=self.with_errors)
+        rows, size = self.atlas.n_cells, self.atlas.blocks[0].n_cells
+        plans = [
+            TablePlan(f"{folder}/{name}", (rows, *shape), "float32", size, size)
+            for name, shape in given.items()
+        ]
+        units, work = block_units(self.atlas.blocks), AssembleBlocks(solved_url, job.place, plans)
+        receipts = job.run("blocks", units, work, stage=Stage("writing cells", "cells")).load()
+        checksums = np.array([[b["crc32"] for b in receipt["blocks"]] for receipt in receipts])
+        return {name: dict(enumerate(checksums[:, at].tolist())) for at, name in enumerate(given)}
 
     def _create(self, place: str) -> None:
         """Write the new model's cells, and its empty checkpoint."""
@@ -201,6 +212,7 @@ class MapStages:
         objective: float,
         seconds: tuple[float, float],
         batch_rows: BatchRows | None,
+        blocks: Mapping[str, Mapping[int, int]],
     ) -> None:
         writer = self._writer(job)
         arrays.check_group(urls.open_group(writer.url), url=writer.url)
@@ -221,7 +233,7 @@ class MapStages:
             "seconds_embedding": seconds[0],
             "seconds_solving": seconds[1],
         }
-        writer.commit({**RunState().as_json(), "mapped": mapped})
+        writer.commit({**RunState().as_json(), "mapped": mapped}, blocks=blocks)
         attrs = model_attrs(
             self.atlas.n_cells,
             # "atlas" names what training may resume on: nothing, no optimiser's state is here
@@ -243,7 +255,7 @@ def _finish(
     shards: Iterable[Mapping[str, Any]],
     attributes: Mapping[str, Any],
 ) -> None:
-    del shards  # the cell tables are checked by their chunks
+    del shards  # the checkpoint's manifest has them
     publish_root(place, formats.MODEL, provenance, attributes)
 
 

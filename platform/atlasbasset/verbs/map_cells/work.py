@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -15,7 +16,7 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.newton import solve_cells, working_bytes
 from atlasbasset.verbs.shared.embed_peaks_work import read_embedded
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.files import urls
+from atlasstore.results.writer import write_rows
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.newton import SolvedCells
     from atlasstore.resume.units import Receipt, Unit
     from atlasstore.zarrio.blocks import CellBlock
+    from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = [
     "SOLVED_STEP",
@@ -223,10 +225,10 @@ class AssembleBlocks:
 
     solved_url: str
     """What `SolveCells` filled."""
-    checkpoint_url: str
-    width: int
-    """E."""
-    with_errors: bool = False
+    place: str
+    """The new model's store."""
+    tables: Sequence[TablePlan]
+    """The checkpoint's, in the order of the filled array's columns."""
 
     def __call__(self, unit: Unit) -> Receipt:
         """Copy cells [start, stop), which are a block."""
@@ -234,24 +236,17 @@ class AssembleBlocks:
         rows = arrays.read_array(self._solved, row, row + n_cells, url=self.solved_url)
         if np.isnan(rows).any():
             arrays.check_chunks(self._solved, url=self.solved_url)
-        first = 0
-        for table, n_columns in _columns(self.width, with_errors=self.with_errors).items():
-            array, values = self._tables[table], rows[:, first : first + n_columns]
-            shape = (n_cells, *array.shape[1:])
-            arrays.write_pieces(array, unit["start"], np.ascontiguousarray(values).reshape(shape))
-            first += n_columns
-        return {}
+        first, written = 0, []
+        for table in self.tables:
+            last = first + math.prod(table.shape[1:])
+            values = rows[:, first:last].reshape(n_cells, *table.shape[1:])
+            written.append(write_rows(self.place, table, unit["start"], values))
+            first = last
+        return {"bytes": sum(block["bytes"] for block in written), "blocks": written}
 
     @cached_property
     def _solved(self) -> zarr.Array[Any]:
         return arrays.open_member(self.solved_url, _SOLVED)
-
-    @cached_property
-    def _tables(self) -> dict[str, zarr.Array[Any]]:
-        """Of the checkpoint, by name."""
-        group = urls.open_group(self.checkpoint_url, mode="r+")
-        names = _columns(self.width, with_errors=self.with_errors)
-        return {name: arrays.member(group, name, url=self.checkpoint_url) for name in names}
 
 
 def open_features(

@@ -11,7 +11,7 @@ from atlasbasset.verbs.report.findings.missing import Missing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlasstore.models.model_store import Checkpoint
+    from atlasstore.models.checkpoint import Checkpoint
 
 __all__ = ["Epoch", "Solved", "Training", "training_of"]
 
