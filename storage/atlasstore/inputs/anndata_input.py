@@ -287,6 +287,7 @@ def read_table_of(group: Any, part: str, name: str, on_event: Subscriber) -> pd.
     with readable(name, what="an obs table" if part == "obs" else "a var table"):
         refuse_links(group, name=name)
         check_inside(group[part], name=name)
+        _check_columns(group[part], name=name)
         table = anndata.io.read_elem(group[part])
     if not isinstance(table, pd.DataFrame):
         raise CountsError(f"{name} has {part} of an unknown kind; write it again with anndata.")
@@ -294,6 +295,17 @@ def read_table_of(group: Any, part: str, name: str, on_event: Subscriber) -> pd.
     for sentence in changes:
         on_event(Notice(f"{name}, {part}: {sentence}"))
     return table
+
+
+def _check_columns(table: Any, *, name: str) -> None:
+    """Refuse stored columns of several dimensions: of such an index pandas makes tuples."""
+    shapes = {key: getattr(table[key], "shape", ()) for key in getattr(table, "keys", list)()}
+    wrong = [key for key, shape in shapes.items() if len(shape) > 1]
+    if wrong:
+        raise CountsError(
+            f"{name}: column {wrong[0]} of {str(table.name).strip('/')} has shape "
+            f"{shapes[wrong[0]]}, where one value per row is needed; write it again with anndata."
+        )
 
 
 def _kept_columns(var: pd.DataFrame, name: str, on_event: Subscriber) -> Ints | None:

@@ -123,6 +123,14 @@ def broken(sample, change) -> anndata.AnnData:
     return path
 
 
+def reshape(file, name):
+    """Store a column as a matrix of one."""
+    values, about = file[name][:], dict(file[name].attrs)
+    del file[name]
+    file[name] = values[:, None]
+    file[name].attrs.update(about)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -138,6 +146,11 @@ def broken(sample, change) -> anndata.AnnData:
             lambda f: f["X"].attrs.__setitem__("shape", [23, 12]),
             r"has counts of shape \(23, 12\) but 23 rows in obs and 11 in var",
         ),
+        (
+            lambda f: reshape(f, "obs/_index"),
+            r"column _index of obs has shape \(23, 1\), where one",
+        ),
+        (lambda f: reshape(f, "obs/depth"), r"column depth of obs has shape \(23, 1\), where one"),
         (
             lambda f: f["obs/depth"].attrs.__setitem__("encoding-type", "nonsense"),
             r"has an obs table that cannot be read \(IORegistryError",
