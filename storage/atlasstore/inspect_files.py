@@ -6,7 +6,6 @@ its tables' outlines, never X.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import zarr
 
 from atlasstore.errors import AccessDeniedError, NotAStoreError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.files.text import numbered_lines
 from atlasstore.genome.motifs import read_meme
 from atlasstore.inputs.anndata_input import anndata_group
@@ -86,7 +86,7 @@ def _is_others_anndata(url: str) -> bool:
     """Whether a root says so; one that cannot be read may be a store of ours, which says why."""
     try:
         attrs = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r").attrs.asdict()
-    except (ValueError, TypeError, KeyError, OverflowError, AccessDeniedError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, AccessDeniedError):
         return False
     return attrs.get("encoding-type") == "anndata" and "format" not in attrs
 
@@ -141,7 +141,7 @@ def _about(group: Any, url: str) -> dict[str, Any]:
         return {}
     check_inside(group[place], name=url)
     text = group[place][()]
-    found = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+    found = parsed_json(text.decode() if isinstance(text, bytes) else str(text))
     return dict(found) if isinstance(found, dict) else {}
 
 
@@ -178,7 +178,7 @@ def _parquet(url: str) -> Described:
 
 def _json(url: str) -> Described:
     with readable(url, what="JSON"):
-        values = json.loads(urls.read_bytes(url))
+        values = parsed_json(urls.read_bytes(url))
     keys = list(values) if isinstance(values, dict) else []
     scalars = {k: v for k, v in dict(values).items() if isinstance(v, str | int | float)}
     return Described("JSON", {"keys": keys, **scalars})

@@ -5,13 +5,13 @@ None of them is a store: each is told by a file of its name, its columns, or its
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -98,7 +98,7 @@ def _patterns(url: str) -> Described:
 
 def _values(url: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(urls.read_bytes(url)))
+        return dict(parsed_json(urls.read_bytes(url)))
     except (ValueError, TypeError) as error:
         raise CorruptStoreError(
             f"{url} cannot be read ({error}); make or copy it again."

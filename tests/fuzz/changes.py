@@ -41,6 +41,8 @@ class Change:
     name: str
     apply: Callable[[Path, Numbers], None]
     is_sealed: bool = False
+    unseals: bool = False
+    """Whether later changes of the file are of one without checksums."""
 
     @property
     def label(self) -> str:

@@ -36,11 +36,12 @@ class Target:
 
     def change(self, folder: Path, steps: Sequence[Step]) -> bool:
         """Change the files in `folder`; return whether every step is sealed."""
-        sealed = []
+        sealed, plain = [], set()
         for file, name, *numbers in steps:
             found = [c for c in self.files[file] if c.label == name]
             found[0].apply(folder / file, (numbers[0], numbers[1], numbers[2]))
-            sealed.append(found[0].is_sealed)
+            sealed.append(found[0].is_sealed and file not in plain)
+            plain |= {file} if found[0].unseals else set()
         return all(sealed)
 
 

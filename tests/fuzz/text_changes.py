@@ -170,6 +170,8 @@ COMPRESSED = (
     *(_inflated(change) for change in TEXT),
     Change("members", on_bytes(lambda c, n: _multi_member(gzip.decompress(c), n)), is_sealed=True),
     Change("bgzip", on_bytes(lambda c, _: bgzipped(gzip.decompress(c))), is_sealed=True),
-    Change("not compressed", on_bytes(lambda c, _: gzip.decompress(c)), is_sealed=True),
+    Change(
+        "not compressed", on_bytes(lambda c, _: gzip.decompress(c)), is_sealed=True, unseals=True
+    ),
 )
 """gzip or bgzip: every byte of it is under a checksum."""

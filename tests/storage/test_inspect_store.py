@@ -39,6 +39,12 @@ def test_atlas(url):
     assert not inspect_store(url).verified
 
 
+def test_metadata_nested_too_deeply_to_be_read_is_damage(url):
+    urls.write_bytes(urls.join(url, "zarr.json"), b"[" * 100_000)
+    with pytest.raises(CorruptStoreError, match="metadata that cannot be read"):
+        inspect_store(url)
+
+
 def test_open_dispatches(url):
     assert isinstance(open_store(url), atlasstore.Atlas)
     assert atlasstore.open is open_store

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +93,7 @@ class DemoFolder:
 
     def _check(self, record: dict[str, Any]) -> None:
         try:
-            found = json.loads((self.root / _RECORD).read_text())
+            found = parsed_json((self.root / _RECORD).read_text())
         except (OSError, ValueError):
             found = None
         if found != record:

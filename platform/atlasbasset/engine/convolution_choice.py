@@ -23,6 +23,7 @@ import torch
 from atlasbasset.core.compute import Convolution, ConvolutionChoice, compute_dtype_for
 from atlasbasset.core.convolution_speed import convolution_seconds
 from atlasstore.errors import UserInputError
+from atlasstore.files.json_text import parsed_json
 from atlasstore.files.user_cache import user_cache
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _version(name: str) -> str:
 
 def _kept(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        found = parsed_json(path.read_text())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from atlasbasset.weights import torch_load
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,7 @@ def read_torch_file(
         folder = Path(made)
         fault = _run_reader(local, folder, texts or {}, seconds)
         if fault is None:
-            found = json.loads((folder / torch_load.TEXTS).read_bytes())
+            found = parsed_json((folder / torch_load.TEXTS).read_bytes())
             return TorchFile(safetensors.numpy.load_file(folder / torch_load.TENSORS), found)
     raise UserInputError(
         f"{path} cannot be read as a torch.save file ({fault}); save the state dict again with "

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasstore.files.json_text import parsed_json
 from atlasstore.redaction import legible, shown
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def said_in(text: str) -> Said | None:
 
 def _loaded(text: str) -> str:
     try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        value: Any = parsed_json(text)
+    except ValueError:
         return ""
     return legible(shown(value)) if isinstance(value, str) else ""
 

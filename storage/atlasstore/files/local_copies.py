@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.files import remote, urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.files.user_cache import user_cache
 from atlasstore.redaction import shown
 from atlasstore.text_units import size
@@ -91,7 +92,7 @@ def _info(url: str | Path) -> dict[str, Any]:
 def _is_as_fetched(folder: Path, name: str) -> bool:
     """Whether the copy is there and nobody has changed it."""
     try:
-        noted = json.loads((folder / "fetched.json").read_text())
+        noted = parsed_json((folder / "fetched.json").read_text())
         found = (folder / name).stat()
     except (OSError, ValueError):
         return False

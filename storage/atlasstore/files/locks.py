@@ -30,6 +30,7 @@ from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.create import create_bytes
+from atlasstore.files.json_text import parsed_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +209,7 @@ def _process() -> str:
 def _holder(record: str | None) -> str:
     """Return who holds a claim, from its record."""
     try:
-        return str(json.loads(record or "")["process"])
+        return str(parsed_json(record or "")["process"])
     except (ValueError, KeyError, TypeError):
         return "another process"
 

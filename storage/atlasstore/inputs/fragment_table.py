@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError
 
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress, Subscriber, ignore
-from atlasstore.files.text import DAMAGED, numbered_lines, open_raw, whole_number
+from atlasstore.files.text import DAMAGED, numbered_lines, open_raw, text_kind, whole_number
 from atlasstore.genome.peaks import MAX_POSITION
 from atlasstore.inputs.text_ranges import open_piece
 
@@ -33,6 +33,7 @@ ROWS_PER_TABLE = 120_000
 """About 4 MB in memory. Columns of less than 1 MB are used again by the allocator and stay in the
 processor's cache; larger tables are not read faster."""
 
+_HEAD_BYTES = 1 << 16
 _COLUMNS = ["chrom", "start", "end", "barcode"]
 _DTYPES = {"chrom": "category", "start": "int64", "end": "int64", "barcode": "category"}
 
@@ -68,7 +69,10 @@ def fragment_tables(
     """
     try:
         with open_raw(url, error=CountsError) as raw:
-            start, stop = piece or (0, raw.seek(0, io.SEEK_END))
+            size = raw.seek(0, io.SEEK_END)
+            start, stop = piece or (0, size)
+            if stop == size and text_kind(raw) == "plain":
+                _check_end(raw, size, name=str(url))
             with open_piece(raw, piece, name=str(url), error=CountsError) as text:
                 if start == 0:
                     _skip_comments(text)
@@ -81,6 +85,25 @@ def fragment_tables(
         raise
     except (*DAMAGED, ParserError, ValueError, OverflowError) as cause:
         _explain(url, cause)
+
+
+def _check_end(raw: IO[bytes], size: int, *, name: str) -> None:
+    """Refuse plain text that was cut within its last line; gzip tells by itself.
+
+    Of a barcode that was cut there would be a cell that never was. The first fragment's line tells
+    how many fields a line has.
+    """
+    raw.seek(0)
+    lines = raw.read(_HEAD_BYTES).split(b"\n")[:-1]
+    first = next((line for line in lines if not line.startswith(b"#")), b"")
+    raw.seek(max(0, size - _HEAD_BYTES))
+    _, line_end, last = raw.read(_HEAD_BYTES).rpartition(b"\n")
+    found, needed = (line.count(b"\t") + 1 for line in (last, first))
+    if line_end and last.strip() and found < needed:
+        raise CountsError(
+            f"{name} ends with {last.decode(errors='replace')[:80]!r}, which has {found} fields "
+            f"where the first line has {needed}, and no line end: the file was cut; copy it again."
+        )
 
 
 def _parsed(text: TextStream, rows: int) -> Iterator[pd.DataFrame]:

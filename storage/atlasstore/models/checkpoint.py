@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.redaction import shown_values
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.overlay import WrittenOver
@@ -313,8 +314,8 @@ def _read(url: str) -> bytes:
 
 def _json(url: str, content: bytes) -> dict[str, Any]:
     try:
-        return dict(json.loads(content))
-    except (ValueError, TypeError, RecursionError) as error:
+        return dict(parsed_json(content))
+    except (ValueError, TypeError) as error:
         raise CorruptStoreError(f"{url} cannot be read ({error}).") from error
 
 

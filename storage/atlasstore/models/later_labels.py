@@ -23,6 +23,7 @@ from zarr.errors import ZarrUserWarning
 
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.overlay import ROOT
@@ -146,11 +147,11 @@ def _pointer(model: str) -> tuple[str | None, str | None]:
             raise _damaged(place)
         return None, None
     try:
-        pointer = dict(json.loads(urls.read_bytes(place)))
+        pointer = dict(parsed_json(urls.read_bytes(place)))
         name, digest = pointer[_NAME], pointer.get(_DIGEST)
         if name is None or _TABLE.fullmatch(name):
             return name, digest
-    except (LookupError, ValueError, TypeError, RecursionError) as error:
+    except (LookupError, ValueError, TypeError) as error:
         raise _damaged(place) from error
     raise _damaged(place)
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.files.staging import staged
 from atlasstore.models import later_labels
 from atlasstore.models.checkpoint import (
@@ -226,8 +227,8 @@ class ModelStore:
         place = urls.join(self.url, "metrics.jsonl")
         try:
             lines = urls.read_bytes(place).decode().splitlines()
-            found = [json.loads(line) for line in lines]
-        except (NotAStoreError, ValueError, RecursionError) as error:
+            found = [parsed_json(line) for line in lines]
+        except (NotAStoreError, ValueError) as error:
             raise CorruptStoreError(f"{place} cannot be read ({error}).") from error
         if found != history:
             raise CorruptStoreError(

@@ -37,6 +37,7 @@ from atlasstore.errors import (
 )
 from atlasstore.files import urls
 from atlasstore.files.create import create_bytes
+from atlasstore.files.json_text import parsed_json
 from atlasstore.files.locks import file_lock
 from atlasstore.files.staging import refuse_existing
 from atlasstore.redaction import shown_values
@@ -332,7 +333,7 @@ def _loaded(text: bytes, place: str) -> dict[str, Any]:
         When it is no JSON of names and values.
     """
     try:
-        return dict(json.loads(text))
+        return dict(parsed_json(text))
     except (ValueError, TypeError) as error:
         raise CorruptStoreError(
             f"{place} cannot be read ({error}); a disk or a power failure has damaged it: delete "

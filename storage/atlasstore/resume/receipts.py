@@ -18,6 +18,7 @@ import numpy as np
 
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.redaction import shown_values
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _contents(url: str) -> Iterator[list[Any]]:
             try:
                 content = [
                     [int(index), dict(unit), dict(receipt)]
-                    for index, unit, receipt in json.loads(found[name])
+                    for index, unit, receipt in parsed_json(found[name])
                 ]
             except (ValueError, TypeError) as error:
                 raise CorruptStoreError(

@@ -6,7 +6,6 @@ Folders are listed side by side: on an object store each costs a request.
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from atlasstore.cards.store_card import card_of, holds_text, kind_name
 from atlasstore.errors import AtlasError, NotAStoreError, UserInputError
 from atlasstore.files import remote, urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.lineage import lineage
 from atlasstore.redaction import legible
 from atlasstore.results.result import Result
@@ -147,10 +147,10 @@ def _entry(url: str, name: str) -> StoreEntry | None:
 def _may_be_ours(url: str) -> bool:
     """Whether a root names a format of ours, or is so damaged that nobody can tell."""
     try:
-        root = json.loads(urls.read_bytes(urls.join(url, ROOT)))
+        root = parsed_json(urls.read_bytes(urls.join(url, ROOT)))
     except NotAStoreError:
         return is_begun(url)
-    except (ValueError, RecursionError):
+    except ValueError:
         return True
     attributes = root.get("attributes", {}) if isinstance(root, dict) else {}
     return not isinstance(attributes, dict) or "format" in attributes

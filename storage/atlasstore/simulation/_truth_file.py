@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atlasstore.errors import AtlasError, CorruptStoreError, FormatVersionError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.simulation.config import SimulationConfig
 from atlasstore.simulation.peaks import Sites
 
@@ -33,17 +33,19 @@ ARRAYS = {
 """Name of each array -> the lists of names that are as long as its axes."""
 
 
+_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+
+
 def read_truth(folder: str | Path) -> dict[str, Any]:
     """Return the fields of a `Truth`; see `Truth.load`."""
     path = urls.join(folder, "truth.json")
     content = urls.read_bytes(path)
     try:
-        found = _fields(json.loads(content), path)
+        found = _fields(parsed_json(content), path)
         _check(found)
     except FormatVersionError:
         raise
-    except (AtlasError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
-            RecursionError) as error:  # fmt: skip
+    except (*_DAMAGED, AtlasError) as error:
         raise CorruptStoreError(f"{path} is damaged ({error}); simulate again.") from error
     return found
 

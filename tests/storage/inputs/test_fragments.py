@@ -209,6 +209,26 @@ def test_a_truncated_gzip_says_the_last_line_read(tmp_path, rng) -> None:
     assert 1500 < said < 3500
 
 
+@pytest.mark.parametrize("columns", [4, 5])
+def test_plain_text_that_is_cut_anywhere_in_its_last_line_is_never_a_new_cell(tmp_path, columns):
+    """A cut within the last of four columns cannot be told; of five the last is not read."""
+    lines = [f"chr1\t{s}\t{s + 50}\tCELL{s:02}-1\t1" for s in range(20)]
+    text = "# made by us\n" + "".join("\t".join(x.split("\t")[:columns]) + "\n" for x in lines)
+    paths = write(tmp_path, text)
+    plain = tmp_path / "plain.tsv"
+    whole = list(open_source(plain.parent / "f.tsv.gz", peaks=paths["peaks"]).obs.index)
+    line_begins = text[:-1].rindex("\n") + 1
+    for at in range(line_begins + 1, len(text)):
+        plain.write_text(text[:at])
+        if columns == 4 and at < len(text) - 1 and text[line_begins:at].count("\t") == 3:
+            continue
+        if text[line_begins:at].count("\t") == columns - 1:
+            assert list(open_source(plain, peaks=paths["peaks"]).obs.index) == whole
+            continue
+        with pytest.raises(CountsError, match="the file was cut; copy it again|line 21 is"):
+            open_source(plain, peaks=paths["peaks"])
+
+
 def test_flipped_bytes_in_a_gzip_are_noticed(tmp_path, rng) -> None:
     starts = rng.integers(0, 10**8, 5000)
     paths = write(tmp_path, "".join(f"chr1\t{s}\t{s + 50}\tA\t1\n" for s in starts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from atlasbasset.verbs.shared.track_set import TRACKS, TrackSet, bigtools
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 from atlasstore.inspect_store import open_store
 from atlasstore.models.model_store import ModelStore
 from atlasstore.results.ism_result import IsmResult
@@ -139,8 +139,8 @@ def _put_opened(found: _Sorted, store: Any) -> None:
 
 def _evaluated(url: str) -> Evaluated:
     try:
-        values = json.loads(urls.read_bytes(url))
-    except (ValueError, RecursionError) as error:
+        values = parsed_json(urls.read_bytes(url))
+    except ValueError as error:
         raise UserInputError(f"{url} is no JSON ({error}); give what evaluate --json wrote.") from (
             error
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from atlasbasset.extras import needed
 from atlasbasset.verbs.shared.regions import parsed_region
 from atlasstore.errors import CorruptStoreError, NotAStoreError, UserInputError
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class TrackSet:
             What it says of itself cannot be read.
         """
         try:
-            found = cls(str(url), json.loads(urls.read_bytes(urls.join(url, TRACKS))))
+            found = cls(str(url), parsed_json(urls.read_bytes(urls.join(url, TRACKS))))
             found.chosen(None, None)
         except NotAStoreError as error:
             raise NotAStoreError(
