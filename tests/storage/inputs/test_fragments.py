@@ -225,7 +225,7 @@ def test_plain_text_that_is_cut_anywhere_in_its_last_line_is_never_a_new_cell(tm
         if text[line_begins:at].count("\t") == columns - 1:
             assert list(open_source(plain, peaks=paths["peaks"]).obs.index) == whole
             continue
-        with pytest.raises(CountsError, match="the file was cut; copy it again|line 21 is"):
+        with pytest.raises(CountsError, match=r"the file was cut; copy it again|line 21 is"):
             open_source(plain, peaks=paths["peaks"])
 
 
