@@ -6,7 +6,6 @@ All is imported already when one starts.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 from collections.abc import Callable  # noqa: TC003 - of a value, too
@@ -19,6 +18,8 @@ import numpy as np
 import atlasbasset
 from atlasbasset.verbs.shared import embed_peaks_work as peak_stage
 from atlasstore.files import urls
+from atlasstore.files.json_text import parsed_json
+from atlasstore.files.sealed import unsealed
 from atlasstore.resume import units
 from atlasstore.resume.ledger import Ledger, partial_url
 from atlasstore.zarrio import table_plan
@@ -143,7 +144,8 @@ def receipts(out: str) -> set[str]:
         if not stage:
             found.add(file.removesuffix(".json"))
             continue
-        found |= {unit_name(stage, row[0]) for row in json.loads(fs.cat_file(path))}
+        content = parsed_json(unsealed(fs.cat_file(path), file))
+        found |= {unit_name(stage, row[0]) for row in content}
     return found
 
 

@@ -1,4 +1,7 @@
-"""Small files that a job writes for itself, each with a checksum behind its content."""
+"""Small files that a job writes for itself, each with a checksum behind its content.
+
+The checksum is of the file's name, too: a whole file in the place of another is noticed.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ from atlasstore.files import urls
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["damaged", "read_sealed", "write_sealed"]
+__all__ = ["damaged", "read_sealed", "unsealed", "write_sealed"]
 
-_CHECKSUM_BYTES = 4
+_SEAL_BYTES = 10
+"""A line end, eight hexadecimal digits, a line end: the content, where it is text, stays text."""
 
 
 def write_sealed(url: str | Path, content: bytes) -> None:
-    """Write a file that `read_sealed` reads: the content and its CRC-32, little-endian."""
-    urls.write_bytes(url, content + _checksum(content))
+    """Write a file that `read_sealed` reads: the content and a checksum."""
+    urls.write_bytes(url, content + _checksum(content, str(url)))
 
 
 def read_sealed(url: str | Path) -> bytes:
@@ -31,10 +35,23 @@ def read_sealed(url: str | Path) -> bytes:
     NotAStoreError
         When the file is gone.
     """
-    found = urls.read_bytes(url)
-    content, checksum = found[:-_CHECKSUM_BYTES], found[-_CHECKSUM_BYTES:]
-    if _checksum(content) != checksum:
-        raise damaged(url)
+    try:
+        return unsealed(urls.read_bytes(url), url)
+    except ValueError as error:
+        raise damaged(url) from error
+
+
+def unsealed(found: bytes, url: str | Path) -> bytes:
+    """Return the content of a sealed file that was read already.
+
+    Raises
+    ------
+    ValueError
+        When it is not what was sealed.
+    """
+    content, checksum = found[:-_SEAL_BYTES], found[-_SEAL_BYTES:]
+    if _checksum(content, str(url)) != checksum:
+        raise ValueError("its checksum is not that of its content")
     return content
 
 
@@ -46,5 +63,6 @@ def damaged(url: str | Path) -> CorruptStoreError:
     )
 
 
-def _checksum(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "little")
+def _checksum(content: bytes, url: str) -> bytes:
+    name = url.rpartition("/")[2].encode()
+    return f"\n{zlib.crc32(content, zlib.crc32(name)):08x}\n".encode()

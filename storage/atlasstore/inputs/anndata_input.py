@@ -298,14 +298,20 @@ def read_table_of(group: Any, part: str, name: str, on_event: Subscriber) -> pd.
 
 
 def _check_columns(table: Any, *, name: str) -> None:
-    """Refuse stored columns of several dimensions: of such an index pandas makes tuples."""
-    shapes = {key: getattr(table[key], "shape", ()) for key in getattr(table, "keys", list)()}
-    wrong = [key for key, shape in shapes.items() if len(shape) > 1]
-    if wrong:
-        raise CountsError(
-            f"{name}: column {wrong[0]} of {str(table.name).strip('/')} has shape "
-            f"{shapes[wrong[0]]}, where one value per row is needed; write it again with anndata."
-        )
+    """Refuse what pandas cannot hold, or of which it makes tuples."""
+    for key in getattr(table, "keys", list)():
+        shape, dtype = (getattr(table[key], about, None) for about in ("shape", "dtype"))
+        where = f"{name}: column {key} of {str(table.name).strip('/')}"
+        if shape is not None and len(shape) != 1:
+            raise CountsError(
+                f"{where} has shape {shape}, where one value per row is needed; write it again "
+                "with anndata."
+            )
+        if dtype is not None and dtype.kind == "V":
+            raise CountsError(
+                f"{where} is of type {dtype}, which is neither numbers nor text; remove it or "
+                "write it again with anndata."
+            )
 
 
 def _kept_columns(var: pd.DataFrame, name: str, on_event: Subscriber) -> Ints | None:

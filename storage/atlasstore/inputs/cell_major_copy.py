@@ -25,6 +25,7 @@ from atlasstore import memory
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice, Subscriber, ignore
 from atlasstore.files import urls
+from atlasstore.files.sealed import read_sealed, write_sealed
 from atlasstore.inputs.bam import BamPieces
 from atlasstore.inputs.csc_columns import ColumnPieces
 from atlasstore.inputs.external_sort import Run, RunWriter, merge_runs
@@ -235,7 +236,7 @@ class _Count:
         writer = RunWriter(runs, n_peaks=len(pieces.peaks), memory_bytes=half)
         facts = pieces.count(piece, writer.add, memory_bytes=half, on_event=self.on_event)
         facts["n_runs"] = writer.close()
-        urls.write_bytes(plan.facts(piece), json.dumps(facts).encode())
+        write_sealed(plan.facts(piece), json.dumps(facts).encode())
         memory.give_back()
         return {}
 
@@ -280,7 +281,7 @@ class _Facts(Sequence[dict[str, Any]]):
         return len(self._plan.pieces)
 
     def __getitem__(self, at: Any) -> Any:
-        return json.loads(urls.read_bytes(self._plan.facts(self._plan.pieces[at])))
+        return json.loads(read_sealed(self._plan.facts(self._plan.pieces[at])))
 
 
 def _runs(plan: _Plan, facts: Sequence[dict[str, Any]], cells: Cells) -> list[Run]:

@@ -53,9 +53,9 @@ def check_inside(node: Any, *, name: str, whole: bool = True) -> None:
     Raises
     ------
     CountsError
-        When something is in another file, or is declared larger than it can be.
+        When something is in another file, is declared larger than it can be, or holds itself.
     """
-    for array in _arrays(node, name, set()):
+    for array in _arrays(node, name, set(), ()):
         _check_storage(array, name)
         if whole:
             check_room(array.dtype.itemsize * prod(array.shape), what=array.name, name=name)
@@ -76,19 +76,29 @@ def check_slice(arrays: tuple[Any, ...], start: int, stop: int, *, name: str) ->
     check_room(n_bytes, what=f"entries {start} to {stop}", name=name)
 
 
-def _arrays(node: Any, name: str, seen: set[int]) -> Iterator[Any]:
-    """Yield the arrays at and below `node`, each once: HDF5 groups may be members of each other."""
+def _arrays(node: Any, name: str, seen: set[int], above: tuple[int, ...]) -> Iterator[Any]:
+    """Yield the arrays at and below `node`, each once.
+
+    HDF5 groups may be members of each other, also of those that they are inside (`above`): who
+    follows that never ends.
+    """
     if isinstance(node, (h5py.Dataset, zarr.Array)):
         yield node
         return
     if isinstance(node, h5py.Group):
         address = int(h5py.h5o.get_info(node.id).addr)
+        if address in above:
+            raise CountsError(
+                f"{name} has {node.name}, a group inside itself; the file is damaged: write it "
+                "again, or copy or download it again."
+            )
         if address in seen:
             return
         seen.add(address)
+        above = (*above, address)
         refuse_links(node, name=name)
     for member in node:
-        yield from _arrays(node[member], name, seen)
+        yield from _arrays(node[member], name, seen, above)
 
 
 def _check_storage(array: Any, name: str) -> None:

@@ -4,8 +4,8 @@
 
     OUT.partial/
         run.json          format, an id, when the first run began, configuration, inputs' stamps
-        ledger/<id>/      one JSON receipt for each small step done by the driver, and a folder
-                          for each stage with receipts of its units (`resume.receipts`)
+        ledger/<id>/      one receipt, JSON and sealed, for each small step done by the driver, and
+                          a folder for each stage with receipts of its units (`resume.receipts`)
         scratch/<id>/     what only this job reads
         store/            the store itself, where folders can be renamed (local)
         joined            that another process went on with it (on an object store)
@@ -39,6 +39,7 @@ from atlasstore.files import urls
 from atlasstore.files.create import create_bytes
 from atlasstore.files.json_text import parsed_json
 from atlasstore.files.locks import file_lock
+from atlasstore.files.sealed import unsealed, write_sealed
 from atlasstore.files.staging import refuse_existing
 from atlasstore.redaction import shown_values
 from atlasstore.resume.identity import changed_input, difference, job_identity
@@ -69,6 +70,7 @@ _NOT_THE_INPUT = (MissingExtraError, NotAStoreError, StoreExistsError, TooLittle
 _HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.partial")
 """End of the name of a file that a killed process was writing."""
 _JOINED = "joined"
+_ID = re.compile("[0-9a-f]{32}")
 
 
 def partial_url(out: str | Path) -> str:
@@ -140,7 +142,7 @@ class Ledger:
         adds: bool,
     ) -> None:
         self.out, self.url, self._lock, self.is_new, self._adds = out, url, lock, is_new, adds
-        self.started, self._id = str(run["started"]), str(run.get("id", "first"))
+        self.started, self._id = str(run["started"]), str(run["id"])
         is_moved = urls.is_local(out) and not adds
         self.store = urls.join(url, "store") if is_moved else out
         self.scratch = urls.join(url, "scratch", self._id)
@@ -235,7 +237,7 @@ class Ledger:
     def record(self, step: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
         """Note that a step is finished: all that it wrote is written. Return the receipt."""
         kept = dict(shown_values(receipt))
-        urls.write_bytes(urls.join(self._ledger, f"{step}.json"), _json_bytes(kept))
+        write_sealed(urls.join(self._ledger, f"{step}.json"), _json_bytes(kept))
         self._steps[step] = kept
         return kept
 
@@ -319,9 +321,24 @@ def _begun(where: str, job: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 def _read_run(where: str) -> dict[str, Any] | None:
     place = urls.join(where, "run.json")
     try:
-        return _loaded(urls.read_bytes(place), place)
+        found = _loaded(urls.read_bytes(place), place)
     except NotAStoreError:
         return None
+    if found.get("format") == _FORMAT and not _is_run(found):
+        raise _damaged(place, "something is missing")
+    return found
+
+
+def _is_run(found: Mapping[str, Any]) -> bool:
+    """Whether there is all that `_begun` writes; the id becomes part of a path."""
+    config, inputs = found.get("config"), found.get("inputs")
+    return (
+        {"package", "started"} <= found.keys()
+        and isinstance(config, dict)
+        and isinstance(inputs, list)
+        and all(isinstance(stamp, dict) and "url" in stamp for stamp in inputs)
+        and _ID.fullmatch(str(found.get("id"))) is not None
+    )
 
 
 def _loaded(text: bytes, place: str) -> dict[str, Any]:
@@ -335,10 +352,14 @@ def _loaded(text: bytes, place: str) -> dict[str, Any]:
     try:
         return dict(parsed_json(text))
     except (ValueError, TypeError) as error:
-        raise CorruptStoreError(
-            f"{place} cannot be read ({error}); a disk or a power failure has damaged it: delete "
-            f"the folder {place.rpartition('/')[0]} and run the same command again."
-        ) from error
+        raise _damaged(place, str(error)) from error
+
+
+def _damaged(place: str, why: str) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"{place} cannot be read ({why}); a disk or a power failure has damaged it: delete the "
+        f"folder {place.rpartition('/')[0]} and run the same command again."
+    )
 
 
 def _read_steps(where: str) -> dict[str, dict[str, Any]]:
@@ -349,10 +370,15 @@ def _read_steps(where: str) -> dict[str, dict[str, Any]]:
         if name.endswith(".json") and not name.startswith(".")  # a killed process's half file
     ]
     contents = urls.read_files(where, names) if names else {}
-    return {
-        name.removesuffix(".json"): _loaded(contents[name], urls.join(where, name))
-        for name in sorted(contents)
-    }
+    found = {}
+    for name in sorted(contents):
+        place = urls.join(where, name)
+        try:
+            content = unsealed(contents[name], name)
+        except ValueError as error:
+            raise _damaged(place, str(error)) from error
+        found[name.removesuffix(".json")] = _loaded(content, place)
+    return found
 
 
 def _refuse_other(where: str, out: str, found: Mapping[str, Any], job: Mapping[str, Any]) -> None:

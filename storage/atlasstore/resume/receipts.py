@@ -2,7 +2,7 @@
 
 ::
 
-    <stage>/<first unit>-<random>.json      [[index, unit, receipt], ...]
+    <stage>/<first unit>-<random>.json      [[index, unit, receipt], ...], sealed
 
 A receipt is taken when it is of the unit that the job has at this index now.
 """
@@ -19,6 +19,7 @@ import numpy as np
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.files.json_text import parsed_json
+from atlasstore.files.sealed import unsealed, write_sealed
 from atlasstore.redaction import shown_values
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def write_receipts(url: str, rows: Iterable[Row]) -> str:
     values = [[index, dict(unit), shown_values(receipt)] for index, unit, receipt in rows]
     name = f"{values[0][0]:09d}-{uuid.uuid4().hex}.json"
     content = json.dumps(values, separators=(",", ":"))
-    urls.write_bytes(urls.join(url, name), content.encode())
+    write_sealed(urls.join(url, name), content.encode())
     return urls.join(url, name)
 
 
@@ -112,7 +113,7 @@ def _contents(url: str) -> Iterator[list[Any]]:
             try:
                 content = [
                     [int(index), dict(unit), dict(receipt)]
-                    for index, unit, receipt in parsed_json(found[name])
+                    for index, unit, receipt in parsed_json(unsealed(found[name], name))
                 ]
             except (ValueError, TypeError) as error:
                 raise CorruptStoreError(

@@ -279,20 +279,21 @@ def _files_of(url: str, found: Sequence[zarr.Array[Any]], path: str) -> set[str]
 
 def piece_names(array: zarr.Array[Any]) -> Iterator[str]:
     """Yield the names, within the store, of all pieces (chunks or shards) of an array."""
-    for place in itertools.product(*_grid(array)):
+    for place in itertools.product(*map(range, _grid(array))):
         key = array.metadata.encode_chunk_key(place)
         yield f"{array.path}/{key}" if array.path else key
 
 
-def _grid(array: zarr.Array[Any]) -> list[range]:
+def _grid(array: zarr.Array[Any]) -> list[int]:
+    """Return the number of pieces along each axis; of a damaged shape it may be any."""
     return [
-        range(-(-size // piece))
+        -(-size // piece)
         for size, piece in zip(array.shape, array.shards or array.chunks, strict=True)
     ]
 
 
 def _check_stored(array: zarr.Array[Any], files: set[str], *, url: str) -> None:
-    expected = math.prod(len(places) for places in _grid(array))
+    expected = math.prod(_grid(array))
     if expected > len(files) or not all(name in files for name in piece_names(array)):
         own = [name for name in files if name.startswith(f"{array.path}/")]
         found = sum(not name.endswith(("zarr.json", _UNFINISHED)) for name in own)

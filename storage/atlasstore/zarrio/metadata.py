@@ -53,13 +53,9 @@ def digest(root: Mapping[str, Any]) -> str:
 
 
 def check_root(url: str) -> None:
-    """Raise CorruptStoreError where the root metadata at `url` is not what was stamped.
-
-    Stores that were made without a digest pass.
-    """
+    """Raise CorruptStoreError where the root metadata at `url` is not what was stamped."""
     root = json.loads(urls.read_bytes(urls.join(url, ROOT)))
-    recorded = root["attributes"].get(DIGEST)
-    if recorded is not None and recorded != digest(root):
+    if root["attributes"].get(DIGEST) != digest(root):
         raise damaged(url, f"{ROOT} does not hold what was written")
 
 

@@ -123,11 +123,11 @@ def broken(sample, change) -> anndata.AnnData:
     return path
 
 
-def reshape(file, name):
-    """Store a column as a matrix of one."""
+def reshape(file, name, dtype=None):
+    """Store a column as a matrix of one, or as another type of its bytes."""
     values, about = file[name][:], dict(file[name].attrs)
     del file[name]
-    file[name] = values[:, None]
+    file[name] = values[:, None] if dtype is None else values.view(dtype)
     file[name].attrs.update(about)
 
 
@@ -151,6 +151,10 @@ def reshape(file, name):
             r"column _index of obs has shape \(23, 1\), where one",
         ),
         (lambda f: reshape(f, "obs/depth"), r"column depth of obs has shape \(23, 1\), where one"),
+        (
+            lambda f: reshape(f, "obs/depth", np.dtype("V8")),
+            r"column depth of obs is of type \|V8, which is neither",
+        ),
         (
             lambda f: f["obs/depth"].attrs.__setitem__("encoding-type", "nonsense"),
             r"has an obs table that cannot be read \(IORegistryError",

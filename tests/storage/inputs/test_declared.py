@@ -120,8 +120,21 @@ def test_groups_that_hold_each_other_end(sample) -> None:
         for level in range(40):  # 2^40 ways through them
             group = group.create_group(f"g{level}")
             group.parent[f"again{level}"] = group
-        group["top"] = file["obs"]
     np.testing.assert_array_equal(open_source(path).read_cells(0, 23).toarray(), sample.counts)
+
+
+@pytest.mark.parametrize(
+    ("place", "holds"), [("obs/g", "obs"), ("obs/type/codes", "/"), ("X/g", "X")]
+)
+def test_a_group_inside_itself_is_refused(sample, place, holds) -> None:
+    """anndata follows it to the end of Python's stack, and HDF5 then never closes the file."""
+    path = sample.h5ad()
+    with h5py.File(path, "r+") as file:
+        if place in file:
+            del file[place]
+        file[place] = file[holds]
+    with pytest.raises(CountsError, match="a group inside itself; the file is damaged"):
+        open_source(path)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,46 @@ def test_another_version_is_refused(out, file):
         begun(out, file)
 
 
+@pytest.mark.parametrize("lost", ["package", "started", "config", "inputs", "id"])
+def test_a_record_that_lacks_something_is_damage(out, file, lost):
+    begun(out, file).__exit__(None, None, None)
+    place = f"{out}.partial/run.json"
+    run = json.loads(urls.read_bytes(place))
+    del run[lost]
+    urls.write_bytes(place, json.dumps(run).encode())
+    with pytest.raises(CorruptStoreError, match=r"run.json cannot be read \(something is missing"):
+        begun(out, file)
+
+
+def test_an_id_that_is_a_path_is_damage(out, file):
+    begun(out, file).__exit__(None, None, None)
+    place = f"{out}.partial/run.json"
+    run = json.loads(urls.read_bytes(place)) | {"id": "../../.."}
+    urls.write_bytes(place, json.dumps(run).encode())
+    with pytest.raises(CorruptStoreError, match=r"run.json cannot be read"):
+        begun(out, file)
+
+
+def test_a_changed_name_in_a_receipt_is_damage(out, file):
+    with begun(out, file) as ledger:
+        ledger.record("begin", {"n_cells": 3})
+        place = f"{ledger.url}/ledger/{ledger.scratch.rpartition('/')[2]}/begin.json"
+        assert ledger.receipt("begin") == {"n_cells": 3}
+    urls.write_bytes(place, urls.read_bytes(place).replace(b"n_cells", b"n_clels"))
+    with pytest.raises(CorruptStoreError, match=r"begin.json cannot be read \(its checksum"):
+        begun(out, file)
+
+
+def test_a_receipt_in_the_place_of_another_is_damage(out, file):
+    with begun(out, file) as ledger:
+        for step in ("begin", "end"):
+            ledger.record(step, {"of": step})
+        folder = f"{ledger.url}/ledger/{ledger.scratch.rpartition('/')[2]}"
+    urls.write_bytes(f"{folder}/end.json", urls.read_bytes(f"{folder}/begin.json"))
+    with pytest.raises(CorruptStoreError, match=r"end.json cannot be read \(its checksum"):
+        begun(out, file)
+
+
 def work_then_raise(out, file, error):
     with begun(out, file) as ledger:
         urls.write_bytes(urls.join(ledger.store, "a"), b"1")

@@ -86,6 +86,8 @@ def test_any_change_of_the_root_is_found(tmp_path):
         root | {"attributes": root["attributes"] | {"provenance": {"seed": 8, "at": "12:00"}}},
         root | {"attributes": root["attributes"] | {"more": 1}},
         root | {"zarr_format": 4},
+        root
+        | {"attributes": {k: v for k, v in root["attributes"].items() if k != "metadata_sha256"}},
     ):
         urls.write_bytes(f"{url}/zarr.json", json.dumps(changed).encode())
         with pytest.raises(CorruptStoreError, match=r"zarr\.json does not hold what was written"):
