@@ -211,7 +211,8 @@ def finish_atlas(
     `sequence_checksums` are what `write_sequences` returned, in the order of the peaks.
     """
     group = urls.open_group(place, mode="r+")
-    group["sequence"].attrs[CHECKSUM] = list(sequence_checksums)
+    sequence = arrays.member(group, "sequence", url=place)
+    sequence.attrs[CHECKSUM] = list(sequence_checksums)
     group.attrs.update(
         {
             "n_peaks": shape.n_peaks,
