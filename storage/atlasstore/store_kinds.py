@@ -55,7 +55,7 @@ def _atlas_sizes(atlas: Atlas) -> Mapping[str, Any]:
         "n_blocks": len(atlas.blocks),
         "block_cells": atlas.blocks[0].n_cells,
         "splits": _counts(atlas.var["split"]),
-        "split_method": (atlas.provenance.get("config") or {}).get("split", "not recorded"),
+        "split_method": atlas.provenance.get("config", {}).get("split", "not recorded"),
         "held_out_overlap": held_out_overlap(
             atlas.var, window_bp=atlas.window_bp, flank_bp=atlas.flank_bp
         ),

@@ -133,8 +133,8 @@ def check(
     _check_finished(attrs, name, url)
     _CHECKS[name](group, attrs, url)
     provenance = attrs.get("provenance", {})
-    if not isinstance(provenance, Mapping):
-        raise metadata.damaged(url, "its provenance is no mapping")
+    if not isinstance(provenance, Mapping) or not isinstance(provenance.get("config", {}), Mapping):
+        raise metadata.damaged(url, "its provenance, or the configuration in it, is no mapping")
     return StoreInfo(name, attrs["format_version"], provenance)
 
 

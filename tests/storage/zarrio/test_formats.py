@@ -62,9 +62,10 @@ def test_a_version_that_is_none(version):
         formats.check(finished() | {"format_version": version}, url="here")
 
 
-def test_provenance_is_a_mapping():
-    with pytest.raises(CorruptStoreError, match="here: its provenance is no mapping"):
-        formats.check(finished() | {"provenance": [1]}, url="here")
+@pytest.mark.parametrize("provenance", [[1], None, {"config": None}, {"config": [1]}], ids=str)
+def test_provenance_is_a_mapping(provenance):
+    with pytest.raises(CorruptStoreError, match="here: its provenance, or .* is no mapping"):
+        formats.check(finished() | {"provenance": provenance}, url="here")
 
 
 @pytest.mark.parametrize(("name", "version"), [(formats.ATLAS, 0), (formats.ATLAS, 3), ("x", 1)])
