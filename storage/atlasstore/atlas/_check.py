@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,9 +50,12 @@ def _verify_sequences(atlas: AtlasReader, on_event: Subscriber) -> None:
     if array.shape != (atlas.n_peaks, atlas.window_bp + 2 * atlas.flank_bp, 4):
         raise _corrupt(atlas, "sequence", f"shape {array.shape}")
     arrays.check_chunks(array, url=atlas.url)
-    recorded: Any = array.attrs.get(CHECKSUM, [])
     ranges = list(runs(atlas.n_peaks, (array.shards or array.chunks)[0]))
-    for (start, stop), written in zip_longest(ranges, recorded[: len(ranges)]):
+    try:
+        recorded = arrays.recorded_checksums(array.attrs.get(CHECKSUM), len(ranges))
+    except ValueError as error:
+        raise _corrupt(atlas, "sequence", str(error)) from error
+    for (start, stop), written in zip(ranges, recorded, strict=True):
         found = arrays.checksum(atlas.sequence_codes(start, stop))
         if written is not None and written != found:
             raise _corrupt(atlas, "sequence", f"peaks {start} to {stop}: {_NOT_WRITTEN}")

@@ -22,7 +22,7 @@ from atlasstore.zarrio.blocks import runs
 from atlasstore.zarrio.overlay import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -182,9 +182,9 @@ def check_result(
                 f"expected; {_REMEDY}"
             )
         shards = list(runs(table.shape[0], _shard_rows(table)))
-        recorded = checksums.get(table.path.replace("/", "."), _own_checksums(table))
-        by_shard = recorded if len(recorded) == len(shards) else [None] * len(shards)
-        for (start, stop), expected_sum in zip(shards, by_shard, strict=True):
+        for (start, stop), expected_sum in zip(
+            shards, _recorded(table, checksums, len(shards), url), strict=True
+        ):
             values = read_rows(table, start, stop, url=url)
             _compare(values, expected_sum, table, start, url)
             done += stop - start
@@ -204,10 +204,17 @@ def tables_of(group: zarr.Group) -> list[zarr.Array[Any]]:
     ]
 
 
-def _own_checksums(table: zarr.Array[Any]) -> Sequence[Any]:
-    """Return those of a table that was written whole; empty where there are none."""
-    found = table.attrs.get(CHECKSUMS)
-    return found if isinstance(found, list) else ()
+def _recorded(
+    table: zarr.Array[Any], of_shards: Mapping[str, NDArray[np.uint32]], n_shards: int, url: str
+) -> list[int | None]:
+    """Return each shard's checksum: a table that was written whole has its own."""
+    found = of_shards.get(table.path.replace("/", "."))
+    try:
+        return arrays.recorded_checksums(
+            table.attrs.get(CHECKSUMS) if found is None else found.tolist(), n_shards
+        )
+    except (ValueError, AttributeError) as error:
+        raise CorruptStoreError(f"{url}: array {table.path}: {error}; {_REMEDY}") from error
 
 
 def _compare(

@@ -37,6 +37,7 @@ __all__ = [
     "open_member",
     "piece_names",
     "read_array",
+    "recorded_checksums",
     "stored_files",
     "writable",
     "write_pieces",
@@ -141,6 +142,28 @@ def checksum(values: np.ndarray[Any, Any]) -> int:
     A piece's own crc32c tells only that its bytes are those that were written as some piece.
     """
     return zlib.crc32(np.ascontiguousarray(values).data if values.size else b"")
+
+
+def recorded_checksums(found: Any, n_pieces: int) -> list[int | None]:
+    """Return what was recorded of each piece, None of each where nothing was.
+
+    Parameters
+    ----------
+    found
+        A list of `checksum` from metadata, or None.
+    n_pieces
+        How many there must be.
+
+    Raises
+    ------
+    ValueError
+        When it is something else.
+    """
+    if found is None:
+        return [None] * n_pieces
+    if not isinstance(found, list) or len(found) != n_pieces:
+        raise ValueError(f"checksums of other than {n_pieces:,} pieces are recorded")
+    return found
 
 
 def member(group: zarr.Group, name: str, *, url: str) -> zarr.Array[Any]:

@@ -64,7 +64,7 @@ def test_a_version_that_is_none(version):
 
 @pytest.mark.parametrize("provenance", [[1], None, {"config": None}, {"config": [1]}], ids=str)
 def test_provenance_is_a_mapping(provenance):
-    with pytest.raises(CorruptStoreError, match="here: its provenance, or .* is no mapping"):
+    with pytest.raises(CorruptStoreError, match=r"here: its provenance, or .* is no mapping"):
         formats.check(finished() | {"provenance": provenance}, url="here")
 
 
