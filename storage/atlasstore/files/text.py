@@ -85,7 +85,8 @@ def open_text(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> Text
     Raises
     ------
     UserInputError
-        Of the class `error`, when a bgzip file lacks its end marker: it was cut.
+        Of the class `error`, when a bgzip file lacks its end marker, since it was cut, or its
+        first bytes cannot be decompressed.
     """
     kind = text_kind(raw)
     if kind == "bgzip":
@@ -93,7 +94,13 @@ def open_text(raw: IO[bytes], *, name: str, error: type[UserInputError]) -> Text
     n_mark = mark_bytes(raw, name=name, error=error)
     # not buffered once more: a buffer around a broken stream loses the lines before the break
     text = (PlainText if kind == "plain" else GzipText)(raw, name=name, error=error)
-    text.read(n_mark)
+    try:
+        text.read(n_mark)
+    except DAMAGED as cause:
+        raise error(
+            f"{name} is truncated or damaged: its gzip stream breaks before the first line "
+            f"({cause}); copy or download it again."
+        ) from cause
     return text
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from atlasstore.errors import GenomeError, NotAStoreError, PeaksError
 from atlasstore.files import remote, urls
 from atlasstore.files.local_copies import local_copy
+from atlasstore.files.text import BGZF_HEADER_BYTES
 from atlasstore.genome._fasta_bytes import is_bgzip, open_fasta_text
 from atlasstore.genome._fasta_index import fasta_index
 from atlasstore.genome.sequences import UNKNOWN
@@ -174,7 +175,7 @@ def _check_file(fasta: Path) -> None:
     if not fasta.is_file():
         raise GenomeError(f"The genome {fasta} is not a file; give the path of a FASTA.")
     with fasta.open("rb") as file:
-        head = file.read(18)
+        head = file.read(BGZF_HEADER_BYTES)
         file.seek(max(0, fasta.stat().st_size - len(_BGZF_END)))
         tail = file.read()
     named_gz, is_gz = is_bgzip(fasta), head[:2] == b"\x1f\x8b"
@@ -182,6 +183,8 @@ def _check_file(fasta: Path) -> None:
         raise GenomeError(f"{fasta} is gzip-compressed; rename it to end in .gz.")
     if named_gz and not is_gz:
         raise GenomeError(f"{fasta} is not gzip-compressed, although its name says so; rename it.")
+    if is_gz and len(head) < BGZF_HEADER_BYTES:
+        raise GenomeError(f"{fasta} is cut off after {len(head)} bytes; copy it again.")
     if is_gz and not (head[3] & 4 and head[12:14] == b"BC"):
         raise GenomeError(
             f"{fasta} is compressed with gzip, which allows no random access; recompress it with "

@@ -210,6 +210,14 @@ def test_truncated_bgzip(tmp_path, chromosomes, keep):
         Genome.open(path)
 
 
+@pytest.mark.parametrize("kept", range(30))
+def test_bgzip_of_a_few_bytes(tmp_path, chromosomes, kept):
+    path = write_fasta(tmp_path / "g.fa.gz", {"chrI": chromosomes["chrI"][:60]})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(GenomeError, match=r"g\.fa\.gz is (cut off|not gzip)"):
+        Genome.open(path)
+
+
 def test_damaged_bgzip(tmp_path, chromosomes):
     path = write_fasta(tmp_path / "g.fa.gz", chromosomes)
     content = bytearray(path.read_bytes())
