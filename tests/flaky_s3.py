@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import http.client
 import logging
+import os
 import socket
 import struct
 import threading
@@ -12,10 +13,15 @@ import time
 import warnings
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Literal
+
+from fsspec.config import conf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pytest
 
 Fault = Literal["500", "503", "403", "expired", "reset", "cut", "lost", "slow"]
 """InternalError; SlowDown; AccessDenied; ExpiredToken; the connection reset before an answer; an
@@ -30,6 +36,17 @@ _ANSWERS = {
 }
 _SLOW_S = 1.0
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
+
+
+def settings_for_faults(environment: pytest.MonkeyPatch, *, attempts: int) -> None:
+    """Forget this machine's AWS settings; wait in the same steps, a hundred times shorter."""
+    import botocore.retryhandler
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        environment.delenv(name)
+    environment.setattr(botocore.retryhandler, "random", SimpleNamespace(random=lambda: 0.01))
+    retries = {"mode": "legacy", "total_max_attempts": attempts}
+    environment.setitem(conf, "s3", {"config_kwargs": {"retries": retries}})
 
 
 class FlakyProxy:

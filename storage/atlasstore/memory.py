@@ -21,7 +21,7 @@ import psutil
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "default_bytes",
@@ -75,9 +75,16 @@ def default_bytes() -> int:
     return int(free_bytes() * _SHARE)
 
 
-def free_bytes() -> int:
-    """Return the bytes that the machine and this process's control group still have."""
-    return max(0, min(int(psutil.virtual_memory().available), *_group_rooms()))
+def free_bytes(*, own_group: Path = _OWN_GROUP, groups: Path = _GROUPS) -> int:
+    """Return the bytes that the machine and this process's control group still have.
+
+    Parameters
+    ----------
+    own_group, groups
+        The file that names this process's control groups, and the folder that holds all.
+    """
+    rooms = _group_rooms(_group_folders(own_group, groups))
+    return max(0, min(int(psutil.virtual_memory().available), *rooms))
 
 
 def resident_bytes(*, bound_bytes: int = 0) -> int:
@@ -132,10 +139,10 @@ def _set_allocator(parameters: Mapping[int, int]) -> None:
             allocator.mallopt(parameter, value)
 
 
-def _group_rooms() -> list[int]:
-    """Return what each limited control group above this process leaves; a huge number for none."""
+def _group_rooms(folders: Iterable[Path]) -> list[int]:
+    """Return what each limited control group of these leaves; a huge number for none."""
     rooms = [1 << 62]
-    for folder in _group_folders():
+    for folder in folders:
         for limit, used in (
             ("memory.max", "memory.current"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -146,10 +153,10 @@ def _group_rooms() -> list[int]:
     return rooms
 
 
-def _group_folders() -> list[Path]:
+def _group_folders(own_group: Path, groups: Path) -> list[Path]:
     """Return the folders of this process's groups and those above them, versions 1 and 2."""
     try:
-        lines = _OWN_GROUP.read_text().splitlines()
+        lines = own_group.read_text().splitlines()
     except OSError:
         return []
     folders = []
@@ -157,7 +164,7 @@ def _group_folders() -> list[Path]:
         _, controllers, path = line.split(":", maxsplit=2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        root = _GROUPS / "memory" if controllers else _GROUPS
+        root = groups / "memory" if controllers else groups
         own = root / path.lstrip("/")
         folders += [own, *(p for p in own.parents if p == root or root in p.parents)]
     return folders

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import atlasbasset
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice, Progress
-from atlasstore.files import remote, urls
+from atlasstore.files import urls
 from atlasstore.inspect_store import inspect_store
 from atlasstore.results._lazy_tables import PredictedTable
 from atlasstore.results.result import Result
@@ -29,7 +28,7 @@ from denoise_process import (
     start,
     wait_killed,
 )
-from flaky_s3 import s3_behind_proxy
+from flaky_s3 import s3_behind_proxy, settings_for_faults
 from store_bits import stored
 
 pytestmark = pytest.mark.s3
@@ -38,14 +37,8 @@ pytestmark = pytest.mark.s3
 @pytest.fixture(scope="module")
 def environment():
     """Waits between attempts a hundred times shorter, units small; all put back in the end."""
-    import botocore.retryhandler
-
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        short = SimpleNamespace(random=lambda: 0.01)
-        patch.setattr(botocore.retryhandler, "random", short)
-        patch.setattr(remote, "_ATTEMPTS", 5)
+        settings_for_faults(patch, attempts=5)
         small_units(patch.setattr)
         yield patch
 

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import anndata
@@ -21,6 +22,7 @@ from scipy import sparse
 import atlasbasset
 import atlasstore
 from atlasbasset.engine.events import EpochEnd, StepDone
+from atlasbasset.verbs.train import setup
 from atlasbasset.verbs.train.setup import begun_store
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
@@ -314,12 +316,11 @@ def at_once(work, n=4):
     return found
 
 
-def test_of_claims_at_once_one_holds(s3, monkeypatch):
-    monkeypatch.setattr(locks, "_PAUSE_S", 0.0)  # the server decides, no reading back
-    monkeypatch.setattr(locks, "_BEAT_S", 0.2)
+def test_of_claims_at_once_one_holds(s3):
+    times = locks.Times(beat_s=0.2, pause_s=0.0)  # the server decides, no reading back
 
     def work():
-        with locks.claimed("s3://bucket/claimed"):
+        with locks.claimed("s3://bucket/claimed", times=times):
             time.sleep(2)
         return "held"
 
@@ -329,8 +330,8 @@ def test_of_claims_at_once_one_holds(s3, monkeypatch):
 
 
 def test_of_two_first_trainings_at_once_one_begins(atlas, monkeypatch):
-    monkeypatch.setattr(locks, "_PAUSE_S", 0.0)
-    monkeypatch.setattr(locks, "_BEAT_S", 0.2)
+    quick = partial(locks.claimed, times=locks.Times(beat_s=0.2, pause_s=0.0))
+    monkeypatch.setattr(setup, "claimed", quick)
     out, opened = f"{BUCKET}/first", Atlas.open(atlas.url)
     found = at_once(lambda: begun_store(opened, out, SETTINGS).url, n=2)
     assert out in found

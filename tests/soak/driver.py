@@ -136,12 +136,13 @@ def _serve(connection: Connection, settings: dict[str, str]) -> None:
 def _wait_less() -> None:
     """Give up a failing server, and a dead holder of a claim, after seconds."""
     import botocore.retryhandler
+    from fsspec.config import conf
 
-    from atlasstore.files import locks, remote
+    from atlasstore.files import locks
 
     botocore.retryhandler.random = SimpleNamespace(random=lambda: 0.01)
-    remote._ATTEMPTS = 5
-    locks._BEAT_S, locks._STALE_S, locks._PAUSE_S = 0.3, 2.0, 0.2
+    conf["s3"] = {"config_kwargs": {"retries": {"mode": "legacy", "total_max_attempts": 5}}}
+    locks.TIMES = locks.Times(beat_s=0.3, stale_s=2.0, pause_s=0.2)
 
 
 def _done(task: Task, connection: Connection) -> Said:

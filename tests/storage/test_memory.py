@@ -78,16 +78,15 @@ def test_what_threads_free_is_given_back():
     assert int(made.stdout) < 12 << 20
 
 
-def group(tmp_path, monkeypatch, lines, files):
+def group(tmp_path, lines, files):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "own").write_text(lines)
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
-    monkeypatch.setattr(memory, "_OWN_GROUP", tmp_path / "own")
+    return {"own_group": tmp_path / "own", "groups": tmp_path}
 
 
-def test_control_groups_of_version_2_bound_from_any_height(tmp_path, monkeypatch):
+def test_control_groups_of_version_2_bound_from_any_height(tmp_path):
     files = {
         "memory.max": "max\n",
         "a/memory.max": "50000000\n",
@@ -96,15 +95,18 @@ def test_control_groups_of_version_2_bound_from_any_height(tmp_path, monkeypatch
         "a/b/memory.max": "max\n",
         "a/b/memory.current": "1\n",
     }
-    group(tmp_path, monkeypatch, "0::/a/b\n", files)
-    assert memory.free_bytes() == 35_000_000
+    assert memory.free_bytes(**group(tmp_path, "0::/a/b\n", files)) == 35_000_000
+
+
+def test_a_job_is_given_half_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 35_000_000)
     assert memory.default_bytes() == 17_500_000
 
 
-def test_control_groups_of_version_1(tmp_path, monkeypatch):
+def test_control_groups_of_version_1(tmp_path):
     files = {
         "memory/job/memory.limit_in_bytes": "40000000",
         "memory/job/memory.usage_in_bytes": "30000000",
     }
-    group(tmp_path, monkeypatch, "5:cpu:/x\n4:memory,other:/job\n", files)
-    assert memory.free_bytes() == 10_000_000
+    found = group(tmp_path, "5:cpu:/x\n4:memory,other:/job\n", files)
+    assert memory.free_bytes(**found) == 10_000_000

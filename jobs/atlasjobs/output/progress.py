@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveView", "PlainView"]
 
-_EVERY_S = 5.0
-"""Between two lines of a stage at least."""
 _SIGN_S = 1.0
 """Until the first line of a stage that lasts; how often the clock is looked at."""
 _QUIET_S = 30.0
@@ -124,10 +122,11 @@ class _View:
 
 
 class PlainView(_View):
-    """Lines for logs and pipes."""
+    """Lines for logs and pipes; between two of a stage at least `every_s` seconds."""
 
-    def __init__(self, output: Printer, epochs: int | None) -> None:
+    def __init__(self, output: Printer, epochs: int | None, *, every_s: float = 5.0) -> None:
         super().__init__(output, epochs)
+        self._every_s = every_s
         self._last_line = self._last_heard = time.monotonic()
         self._current = Progress(_STARTING, 0, 0, "")
         self._told: set[str] = set()
@@ -209,7 +208,7 @@ class PlainView(_View):
 
     def _due(self) -> bool:
         now = time.monotonic()
-        if now - self._last_line < _EVERY_S:
+        if now - self._last_line < self._every_s:
             return False
         self._last_line = now
         return True

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["check_logos", "save_logos"]
 
 _STAGE = "drawing logos"
-_MOST_BP = 120
 
 
 def check_logos(folder: str, group_by: str | None) -> None:
@@ -51,12 +50,16 @@ def check_logos(folder: str, group_by: str | None) -> None:
 
 
 def save_logos(
-    result: IsmResult, folder: str | Path, *, on_event: Subscriber = ignore
+    result: IsmResult,
+    folder: str | Path,
+    *,
+    most_bp: int = 120,
+    on_event: Subscriber = ignore,
 ) -> list[str]:
     """Draw each region's logo in every group, one PNG a region.
 
-    Of more than 120 bp the 120 that matter most are shown; of more than 12 groups the 12 in which
-    a base matters most.
+    Of a region longer than `most_bp` the stretch that matters most is shown; of more than 12
+    groups the 12 in which a base matters most.
 
     Parameters
     ----------
@@ -64,6 +67,8 @@ def save_logos(
         With groups of cells.
     folder
         Path or URL; a file there of the same name is replaced.
+    most_bp
+        Bases of a picture.
     on_event
         Called with each `Progress`.
 
@@ -79,7 +84,7 @@ def save_logos(
         region = result.regions.iloc[row]
         figure = Figure(dpi=110, layout="constrained")
         drawn = region_in_reading_order(result, row, columns)
-        draw_region(figure, region, *drawn, names, most_bp=_MOST_BP)
+        draw_region(figure, region, *drawn, names, most_bp=most_bp)
         made.append(urls.join(folder, f"{_file_name(str(region.name))}.png"))
         _save(figure, made[-1])
         on_event(Progress(_STAGE, len(made), result.n_regions, "regions"))

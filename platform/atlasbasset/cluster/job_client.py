@@ -28,14 +28,12 @@ __all__ = ["JobClient"]
 _AGAIN = ("FAILED", "STOPPED")
 _STOP_WAIT_S = 40
 """From SIGTERM to SIGKILL: a training writes a checkpoint meanwhile. Ray's own are 3 seconds."""
-_RETRY_S = 2.0
 _TALKATIVE = (
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
     "ray._private.runtime_env.packaging",
 )
 """Loggers that tell of every connection and file."""
-_GIVE_UP_S = 600.0
 
 
 class JobClient:
@@ -45,6 +43,8 @@ class JobClient:
     ----------
     address
         Of the dashboard, ``http://HOST:8265``; None for what RAY_ADDRESS says, or this machine's.
+    retry_s, give_up_s
+        Seconds between two requests to a cluster out of reach, and until it is given up.
 
     Raises
     ------
@@ -52,7 +52,10 @@ class JobClient:
         Nobody answers there, or the token is refused.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, *, retry_s: float = 2.0, give_up_s: float = 600.0
+    ) -> None:
+        self._retry_s, self._give_up_s = retry_s, give_up_s
         self.address = (
             address
             or os.environ.get("RAY_API_SERVER_ADDRESS")
@@ -156,7 +159,7 @@ class JobClient:
         has_place = self.state(job_id).status != "PENDING"
         with self._answers():
             self._client.stop_job(job_id)
-        until = time.monotonic() + (_STOP_WAIT_S + 20 if has_place else _RETRY_S)
+        until = time.monotonic() + (_STOP_WAIT_S + 20 if has_place else self._retry_s)
         while not (state := self.state(job_id)).has_ended and time.monotonic() < until:
             time.sleep(0.5)
         return state
@@ -186,7 +189,7 @@ class JobClient:
         Raises
         ------
         AtlasError
-            The cluster was out of reach for ten minutes.
+            The cluster was out of reach for `give_up_s`.
         """
         from aiohttp import ClientError
 
@@ -201,9 +204,9 @@ class JobClient:
                 raise
             except (AtlasError, OSError, RuntimeError, ClientError) as error:
                 lost_since = lost_since or time.monotonic()
-                if time.monotonic() - lost_since > _GIVE_UP_S:
+                if time.monotonic() - lost_since > self._give_up_s:
                     raise self._unreachable(error) from error
-            time.sleep(_RETRY_S)
+            time.sleep(self._retry_s)
 
     async def _tail(self, job_id: str, once: _Once) -> None:
         once.begin()

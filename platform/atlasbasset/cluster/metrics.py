@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from atlasbasset.cluster.event_log import run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["METRICS", "TrainingMetrics", "UnitMetrics"]
+__all__ = ["METRICS", "TrainingMetrics", "UnitMetrics", "ray_metric"]
 
 METRICS = {
     "atlasbasset_steps": "Training steps done.",
@@ -35,7 +35,8 @@ _EVERY_S = 2.0
 
 
 @cache
-def _metric(name: str) -> Any:
+def ray_metric(name: str) -> Any:
+    """Return Ray's counter or gauge of one of `METRICS`."""
     from ray.util.metrics import Counter, Gauge
 
     kind = Counter if name in _COUNTERS else Gauge
@@ -43,22 +44,25 @@ def _metric(name: str) -> Any:
 
 
 class _Metrics:
-    def __init__(self, rank: int | None = None) -> None:
+    def __init__(
+        self, rank: int | None = None, *, metric: Callable[[str], Any] = ray_metric
+    ) -> None:
+        self._metric = metric
         self._tags = {"run": run_id(), "rank": "" if rank is None else str(rank)}
 
     def _set(self, name: str, value: float) -> None:
-        _metric(name).set(value, tags=self._tags)
+        self._metric(name).set(value, tags=self._tags)
 
     def _add(self, name: str, value: float) -> None:
         if value > 0:
-            _metric(name).inc(value, tags=self._tags)
+            self._metric(name).inc(value, tags=self._tags)
 
 
 class TrainingMetrics(_Metrics):
     """Of one training worker; fed with its events."""
 
-    def __init__(self, rank: int) -> None:
-        super().__init__(rank)
+    def __init__(self, rank: int, *, metric: Callable[[str], Any] = ray_metric) -> None:
+        super().__init__(rank, metric=metric)
         self._steps, self._told_at = 0, time.monotonic()
 
     def step(self, sequences_per_s: float) -> None:

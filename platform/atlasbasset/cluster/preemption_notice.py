@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["hold_pod", "seconds_left", "watch"]
 
 _METADATA = "http://169.254.169.254"
-_EVERY_S = 5.0
 _GCP_NOTICE_S = 30
 _POD_S = 40
 """That the hook holds a pod: less than the manifests' terminationGracePeriodSeconds, 60."""
@@ -46,10 +45,12 @@ def seconds_left(cloud: str, metadata: str = _METADATA) -> int | None:
     return None if found is None else max(_LEAST_S, found)
 
 
-def watch(cloud: str, drain: Callable[[int], None], metadata: str = _METADATA) -> None:
+def watch(
+    cloud: str, drain: Callable[[int], None], metadata: str = _METADATA, *, every_s: float = 5.0
+) -> None:
     """Wait for the notice, then call `drain` with the seconds left; return when that is done."""
     while (left := seconds_left(cloud, metadata)) is None:
-        time.sleep(_EVERY_S)
+        time.sleep(every_s)
     drain(left)
 
 

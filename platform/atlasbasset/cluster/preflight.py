@@ -18,11 +18,11 @@ from atlasstore.events import Notice
 from atlasstore.text_units import duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from atlasstore.events import Subscriber
 
-__all__ = ["Needs", "preflight"]
+__all__ = ["Needs", "look_on_workers", "preflight"]
 
 _MOST_PROBES = 64
 """Of a large cluster so many workers look; the others have the same image."""
@@ -55,8 +55,18 @@ class Needs:
         return f"{_several(self.workers, 'worker')} of {_several(self.cpus, 'CPU')}{gpus}"
 
 
-def preflight(needs: Needs, on_event: Subscriber) -> list[WorkerFound]:
+def preflight(
+    needs: Needs,
+    on_event: Subscriber,
+    *,
+    look: Callable[[Needs, Subscriber], list[WorkerFound]] | None = None,
+) -> list[WorkerFound]:
     """Check that the cluster can do the work; what is found is told by notices.
+
+    Parameters
+    ----------
+    look
+        Finds what workers see; by default `look_on_workers`, or this process where none is needed.
 
     Returns
     -------
@@ -69,11 +79,7 @@ def preflight(needs: Needs, on_event: Subscriber) -> list[WorkerFound]:
         storage does not open for them.
     """
     begun = time.monotonic()
-    if needs.workers:
-        with ray_session({}, on_event):
-            found = _probe(needs, on_event)
-    else:
-        found = [look_around(needs.reads, needs.writes)]
+    found = (look or (look_on_workers if needs.workers else _look_here))(needs, on_event)
     _check(found, needs)
     for line in _lines(found, needs):
         on_event(Notice(f"preflight: {line}"))
@@ -81,8 +87,17 @@ def preflight(needs: Needs, on_event: Subscriber) -> list[WorkerFound]:
     return found
 
 
+def look_on_workers(needs: Needs, on_event: Subscriber) -> list[WorkerFound]:
+    """Reserve all workers on Ray, look around in them, and give them back."""
+    with ray_session({}, on_event):
+        return _probe(needs, on_event)
+
+
+def _look_here(needs: Needs, _: Subscriber) -> list[WorkerFound]:
+    return [look_around(needs.reads, needs.writes)]
+
+
 def _probe(needs: Needs, on_event: Subscriber) -> list[WorkerFound]:
-    """Reserve all workers, look around in them, and give them back."""
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 

@@ -37,10 +37,6 @@ __all__ = [
     "solve_effects",
 ]
 
-_SAMPLE_CELLS = 16_384
-_LEAST_CELLS = 128
-"""Of one batch, where there are many."""
-
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
@@ -108,15 +104,20 @@ def estimate_effects(
     return _estimated(x, sample, h, runtime, settings)
 
 
-def _sampled(cells: CellLayer, runtime: Runtime, seed: int) -> _Sample:
-    """Choose cells of every batch at random, the same whatever worker holds them."""
+def _sampled(
+    cells: CellLayer, runtime: Runtime, seed: int, *, n_cells: int = 16_384, least: int = 128
+) -> _Sample:
+    """Choose cells of every batch at random, the same whatever worker holds them.
+
+    About `n_cells`, of one batch `least` or more where batches are many.
+    """
     assert cells.batch is not None
     own, n_batches = cells.batch.cpu().numpy(), len(cells.batch_embedding)
     held = torch.zeros(runtime.world, n_batches, dtype=torch.int64, device=runtime.device)
     held[runtime.rank] = torch.from_numpy(np.bincount(own, minlength=n_batches))
     table = runtime.sum_(held).cpu().numpy()
     totals, before = table.sum(0), table[: runtime.rank].sum(0)
-    taken = np.minimum(totals, max(_LEAST_CELLS, _SAMPLE_CELLS // n_batches))
+    taken = np.minimum(totals, max(least, n_cells // n_batches))
     first_slot = np.cumsum(taken) - taken
     order = np.argsort(own, kind="stable")
     first_row = np.searchsorted(own[order], np.arange(n_batches))

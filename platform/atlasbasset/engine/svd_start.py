@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["OVERSAMPLING", "SAMPLE_POSITIVES", "Placed", "leading_vectors", "start_from_svd"]
 
 OVERSAMPLING = 10
-_POWER_ITERATIONS = 4
+POWER_ITERATIONS = 4
 _STAGE = "starting cells from the labels' SVD"
-_N_PASSES = _POWER_ITERATIONS + 3
 SAMPLE_POSITIVES = 32_000_000
 """Open pairs of the sample of cells: 8 bytes each."""
 
@@ -76,6 +75,8 @@ def start_from_svd(
     n_cells: int,
     n_positives: int,
     seed: int,
+    power_iterations: int = POWER_ITERATIONS,
+    sample_positives: int = SAMPLE_POSITIVES,
     on_event: Subscriber = ignore,
 ) -> Placed:
     """Set the embeddings and intercepts of `cells`; every worker calls it.
@@ -86,11 +87,16 @@ def start_from_svd(
         Training peaks, ascending; the others' labels stay unseen.
     n_cells, n_positives
         Of the whole atlas: they decide the sample.
+    power_iterations
+        Passes over the sample's labels, each of which brings the basis nearer to the exact one.
+    sample_positives
+        Open pairs of the sample of cells, at most.
     on_event
         Called with `Progress` after every pass over labels.
     """
     dim = cells.embedding.shape[1]
-    passes = (Progress(_STAGE, n, _N_PASSES, "passes over labels") for n in count())
+    n_passes = power_iterations + 3
+    passes = (Progress(_STAGE, n, n_passes, "passes over labels") for n in count())
 
     def on_pass() -> None:
         on_event(next(passes))
@@ -98,7 +104,9 @@ def start_from_svd(
     on_pass()
     scale = _scale(_open_peaks(data, peaks), len(peaks))
     on_pass()
-    vectors = _of_sample(data, peaks, scale, runtime, dim, n_positives, seed, on_pass)
+    labels, own = _sample(data, peaks, scale, n_positives, most=sample_positives)
+    on_pass()
+    vectors = _vectors(labels, own, runtime, dim, seed, n=power_iterations, on_pass=on_pass)
     coordinates = _project_all(data, peaks, scale, vectors)
     on_pass()
     turned = _place(cells, coordinates, runtime, n_cells)
@@ -120,7 +128,8 @@ def leading_vectors(
 ) -> NDArray[np.float64]:
     """Return `Placed.vectors` without placing any cell."""
     scale = _scale(_open_peaks(data, peaks), len(peaks))
-    return _of_sample(data, peaks, scale, runtime, dim, n_positives, seed)
+    labels, own = _sample(data, peaks, scale, n_positives, most=SAMPLE_POSITIVES)
+    return _vectors(labels, own, runtime, dim, seed, n=POWER_ITERATIONS)
 
 
 def _open_peaks(data: WorkerData, peaks: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -130,21 +139,13 @@ def _open_peaks(data: WorkerData, peaks: NDArray[np.int64]) -> NDArray[np.float6
     return n_open
 
 
-def _of_sample(
-    data: WorkerData,
-    peaks: NDArray[np.int64],
-    scale: _Scale,
-    runtime: Runtime,
-    dim: int,
-    n_positives: int,
-    seed: int,
-    on_pass: Callable[[], None] = lambda: None,
-) -> NDArray[np.float64]:
-    stride = max(1, -(-n_positives // SAMPLE_POSITIVES))
+def _sample(
+    data: WorkerData, peaks: NDArray[np.int64], scale: _Scale, n_positives: int, *, most: int
+) -> tuple[sparse.csr_array, _Scale]:
+    """Return labels of every n-th cell and their scale; of `most` open pairs in the whole atlas."""
+    stride = max(1, -(-n_positives // most))
     sample = np.arange(-data.start % stride, data.n_cells, stride)
-    labels = _sampled(data, peaks, sample)
-    on_pass()
-    return _vectors(labels, scale.at(sample), runtime, dim, seed, on_pass=on_pass)
+    return _sampled(data, peaks, sample), scale.at(sample)
 
 
 def _scale(n_open: NDArray[np.float64], n_peaks: int) -> _Scale:
@@ -169,13 +170,17 @@ def _vectors(
     dim: int,
     seed: int,
     *,
-    on_pass: Callable[[], None],
+    n: int,
+    on_pass: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
-    """Return an orthonormal basis of the leading right singular vectors, (peaks, dim + 10)."""
+    """Return an orthonormal basis of the leading right singular vectors, (peaks, dim + 10).
+
+    By `n` power iterations.
+    """
     n_peaks = labels.shape[0]
     rng = np.random.default_rng([seed, Stream.SVD])
     basis = rng.standard_normal((n_peaks, min(dim + OVERSAMPLING, n_peaks)))
-    for _ in range(_POWER_ITERATIONS):
+    for _ in range(n):
         along = _weighted(labels.T @ basis, basis.sum(0), scale) * scale.weight[:, None]
         back = labels @ along - scale.share @ along
         basis = _of_the_first(np.linalg.qr(_summed(back, runtime))[0], runtime)

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TransferredLabels", "transfer_labels"]
 
-_MOST_REFERENCE = 50_000
-_MOST_ASKED = 10_000
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TransferredLabels:
@@ -58,7 +55,14 @@ class _Votes(NamedTuple):
 
 
 def transfer_labels(
-    reference: ArrayLike, labels: ArrayLike, query: ArrayLike, *, k: int = 15, seed: int = 0
+    reference: ArrayLike,
+    labels: ArrayLike,
+    query: ArrayLike,
+    *,
+    k: int = 15,
+    seed: int = 0,
+    most_voting: int = 50_000,
+    most_asked: int = 10_000,
 ) -> TransferredLabels:
     """Label new cells by a vote of their neighbours in a reference.
 
@@ -74,6 +78,8 @@ def transfer_labels(
         Votes; lowered to the number of reference cells less one.
     seed
         Of the samples of reference cells that vote and that are asked.
+    most_voting, most_asked
+        Reference cells of those samples.
 
     Raises
     ------
@@ -82,7 +88,7 @@ def transfer_labels(
         label.
     """
     known, asking = labelled_cells(reference, labels), checked_embedding(query, name="new cells")
-    rows = sample_rows(len(known.codes), _MOST_REFERENCE, seed=seed)
+    rows = sample_rows(len(known.codes), most_voting, seed=seed)
     table, codes = normalize(known.embedding[rows]), known.codes[rows]
     if table.shape[1] != asking.shape[1] or len(table) < 3:
         raise UserInputError(
@@ -90,7 +96,7 @@ def transfer_labels(
             f"{asking.shape[1]} were given; give three or more of one width."
         )
     k = min(k, len(table) - 1)
-    asked = sample_rows(len(table), _MOST_ASKED, seed=seed)
+    asked = sample_rows(len(table), most_asked, seed=seed)
     own = nearest(table, asked, k=k)
     within = _votes(codes[own.cells], own.distances)
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(table)

@@ -40,7 +40,7 @@ __all__ = [
     "rank_rows",
 ]
 
-_CHUNK_ELEMENTS = 1 << 18
+CHUNK_ELEMENTS = 1 << 18
 """Scores handled at once by a thread: their keys (2 MiB) stay near the core's cache."""
 
 _MINUS_ZERO = np.iinfo(np.int32).min
@@ -57,7 +57,11 @@ class RankMeasures(NamedTuple):
 
 
 def rank_columns(
-    scores: NDArray[np.float32], labels: NDArray[np.bool_], *, workers: int | None = None
+    scores: NDArray[np.float32],
+    labels: NDArray[np.bool_],
+    *,
+    workers: int | None = None,
+    chunk_elements: int = CHUNK_ELEMENTS,
 ) -> RankMeasures:
     """Compute auROC and average precision of every column.
 
@@ -70,6 +74,8 @@ def rank_columns(
         bool, shape (P, n).
     workers
         Threads; by default the CPU cores this process may use. Extra memory is about 6 MiB each.
+    chunk_elements
+        Scores handled at once by a thread.
 
     Raises
     ------
@@ -78,11 +84,15 @@ def rank_columns(
     ValueError
         The shapes differ or a score is NaN.
     """
-    return rank_rows(scores.T, labels.T, workers=workers)
+    return rank_rows(scores.T, labels.T, workers=workers, chunk_elements=chunk_elements)
 
 
 def rank_rows(
-    scores: NDArray[np.float32], labels: NDArray[np.bool_], *, workers: int | None = None
+    scores: NDArray[np.float32],
+    labels: NDArray[np.bool_],
+    *,
+    workers: int | None = None,
+    chunk_elements: int = CHUNK_ELEMENTS,
 ) -> RankMeasures:
     """Compute auROC and average precision of every row; see `rank_columns`.
 
@@ -92,12 +102,12 @@ def rank_rows(
         float32, shape (p, N). A single row of any length is fine.
     labels
         bool, shape (p, N).
-    workers
-        Threads; by default the CPU cores this process may use.
+    workers, chunk_elements
+        As in `rank_columns`.
     """
     _check(scores, labels)
     n_rows, length = scores.shape
-    step = max(1, _CHUNK_ELEMENTS // max(1, length))
+    step = max(1, chunk_elements // max(1, length))
     pieces = [slice(start, start + step) for start in range(0, n_rows, step)]
     if not pieces:
         return RankMeasures(np.empty(0), np.empty(0))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RnaAgreement", "rna_agreement"]
 
-_TILE_ELEMENTS = 1 << 22
+TILE_ELEMENTS = 1 << 22
+"""Numbers of a table held at once."""
 _ROUNDING = 1e-12
 """A variance below this share of the mean square is that of equal numbers, rounded."""
 
@@ -60,7 +61,12 @@ class RnaAgreement:
 
 
 def rna_agreement(
-    accessibility: Rows, expression: Rows, *, n_cells: int, n_genes: int
+    accessibility: Rows,
+    expression: Rows,
+    *,
+    n_cells: int,
+    n_genes: int,
+    tile_elements: int = TILE_ELEMENTS,
 ) -> RnaAgreement:
     """Correlate two tables of the same cells and genes, along both axes.
 
@@ -70,10 +76,12 @@ def rna_agreement(
         Called with a slice of the cells: give their rows, (cells, G).
     n_cells, n_genes
         N and G.
+    tile_elements
+        Numbers of a table held at once.
     """
     per_cell = np.empty(n_cells)
     columns = _Sums(n_genes)
-    for at in _tiles(n_cells, n_genes):
+    for at in _tiles(n_cells, max(1, tile_elements // max(1, n_genes))):
         x, y = (np.asarray(of(at), np.float64) for of in (accessibility, expression))
         per_cell[at] = _Sums.of(x.T, y.T).correlation(n_genes)
         columns.add(x, y)
@@ -109,7 +117,6 @@ class _Sums:
         return np.clip(found, -1.0, 1.0)
 
 
-def _tiles(n_cells: int, n_genes: int) -> Iterator[slice]:
-    step = max(1, _TILE_ELEMENTS // max(1, n_genes))
+def _tiles(n_cells: int, step: int) -> Iterator[slice]:
     for start in range(0, n_cells, step):
         yield slice(start, min(start + step, n_cells))

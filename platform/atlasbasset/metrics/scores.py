@@ -13,6 +13,7 @@ measure can move by the few pairs whose logits differ in the last bits: about 1e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -40,7 +41,7 @@ __all__ = [
     "split_scores",
 ]
 
-_TILE_ELEMENTS = 1 << 23
+TILE_ELEMENTS = 1 << 23
 """Scores made at once: 32 MiB of float32 and 8 MiB of labels."""
 
 
@@ -171,6 +172,7 @@ def evaluate_scores(
     *,
     workers: int | None = None,
     on_event: Subscriber = ignore,
+    tile_elements: int = TILE_ELEMENTS,
 ) -> PredictionQuality:
     """Measure predictions per cell and per peak, exactly.
 
@@ -184,14 +186,18 @@ def evaluate_scores(
         Threads for the ranking; by default the CPU cores this process may use.
     on_event
         Called with `Progress` after every tile.
+    tile_elements
+        Scores made at once.
 
     Raises
     ------
     ValueError
         Scores and labels differ in shape, or a score is NaN.
     """
-    cells = rank_cells(scores, labels, workers=workers, on_event=on_event)
-    peaks = rank_peaks(scores, labels, workers=workers, on_event=on_event)
+    cells, peaks = (
+        rank(scores, labels, workers=workers, on_event=on_event, tile_elements=tile_elements)
+        for rank in (rank_cells, rank_peaks)
+    )
     return PredictionQuality(
         cells.auroc, cells.average_precision, peaks.auroc, peaks.average_precision
     )
@@ -203,6 +209,7 @@ def rank_cells(
     *,
     workers: int | None = None,
     on_event: Subscriber = ignore,
+    tile_elements: int = TILE_ELEMENTS,
 ) -> RankMeasures:
     """Measure every cell over the peaks; see `evaluate_scores`."""
     _check_same_shape(scores, labels)
@@ -211,8 +218,10 @@ def rank_cells(
         labels.cells,
         scores.n_cells,
         length=scores.n_peaks,
-        measure=lambda s, y: rank_columns(s, y, workers=workers),
-        on_tile=lambda done: on_event(Progress("ranking cells", done, scores.n_cells, "cells")),
+        measure=partial(rank_columns, workers=workers),
+        unit="cells",
+        on_event=on_event,
+        tile_elements=tile_elements,
     )
 
 
@@ -222,6 +231,7 @@ def rank_peaks(
     *,
     workers: int | None = None,
     on_event: Subscriber = ignore,
+    tile_elements: int = TILE_ELEMENTS,
 ) -> RankMeasures:
     """Measure every peak over the cells; see `evaluate_scores`."""
     _check_same_shape(scores, labels)
@@ -230,8 +240,10 @@ def rank_peaks(
         labels.peaks,
         scores.n_peaks,
         length=scores.n_cells,
-        measure=lambda s, y: rank_rows(s, y, workers=workers),
-        on_tile=lambda done: on_event(Progress("ranking peaks", done, scores.n_peaks, "peaks")),
+        measure=partial(rank_rows, workers=workers),
+        unit="peaks",
+        on_event=on_event,
+        tile_elements=tile_elements,
     )
 
 
@@ -242,6 +254,7 @@ def mean_auroc_per_cell(
     labels: LabelSource,
     *,
     workers: int | None = None,
+    tile_elements: int = TILE_ELEMENTS,
 ) -> float:
     """Average the auROC over cells that have both classes: what an epoch reports.
 
@@ -252,7 +265,7 @@ def mean_auroc_per_cell(
     _check_same_shape(scores, labels)
     tiles = [
         auroc_columns(scores.cells(start, stop), labels.cells(start, stop), workers=workers)
-        for start, stop in _tiles(scores.n_cells, length=scores.n_peaks)
+        for start, stop in _tiles(scores.n_cells, length=scores.n_peaks, elements=tile_elements)
     ]
     return mean_of_known(np.concatenate([np.empty(0), *tiles]))
 
@@ -264,7 +277,9 @@ def split_scores(
     *,
     length: int,
     measure: Callable[[NDArray[np.float32], NDArray[np.bool_]], RankMeasures],
-    on_tile: Callable[[int], None] = ignore,
+    unit: str,
+    on_event: Subscriber = ignore,
+    tile_elements: int = TILE_ELEMENTS,
 ) -> RankMeasures:
     """Measure `n` cells (or peaks) in tiles made on demand.
 
@@ -275,23 +290,27 @@ def split_scores(
     n
         Items in all.
     length
-        Labels per item; tiles hold about 8 million labels.
+        Labels per item.
     measure
         `rank_columns` for tiles of cells, `rank_rows` for tiles of peaks.
-    on_tile
-        Called with the number of items done so far.
+    unit
+        What an item is called in events: cells or peaks.
+    on_event
+        Called with `Progress` after every tile.
+    tile_elements
+        Labels of a tile, about 8 million.
     """
     measured = RankMeasures(np.full(n, np.nan), np.full(n, np.nan))
-    for start, stop in _tiles(n, length=length):
+    for start, stop in _tiles(n, length=length, elements=tile_elements):
         tile = measure(scores_tile(start, stop), labels_tile(start, stop))
         for whole, part in zip(measured, tile, strict=True):
             whole[start:stop] = part
-        on_tile(stop)
+        on_event(Progress(f"ranking {unit}", stop, n, unit))
     return measured
 
 
-def _tiles(n: int, *, length: int) -> Iterator[tuple[int, int]]:
-    step = max(1, _TILE_ELEMENTS // max(1, length))
+def _tiles(n: int, *, length: int, elements: int) -> Iterator[tuple[int, int]]:
+    step = max(1, elements // max(1, length))
     for start in range(0, n, step):
         yield start, min(start + step, n)
 

@@ -24,6 +24,7 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import AtlasError, UserInputError
@@ -38,17 +39,40 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["claimed", "file_lock", "lock_folder"]
+__all__ = ["TIMES", "Times", "claimed", "file_lock", "lock_folder"]
 
 _FILE = ".claim"
-_BEAT_S = 5.0
-_STALE_S = 30.0
-_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How a record is kept and watched, in seconds."""
+
+    beat_s: float = 5.0
+    """Between two renewals."""
+    stale_s: float = 30.0
+    """Without a renewal, after which its holder is dead."""
+    pause_s: float = 1.0
+    """After which a record is read back."""
+
+
+TIMES = Times()
 
 
 @contextmanager
-def claimed(url: str | Path, *, on_event: Subscriber = ignore) -> Iterator[None]:
+def claimed(
+    url: str | Path, *, times: Times | None = None, on_event: Subscriber = ignore
+) -> Iterator[None]:
     """Hold the only claim on the store at `url` within the block.
+
+    Parameters
+    ----------
+    url
+        Of a store.
+    times
+        Of a record, where the operating system locks no file; by default `TIMES`.
+    on_event
+        Called with a `Notice` where another's record is found or has replaced this one.
 
     Raises
     ------
@@ -63,7 +87,7 @@ def claimed(url: str | Path, *, on_event: Subscriber = ignore) -> Iterator[None]
         finally:
             os.close(lock)
         return
-    record = _Record(place, on_event)
+    record = _Record(place, on_event, times or TIMES)
     try:
         record.acquire()
         yield
@@ -128,8 +152,8 @@ def lock_folder(path: Path) -> int | None:
 class _Record:
     """A claim by a record that a thread renews."""
 
-    def __init__(self, place: str, on_event: Subscriber) -> None:
-        self._place, self._on_event = place, on_event
+    def __init__(self, place: str, on_event: Subscriber, times: Times) -> None:
+        self._place, self._on_event, self._times = place, on_event, times
         self._id, self._beats = uuid.uuid4().hex, 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="claim")
@@ -143,7 +167,7 @@ class _Record:
             if found is not None and self._watch(found):
                 self._write()
                 break
-        time.sleep(_PAUSE_S)
+        time.sleep(self._times.pause_s)
         if not self._is_mine(found := _read(self._place)):
             raise _refusal(self._place, _holder(found))
         self._thread.start()
@@ -161,13 +185,13 @@ class _Record:
         """Return whether the record is still there, left alone; refuse when it is renewed."""
         self._on_event(
             Notice(
-                f"Waiting {_STALE_S:.0f} s to see whether {_holder(found)}, which was "
+                f"Waiting {self._times.stale_s:.0f} s to see whether {_holder(found)}, which was "
                 f"working here, still is."
             )
         )
-        until = time.monotonic() + _STALE_S
+        until = time.monotonic() + self._times.stale_s
         while time.monotonic() < until:
-            time.sleep(min(_BEAT_S, _STALE_S) / 2)
+            time.sleep(min(self._times.beat_s, self._times.stale_s) / 2)
             now = _read(self._place)
             if now is None:
                 return False
@@ -176,7 +200,7 @@ class _Record:
         return True
 
     def _renew(self) -> None:
-        while not self._stop.wait(_BEAT_S):
+        while not self._stop.wait(self._times.beat_s):
             try:
                 if not self._is_mine(found := _read(self._place)):
                     said = f"{_holder(found)} has taken over {self._place}; stop this process."

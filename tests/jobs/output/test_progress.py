@@ -18,6 +18,7 @@ from atlasbasset.engine.events import (
 )
 from atlasjobs.output import progress
 from atlasjobs.output.console import Output
+from atlasjobs.output.progress import PlainView
 from atlasjobs.output.training_lines import TrainingLines
 from atlasstore.events import Notice, Progress
 
@@ -62,14 +63,28 @@ def events() -> list[object]:
 
 
 def shown(*, terminal: bool) -> str:
-    output, file = Output(), io.StringIO()
-    output.console = Console(
-        file=file, force_terminal=terminal, width=100, highlight=False, soft_wrap=True
-    )
+    output, file = output_to_file(terminal=terminal)
     with output.watching() as on_event:
         for event in events():
             on_event(event)
     return file.getvalue()
+
+
+def every_line(told: list[object]) -> str:
+    """Lines of a pipe in which no line is too soon."""
+    output, file = output_to_file(terminal=False)
+    with PlainView(output, None, every_s=0.0) as view:
+        for event in told:
+            view(event)
+    return file.getvalue()
+
+
+def output_to_file(*, terminal: bool) -> tuple[Output, io.StringIO]:
+    output, file = Output(), io.StringIO()
+    output.console = Console(
+        file=file, force_terminal=terminal, width=100, highlight=False, soft_wrap=True
+    )
+    return output, file
 
 
 def test_a_pipe_gets_plain_lines() -> None:
@@ -85,9 +100,8 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert text.splitlines()[-1] == "Training ended after epoch 2: all is done."
 
 
-def test_a_pipe_gets_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_EVERY_S", 0.0)
-    text = shown(terminal=False)
+def test_a_pipe_gets_a_line_every_few_seconds() -> None:
+    text = every_line(events())
     assert "reading: 1 of 2 cells" in text
     assert "epoch 1: step 5 of 10, 100 sequences/s" in text
 
@@ -100,16 +114,10 @@ def test_a_terminal_gets_bars_and_the_same_lines() -> None:
 
 
 def test_bytes_have_a_rate_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_EVERY_S", 0.0)
     clock = iter(range(1000))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
     written = [Progress("writing", 0, 4, "cells"), Progress("writing", 2, 4, "cells", 8_000_000)]
-    output, file = Output(), io.StringIO()
-    output.console = Console(file=file, force_terminal=False, width=100, soft_wrap=True)
-    with output.watching() as on_event:
-        for event in (*written, Progress("writing", 4, 4, "cells", 16_000_000)):
-            on_event(event)
-    lines = file.getvalue().splitlines()
+    lines = every_line([*written, Progress("writing", 4, 4, "cells", 16_000_000)]).splitlines()
     assert re.search(
         r"writing: 2 of 4 cells, [\d.,]+ cells/s, [\d.]+ MB/s, [\d.]+ s left", lines[-2]
     )

@@ -23,11 +23,10 @@ def lines(events: list[tuple[float, int]], monkeypatch: pytest.MonkeyPatch) -> l
     output.console = Console(file=file, width=100, highlight=False, soft_wrap=True)
     clock = {"now": 0.0}
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock["now"])
-    monkeypatch.setattr(progress, "_EVERY_S", 0.0)
-    with output.watching() as on_event:
+    with PlainView(output, None, every_s=0.0) as view:
         for at, done in events:
             clock["now"] = at
-            on_event(Progress("writing labels", done, 100, "cells"))
+            view(Progress("writing labels", done, 100, "cells"))
     return file.getvalue().splitlines()
 
 

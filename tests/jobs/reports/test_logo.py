@@ -15,13 +15,12 @@ from small_ism import make_ism, normalised
 pytest.importorskip("logomaker", reason="logomaker is not installed")
 
 
-def test_a_picture_per_region(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(logo, "_MOST_BP", 12)
+def test_a_picture_per_region(tmp_path, rng):
     codes = rng.integers(0, 5, (2, 40), dtype=np.uint8)
     scores = normalised(rng.normal(size=(2, 40, 4, 2)))
     result = IsmResult.open(make_ism(tmp_path / "r", codes, scores, ["B cell", "T cell"]))
     seen = []
-    made = logo.save_logos(result, tmp_path / "logos", on_event=seen.append)
+    made = logo.save_logos(result, tmp_path / "logos", most_bp=12, on_event=seen.append)
     assert [path.rpartition("/")[2] for path in made] == [
         "chr1_1000-1040.png",
         "chr1_11000-11040.png",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from atlasbasset.cluster import job_client
 from atlasbasset.cluster.job import ClusterJob
 from atlasbasset.cluster.job_client import JobClient
 from atlasbasset.cluster.shipped import Shipment
@@ -75,13 +74,12 @@ def jobs(monkeypatch) -> Jobs:
 
     jobs = Jobs()
     monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", lambda _: jobs)
-    monkeypatch.setattr(job_client, "_RETRY_S", 0.01)
     return jobs
 
 
 @pytest.fixture
 def client(jobs: Jobs) -> JobClient:
-    return JobClient("http://head:8265")
+    return JobClient("http://head:8265", retry_s=0.01)
 
 
 JOB = ClusterJob(name="train-1", entrypoint="true")
@@ -140,8 +138,8 @@ def test_a_log_is_told_once_over_lost_connections(client, jobs):
     assert "".join(said) == "one\ntwo\nthree\n"
 
 
-def test_a_cluster_that_stays_away_is_given_up(client, jobs, monkeypatch):
-    monkeypatch.setattr(job_client, "_GIVE_UP_S", 0.0)
+def test_a_cluster_that_stays_away_is_given_up(jobs):
+    client = JobClient("http://head:8265", retry_s=0.01, give_up_s=0.0)
     jobs.put("train-1", "RUNNING")
     jobs.tails = [[OSError("no route")]] * 3
     with pytest.raises(AtlasError, match=r"http://head:8265 does not do as asked \(no route\)"):

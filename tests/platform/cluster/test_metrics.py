@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ DASHBOARD = Path(__file__).resolve().parents[3] / "cluster-configs/grafana/atlas
 
 @pytest.fixture
 def told(monkeypatch):
-    """(metric, value, tags) of each call."""
+    """A metric, and (name, value, tags) of each call."""
     calls = []
 
     class Metric:
@@ -28,15 +29,14 @@ def told(monkeypatch):
 
         inc = set
 
-    monkeypatch.setattr(metrics, "_metric", Metric)
     monkeypatch.setenv("ATLASBASSET_RUN", "job-1")
-    return calls
+    return SimpleNamespace(calls=calls, metric=Metric)
 
 
 def test_steps_are_told_now_and_then(told, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    training = TrainingMetrics(1)
+    training = TrainingMetrics(1, metric=told.metric)
     for step in range(1, 9):
         now[0] = step * 0.5
         training.step(64.0)
@@ -46,12 +46,14 @@ def test_steps_are_told_now_and_then(told, monkeypatch):
         ("atlasbasset_sequences_per_second", 64.0, tags),
         ("atlasbasset_steps", 4, tags),
     ]
-    assert told == once * 2
+    assert told.calls == once * 2
 
 
 def test_an_epoch_tells_its_loss_and_the_wait_for_data(told):
-    TrainingMetrics(0).epoch({"epoch": 3, "loss": 0.4, "seconds": 8.0, "seconds_waiting": 2.0})
-    assert {name: value for name, value, _ in told} == {
+    TrainingMetrics(0, metric=told.metric).epoch(
+        {"epoch": 3, "loss": 0.4, "seconds": 8.0, "seconds_waiting": 2.0}
+    )
+    assert {name: value for name, value, _ in told.calls} == {
         "atlasbasset_epoch": 3,
         "atlasbasset_loss": 0.4,
         "atlasbasset_data_wait_share": 0.25,
@@ -59,9 +61,9 @@ def test_an_epoch_tells_its_loss_and_the_wait_for_data(told):
 
 
 def test_a_unit_tells_its_time_and_bytes(told):
-    UnitMetrics().unit(1.5, 0)
-    UnitMetrics().unit(2.5, 10)
-    assert [(name, value) for name, value, _ in told] == [
+    UnitMetrics(metric=told.metric).unit(1.5, 0)
+    UnitMetrics(metric=told.metric).unit(2.5, 10)
+    assert [(name, value) for name, value, _ in told.calls] == [
         ("atlasbasset_unit_seconds", 1.5),
         ("atlasbasset_units", 1),
         ("atlasbasset_unit_seconds", 2.5),

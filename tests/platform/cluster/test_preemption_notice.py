@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from atlasbasset.cluster import preemption_notice
 from atlasbasset.cluster.preemption_notice import hold_pod, seconds_left, watch
 
 
@@ -41,7 +40,6 @@ class Metadata(BaseHTTPRequestHandler):
 def metadata(monkeypatch):
     answers = {"/latest/api/token": "t0ken"}
     monkeypatch.setattr(Metadata, "answers", answers)
-    monkeypatch.setattr(preemption_notice, "_EVERY_S", 0.05)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -71,7 +69,9 @@ def test_googles_notice_is_half_a_minute(metadata):
 def test_the_node_is_drained_once_when_the_notice_comes(metadata):
     url, answers = metadata
     drained = []
-    watching = threading.Thread(target=watch, args=("gcp", drained.append, url))
+    watching = threading.Thread(
+        target=watch, args=("gcp", drained.append, url), kwargs={"every_s": 0.05}
+    )
     watching.start()
     time.sleep(0.3)
     assert drained == []

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import socket
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
-from atlasbasset.cluster import preflight as module
 from atlasbasset.cluster.preflight import Needs, preflight
 from atlasbasset.cluster.worker_probe import look_around
 from atlasstore.errors import UserInputError
@@ -41,28 +39,29 @@ def test_a_place_that_does_not_open_is_told_with_the_node(tmp_path):
 
 
 @pytest.fixture
-def worker(monkeypatch):
-    """Let preflight find one worker, which a test changes."""
-    found = [look_around()]
-    monkeypatch.setattr(module, "_probe", lambda *_: found)
-    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
-    return found
+def worker():
+    """The one worker that preflight finds, which a test changes."""
+    return [look_around()]
+
+
+def checked(worker, on_event=ignore, **needs):
+    preflight(Needs(workers=1, **needs), on_event, look=lambda *_: worker)
 
 
 def test_other_versions_are_refused(worker):
-    preflight(Needs(workers=1), ignore)
+    checked(worker)
     worker[0] = replace(worker[0], versions={**worker[0].versions, "torch": "1.0"}, node="far")
     with pytest.raises(UserInputError, match=r"far has torch 1\.0, the head has .*same version"):
-        preflight(Needs(workers=1), ignore)
+        checked(worker)
 
 
 def test_workers_that_see_no_gpu_are_refused(worker):
     worker[0] = replace(worker[0], gpu_names=(), node="far")
     with pytest.raises(UserInputError, match="torch sees no GPU on far, which Ray gave 1 GPU;"):
-        preflight(Needs(workers=1, gpus=1), ignore)
+        checked(worker, gpus=1)
     said = []
     worker[0] = replace(worker[0], gpu_names=("L4",), gpu_bytes=20 * 10**9)
-    preflight(Needs(workers=1, gpus=1), said.append)
+    checked(worker, said.append, gpus=1)
     assert "preflight: GPUs: L4, 20.0 GB free" in [notice.message for notice in said]
 
 

@@ -93,9 +93,7 @@ def test_two_workers_find_what_one_does():
         np.testing.assert_array_equal(found.groups, whole.groups)
 
 
-def test_the_sample_is_the_same_cells_on_any_workers(monkeypatch):
-    monkeypatch.setattr(batch_effects, "_SAMPLE_CELLS", 60)
-    monkeypatch.setattr(batch_effects, "_LEAST_CELLS", 10)
+def test_the_sample_is_the_same_cells_on_any_workers():
     batch = np.random.default_rng(1).integers(0, 4, N)
     batch[batch == 3] = np.where(np.arange((batch == 3).sum()) < 5, 3, 0)  # a batch of five cells
 
@@ -104,7 +102,7 @@ def test_the_sample_is_the_same_cells_on_any_workers(monkeypatch):
             rows = slice(bounds[rank], bounds[rank + 1])
             own = torch.from_numpy(batch[rows])
             cells = CellLayer(len(own), DIM, batch=own, n_batches=4)
-            sample = batch_effects._sampled(cells, runtime, seed=7)
+            sample = batch_effects._sampled(cells, runtime, seed=7, n_cells=60, least=10)
             return sample.rows + rows.start, sample.slots, sample.batch
 
         parts = on_workers(work, world)

@@ -11,7 +11,6 @@ from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.engine.labels.host import WorkerData
 from atlasbasset.engine.svd_start import start_from_svd
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.events import ignore
 from tiny import atlas
 
 RUNTIME = LocalRuntime(torch.device("cpu"))
@@ -22,7 +21,7 @@ def opened(tmp_path_factory):
     return Atlas.open(atlas(tmp_path_factory.mktemp("atlas") / "a.zarr", n_cells=90, n_peaks=200))
 
 
-def started(opened, *, dim=4, streamed=False, on_event=ignore):
+def started(opened, *, dim=4, streamed=False, **options):
     data = WorkerData(opened, range(len(opened.blocks)), labels="streamed" if streamed else "ram")
     cells = CellLayer(opened.n_cells, dim)
     start_from_svd(
@@ -33,7 +32,7 @@ def started(opened, *, dim=4, streamed=False, on_event=ignore):
         n_cells=opened.n_cells,
         n_positives=opened.n_positives,
         seed=0,
-        on_event=on_event,
+        **options,
     )
     return cells
 
@@ -50,9 +49,8 @@ def standardised(opened):
     return (labels - share) / np.sqrt(share * (1 - share)), share[:, 0]
 
 
-def test_iterated_to_the_end_it_is_the_truncated_svd(opened, monkeypatch):
-    monkeypatch.setattr("atlasbasset.engine.svd_start._POWER_ITERATIONS", 200)
-    cells = started(opened)
+def test_iterated_to_the_end_it_is_the_truncated_svd(opened):
+    cells = started(opened, power_iterations=200)
     x, share = standardised(opened)
     u, s, _ = np.linalg.svd(x, full_matrices=False)
     expected = u[:, :4] * s[:4]
@@ -80,10 +78,11 @@ def test_streamed_labels_give_the_same(opened):
     torch.testing.assert_close(a.embedding, b.embedding, rtol=1e-6, atol=1e-6)
 
 
-def test_a_sample_of_the_cells_gives_nearly_the_same_space(opened, monkeypatch):
+def test_a_sample_of_the_cells_gives_nearly_the_same_space(opened):
     whole = started(opened, dim=2).embedding.detach().numpy()
-    monkeypatch.setattr("atlasbasset.engine.svd_start.SAMPLE_POSITIVES", opened.n_positives // 3)
-    part = started(opened, dim=2).embedding.detach().numpy()
+    part = (
+        started(opened, dim=2, sample_positives=opened.n_positives // 3).embedding.detach().numpy()
+    )
     cosines = np.linalg.svd(np.linalg.qr(whole)[0].T @ np.linalg.qr(part)[0])[1]
     assert cosines[0] > 0.9  # the planted direction; the second is noise in this atlas
 

@@ -120,10 +120,9 @@ def test_cells_without_a_label_do_not_vote(cells):
     assert found.n_reference == int((cells.types != 2).sum())
 
 
-def test_many_reference_cells_are_sampled(cells, monkeypatch):
-    monkeypatch.setattr("atlasbasset.metrics.label_transfer._MOST_REFERENCE", 200)
-    monkeypatch.setattr("atlasbasset.metrics.label_transfer._MOST_ASKED", 100)
-    found = transfer_labels(cells.embedding, names(cells.types), cells.embedding[:300])
+def test_many_reference_cells_are_sampled(cells):
+    sizes = {"most_voting": 200, "most_asked": 100}
+    found = transfer_labels(cells.embedding, names(cells.types), cells.embedding[:300], **sizes)
     assert found.n_reference == 200
     assert (found.label == names(cells.types[:300])).mean() > 0.8
 

@@ -103,14 +103,16 @@ def test_infinities_rank_at_the_ends() -> None:
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_layout_threads_and_chunks_change_nothing(
-    rng: np.random.Generator, workers: int, order: str, monkeypatch: pytest.MonkeyPatch
+    rng: np.random.Generator, workers: int, order: str
 ) -> None:
     scores = rng.normal(size=(101, 33)).astype(np.float32).round(1)
     labels = rng.random(scores.shape) < 0.3
     whole = ranks.rank_columns(scores, labels)
-    monkeypatch.setattr(ranks, "_CHUNK_ELEMENTS", 250)
     found = ranks.rank_columns(
-        np.array(scores, order=order), np.array(labels, order=order), workers=workers
+        np.array(scores, order=order),
+        np.array(labels, order=order),
+        workers=workers,
+        chunk_elements=250,
     )
     np.testing.assert_array_equal(found.auroc, whole.auroc)
     np.testing.assert_array_equal(found.average_precision, whole.average_precision)

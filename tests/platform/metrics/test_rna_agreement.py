@@ -7,8 +7,9 @@ from scipy.stats import pearsonr
 from atlasbasset.metrics.rna_agreement import rna_agreement
 
 
-def measured(x: np.ndarray, y: np.ndarray):
-    return rna_agreement(x.__getitem__, y.__getitem__, n_cells=len(x), n_genes=x.shape[1])
+def measured(x: np.ndarray, y: np.ndarray, **options: int):
+    sizes = {"n_cells": len(x), "n_genes": x.shape[1]}
+    return rna_agreement(x.__getitem__, y.__getitem__, **sizes, **options)
 
 
 def test_both_axes_are_scipys(rng):
@@ -22,11 +23,10 @@ def test_both_axes_are_scipys(rng):
     assert found.mean_per_gene == pytest.approx(np.mean(columns))
 
 
-def test_tiles_of_another_size_give_the_same(rng, monkeypatch):
+def test_tiles_of_another_size_give_the_same(rng):
     x, y = rng.normal(size=(2, 41, 7))
     whole = measured(x, y)
-    monkeypatch.setattr("atlasbasset.metrics.rna_agreement._TILE_ELEMENTS", 3 * 7)
-    tiled = measured(x, y)
+    tiled = measured(x, y, tile_elements=3 * 7)
     np.testing.assert_allclose(tiled.per_cell, whole.per_cell, atol=1e-12)
     np.testing.assert_allclose(tiled.per_gene, whole.per_gene, atol=1e-12)
 

@@ -15,8 +15,6 @@ from atlasbasset.metrics import (
     SparseLabels,
     evaluate_scores,
     mean_auroc_per_cell,
-    ranks,
-    scores,
 )
 from atlasstore.events import Progress
 
@@ -67,10 +65,10 @@ def test_stored_zeros_are_not_labels() -> None:
 
 @pytest.mark.parametrize("tile_elements", [1, 100, 1 << 23])
 def test_quality_matches_scikit_learn_whatever_the_tiles(
-    factors: tuple, labels: np.ndarray, tile_elements: int, monkeypatch: pytest.MonkeyPatch
+    factors: tuple, labels: np.ndarray, tile_elements: int
 ) -> None:
-    monkeypatch.setattr(scores, "_TILE_ELEMENTS", tile_elements)
-    found = evaluate_scores(FactoredScores(*factors), SparseLabels(sp.csr_array(labels)))
+    source = SparseLabels(sp.csr_array(labels))
+    found = evaluate_scores(FactoredScores(*factors), source, tile_elements=tile_elements)
     h, embedding, intercept = factors
     logits = h @ embedding.T + intercept
     for per, count, axis in (("cell", N, 1), ("peak", P, 0)):
@@ -103,30 +101,24 @@ def test_means_over_nothing_are_null_in_json(factors: tuple) -> None:
     assert np.isnan(mean_auroc_per_cell(*factors, nothing))
 
 
-def test_the_mean_of_an_epoch_is_the_mean_of_all_cells(
-    factors: tuple, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mean_of_an_epoch_is_the_mean_of_all_cells(factors: tuple, labels: np.ndarray) -> None:
     source = SparseLabels(sp.csr_array(labels))
     whole = evaluate_scores(FactoredScores(*factors), source).mean_auroc_per_cell
-    monkeypatch.setattr(scores, "_TILE_ELEMENTS", 300)
-    assert mean_auroc_per_cell(*factors, source) == pytest.approx(whole, abs=1e-12)
+    tiled = mean_auroc_per_cell(*factors, source, tile_elements=300)
+    assert tiled == pytest.approx(whole, abs=1e-12)
 
 
-def test_memory_holds_tiles_not_the_table(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scores, "_TILE_ELEMENTS", 1 << 17)
-    monkeypatch.setattr(ranks, "_CHUNK_ELEMENTS", 1 << 14)
+def test_memory_holds_tiles_not_the_table(rng: np.random.Generator) -> None:
     h, embedding = (rng.normal(size=(n, E)).astype(np.float32) for n in (500, 10_000))
     source = FactoredScores(h, embedding, np.zeros(10_000, np.float32))
     labels = SparseLabels(sp.random_array((500, 10_000), density=0.01, format="csr", rng=rng))
     tracemalloc.start()
     try:
-        evaluate_scores(source, labels, workers=2)
+        evaluate_scores(source, labels, workers=2, tile_elements=1 << 17)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # tile: 4 bytes a score, 1 a label; chunk: about 24 bytes a score for each of two threads;
+    # tile: 4 bytes a score, 1 a label; chunk: about 24 bytes a score, of at most a tile's;
     # results: 8 bytes twice for each cell and peak. The dense scores alone would be 20 MB.
     assert peak < 4e6
 

@@ -4,13 +4,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import locks, urls
-from atlasstore.files.locks import claimed
+from atlasstore.files.locks import Times
 
 HOLD = """
 import sys, time
@@ -21,10 +22,7 @@ with claimed(sys.argv[1]):
 """
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    for name, seconds in (("_BEAT_S", 0.05), ("_STALE_S", 0.5), ("_PAUSE_S", 0.02)):
-        monkeypatch.setattr(locks, name, seconds)
+claimed = partial(locks.claimed, times=Times(beat_s=0.05, stale_s=0.5, pause_s=0.02))
 
 
 @pytest.fixture(params=["lock", "record", "no locks here"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ from atlasstore.files.remote import outage_errors, s3_options
 from atlasstore.files.text import open_raw
 from atlasstore.inputs.kinds import input_kind
 from atlasstore.zarrio import arrays, tables
-from flaky_s3 import forget_connections, s3_behind_proxy
+from flaky_s3 import forget_connections, s3_behind_proxy, settings_for_faults
 
 pytestmark = pytest.mark.s3
 
@@ -35,14 +33,7 @@ FAULTS = ("500", "503", "reset")
 @pytest.fixture(scope="module")
 def proxy():
     with pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            environment.delenv(name)
-        import botocore.retryhandler
-
-        # waits in the same steps, a hundred times shorter
-        short = SimpleNamespace(random=lambda: 0.01)
-        environment.setattr(botocore.retryhandler, "random", short)
-        environment.setattr(remote, "_ATTEMPTS", 4)
+        settings_for_faults(environment, attempts=4)
         with s3_behind_proxy(environment) as found:
             write(f"{BUCKET}/store")
             yield found
@@ -251,6 +242,7 @@ def test_the_endpoint_of_fsspec_is_taken(proxy, monkeypatch):
 def test_who_sets_retries_decides(monkeypatch):
     monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
     monkeypatch.delenv("AWS_RETRY_MODE", raising=False)
+    monkeypatch.delitem(remote.conf, "s3", raising=False)
     assert s3_options()["config_kwargs"]["retries"]["mode"] == "legacy"
     own = {"config_kwargs": {"retries": {"mode": "adaptive"}, "connect_timeout": 3}}
     monkeypatch.setitem(remote.conf, "s3", own)

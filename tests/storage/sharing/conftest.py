@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
 
 import pytest
 
 from atlasstore.cards.store_card import write_card
-from atlasstore.files import remote
-from flaky_s3 import s3_behind_proxy
+from flaky_s3 import s3_behind_proxy, settings_for_faults
 from small_stores import make_small_atlas, make_small_model, make_small_result
 
 
@@ -31,12 +29,6 @@ def stores(tmp_path_factory):
 def s3():
     """A proxy before an S3 server with the empty bucket ``s3://bucket``."""
     with pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            environment.delenv(name)
-        import botocore.retryhandler
-
-        # waits in the same steps, a hundred times shorter
-        environment.setattr(botocore.retryhandler, "random", SimpleNamespace(random=lambda: 0.01))
-        environment.setattr(remote, "_ATTEMPTS", 4)
+        settings_for_faults(environment, attempts=4)
         with s3_behind_proxy(environment) as proxy:
             yield proxy

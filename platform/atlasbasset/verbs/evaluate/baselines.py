@@ -57,7 +57,6 @@ __all__ = ["Baselines", "baseline_input", "measure_baselines"]
 
 SHARES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05)
 """Of the reads, as in the paper (Fig. 2); 1: the same solve on all of them."""
-_MOST_CELLS, _MOST_PEAKS = 10_000, 20_000
 _MOST_FACTORISED = 50_000_000
 """Pairs of cell and peak above which no logistic factorisation is made."""
 _READ_PEAKS = 1024
@@ -85,7 +84,15 @@ class Baselines:
         return [("baselines", text)]
 
 
-def baseline_input(atlas: Atlas, split: str, *, n_cells: int, retrain: bool = False) -> Baselines:
+def baseline_input(
+    atlas: Atlas,
+    split: str,
+    *,
+    n_cells: int,
+    retrain: bool = False,
+    most_cells: int = 10_000,
+    most_peaks: int = 20_000,
+) -> Baselines:
     """Choose cells and training peaks.
 
     Raises
@@ -101,8 +108,8 @@ def baseline_input(atlas: Atlas, split: str, *, n_cells: int, retrain: bool = Fa
     train = atlas.peak_rows("train")
     if not train.size:
         raise UserInputError(f"{atlas.url} has no training peaks that baselines could learn from.")
-    sampled = train[sample_rows(len(train), _MOST_PEAKS, seed=0)]
-    cells = sample_rows(n_cells, _MOST_CELLS, seed=0).astype(np.int64)
+    sampled = train[sample_rows(len(train), most_peaks, seed=0)]
+    cells = sample_rows(n_cells, most_cells, seed=0).astype(np.int64)
     return Baselines(cells, train, sampled, retrain)
 
 

@@ -44,7 +44,8 @@ __all__ = [
     "variant_bytes",
 ]
 
-_AT_ONCE = 64  # windows whose activations are kept together: about 1.1 MB each
+AT_ONCE = 64
+"""Windows whose activations are kept together: about 1.1 MB each."""
 _WORKING_BYTES = 64 << 20
 """Of the 256 changes that are computed at once, about."""
 
@@ -84,7 +85,7 @@ def allele_of(variant: Variant, genome: Genome, *, window_bp: int) -> Allele:
 
 def variant_bytes(config: TrunkConfig) -> int:
     """Return what a `VariantEngine` holds at most beside the program and the model, bytes."""
-    return _AT_ONCE * (reference_bytes(config) + pass_bytes(config)) + _WORKING_BYTES
+    return AT_ONCE * (reference_bytes(config) + pass_bytes(config)) + _WORKING_BYTES
 
 
 class VariantEngine:
@@ -100,12 +101,16 @@ class VariantEngine:
         The model; only its trunk plays a part.
     both_strands
         Whether an effect is the mean of those on the window and on its reverse complement.
+    at_once
+        Windows whose activations are kept together.
     """
 
-    def __init__(self, model: Embedder, *, both_strands: bool = False) -> None:
+    def __init__(
+        self, model: Embedder, *, both_strands: bool = False, at_once: int = AT_ONCE
+    ) -> None:
         self._trunk, self._dtype = model.trunk, model.compute_dtype
         self._incremental = Incremental(model.trunk, compute_dtype=model.compute_dtype)
-        self._both_strands = both_strands
+        self._both_strands, self._at_once = both_strands, at_once
         self.window_bp = model.trunk.config.window_bp
         self.width = model.trunk.config.embedding_dim
 
@@ -130,7 +135,7 @@ class VariantEngine:
             (np.flatnonzero(is_wide), self.full_passes),
         ):
             chosen = [alleles[row] for row in rows.tolist()]
-            for members, codes, replaced in _batches(chosen, genome, self.window_bp):
+            for members, codes, replaced in _batches(chosen, genome, self.window_bp, self._at_once):
                 found[rows[members], 0] = how(codes, replaced)
                 if self._both_strands:
                     found[rows[members], 1] = how(*_other_strand(codes, replaced))
@@ -163,7 +168,7 @@ class VariantEngine:
         for window, allele in zip(changed, replaced, strict=True):
             window[allele.at : allele.at + len(allele.codes)] = allele.codes
         whole = torch.from_numpy(np.concatenate([codes, changed]))
-        h = embed_codes(self._trunk, whole, compute_dtype=self._dtype, batch=_AT_ONCE)
+        h = embed_codes(self._trunk, whole, compute_dtype=self._dtype, batch=self._at_once)
         h_np: Floats = h.cpu().numpy()
         return np.stack([h_np[rows], h_np[len(codes) :]], axis=1)
 
@@ -178,7 +183,7 @@ def mean_effects(h: Floats) -> Floats:
 
 
 def _batches(
-    alleles: Sequence[Allele], genome: Genome, window_bp: int
+    alleles: Sequence[Allele], genome: Genome, window_bp: int, at_once: int = AT_ONCE
 ) -> Iterator[tuple[NDArray[np.int64], Codes, list[Replaced]]]:
     """Yield runs of windows in the genome's order: which alleles, windows' codes, changes.
 
@@ -187,7 +192,7 @@ def _batches(
     windows = sorted({allele[:2] for allele in alleles})
     row_of = {window: row for row, window in enumerate(windows)}
     rows = np.array([row_of[allele[:2]] for allele in alleles], np.int64)
-    for start, stop in runs(len(windows), _AT_ONCE):
+    for start, stop in runs(len(windows), at_once):
         members = np.flatnonzero((rows >= start) & (rows < stop))
         chroms, starts = zip(*windows[start:stop], strict=True)
         codes = genome.windows(chroms, np.array(starts, np.int64), window_bp)

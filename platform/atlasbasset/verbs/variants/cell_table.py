@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CellTable"]
 
-_VALUES = 1 << 21
-"""Predictions that are held at once, of each of the two alleles."""
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CellTable:
@@ -55,13 +52,15 @@ class CellTable:
             intercept = np.zeros(len(embedding), np.float32)
         return cls(embedding, intercept, groups.n_cells)
 
-    def sigmoid_effects(self, h: Floats) -> Floats:
+    def sigmoid_effects(self, h: Floats, *, values_at_once: int = 1 << 21) -> Floats:
         """Return mean changes of the sigmoid, over a group's cells and strands.
 
         Parameters
         ----------
         h
             float32 (V, S, 2, E), without and with the allele.
+        values_at_once
+            Predictions that are held at once, of each of the two alleles.
 
         Returns
         -------
@@ -71,7 +70,7 @@ class CellTable:
         n_variants, n_strands, _, width = h.shape
         group = np.repeat(np.arange(len(self.counts)), self.counts)
         total = np.zeros((n_variants, len(self.counts)))
-        for a, b in runs(len(group), max(1, _VALUES // max(1, n_variants * n_strands))):
+        for a, b in runs(len(group), max(1, values_at_once // max(1, n_variants * n_strands))):
             logits = h.reshape(-1, width) @ self.embedding[a:b].T + self.intercept[a:b]
             predicted = expit(logits).reshape(n_variants, n_strands, 2, b - a)
             change = (predicted[:, :, 1] - predicted[:, :, 0]).sum(1, dtype=np.float64)

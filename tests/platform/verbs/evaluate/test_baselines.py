@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -22,6 +23,7 @@ from atlasbasset.metrics import (
 )
 from atlasbasset.metrics.baselines import open_sums, pca
 from atlasbasset.metrics.changed_labels import shuffled
+from atlasbasset.verbs.evaluate.baselines import baseline_input
 from atlasjobs.reports.evaluate import baseline_columns
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
@@ -169,10 +171,10 @@ def test_baselines_need_peaks_that_are_held_out(model, atlas, split):
         atlasbasset.plan_evaluate(model, atlas, split=split, baselines=True)
 
 
-def test_samples_are_drawn_where_cells_and_peaks_are_many(model, atlas, monkeypatch):
-    monkeypatch.setattr("atlasbasset.verbs.evaluate.baselines._MOST_CELLS", 40)
-    monkeypatch.setattr("atlasbasset.verbs.evaluate.baselines._MOST_PEAKS", 100)
-    plan = atlasbasset.plan_evaluate(model, atlas, label_key="kind", ks=KS, baselines=True)
+def test_samples_are_drawn_where_cells_and_peaks_are_many(model, atlas):
+    whole = atlasbasset.plan_evaluate(model, atlas, label_key="kind", ks=KS, baselines=True)
+    few = baseline_input(atlas, "test", n_cells=N, most_cells=40, most_peaks=100)
+    plan = replace(whole, baselines=few)
     assert "on 40 cells and" in str(plan)
     assert "100 of them embedded" in str(plan)
     table = plan.run(on_event=lambda _: None).baselines.to_frame()

@@ -108,13 +108,11 @@ def test_windows_are_centred_on_what_changes(chromosomes, genome):
 
 @pytest.mark.parametrize("both_strands", [False, True])
 @pytest.mark.parametrize("at_once", [1, 5, 64])
-def test_effects_are_those_of_whole_windows(
-    model, chromosomes, genome, monkeypatch, at_once, both_strands
-):
-    monkeypatch.setattr(alleles_module, "_AT_ONCE", at_once)
+def test_effects_are_those_of_whole_windows(model, chromosomes, genome, at_once, both_strands):
     variants = [variant for variant, _ in some_variants(chromosomes)]
     alleles = [allele_of(variant, genome, window_bp=L) for variant in variants]
-    found = VariantEngine(model, both_strands=both_strands).effects(alleles, genome)
+    engine = VariantEngine(model, both_strands=both_strands, at_once=at_once)
+    found = engine.effects(alleles, genome)
     wanted = np.stack([expected(model, chromosomes, v) for v in variants])
     if both_strands:
         turned = np.stack([expected(model, chromosomes, v, reverse=True) for v in variants])

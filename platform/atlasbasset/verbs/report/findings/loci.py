@@ -24,7 +24,6 @@ __all__ = ["Locus", "Peak", "loci_of", "named_loci"]
 _Stretch = tuple[int, int, float]
 _Tracks = Mapping[tuple[str, str], Sequence[_Stretch]]
 _MOST_GROUPS = 6
-_MOST_BP = 200_000
 _MOST_BINS = 2_000
 _MARGIN_BP = 5_000
 """Shown on either side of a peak."""
@@ -67,8 +66,10 @@ class Locus:
         return tuple(dict.fromkeys(kind for _, kind in self.tracks))
 
 
-def named_loci(tracks: TrackSet | None, names: Sequence[str]) -> tuple[Region, ...]:
-    """Return the regions that a person named.
+def named_loci(
+    tracks: TrackSet | None, names: Sequence[str], *, most_bp: int = 200_000
+) -> tuple[Region, ...]:
+    """Return the regions that a person named, each of at most `most_bp`.
 
     Raises
     ------
@@ -82,10 +83,10 @@ def named_loci(tracks: TrackSet | None, names: Sequence[str]) -> tuple[Region, .
         )
     found = tuple(tracks.region(name) for name in names) if tracks is not None else ()
     for region in found:
-        if region.end - region.start > _MOST_BP:
+        if region.end - region.start > most_bp:
             raise UserInputError(
                 f"locus {region} has {region.end - region.start:,} bp, but a figure shows at most "
-                f"{_MOST_BP:,}; name a part of it."
+                f"{most_bp:,}; name a part of it."
             )
     return found
 

@@ -82,11 +82,10 @@ def test_tracks_without_loci_say_what_to_do(tracks) -> None:
     assert "--loci" in missing.command
 
 
-def test_a_locus_that_is_too_long_is_refused(tracks, monkeypatch) -> None:
-    monkeypatch.setattr("atlasbasset.verbs.report.findings.loci._MOST_BP", 2_000)
-    assert named_loci(tracks, ["chrI:0-2,000"])
+def test_a_locus_that_is_too_long_is_refused(tracks) -> None:
+    assert named_loci(tracks, ["chrI:0-2,000"], most_bp=2_000)
     with pytest.raises(UserInputError, match=r"has 2,001 bp, but a figure shows at most 2,000"):
-        named_loci(tracks, ["chrI:0-2001"])
+        named_loci(tracks, ["chrI:0-2001"], most_bp=2_000)
 
 
 def test_tracks_of_another_model_are_told(stores, tmp_path) -> None:
