@@ -1,14 +1,16 @@
 """A job that makes a file or a folder of files: resumed like one that makes a store.
 
 Its stages leave their numbers in the job's scratch folder; the file is made of them at the end, in
-one go, and appears whole. Unlike a store, a file does not say which job made it: run again, a
-finished job is refused, as anything else that exists.
+one go, and appears whole. A record beside it says which job made it (`batch.file_record`): run
+again, a finished job has nothing to do, and another one is refused.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from atlasbasset.batch.file_record import finished_report, record_url, write_record
+from atlasbasset.batch.job import end_finished
 from atlasbasset.batch.scratch import check_scratch
 from atlasbasset.batch.stages import JobStages
 from atlasstore.files import urls
@@ -16,7 +18,7 @@ from atlasstore.files.staging import refuse_existing
 from atlasstore.resume.ledger import Ledger, is_begun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from atlasbasset.batch.executor import WorkerPool
@@ -28,15 +30,20 @@ __all__ = ["FileJob", "refuse_file", "run_file_job"]
 _WRITING = "writing"
 """Receipt of the step at which nothing is left to do but to write the files."""
 
-Found = TypeVar("Found")
+
+class _Report(Protocol):
+    def as_json(self) -> dict[str, Any]: ...
+
+
+Found = TypeVar("Found", bound=_Report)
 
 
 def refuse_file(out: str | Path) -> None:
-    """Raise StoreExistsError when something is stored at `out`, unless a job is to be resumed.
+    """Raise StoreExistsError when something is stored at `out` of which no job says anything.
 
-    Then `run_file_job` looks at what is there.
+    Where one has begun or finished, `run_file_job` looks at what is there.
     """
-    if not is_begun(out):
+    if not (is_begun(out) or urls.exists(record_url(out))):
         refuse_existing(out)
 
 
@@ -46,9 +53,10 @@ def run_file_job(
     *,
     identity: JobIdentity,
     pool: WorkerPool,
+    read_report: Callable[[Mapping[str, Any]], Found],
     on_event: Subscriber,
 ) -> Found:
-    """Make the file or folder at `out`, or resume what is left of it.
+    """Make the file or folder at `out` unless the very same job has, or resume what is left of it.
 
     Parameters
     ----------
@@ -61,13 +69,15 @@ def run_file_job(
         What makes another run the same job.
     pool
         Who computes; all stages share one Ray.
+    read_report
+        Makes what `make` returned of its ``as_json()``.
     on_event
         Called with `Progress` and `Notice`.
 
     Returns
     -------
     Found
-        What `make` returned.
+        What `make` returned, now or when the same job made `out` before; then a `Notice` says so.
 
     Raises
     ------
@@ -77,12 +87,17 @@ def run_file_job(
         An unfinished job of other arguments or inputs is there, another process is at work in it
         (on a local disk), or the workers cannot be had or cannot reach it.
     """
-    refuse_file(out)
+    if (report := finished_report(out, identity)) is not None:
+        end_finished(out, identity, on_event)
+        return read_report(report)
+    if not is_begun(out):
+        refuse_existing(out)
     pool.worker_url(out)
     with Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger:
         _clear(ledger)
         with pool.session(on_event):
             found = make(FileJob(ledger, pool, on_event))
+        write_record(ledger.out, identity, found.as_json())
         ledger.publish()
     return found
 
@@ -103,10 +118,14 @@ class FileJob(JobStages):
 
 
 def _clear(ledger: Ledger) -> None:
-    """Delete what a killed run was putting on an object store, or its folder if it had ended."""
+    """Delete what a killed run was putting on an object store, or its folder if it had ended.
+
+    And the record of an output that has been deleted since.
+    """
     if ledger.receipt(_WRITING) is not None:
         if not urls.is_local(ledger.out):
             urls.delete(ledger.out)
         elif urls.exists(ledger.out):
             ledger.publish()
     refuse_existing(ledger.out)
+    urls.delete(record_url(ledger.out))

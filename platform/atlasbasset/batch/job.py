@@ -52,7 +52,14 @@ if TYPE_CHECKING:
 
     Finish = Callable[..., None]
 
-__all__ = ["JobIdentity", "ResumableJob", "is_published", "run_job"]
+__all__ = [
+    "JobIdentity",
+    "ResumableJob",
+    "end_finished",
+    "is_published",
+    "refuse_other",
+    "run_job",
+]
 
 _CHECKS = 256
 """Units at most in which shards are read again."""
@@ -338,8 +345,7 @@ def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -
         if urls.is_local(out):
             refuse_existing(out)
         return False
-    _clean(out, identity)
-    on_event(Notice(f"{out} is finished: the same job made it before; nothing was done."))
+    end_finished(out, identity, on_event)
     return True
 
 
@@ -356,17 +362,27 @@ def is_published(out: str | Path, identity: JobIdentity) -> bool:
         info = formats.check(open_finished(out), url=str(out))
     except NotAStoreError:
         return False
-    made = info.provenance.get(_IDENTITY)
-    if made is None:
+    refuse_other(out, info.provenance.get(_IDENTITY), identity)
+    return True
+
+
+def refuse_other(out: str | Path, made_by: Mapping[str, Any] | None, identity: JobIdentity) -> None:
+    """Raise StoreExistsError unless what `out` says of its job is this job's identity."""
+    if made_by is None:
         differs = "not by a job of this kind"
     else:
-        differs = job_difference(made, identity.as_json())
+        differs = job_difference(made_by, identity.as_json())
     if differs:
         raise StoreExistsError(
             f"{out} exists already, made by another job ({differs}), and nothing is overwritten; "
             "choose another output, or delete it first."
         )
-    return True
+
+
+def end_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -> None:
+    """Say that the same job has made `out`, and delete the folder that it may have left."""
+    _clean(out, identity)
+    on_event(Notice(f"{out} is finished: the same job made it before; nothing was done."))
 
 
 def _clean(out: str | Path, identity: JobIdentity) -> None:

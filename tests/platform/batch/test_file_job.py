@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import pytest
 
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.file_job import refuse_file, run_file_job
+from atlasbasset.batch.file_record import record_url
 from atlasbasset.batch.job import JobIdentity
 from atlasstore.errors import StoreExistsError, UserInputError
-from atlasstore.events import ignore
+from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
 from atlasstore.files.staging import staged
-from atlasstore.resume.ledger import is_begun
+from atlasstore.resume.ledger import Ledger, is_begun
 from atlasstore.resume.units import Stage
 
 UNITS = [{"start": start, "stop": start + 1} for start in range(4)]
@@ -21,13 +24,23 @@ class Killed(BaseException):
     """As by a signal: nothing that catches errors sees it."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a flow reports."""
+
+    n_parts: int
+
+    def as_json(self):
+        return asdict(self)
+
+
 class Flow:
     """Writes a part for each unit, then a folder of two files; stops where it is told to."""
 
     def __init__(self, out: str, *, kill: str = "") -> None:
         self.out, self.kill, self.done = out, kill, list[int]()
 
-    def make(self, job) -> int:
+    def make(self, job) -> Found:
         def work(unit):
             self._perhaps_stop(f"unit {unit['start']}")
             self.done.append(unit["start"])
@@ -42,7 +55,7 @@ class Flow:
         else:
             self._write(self.out)  # as a process that is killed: nothing is cleaned up
         self._perhaps_stop("written")
-        return len(receipts.done)
+        return Found(len(receipts.done))
 
     def _write(self, place: str) -> None:
         urls.write_bytes(f"{place}/a", b"one")
@@ -53,11 +66,16 @@ class Flow:
         if where == self.kill:
             raise Killed
 
-    def run(self, **config) -> int:
-        identity = JobIdentity("flow", config, [])
-        return run_file_job(
-            self.out, self.make, identity=identity, pool=WorkerPool(), on_event=ignore
+    def run(self, *, on_event=ignore, **config) -> int:
+        found = run_file_job(
+            self.out,
+            self.make,
+            identity=JobIdentity("flow", config, []),
+            pool=WorkerPool(),
+            read_report=lambda values: Found(**values),
+            on_event=on_event,
         )
+        return found.n_parts
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -65,6 +83,7 @@ def out(request, tmp_path):
     url = str(tmp_path / "out") if request.param == "local" else f"memory://{tmp_path}/out"
     yield url
     urls.delete(url)
+    urls.delete(record_url(url))
 
 
 def test_all_is_made_and_nothing_is_left_beside_it(out) -> None:
@@ -94,13 +113,62 @@ def test_a_job_killed_after_its_file_was_there_is_told_and_its_folder_goes(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_finished_one_is_refused_and_so_is_another_job(out) -> None:
+def test_another_job_is_refused_and_the_same_one_has_nothing_to_do(out) -> None:
     with pytest.raises(Killed):
         Flow(out, kill="unit 1").run(depth=1)
     with pytest.raises(UserInputError, match="depth 1, now 2"):
         Flow(out).run(depth=2)
     Flow(out).run(depth=1)
-    with pytest.raises(StoreExistsError):
-        Flow(out).run(depth=1)
-    with pytest.raises(StoreExistsError):
-        refuse_file(out)
+    again, events = Flow(out), []
+    refuse_file(out)  # does not: the job that made it is recorded
+    assert again.run(depth=1, on_event=events.append) == 4
+    assert again.done == []
+    assert [e.message for e in events if isinstance(e, Notice)] == [
+        f"{out} is finished: the same job made it before; nothing was done."
+    ]
+    with pytest.raises(StoreExistsError, match=r"another job \(depth 1, now 2\)"):
+        Flow(out).run(depth=2)
+    assert not is_begun(out)
+
+
+def test_what_has_replaced_the_output_is_not_taken_for_it(out) -> None:
+    Flow(out).run()
+    urls.write_bytes(f"{out}/b", b"a person's")
+    with pytest.raises(StoreExistsError, match="nothing is overwritten"):
+        Flow(out).run()
+    assert urls.read_bytes(f"{out}/b") == b"a person's"
+
+
+def test_a_deleted_output_is_made_again(out) -> None:
+    Flow(out).run(depth=1)
+    urls.delete(out)
+    again = Flow(out)
+    again.run(depth=2)
+    assert again.done == [0, 1, 2, 3]
+    assert Flow(out).run(depth=2) == 4
+
+
+@pytest.mark.parametrize("damage", ["flipped", "lost"])
+def test_without_its_record_an_output_is_any_other(out, damage) -> None:
+    Flow(out).run()
+    if damage == "lost":
+        urls.delete(record_url(out))
+    else:
+        content = urls.read_bytes(record_url(out))
+        urls.write_bytes(record_url(out), content.replace(b"4", b"5"))
+    with pytest.raises(StoreExistsError, match="nothing is overwritten"):
+        Flow(out).run()
+
+
+def test_a_job_killed_before_its_folder_was_deleted_is_finished(tmp_path, monkeypatch) -> None:
+    def kill(_):
+        raise Killed
+
+    out = str(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "publish", kill)
+        with pytest.raises(Killed):
+            Flow(out).run()
+    assert is_begun(out)
+    assert Flow(out).run() == 4
+    assert not is_begun(out)

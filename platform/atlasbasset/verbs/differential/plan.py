@@ -138,7 +138,12 @@ class DifferentialPlan(Plan[DifferentialReport]):
                 on_event(Notice(sentence))
         work = self._stages
         return run_file_job(
-            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+            self.out,
+            work.run,
+            identity=work.identity,
+            pool=self.workers,
+            read_report=DifferentialReport.from_json,
+            on_event=on_event,
         )
 
     @cached_property

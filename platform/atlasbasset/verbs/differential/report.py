@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["DifferentialReport", "GroupFound"]
 
@@ -45,3 +48,9 @@ class DifferentialReport:
         """Return JSON values."""
         found = asdict(self)
         return {**found, "groups": [{**g, "first": list(g["first"])} for g in found["groups"]]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the report that `as_json` gave."""
+        groups = (GroupFound(**{**g, "first": tuple(g["first"])}) for g in values["groups"])
+        return cls(**{**values, "groups": tuple(groups)})

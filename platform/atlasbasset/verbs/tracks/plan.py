@@ -117,7 +117,12 @@ class TracksPlan(Plan[TracksReport]):
             self.workers,
         )
         return run_file_job(
-            self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
+            self.out,
+            work.run,
+            identity=work.identity,
+            pool=self.workers,
+            read_report=TracksReport.from_json,
+            on_event=on_event,
         )
 
 

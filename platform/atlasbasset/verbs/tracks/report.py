@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["TracksReport"]
 
@@ -26,3 +29,9 @@ class TracksReport:
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return {**asdict(self), "groups": list(self.groups), "kinds": list(self.kinds)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the report that `as_json` gave."""
+        tuples = {name: tuple(values[name]) for name in ("groups", "kinds")}
+        return cls(**{**values, **tuples})

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 import atlasbasset
 from atlasbasset.verbs.differential.moderation import moderate
 from atlasstore.errors import StoreExistsError, UserInputError
-from atlasstore.events import ignore
+from atlasstore.events import Notice, ignore
 from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.results.result import Result
 from atlasstore.results.writer import create_result, finish_result
@@ -222,7 +222,10 @@ def test_a_run_that_fails_goes_on_where_it_was(small, tmp_path, kind) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(out, sep="\t"), whole)
     done = [event for event in events if getattr(event, "stage", "") == "embedding sequences"]
     assert not done or done[0].done == done[0].total
-    assert {path.name for path in tmp_path.iterdir()} == {"whole.tsv", "hurt.tsv"}
+    assert {path.name.removesuffix(".job.json") for path in tmp_path.iterdir()} == {
+        "whole.tsv",
+        "hurt.tsv",
+    }
 
 
 @pytest.mark.ray
@@ -255,6 +258,18 @@ def test_the_report_counts_what_was_found(small, tmp_path) -> None:
     first = found.groups[1].first[0]
     assert first in set(table["peak"][:N_PLANTED])
     assert found.as_json()["groups"][0]["group"] == "a"
+
+
+def test_a_finished_table_has_nothing_to_do(small, tmp_path) -> None:
+    given = {"group_by": "cell_type", "out": tmp_path / "peaks.parquet"}
+    found = atlasbasset.differential(small.model, small.atlas, **given, on_event=ignore)
+    table, events = (tmp_path / "peaks.parquet").read_bytes(), []
+    again = atlasbasset.differential(small.model, small.atlas, **given, on_event=events.append)
+    assert again == found
+    assert [type(event) for event in events] == [Notice]
+    assert (tmp_path / "peaks.parquet").read_bytes() == table
+    with pytest.raises(StoreExistsError, match="min_cells 10, now 11"):
+        atlasbasset.differential(small.model, small.atlas, **given, min_cells=11)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import atlasbasset
 from atlasbasset.verbs.shared.regions import Region, parsed_region, refuse_overlaps
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import StoreExistsError, UserInputError
+from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.genome.fasta import Genome
 from small_tracks import GROUPS, N_PEAKS
@@ -113,9 +114,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_exists_is_refused(made) -> None:
+def test_a_folder_that_exists_is_refused(made, tmp_path) -> None:
     with pytest.raises(StoreExistsError):
-        atlasbasset.plan_tracks(made.model, made.atlas, out=made.out, group_by="cell_type")
+        atlasbasset.plan_tracks(made.model, made.atlas, out=tmp_path, group_by="cell_type")
 
 
 def test_the_plan_counts_windows_and_files(made, tmp_path) -> None:
@@ -179,9 +180,13 @@ def test_a_run_that_fails_goes_on_where_it_was(made, tmp_path) -> None:
         atlasbasset.tracks(made.model, made.atlas, **given | {"step_bp": 50})
     atlasbasset.tracks(made.model, made.atlas, **given, on_event=events.append)
     assert not [e for e in events if e.stage == "embedding sequences" and e.done < e.total]
-    assert {path.name for path in tmp_path.iterdir()} == {"t"}
+    assert {path.name for path in tmp_path.iterdir()} == {"t", "t.job.json"}
     files = [path.relative_to(out) for path in out.rglob("*.bw")]
     assert len(files) == 3 * len(GROUPS)
     assert all((out / file).read_bytes() == (made.out / file).read_bytes() for file in files)
-    with pytest.raises(StoreExistsError):
-        atlasbasset.tracks(made.model, made.atlas, **given)
+    with pytest.raises(StoreExistsError, match="step_bp 100, now 50"):
+        atlasbasset.tracks(made.model, made.atlas, **given | {"step_bp": 50})
+    events.clear()
+    report = atlasbasset.tracks(made.model, made.atlas, **given, on_event=events.append)
+    assert (report.groups, report.kinds) == (tuple(GROUPS), ("denoised", "observed", "predicted"))
+    assert [type(event) for event in events] == [Notice]
