@@ -48,7 +48,7 @@ def decoded_steps(
     if _SCALE not in result.var:
         return steps.astype(np.float32) / np.float32(255)
     scale, offset = (result.var[name].to_numpy(np.float32)[columns] for name in (_SCALE, _OFFSET))
-    return steps * scale + offset
+    return np.asarray(steps * scale + offset)
 
 
 def without_encoding(
