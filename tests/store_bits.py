@@ -1,4 +1,4 @@
-"""What a store holds, but for when, how fast and where it was made: equal for equal work."""
+"""What a store holds, but for what says when and how fast it was made: equal for equal work."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _TIMED = ("seconds", "sequences_per", "memory")
 
 
 def stored(url: str) -> dict[str, str]:
-    """Checksum of every file but those that say when the result was made, or where (its card)."""
+    """Checksum of every file but those that say when the result was made."""
     fs, root = urls.filesystem(url)
     fs.invalidate_cache()
     names = {path.removeprefix(root).strip("/"): path for path in fs.find(root)}
     return {
         name: hashlib.sha256(fs.cat_file(path)).hexdigest()
         for name, path in names.items()
-        if name not in ("zarr.json", "README.md") and "provenance" not in name
+        if name != "zarr.json" and "provenance" not in name
     }
 
 

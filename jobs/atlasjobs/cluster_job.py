@@ -27,7 +27,9 @@ __all__ = [
     "node_rows",
     "passed_on",
     "state_values",
+    "stopped_line",
     "submitted",
+    "waiting_lines",
 ]
 
 NODE_COLUMNS = ("node", "address", "role", "CPUs", "GPUs", "memory")
@@ -143,6 +145,32 @@ def state_values(state: JobState) -> dict[str, Any]:
         "ended_s": state.ended_s,
         "exit_code": state.exit_code,
     }
+
+
+def stopped_line(state: JobState) -> str:
+    """Return how a job stands that was told to end."""
+    if state.has_ended:
+        return f"job {state.id}: {state.status.lower()}"
+    if state.status == "PENDING":
+        return (
+            f"job {state.id}: told to end; the cluster has no place for it yet, so it ends, with "
+            "nothing done, when it gets one or Ray gives up on it."
+        )
+    return (
+        f"job {state.id}: told to end; it still runs, and `atlasbasset status {state.id}` tells "
+        "when it has ended."
+    )
+
+
+def waiting_lines(states: Sequence[JobState]) -> list[str]:
+    """Return a sentence on the jobs that have no place in the cluster; none where all have one."""
+    waiting = ", ".join(state.id for state in states if state.status == "PENDING")
+    if not waiting:
+        return []
+    return [
+        f"waiting for a place in the cluster: {waiting}; `atlasbasset resources` shows what there "
+        "is, `atlasbasset stop JOB` withdraws one."
+    ]
 
 
 def job_table(states: Sequence[JobState]) -> tuple[list[str], list[list[str]]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import atlasbasset
+from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import AtlasError, NotAStoreError
 from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
@@ -153,6 +154,21 @@ def test_a_result_is_opened_lazily_here_and_elsewhere(stores, out):
     assert out in held
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in held
     assert os.environ["AWS_ENDPOINT_URL"] not in held
+
+
+_REQUESTS_OF_A_BLOCK = 17
+"""Its solved values put and read back, 2; put into seven tables, 7; four of these read for the
+report, 4; receipts of its two units put and read, at most 4."""
+_REQUESTS_OF_A_MAP = 200
+"""Whatever the number of blocks, 181 as measured: metadata, cells, trunk, small files, listings."""
+
+
+def test_map_opens_no_array_again_for_each_block(stores, proxy, out):
+    proxy.log.clear()
+    atlasbasset.map_cells(*stores, out=out, **MAP)
+    n_blocks = len(Atlas.open(stores[1]).blocks)
+    assert n_blocks == 9
+    assert len(proxy.log) <= _REQUESTS_OF_A_MAP + n_blocks * _REQUESTS_OF_A_BLOCK
 
 
 @pytest.mark.slow

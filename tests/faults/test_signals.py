@@ -211,7 +211,7 @@ def test_every_verb(folder, undisturbed, tmp_path, verb, suffix, number, moment,
     again = command(given, folder=tmp_path / "said")
     assert again.code == 0, again.err
     assert written(out) == undisturbed(verb, suffix)
-    assert names(tmp_path) <= {out.name, "said"}
+    assert names(tmp_path) <= {out.name, f"{out.name}.job.json", "said"}
 
 
 def names(folder):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from atlasbasset.cluster.job import JobState
-from atlasjobs.cluster_job import cluster_job, exit_code, job_file, job_table, node_rows
+from atlasjobs.cluster_job import (
+    cluster_job,
+    exit_code,
+    job_file,
+    job_table,
+    node_rows,
+    stopped_line,
+    waiting_lines,
+)
 from atlasstore.errors import UserInputError
 from cluster_files import parsed
 
@@ -81,3 +89,17 @@ def test_jobs_and_nodes_are_rows():
     assert rows[1][2:4] == ["-", "-"]
     node = {"name": "n", "ip": "10.0.0.1", "head": True, "resources": {"CPU": 4.0, "memory": 8e9}}
     assert node_rows([node]) == [["n", "10.0.0.1", "head", "4", "0", "8.00 GB"]]
+
+
+def test_a_job_without_a_place_is_told_to_end_when_it_gets_one():
+    assert stopped_line(state("STOPPED")) == "job train-1: stopped"
+    said = stopped_line(state("PENDING"))
+    assert said.startswith("job train-1: told to end; the cluster has no place for it yet")
+    assert stopped_line(state("RUNNING")).startswith("job train-1: told to end; it still runs")
+
+
+def test_who_waits_for_a_place_is_told_what_to_do():
+    assert waiting_lines([state("RUNNING"), state("FAILED")]) == []
+    (line,) = waiting_lines([state("PENDING"), state("RUNNING"), state("PENDING", id="map-1")])
+    assert line.startswith("waiting for a place in the cluster: train-1, map-1; ")
+    assert "`atlasbasset resources`" in line

@@ -34,6 +34,13 @@ Peaks = Annotated[
     ),
 ]
 Layer = Annotated[str | None, typer.Option(help="A table of layers in place of X.")]
+Decoded = Annotated[
+    bool,
+    typer.Option(
+        "--decoded",
+        help="Values stored in 256 steps (denoise --dtype uint8) as numbers, float32.",
+    ),
+]
 
 
 def export_result(
@@ -44,6 +51,7 @@ def export_result(
     where: Where = [],  # noqa: B006 - read only
     peaks: Peaks = [],  # noqa: B006 - read only
     layer: Layer = None,
+    decoded: Decoded = False,
     dry_run: DryRun = False,
     json: Json = None,
     config: Config = None,
@@ -55,6 +63,8 @@ def export_result(
     from atlasstore import plan_export
 
     output = Output(json)
-    plan = plan_export(result, out=out, cells=cells, where=where, peaks=peaks, layer=layer)
+    plan = plan_export(
+        result, out=out, cells=cells, where=where, peaks=peaks, layer=layer, decoded=decoded
+    )
     if (report := output.carry_out(plan, dry_run=dry_run)) is not None:
         output.report(f"Exported {result} to {out}", export_facts(report), report)

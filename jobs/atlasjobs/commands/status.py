@@ -18,7 +18,7 @@ def status(
 ) -> None:
     """List the jobs of a cluster; with an ID, end with that job's exit code."""
     from atlasbasset.cluster.job_client import JobClient
-    from atlasjobs.cluster_job import exit_code, job_table, state_values
+    from atlasjobs.cluster_job import exit_code, job_table, state_values, waiting_lines
     from atlasjobs.output.console import Output
 
     output = Output(json)
@@ -28,6 +28,8 @@ def status(
         output.line("no jobs yet")
     else:
         output.table(*job_table(states))
+    for line in waiting_lines(states):
+        output.line(line)
     output.json({"jobs": [state_values(state) for state in states]})
     if job is not None:
         raise typer.Exit(exit_code(states[0]))

@@ -16,11 +16,11 @@ def stop(
 ) -> None:
     """Ask a job to end, as Ctrl-C would; what it has done is kept for `submit` to resume."""
     from atlasbasset.cluster.job_client import JobClient
-    from atlasjobs.cluster_job import state_values
+    from atlasjobs.cluster_job import state_values, stopped_line
     from atlasjobs.output.console import Output
 
     output = Output(json)
     client = JobClient(address)
     state = client.stop(client.state(job).id)
-    output.line(f"job {state.id}: {state.status.lower()}")
+    output.line(stopped_line(state))
     output.json(state_values(state))

@@ -111,12 +111,12 @@ def _read_one(array: zarr.Array[Any], start: int, stop: int, url: str) -> NDArra
         found = arrays.read_array(array, start, stop, url=url)
     except CorruptStoreError as error:
         raise CorruptStoreError(
-            f"{url}: shard {_shard_name(array, start)} (array {array.path}, rows {start} to "
+            f"{url}: shard {arrays.row_piece(array, start)} (array {array.path}, rows {start} to "
             f"{stop}) cannot be read ({error.__cause__}); {_REMEDY}"
         ) from error
     if _is_fill(found, array) and not _is_stored(array, start, url):
         raise CorruptStoreError(
-            f"{url}: shard {_shard_name(array, start)} (array {array.path}, rows {start} to "
+            f"{url}: shard {arrays.row_piece(array, start)} (array {array.path}, rows {start} to "
             f"{stop}) is absent; {_REMEDY}"
         )
     return found
@@ -131,17 +131,11 @@ def _is_fill(values: NDArray[Any], array: zarr.Array[Any]) -> bool:
 
 
 def _is_stored(array: zarr.Array[Any], start: int, url: str) -> bool:
-    return urls.stored_bytes(urls.join(url, _shard_name(array, start))) > 0
+    return urls.stored_bytes(urls.join(url, arrays.row_piece(array, start))) > 0
 
 
 def _shard_rows(array: zarr.Array[Any]) -> int:
     return int((array.shards or array.chunks)[0])
-
-
-def _shard_name(array: zarr.Array[Any], row: int) -> str:
-    """Return the file of the shard that holds `row`, within the store."""
-    place = (row // _shard_rows(array), *(0 for _ in array.shape[1:]))
-    return f"{array.path}/{array.metadata.encode_chunk_key(place)}"
 
 
 def check_result(
@@ -221,6 +215,5 @@ def _compare(
     values: NDArray[Any], recorded: Any, table: zarr.Array[Any], start: int, url: str
 ) -> None:
     if recorded is not None and arrays.checksum(values) != recorded:
-        raise CorruptStoreError(
-            f"{url}: shard {_shard_name(table, start)} does not hold what was written; {_REMEDY}"
-        )
+        shard = arrays.row_piece(table, start)
+        raise CorruptStoreError(f"{url}: shard {shard} does not hold what was written; {_REMEDY}")

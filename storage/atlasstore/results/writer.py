@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ABOUT",
     "CHECKSUMS",
+    "TableWriter",
     "create_result",
     "finish_result",
     "write_anndata",
@@ -129,10 +131,7 @@ def _create_table(
 def write_rows(
     place: str | Path, plan: TablePlan, start: int, values: NDArray[Any]
 ) -> dict[str, Any]:
-    """Write the rows of one shard of a table.
-
-    On an object store a shard that is there stays, and the receipt speaks of it: an equal job may
-    have published it, from hardware that rounds otherwise.
+    """Write the rows of one shard of a table; see `TableWriter.write`.
 
     Parameters
     ----------
@@ -144,30 +143,78 @@ def write_rows(
         First row of the shard.
     values
         Its rows, of the plan's dtype.
-
-    Returns
-    -------
-    dict
-        The shard's receipt: ``table``, ``start``, ``crc32`` of the stored values and their
-        ``bytes``.
-
-    Raises
-    ------
-    NotAStoreError
-        The store is gone.
     """
-    stop = min(start + plan.shard_rows, plan.shape[0])
-    is_shard = 0 <= start < stop and start % plan.shard_rows == 0
-    if not is_shard or values.shape != (stop - start, *plan.shape[1:]):
-        raise ValueError(f"rows {start} on, shape {values.shape}, are no shard of {plan}")
-    if values.dtype != plan.dtype:
-        raise ValueError(f"{values.dtype} given for {plan}")
-    held = np.ascontiguousarray(values)
-    if not _put(place, plan, start, held):
-        found = arrays.read_array(_open_table(place, plan.name), start, stop, url=str(place))
-        held = np.ascontiguousarray(found)
-    crc = arrays.checksum(held)
-    return {"table": plan.name, "start": start, "crc32": crc, "bytes": held.nbytes}
+    return TableWriter(place, plan).write(start, values)
+
+
+class TableWriter:
+    """Writes shards of a table, whose metadata are read once: a request less for every shard.
+
+    Parameters
+    ----------
+    place
+        What `create_result` was given.
+    plan
+        The table.
+    """
+
+    def __init__(self, place: str | Path, plan: TablePlan) -> None:
+        self._place, self._plan = place, plan
+
+    def write(self, start: int, values: NDArray[Any]) -> dict[str, Any]:
+        """Write the rows of one shard.
+
+        On an object store a shard that is there stays, and the receipt speaks of it: an equal job
+        may have published it, from hardware that rounds otherwise.
+
+        Parameters
+        ----------
+        start
+            First row of the shard.
+        values
+            Its rows, of the plan's dtype.
+
+        Returns
+        -------
+        dict
+            The shard's receipt: ``table``, ``start``, ``crc32`` of the stored values and their
+            ``bytes``.
+
+        Raises
+        ------
+        NotAStoreError
+            The store is gone.
+        """
+        plan, stop = self._plan, min(start + self._plan.shard_rows, self._plan.shape[0])
+        is_shard = 0 <= start < stop and start % plan.shard_rows == 0
+        if not is_shard or values.shape != (stop - start, *plan.shape[1:]):
+            raise ValueError(f"rows {start} on, shape {values.shape}, are no shard of {plan}")
+        if values.dtype != plan.dtype:
+            raise ValueError(f"{values.dtype} given for {plan}")
+        held = np.ascontiguousarray(values)
+        arrays.write_pieces(self._array, start, held)
+        if self._stayed(start):
+            found = arrays.read_array(self._array, start, stop, url=str(self._place))
+            held = np.ascontiguousarray(found)
+        crc = arrays.checksum(held)
+        return {"table": plan.name, "start": start, "crc32": crc, "bytes": held.nbytes}
+
+    @cached_property
+    def _array(self) -> zarr.Array[Any]:
+        return _open_table(self._place, self._plan.name, store=self._store)
+
+    @cached_property
+    def _store(self) -> Store | FirstStays:
+        """Where shards go; on a local disk over what is there: a lock keeps others out."""
+        store = urls.zarr_store(self._place, read_only=False)
+        return store if urls.is_local(self._place) else FirstStays(store, self._place)
+
+    def _stayed(self, start: int) -> bool:
+        """Whether another shard was there."""
+        store = self._store
+        return isinstance(store, FirstStays) and (
+            arrays.row_piece(self._array, start) in store.refused
+        )
 
 
 def is_whole(place: str | Path, shard: Mapping[str, Any]) -> bool:
@@ -187,16 +234,6 @@ def is_whole(place: str | Path, shard: Mapping[str, Any]) -> bool:
     except CorruptStoreError:
         return False
     return arrays.checksum(found) == int(shard["crc32"])
-
-
-def _put(place: str | Path, plan: TablePlan, start: int, values: NDArray[Any]) -> bool:
-    """Write a shard; return whether it was, or another one was there and stayed."""
-    if urls.is_local(place):  # a lock keeps others out, and renaming needs no look beforehand
-        arrays.write_pieces(_open_table(place, plan.name), start, values)
-        return True
-    store = FirstStays(urls.zarr_store(place, read_only=False), place)
-    arrays.write_pieces(_open_table(place, plan.name, store=store), start, values)
-    return not store.refused
 
 
 def _open_table(place: str | Path, name: str, *, store: Store | None = None) -> zarr.Array[Any]:

@@ -21,6 +21,7 @@ from atlasstore.inspect_store import open_store
 from atlasstore.plans import Plan
 from atlasstore.results.reader import AXES
 from atlasstore.results.result import Result
+from atlasstore.sharing.encoded import without_encoding
 from atlasstore.sharing.selection import chosen_columns, chosen_rows
 from atlasstore.sharing.values import Values
 from atlasstore.text_units import count, size
@@ -85,6 +86,7 @@ class ExportPlan(Plan[ExportReport]):
         rows, columns = self._axes
         chosen = self.part
         how = "as stored" if chosen.is_stored else "predicted from factors"
+        how = "decoded" if chosen.is_decoded else how
         return [
             (rows, f"{count(len(chosen.rows))} of {count(self._result.n_obs)}"),
             (columns, f"{count(len(chosen.columns))} of {count(self._result.n_vars)}"),
@@ -121,6 +123,7 @@ def export_result(
     where: Sequence[str] = (),
     peaks: Sequence[str] = (),
     layer: str | None = None,
+    decoded: bool = False,
     on_event: Subscriber | None = None,
 ) -> ExportReport:
     """Write a part of a result as a file, or all of it.
@@ -141,6 +144,9 @@ def export_result(
         default.
     layer
         A table of layers in place of X.
+    decoded
+        Give values that are stored in 256 steps (``denoise(dtype="uint8")``) as numbers, float32;
+        others are as they are.
     on_event
         Called with `Progress`; by default a bar is shown on a terminal or in a notebook.
 
@@ -155,7 +161,9 @@ def export_result(
     UserInputError
         It is no result, something chosen is not in it, or the file cannot be written so.
     """
-    plan = plan_export(result, out=out, cells=cells, where=where, peaks=peaks, layer=layer)
+    plan = plan_export(
+        result, out=out, cells=cells, where=where, peaks=peaks, layer=layer, decoded=decoded
+    )
     return plan.run(on_event=on_event)
 
 
@@ -167,6 +175,7 @@ def plan_export(
     where: Sequence[str] = (),
     peaks: Sequence[str] = (),
     layer: str | None = None,
+    decoded: bool = False,
 ) -> ExportPlan:
     """Check what `export_result` would write; parameters are those of `export_result`.
 
@@ -186,6 +195,7 @@ def plan_export(
         chosen_rows(store.obs, cells, where, unit=rows),
         chosen_columns(store.var, peaks, unit=columns),
         layer,
+        decoded,
     )
     _check_file(str(out), len(chosen.columns))
     refuse_existing(out)
@@ -253,10 +263,13 @@ def _write_outline(file: h5py.File, values: Values) -> None:
 
     result = values.result
     file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+    var = result.var.iloc[values.columns]
     about = {name: value for name, value in result.about.items() if name != "shards"}
+    if values.is_decoded:
+        var, about = without_encoding(var, about)
     parts: dict[str, Any] = {
         "obs": result.obs.iloc[values.rows],
-        "var": result.var.iloc[values.columns],
+        "var": var,
         "uns": {"scbasset": about},
         "varm": {
             name.partition("/")[2]: result.rows(name)[values.columns]

@@ -10,6 +10,7 @@ import numpy as np
 
 from atlasstore.errors import UserInputError
 from atlasstore.results.factors import factor_names, on_scale
+from atlasstore.sharing.encoded import decoded_steps, is_encoded
 from atlasstore.zarrio.names import INTERCEPT
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ class Values:
         Which, rising, int64.
     layer
         Name of the table in layers; None for X.
+    decoded
+        Whether values that are stored in 256 steps are given as numbers, float32.
     """
 
     result: Result
     rows: Rows
     columns: Rows
     layer: str | None = None
+    decoded: bool = False
 
     def __post_init__(self) -> None:
         if self.layer is not None and not self.result.has(self._name):
@@ -63,9 +67,15 @@ class Values:
         return self.result.has(self._name)
 
     @property
+    def is_decoded(self) -> bool:
+        """Whether steps are stored, and numbers given."""
+        return self.decoded and self.layer is None and is_encoded(self.result)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Of the values."""
-        return self.result.table(self._name).dtype if self.is_stored else np.dtype(np.float32)
+        is_as_stored = self.is_stored and not self.is_decoded
+        return self.result.table(self._name).dtype if is_as_stored else np.dtype(np.float32)
 
     @property
     def n_bytes(self) -> int:
@@ -106,7 +116,8 @@ class Values:
     def _stored(self, rows: Rows) -> NDArray[Any]:
         start, stop = int(rows[0]), int(rows[-1]) + 1
         found: NDArray[Any] = self.result.rows(self._name, start, stop)[rows - start]
-        return found[:, self.columns]
+        chosen = found[:, self.columns]
+        return decoded_steps(self.result, chosen, self.columns) if self.is_decoded else chosen
 
     def _predicted(self) -> Any:
         """Return what multiplies the factors of rows with those of the columns."""

@@ -38,6 +38,7 @@ __all__ = [
     "piece_names",
     "read_array",
     "recorded_checksums",
+    "row_piece",
     "stored_files",
     "writable",
     "write_pieces",
@@ -305,6 +306,12 @@ def piece_names(array: zarr.Array[Any]) -> Iterator[str]:
     for place in itertools.product(*map(range, _grid(array))):
         key = array.metadata.encode_chunk_key(place)
         yield f"{array.path}/{key}" if array.path else key
+
+
+def row_piece(array: zarr.Array[Any], row: int) -> str:
+    """Return the name, within the store, of the piece that holds `row` of a table cut by rows."""
+    place = (row // (array.shards or array.chunks)[0], *(0 for _ in array.shape[1:]))
+    return f"{array.path}/{array.metadata.encode_chunk_key(place)}"
 
 
 def _grid(array: zarr.Array[Any]) -> list[int]:

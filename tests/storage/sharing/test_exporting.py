@@ -32,7 +32,7 @@ VAR = pd.DataFrame(
 )
 
 
-def make(url, *, dense: str | None, scale: str = "linear"):
+def make(url, *, dense: str | None, scale: str = "linear", var=VAR, **about: str):
     rng = np.random.default_rng(4)
     left = rng.normal(size=(N, E)).astype(np.float32)
     right = rng.normal(size=(P, E)).astype(np.float32)
@@ -41,11 +41,11 @@ def make(url, *, dense: str | None, scale: str = "linear"):
         str(url),
         kind="denoised",
         obs=OBS,
-        var=VAR,
+        var=var,
         obsm={"X_scbasset": left},
         varm={"scbasset_sequence": right},
         tables=tables,
-        about={"scale": scale},
+        about={"scale": scale, **about},
     )
     shards = []
     if tables:
@@ -118,6 +118,39 @@ def test_tables(result, tmp_path, suffix):
     assert list(found["name"]) == list(OBS.index[ROWS])
     wanted = expected(result, ROWS, COLUMNS)
     np.testing.assert_allclose(found.iloc[:, 1:], wanted, rtol=1e-5, atol=1e-6)
+
+
+STEPS = {
+    "linear": ("X * var.scbasset_scale + var.scbasset_offset", np.linspace(0.1, 2, P), 3.0),
+    "sigmoid": ("X / 255", np.full(P, 1 / 255), 0.0),
+}
+
+
+@pytest.mark.parametrize("scale", STEPS)
+def test_steps_are_given_as_numbers(tmp_path, scale):
+    value, step, offset = STEPS[scale]
+    is_linear = scale == "linear"
+    var = VAR.assign(scbasset_scale=step, scbasset_offset=offset) if is_linear else VAR
+    url = make(tmp_path / "r", dense="uint8", scale=scale, var=var, value=value, largest_error="0")
+    wanted = (expected(url, ROWS, COLUMNS) * step[COLUMNS] + offset).astype(np.float32)
+    for name in ("part.h5ad", "part.parquet"):
+        export_result(url, out=tmp_path / name, decoded=True, **CHOSEN)
+    found = anndata.read_h5ad(tmp_path / "part.h5ad")
+    assert found.X.dtype == np.float32
+    np.testing.assert_allclose(found.X, wanted, rtol=1e-6)
+    assert list(found.var.columns) == list(VAR.columns)
+    assert set(found.uns["scbasset"]) >= {"scale", "largest_error"}
+    assert "value" not in found.uns["scbasset"]
+    table = pd.read_parquet(tmp_path / "part.parquet").set_index("name")
+    np.testing.assert_allclose(table, wanted, rtol=1e-6)
+    plan = plan_export(url, out=tmp_path / "n.tsv", decoded=True, **CHOSEN)
+    assert "float32, decoded" in str(plan)
+
+
+def test_what_is_no_step_is_as_it_is(result, tmp_path):
+    export_result(result, out=tmp_path / "part.h5ad", decoded=True, **CHOSEN)
+    found = anndata.read_h5ad(tmp_path / "part.h5ad")
+    assert_equal(result, found.X, expected(result, ROWS, COLUMNS))
 
 
 def test_files_of_names(folder, tmp_path):

@@ -16,7 +16,7 @@ from atlasbasset.batch.scratch import scratch_group
 from atlasbasset.core.newton import solve_cells, working_bytes
 from atlasbasset.verbs.shared.embed_peaks_work import read_embedded
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.results.writer import write_rows
+from atlasstore.results.writer import TableWriter
 from atlasstore.zarrio import arrays
 from atlasstore.zarrio.blocks import runs
 
@@ -237,12 +237,16 @@ class AssembleBlocks:
         if np.isnan(rows).any():
             arrays.check_chunks(self._solved, url=self.solved_url)
         first, written = 0, []
-        for table in self.tables:
+        for table, writer in zip(self.tables, self._writers, strict=True):
             last = first + math.prod(table.shape[1:])
             values = rows[:, first:last].reshape(n_cells, *table.shape[1:])
-            written.append(write_rows(self.place, table, unit["start"], values))
+            written.append(writer.write(unit["start"], values))
             first = last
         return {"bytes": sum(block["bytes"] for block in written), "blocks": written}
+
+    @cached_property
+    def _writers(self) -> list[TableWriter]:
+        return [TableWriter(self.place, table) for table in self.tables]
 
     @cached_property
     def _solved(self) -> zarr.Array[Any]:
