@@ -10,6 +10,8 @@ import numpy as np
 
 from atlasstore.atlas.split import SPLITS, held_out_overlap
 from atlasstore.atlas.writer import (
+    ARRAY_SIZES,
+    ArraySizes,
     AtlasShape,
     begin_atlas,
     finish_atlas,
@@ -90,6 +92,8 @@ class PreprocessSteps:
         Who reads and writes.
     on_event
         Called with each `Progress` and `Notice`.
+    sizes
+        Of the atlas's arrays.
     """
 
     def __init__(
@@ -99,8 +103,9 @@ class PreprocessSteps:
         genome: Genome,
         executor: Executor,
         on_event: Subscriber,
+        sizes: ArraySizes = ARRAY_SIZES,
     ) -> None:
-        self._settings, self._spec, self._genome = settings, spec, genome
+        self._settings, self._spec, self._genome, self._sizes = settings, spec, genome, sizes
         self._executor, self._tell = executor, on_event
         self.n_peaks_unplaced = 0
 
@@ -184,7 +189,8 @@ class PreprocessSteps:
             piece_positives=reading.positives_per_read,
         )
         stored_bp = self._settings.window_bp + 2 * self._settings.flank_bp
-        plan_sequences(machine, run_peaks=sequence_rows(n_peaks, stored_bp)[1], stored_bp=stored_bp)
+        _, run_peaks = sequence_rows(n_peaks, stored_bp, self._sizes)
+        plan_sequences(machine, run_peaks=run_peaks, stored_bp=stored_bp)
         return reading.peak_bytes
 
     def _survey(self, scratch: str) -> Inputs:
@@ -224,7 +230,8 @@ class PreprocessSteps:
         var = set_aside(inputs.peaks[filtered.peaks], "split")
         var["split"] = split_table(var, settings, self._tell)
         block_cells = blocks.plan_cell_blocks(len(obs), min_blocks=settings.min_blocks)[0].n_cells
-        shape = AtlasShape(len(obs), len(var), block_cells, settings.window_bp, settings.flank_bp)
+        window = settings.window_bp, settings.flank_bp
+        shape = AtlasShape(len(obs), len(var), block_cells, *window, self._sizes)
         parts = blocks.plan_parts([0, len(obs)], block_cells)
         starts = [part.start for part in parts]
         positives = np.add.reduceat(filtered.depth, starts).tolist()
