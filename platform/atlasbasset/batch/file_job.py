@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.batch.executor import WorkerPool
-    from atlasbasset.batch.job import JobIdentity
+    from atlasbasset.batch.job_identity import JobIdentity
     from atlasstore.events import Subscriber
 
 __all__ = ["FileJob", "refuse_file", "run_file_job"]
@@ -57,12 +57,8 @@ def run_file_job(
     make
         Does the job's stages; then, after `FileJob.begin_writing`, puts the output there whole
         (`staged`, `staged_file`).
-    identity
-        What makes another run the same job.
-    pool
-        Who computes; all stages share one Ray.
-    on_event
-        Called with `Progress` and `Notice`.
+    identity, pool, on_event
+        As for `run_job`.
 
     Returns
     -------
@@ -74,8 +70,7 @@ def run_file_job(
     StoreExistsError
         When something is stored at `out`.
     UserInputError
-        An unfinished job of other arguments or inputs is there, another process is at work in it
-        (on a local disk), or the workers cannot be had or cannot reach it.
+        As by `run_job`.
     """
     refuse_file(out)
     pool.worker_url(out)

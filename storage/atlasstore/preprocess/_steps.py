@@ -128,27 +128,13 @@ class PreprocessSteps:
 
     def make(self, ledger: Ledger) -> PreprocessReport:
         """Write the atlas at ``ledger.store``, finished."""
-        done = ledger.receipt("report")
-        if done is not None:  # all that is missing is to publish it
+        if (done := ledger.receipt("report")) is not None:  # but for its publication
             return PreprocessReport.from_json(done)
         stages = Stages(ledger, self._executor, self._tell)
         inputs = self._survey(urls.join(ledger.scratch, "inputs"))
         peak = self._check_memory(len(inputs.peaks))
-        inputs, read = read_inputs(
-            inputs,
-            stages,
-            least=self._spec.min_peaks_per_cell,
-            files=_files(inputs, self._settings),
-            skip_bad=self._settings.skip_bad,
-            on_event=self._tell,
-        )
-        filtered = choose(
-            *stages.totals(read, len(inputs.peaks)),
-            partial(stages.kept_depths, read),
-            self._spec,
-            cells_of_source=inputs.sizes,
-        )
-        atlas = self._atlas(inputs, filtered)
+        inputs, read = self._read(inputs, stages)
+        atlas = self._atlas(inputs, self._chosen(inputs, stages, read))
         seen = ledger.receipt("peaks") or ledger.record(
             "peaks", self._look_at_peaks(atlas).as_json()
         )
@@ -176,6 +162,25 @@ class PreprocessSteps:
         )
         ledger.record("report", report.as_json())
         return report
+
+    def _read(self, inputs: Inputs, stages: Stages) -> tuple[Inputs, Sequence[ReadSpan]]:
+        """Return the inputs that could be read, and what was read."""
+        return read_inputs(
+            inputs,
+            stages,
+            least=self._spec.min_peaks_per_cell,
+            files=_files(inputs, self._settings),
+            skip_bad=self._settings.skip_bad,
+            on_event=self._tell,
+        )
+
+    def _chosen(self, inputs: Inputs, stages: Stages, read: Sequence[ReadSpan]) -> FilterResult:
+        return choose(
+            *stages.totals(read, len(inputs.peaks)),
+            partial(stages.kept_depths, read),
+            self._spec,
+            cells_of_source=inputs.sizes,
+        )
 
     def _check_memory(self, n_peaks: int) -> int:
         """Refuse too little memory before the work; return the peak of reading."""
