@@ -22,10 +22,10 @@ from atlasstore.files.json_text import parsed_json
 from atlasstore.files.sealed import unsealed
 from atlasstore.resume import units
 from atlasstore.resume.ledger import Ledger, partial_url
-from atlasstore.zarrio import table_plan
 from forked import fork_server
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
+from small_tables import small_tables
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -57,8 +57,7 @@ def small_units(put: Callable[[Any, str, int], None] = setattr) -> None:
     `put` is a MonkeyPatch's `setattr` where all is to be put back.
     """
     put(peak_stage, "_UNIT_PEAKS", 32)
-    put(table_plan, "_CHUNK_BYTES", 4 * P)
-    put(table_plan, "_SHARD_BYTES", 16 * P)  # of bytes, 16 cells: 6 shards
+    small_tables(put, chunk_bytes=4 * P, shard_bytes=16 * P)  # of bytes, 16 cells: 6 shards
 
 
 def run(

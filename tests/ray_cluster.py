@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,6 +168,21 @@ class RayNodes:
                 return True
         except (urllib.error.URLError, OSError):
             return False
+
+
+@contextmanager
+def own_ray(*, cpus: int = 2, **variables: str) -> Iterator[None]:
+    """Start a Ray for these tests alone, in this process, on loopback, with these variables set."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"RAY_AUTH_MODE": "disabled", **variables}.items():
+            patch.setenv(name, value)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 @contextmanager

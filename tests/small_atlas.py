@@ -11,7 +11,7 @@ from Bio import bgzf
 from scipy import sparse
 
 from atlasstore.atlas.split import split_peaks
-from atlasstore.atlas.writer import write_atlas
+from atlasstore.atlas.writer import ARRAY_SIZES, ArraySizes, write_atlas
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
 
@@ -103,6 +103,7 @@ def make_atlas(
     seed: int = 0,
     more_obs: Mapping[str, object] = MappingProxyType({}),
     peaks: pd.DataFrame | None = None,
+    sizes: ArraySizes = ARRAY_SIZES,
 ) -> str:
     """Write an atlas of dense bool labels (cells x peaks) and codes (peaks x stored bp)."""
     n_cells, n_peaks = labels.shape
@@ -124,6 +125,7 @@ def make_atlas(
         window_bp=codes.shape[1] - 2 * flank_bp,
         flank_bp=flank_bp,
         provenance=formats.provenance([], {}, seed),
+        sizes=sizes,
     ) as writer:
         for start, stop in writer.sequence_runs():
             writer.write_sequences(start, codes[start:stop])

@@ -12,6 +12,7 @@ import atlasbasset
 from atlasstore.events import Progress
 from atlasstore.results.result import Result
 from denoise_process import OPTIONS, make_stores, small_units
+from ray_cluster import own_ray
 from store_bits import stored
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -38,14 +39,9 @@ def whole(stores, tmp_path):
 
 
 @pytest.fixture
-def local_ray(monkeypatch):
-    """A Ray of this test alone, on loopback."""
-    import ray
-
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def local_ray():
+    with own_ray():
+        yield
 
 
 def workers():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.batch.executor import WorkerPool
-    from atlasbasset.batch.job import JobIdentity
+    from atlasbasset.batch.job_identity import JobIdentity
     from atlasstore.events import Subscriber
 
 __all__ = ["FileJob", "refuse_file", "run_file_job"]
@@ -65,14 +65,10 @@ def run_file_job(
     make
         Does the job's stages; then, after `FileJob.begin_writing`, puts the output there whole
         (`staged`, `staged_file`).
-    identity
-        What makes another run the same job.
-    pool
-        Who computes; all stages share one Ray.
+    identity, pool, on_event
+        As for `run_job`.
     read_report
         Makes what `make` returned of its ``as_json()``.
-    on_event
-        Called with `Progress` and `Notice`.
 
     Returns
     -------
@@ -84,8 +80,7 @@ def run_file_job(
     StoreExistsError
         When something is stored at `out`.
     UserInputError
-        An unfinished job of other arguments or inputs is there, another process is at work in it
-        (on a local disk), or the workers cannot be had or cannot reach it.
+        As by `run_job`.
     """
     if (report := finished_report(out, identity)) is not None:
         end_finished(out, identity, on_event)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.job import refuse_other
+from atlasbasset.batch.job_identity import refuse_other
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.json_text import parsed_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from atlasbasset.batch.job import JobIdentity
+    from atlasbasset.batch.job_identity import JobIdentity
 
 __all__ = ["finished_report", "record_url", "write_record"]
 

@@ -20,23 +20,19 @@ from __future__ import annotations
 
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from atlasbasset.batch.gather import gather
+from atlasbasset.batch.job_identity import IDENTITY, is_published
 from atlasbasset.batch.scratch import check_scratch
+from atlasbasset.batch.shard_checks import damaged_shards, written_shards
 from atlasbasset.batch.stages import JobStages
 from atlasstore.cards.store_card import refresh_card
-from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
+from atlasstore.errors import CorruptStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
-from atlasstore.results.writer import finish_result, is_whole
-from atlasstore.resume.identity import job_difference, job_identity
-from atlasstore.resume.ledger import Ledger, is_begun, open_finished, refuse_taken
-from atlasstore.resume.units import Ranges, Stage
+from atlasstore.results.writer import finish_result
+from atlasstore.resume.ledger import Ledger, is_begun, refuse_taken
 from atlasstore.text_units import count, size
 from atlasstore.zarrio import arrays, formats
 
@@ -45,55 +41,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.batch.executor import WorkerPool
-    from atlasbasset.batch.gather import Arrays
+    from atlasbasset.batch.job_identity import JobIdentity
     from atlasstore.events import Subscriber
     from atlasstore.resume.receipts import Receipts
-    from atlasstore.resume.units import Receipt, Unit
+    from atlasstore.resume.units import Receipt
 
     Finish = Callable[..., None]
 
-__all__ = [
-    "JobIdentity",
-    "ResumableJob",
-    "end_finished",
-    "is_published",
-    "refuse_other",
-    "run_job",
-]
+__all__ = ["ResumableJob", "end_finished", "run_job"]
 
-_CHECKS = 256
-"""Units at most in which shards are read again."""
 MOST_CHECKED_BYTES = 32 << 30
 """What is read again when a job is resumed, uncompressed: more would hold it up for long."""
 _CREATED = "create"
-_IDENTITY = "job"
-"""Where a store's provenance keeps what makes another run the same job."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobIdentity:
-    """What makes two runs the same job."""
-
-    verb: str
-    config: Mapping[str, Any]
-    """Whatever changes the result, JSON values: resolved options, fingerprint of the model, seed;
-    not workers or memory."""
-    inputs: Sequence[str]
-    """URLs of the files and stores that are read and must stay as they are."""
-
-    @property
-    def whole_config(self) -> dict[str, Any]:
-        """The configuration with the verb."""
-        return {"verb": self.verb, **self.config}
-
-    @property
-    def places(self) -> list[str]:
-        """The inputs, local paths made absolute."""
-        return [urls.absolute(url) for url in self.inputs]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what is compared and stored."""
-        return job_identity(self.whole_config, self.places)
 
 
 class _HasProvenance(Protocol):
@@ -202,7 +161,7 @@ class ResumableJob(JobStages):
         """Let units be done again whose shards were damaged since an earlier run wrote them."""
         if not urls.is_local(self.place):
             return  # an object store keeps what it has as it was
-        written = [(index, shard) for index, found in receipts for shard in _written(found)]
+        written = [(index, shard) for index, found in receipts for shard in written_shards(found)]
         if not written:
             return
         self._check_files()
@@ -214,16 +173,9 @@ class ResumableJob(JobStages):
                 )
             )
             return
-        checked = gather(
-            Ranges(len(written), max(1, len(written) // _CHECKS)),
-            _CheckShards(self.place, [shard for _, shard in written]),
-            pool=self._pool,
-            stage=Stage("checking what an earlier run has written", "shards"),
-            on_event=self.on_event,
-        )
-        is_whole = np.concatenate([part["is_whole"] for part in checked])
-        damaged = sorted({written[at][0] for at in np.flatnonzero(~is_whole)})
-        if damaged:
+        shards = [shard for _, shard in written]
+        lost = damaged_shards(self.place, shards, pool=self._pool, on_event=self.on_event)
+        if damaged := sorted({written[at][0] for at in lost}):
             receipts.undo(damaged)
             self.on_event(
                 Notice(
@@ -302,7 +254,7 @@ class ResumableJob(JobStages):
         self._check_files()
         made = formats.provenance(list(files), dict(config), seed, created=self._ledger.started)
         sources = {name: dict(store.provenance) for name, store in made_from.items()}
-        provenance = {**made, **sources, _IDENTITY: self._identity.as_json()}
+        provenance = {**made, **sources, IDENTITY: self._identity.as_json()}
         try:
             finish(self.place, provenance, shards=self._shards())
         except StoreExistsError:
@@ -323,19 +275,7 @@ class ResumableJob(JobStages):
         """Yield what `write_rows` returned, from the receipts of all stages."""
         for receipts in self._receipts:
             for _, receipt in receipts:
-                yield from _written(receipt)
-
-
-@dataclass(frozen=True, eq=False)
-class _CheckShards:
-    """Reads shards again and compares them with what was recorded."""
-
-    place: str
-    shards: Sequence[Mapping[str, Any]]
-
-    def __call__(self, unit: Unit) -> Arrays:
-        shards = self.shards[unit["start"] : unit["stop"]]
-        return {"is_whole": np.array([is_whole(self.place, shard) for shard in shards])}
+                yield from written_shards(receipt)
 
 
 def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -> bool:
@@ -356,29 +296,6 @@ def _refuse_published(ledger: Ledger, identity: JobIdentity) -> None:
         raise StoreExistsError(f"{out} was published meanwhile.")
 
 
-def is_published(out: str | Path, identity: JobIdentity) -> bool:
-    """Whether the job's store is there, finished; raise StoreExistsError for another store."""
-    try:
-        info = formats.check(open_finished(out), url=str(out))
-    except NotAStoreError:
-        return False
-    refuse_other(out, info.provenance.get(_IDENTITY), identity)
-    return True
-
-
-def refuse_other(out: str | Path, made_by: Mapping[str, Any] | None, identity: JobIdentity) -> None:
-    """Raise StoreExistsError unless what `out` says of its job is this job's identity."""
-    if made_by is None:
-        differs = "not by a job of this kind"
-    else:
-        differs = job_difference(made_by, identity.as_json())
-    if differs:
-        raise StoreExistsError(
-            f"{out} exists already, made by another job ({differs}), and nothing is overwritten; "
-            "choose another output, or delete it first."
-        )
-
-
 def end_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -> None:
     """Say that the same job has made `out`, and delete the folder that it may have left."""
     _clean(out, identity)
@@ -394,17 +311,6 @@ def _clean(out: str | Path, identity: JobIdentity) -> None:
         Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger,
     ):
         ledger.publish()
-
-
-def _written(receipt: Any) -> list[Mapping[str, Any]]:
-    """Return what `write_rows` returned, wherever it is stored in a receipt."""
-    if isinstance(receipt, dict):
-        if {"table", "start", "crc32"} <= receipt.keys():
-            return [receipt]
-        return [found for value in receipt.values() for found in _written(value)]
-    if isinstance(receipt, list):
-        return [found for value in receipt for found in _written(value)]
-    return []
 
 
 def _say_published(out: str, on_event: Subscriber) -> None:

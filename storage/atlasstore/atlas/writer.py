@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
+    "ARRAY_SIZES",
     "CHECKSUM",
-    "INDEX_SHARD_BYTES",
+    "ArraySizes",
     "AtlasShape",
     "AtlasWriter",
     "LabelWriter",
@@ -45,12 +46,23 @@ __all__ = [
 
 CHECKSUM = "crc32"
 """Attribute of the sequences, of each of their shards, and of each part's cells; see `verify`."""
-_CHUNK_BYTES = 1 << 20
-_SEQUENCE_SHARD_BYTES = 48 << 20
-INDEX_SHARD_BYTES = 32 << 20
-_INDPTR_CHUNK = 131_072
 _INDEX_COMPRESSION_LEVEL = 1
 """Of zstd: level 5 makes cell indices a tenth smaller and takes six times as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArraySizes:
+    """How large the pieces of an atlas's arrays are, before compression."""
+
+    chunk_bytes: int = 1 << 20
+    sequence_shard_bytes: int = 48 << 20
+    index_shard_bytes: int = 32 << 20
+    """Of cell indices."""
+    indptr_chunk: int = 131_072
+    """Edges of a chunk."""
+
+
+ARRAY_SIZES = ArraySizes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class AtlasShape:
     block_cells: int
     window_bp: int
     flank_bp: int
+    sizes: ArraySizes = ARRAY_SIZES
 
     @property
     def stored_bp(self) -> int:
@@ -70,13 +83,17 @@ class AtlasShape:
 
     def sequence_runs(self) -> list[tuple[int, int]]:
         """Return the (start, stop) ranges of peaks in which sequences must be written."""
-        return list(blocks.runs(self.n_peaks, sequence_rows(self.n_peaks, self.stored_bp)[1]))
+        _, run = sequence_rows(self.n_peaks, self.stored_bp, self.sizes)
+        return list(blocks.runs(self.n_peaks, run))
 
 
-def sequence_rows(n_peaks: int, stored_bp: int) -> tuple[int, int]:
+def sequence_rows(n_peaks: int, stored_bp: int, sizes: ArraySizes = ARRAY_SIZES) -> tuple[int, int]:
     """Return (peaks in a chunk, peaks in a shard) of the sequence array."""
     return blocks.chunk_and_shard(
-        n_peaks, stored_bp * 4, chunk_bytes=_CHUNK_BYTES, shard_bytes=_SEQUENCE_SHARD_BYTES
+        n_peaks,
+        stored_bp * 4,
+        chunk_bytes=sizes.chunk_bytes,
+        shard_bytes=sizes.sequence_shard_bytes,
     )
 
 
@@ -91,7 +108,7 @@ def begin_atlas(place: str, shape: AtlasShape, *, obs: pd.DataFrame, var: pd.Dat
         raise ValueError(f"{len(obs)} rows of obs and {len(var)} of var do not fit {shape}")
     group = urls.create_group(place)
     formats.begin(group, formats.ATLAS)
-    chunk, run = sequence_rows(shape.n_peaks, shape.stored_bp)
+    chunk, run = sequence_rows(shape.n_peaks, shape.stored_bp, shape.sizes)
     arrays.create_array(
         group,
         "sequence",
@@ -137,23 +154,32 @@ class LabelWriter:
         The part.
     edges
         int64, shape (n_peaks + 1,): where each peak's open cells begin.
+    sizes
+        Of the arrays' pieces.
     """
 
-    def __init__(self, group: zarr.Group, index: int, edges: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        group: zarr.Group,
+        index: int,
+        edges: NDArray[np.int64],
+        *,
+        sizes: ArraySizes = ARRAY_SIZES,
+    ) -> None:
         indptr_name, indices_name = label_arrays(index)
         pointer = arrays.create_array(
             group,
             indptr_name,
             shape=edges.shape,
             dtype=np.int64,
-            chunk_rows=min(_INDPTR_CHUNK, len(edges)),
+            chunk_rows=min(sizes.indptr_chunk, len(edges)),
             fill_value=-1,
             axes=("peak_edge",),
         )
         pointer[:] = edges
         n_positives = int(edges[-1])
         chunk, self._shard = blocks.chunk_and_shard(
-            n_positives, 2, chunk_bytes=_CHUNK_BYTES, shard_bytes=INDEX_SHARD_BYTES
+            n_positives, 2, chunk_bytes=sizes.chunk_bytes, shard_bytes=sizes.index_shard_bytes
         )
         self._cells = arrays.create_array(
             group,
@@ -236,6 +262,7 @@ def write_atlas(
     window_bp: int,
     flank_bp: int,
     provenance: Mapping[str, Any],
+    sizes: ArraySizes = ARRAY_SIZES,
 ) -> Iterator[AtlasWriter]:
     """Write an atlas at `url`; it is there, complete, when the block ends without an error.
 
@@ -253,6 +280,8 @@ def write_atlas(
         Length of a peak's window and of what is stored beyond it on either side, in bp.
     provenance
         From `formats.provenance`.
+    sizes
+        Of the arrays' pieces.
 
     Raises
     ------
@@ -265,6 +294,7 @@ def write_atlas(
         block_cells=cell_blocks[0].n_cells,
         window_bp=window_bp,
         flank_bp=flank_bp,
+        sizes=sizes,
     )
     with staged(url) as place:
         begin_atlas(place, shape, obs=obs, var=var)
@@ -307,7 +337,8 @@ class AtlasWriter:
         if labels.shape != (block.n_cells, self._shape.n_peaks) or index in self._positives:
             raise ValueError(f"labels of shape {labels.shape} are not those of block {index}")
         by_peak = labels.tocsc()
-        writer = LabelWriter(self._group, index, by_peak.indptr.astype(np.int64))
+        edges = by_peak.indptr.astype(np.int64)
+        writer = LabelWriter(self._group, index, edges, sizes=self._shape.sizes)
         writer.append(by_peak.indices.astype(np.uint16))
         writer.close()
         self._positives[index] = int(by_peak.nnz)

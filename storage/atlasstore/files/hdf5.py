@@ -28,16 +28,24 @@ if TYPE_CHECKING:
 
 __all__ = ["check_hdf5", "check_whole"]
 
-_CPU_SECONDS = 5
 _BYTES_PER_SECOND = 50_000_000
 _ABSENT_BYTES = 256 << 20
 """What a file may declare in all without storing it: harmless, and some writers leave zeros out."""
 
 
-def check_whole(url: str | Path, *, error: type[UserInputError]) -> None:
+def check_whole(url: str | Path, *, error: type[UserInputError], least_s: int = 5) -> None:
     """Refuse a file, at a path or URL, that the HDF5 library loops on for ever, or crashes on.
 
     Another process looks through it first (`hdf5_walk`); a file is looked through once.
+
+    Parameters
+    ----------
+    url
+        Of the file.
+    error
+        The class of errors.
+    least_s
+        Seconds of processor time that it may take at least; a large file may take more.
 
     Raises
     ------
@@ -45,7 +53,7 @@ def check_whole(url: str | Path, *, error: type[UserInputError]) -> None:
         Of the class `error`.
     """
     place, size, version = _identity(url)
-    seconds = _CPU_SECONDS + size // _BYTES_PER_SECOND
+    seconds = least_s + size // _BYTES_PER_SECOND
     if not _is_walked(place, version, seconds):
         raise error(
             f"{shown(url)} cannot be read: HDF5 crashes on it, or takes longer than {seconds} s of "

@@ -28,7 +28,7 @@ SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 """How a table may be named."""
 ColumnType = Literal["text", "int64", "float32", "float64"]
 
-_ROWS = 1 << 15
+ROWS_AT_ONCE = 1 << 15
 
 
 class TableFile:
@@ -40,7 +40,8 @@ class TableFile:
         Rows so far.
     """
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, *, rows_at_once: int = ROWS_AT_ONCE) -> None:
+        self._rows_at_once = rows_at_once
         self._write, self._kept, self._n_kept = write, list[pd.DataFrame](), 0
         self.n_rows = 0
 
@@ -50,7 +51,7 @@ class TableFile:
             self._kept.append(rows)
         self._n_kept += len(rows)
         self.n_rows += len(rows)
-        if self._n_kept >= _ROWS:
+        if self._n_kept >= self._rows_at_once:
             self.flush()
 
     def flush(self) -> None:
@@ -61,7 +62,9 @@ class TableFile:
 
 
 @contextmanager
-def written_table(out: str | Path, columns: Mapping[str, ColumnType]) -> Iterator[TableFile]:
+def written_table(
+    out: str | Path, columns: Mapping[str, ColumnType], *, rows_at_once: int = ROWS_AT_ONCE
+) -> Iterator[TableFile]:
     """Yield a table to add rows to; it is at `out` when the block ends without an error.
 
     Parameters
@@ -70,6 +73,8 @@ def written_table(out: str | Path, columns: Mapping[str, ColumnType]) -> Iterato
         Path or URL whose name ends in one of `SUFFIXES`.
     columns
         Name -> type; an empty table has them too.
+    rows_at_once
+        Rows that are kept until they are worth writing.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def written_table(out: str | Path, columns: Mapping[str, ColumnType]) -> Iterato
         When something exists at `out`.
     """
     with staged_file(out) as path, _opened(path, str(out), columns) as write:
-        table = TableFile(write)
+        table = TableFile(write, rows_at_once=rows_at_once)
         yield table
         table.flush()
 

@@ -36,7 +36,7 @@ __all__ = ["open_piece", "plan_text_pieces"]
 
 PIECE_BYTES = 1 << 27
 """Stored bytes of a piece at most: about 10 million fragments in bgzip."""
-_MIN_PIECE_BYTES = 1 << 22
+MIN_PIECE_BYTES = 1 << 22
 _PIECES_PER_WORKER = 4
 _PLAIN_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 16
@@ -49,7 +49,12 @@ _Block = tuple[int, bytes]
 
 
 def plan_text_pieces(
-    url: str | Path, n_workers: int, *, error: type[UserInputError]
+    url: str | Path,
+    n_workers: int,
+    *,
+    error: type[UserInputError],
+    least_bytes: int | None = None,
+    most_bytes: int = PIECE_BYTES,
 ) -> list[Piece]:
     """Return ranges [start, stop) of stored bytes that cover the file.
 
@@ -61,6 +66,8 @@ def plan_text_pieces(
         How many pieces should be under way at once.
     error
         The class of errors.
+    least_bytes, most_bytes
+        Stored bytes of a piece; by default at least `MIN_PIECE_BYTES`.
 
     Raises
     ------
@@ -74,7 +81,8 @@ def plan_text_pieces(
     if kind == "gzip":
         return [(0, size)]
     share = -(-size // (n_workers * _PIECES_PER_WORKER)) if n_workers > 1 else size
-    step = min(PIECE_BYTES, max(_MIN_PIECE_BYTES, share))
+    least = MIN_PIECE_BYTES if least_bytes is None else least_bytes
+    step = min(most_bytes, max(least, share))
     return [(start, min(start + step, size)) for start in range(0, size, step)] or [(0, 0)]
 
 

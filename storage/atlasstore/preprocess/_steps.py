@@ -10,6 +10,8 @@ import numpy as np
 
 from atlasstore.atlas.split import SPLITS, held_out_overlap
 from atlasstore.atlas.writer import (
+    ARRAY_SIZES,
+    ArraySizes,
     AtlasShape,
     begin_atlas,
     finish_atlas,
@@ -90,6 +92,8 @@ class PreprocessSteps:
         Who reads and writes.
     on_event
         Called with each `Progress` and `Notice`.
+    sizes
+        Of the atlas's arrays.
     """
 
     def __init__(
@@ -99,8 +103,9 @@ class PreprocessSteps:
         genome: Genome,
         executor: Executor,
         on_event: Subscriber,
+        sizes: ArraySizes = ARRAY_SIZES,
     ) -> None:
-        self._settings, self._spec, self._genome = settings, spec, genome
+        self._settings, self._spec, self._genome, self._sizes = settings, spec, genome, sizes
         self._executor, self._tell = executor, on_event
         self.n_peaks_unplaced = 0
 
@@ -123,27 +128,13 @@ class PreprocessSteps:
 
     def make(self, ledger: Ledger) -> PreprocessReport:
         """Write the atlas at ``ledger.store``, finished."""
-        done = ledger.receipt("report")
-        if done is not None:  # all that is missing is to publish it
+        if (done := ledger.receipt("report")) is not None:  # but for its publication
             return PreprocessReport.from_json(done)
         stages = Stages(ledger, self._executor, self._tell)
         inputs = self._survey(urls.join(ledger.scratch, "inputs"))
         peak = self._check_memory(len(inputs.peaks))
-        inputs, read = read_inputs(
-            inputs,
-            stages,
-            least=self._spec.min_peaks_per_cell,
-            files=_files(inputs, self._settings),
-            skip_bad=self._settings.skip_bad,
-            on_event=self._tell,
-        )
-        filtered = choose(
-            *stages.totals(read, len(inputs.peaks)),
-            partial(stages.kept_depths, read),
-            self._spec,
-            cells_of_source=inputs.sizes,
-        )
-        atlas = self._atlas(inputs, filtered)
+        inputs, read = self._read(inputs, stages)
+        atlas = self._atlas(inputs, self._chosen(inputs, stages, read))
         seen = ledger.receipt("peaks") or ledger.record(
             "peaks", self._look_at_peaks(atlas).as_json()
         )
@@ -172,6 +163,25 @@ class PreprocessSteps:
         ledger.record("report", report.as_json())
         return report
 
+    def _read(self, inputs: Inputs, stages: Stages) -> tuple[Inputs, Sequence[ReadSpan]]:
+        """Return the inputs that could be read, and what was read."""
+        return read_inputs(
+            inputs,
+            stages,
+            least=self._spec.min_peaks_per_cell,
+            files=_files(inputs, self._settings),
+            skip_bad=self._settings.skip_bad,
+            on_event=self._tell,
+        )
+
+    def _chosen(self, inputs: Inputs, stages: Stages, read: Sequence[ReadSpan]) -> FilterResult:
+        return choose(
+            *stages.totals(read, len(inputs.peaks)),
+            partial(stages.kept_depths, read),
+            self._spec,
+            cells_of_source=inputs.sizes,
+        )
+
     def _check_memory(self, n_peaks: int) -> int:
         """Refuse too little memory before the work; return the peak of reading."""
         machine = self._executor.machine()
@@ -184,7 +194,8 @@ class PreprocessSteps:
             piece_positives=reading.positives_per_read,
         )
         stored_bp = self._settings.window_bp + 2 * self._settings.flank_bp
-        plan_sequences(machine, run_peaks=sequence_rows(n_peaks, stored_bp)[1], stored_bp=stored_bp)
+        _, run_peaks = sequence_rows(n_peaks, stored_bp, self._sizes)
+        plan_sequences(machine, run_peaks=run_peaks, stored_bp=stored_bp)
         return reading.peak_bytes
 
     def _survey(self, scratch: str) -> Inputs:
@@ -224,7 +235,8 @@ class PreprocessSteps:
         var = set_aside(inputs.peaks[filtered.peaks], "split")
         var["split"] = split_table(var, settings, self._tell)
         block_cells = blocks.plan_cell_blocks(len(obs), min_blocks=settings.min_blocks)[0].n_cells
-        shape = AtlasShape(len(obs), len(var), block_cells, settings.window_bp, settings.flank_bp)
+        window = settings.window_bp, settings.flank_bp
+        shape = AtlasShape(len(obs), len(var), block_cells, *window, self._sizes)
         parts = blocks.plan_parts([0, len(obs)], block_cells)
         starts = [part.start for part in parts]
         positives = np.add.reduceat(filtered.depth, starts).tolist()

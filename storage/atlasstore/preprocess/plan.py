@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from atlasstore import memory as memory_sizes
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.atlas.split import SplitMethod, check_fractions, check_method
+from atlasstore.atlas.writer import ARRAY_SIZES, ArraySizes
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
@@ -57,6 +58,8 @@ class PreprocessPlan(Plan[PreprocessReport]):
     dask: str | None
     executor: Executor | None
     """Who reads and writes, in place of `dask`."""
+    sizes: ArraySizes = ARRAY_SIZES
+    """Of the atlas's arrays."""
 
     @property
     def title(self) -> str:
@@ -119,7 +122,7 @@ class PreprocessPlan(Plan[PreprocessReport]):
             runner = self.executor or stack.enter_context(
                 open_executor(self.dask, self.memory_bytes)
             )
-            yield PreprocessSteps(self.settings, spec, fasta, runner, on_event)
+            yield PreprocessSteps(self.settings, spec, fasta, runner, on_event, sizes=self.sizes)
 
 
 def plan_preprocess(

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskExecutor", "ThreadExecutor", "held_bytes", "open_executor"]
 
-_CONNECT_S = 30
-
 
 class ThreadExecutor:
     """Threads of this process.
@@ -152,8 +150,12 @@ def _call(work: Work, index: int, unit: Unit) -> tuple[int, Receipt]:
 
 
 @contextmanager
-def open_executor(address: str | None, memory_bytes: int | None) -> Iterator[Executor]:
+def open_executor(
+    address: str | None, memory_bytes: int | None, *, connect_s: float = 30
+) -> Iterator[Executor]:
     """Yield this process's threads, or with an address the workers of that Dask cluster.
+
+    Its scheduler is waited for `connect_s` seconds.
 
     Raises
     ------
@@ -163,11 +165,11 @@ def open_executor(address: str | None, memory_bytes: int | None) -> Iterator[Exe
     if address is None:
         yield ThreadExecutor(memory_bytes)
         return
-    with _client(address) as client:
+    with _client(address, connect_s) as client:
         yield DaskExecutor(client, memory_bytes)
 
 
-def _client(address: str) -> Any:
+def _client(address: str, connect_s: float) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
@@ -176,7 +178,7 @@ def _client(address: str) -> Any:
             f"pip install {extra_packages('dask')}."
         ) from error
     try:
-        return Client(address, timeout=_CONNECT_S, set_as_default=False)
+        return Client(address, timeout=connect_s, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise UserInputError(
             f"no Dask scheduler answers at {address} ({error}); give the address that "

@@ -47,9 +47,6 @@ _MOST_IN_BATCH = 1000
 _BATCHES = 256
 """At least so many where units suffice: progress moves, and little is done twice after a kill."""
 _BATCHES_PER_WORKER = 16
-_FLUSH_S = 5.0
-_FLUSH_SHARE = 0.1
-"""Of the time since a batch began: long batches write few files, and a kill costs a tenth."""
 
 
 class Executor(Protocol):
@@ -188,6 +185,10 @@ class _Batch:
     receipts: str
     """URL that receipts are written to."""
     keep_going: bool
+    flush_s: float = 5.0
+    """Until receipts are written, at least, in seconds."""
+    flush_share: float = 0.1
+    """Of the time since the batch began: long ones write few files, and a kill costs a tenth."""
     is_stopped: bool = False
     """Whether threads that are at work begin no further unit."""
 
@@ -202,7 +203,7 @@ class _Batch:
 
     def __call__(self, batch: Unit) -> Receipt:
         """Do the units at positions [start, stop) of those that are left."""
-        writer, failed = _BatchReceipts(self.receipts), list[tuple[int, str, str]]()
+        writer, failed = _BatchReceipts(self), list[tuple[int, str, str]]()
         try:
             for position in range(batch["start"], batch["stop"]):
                 if self.is_stopped:
@@ -225,8 +226,9 @@ class _Batch:
 class _BatchReceipts:
     """The receipts of one batch: written now and then, and once more as one file at the end."""
 
-    def __init__(self, url: str) -> None:
-        self._url, self._rows, self._files = url, list[Row](), list[str]()
+    def __init__(self, batch: _Batch) -> None:
+        self._url, self._rows, self._files = batch.receipts, list[Row](), list[str]()
+        self._flush_s, self._flush_share = batch.flush_s, batch.flush_share
         self._began = self._flushed_at = time.monotonic()
         self._n_flushed = self.n_bytes = 0
 
@@ -235,7 +237,7 @@ class _BatchReceipts:
         self._rows.append(row)
         self.n_bytes += int(row[2].get("bytes", 0))
         now = time.monotonic()
-        if now - self._flushed_at > max(_FLUSH_S, _FLUSH_SHARE * (now - self._began)):
+        if now - self._flushed_at > max(self._flush_s, self._flush_share * (now - self._began)):
             self.flush()
             self._flushed_at = now
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Values"]
 
-_BAND_BYTES = 64 << 20
-"""Read or computed at once."""
 _STANDARDISED = ("tf_activity",)
 
 
@@ -41,6 +39,8 @@ class Values:
         Name of the table in layers; None for X.
     decoded
         Whether values that are stored in 256 steps are given as numbers, float32.
+    band_bytes
+        Read or computed at once.
     """
 
     result: Result
@@ -48,6 +48,7 @@ class Values:
     columns: Rows
     layer: str | None = None
     decoded: bool = False
+    band_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
         if self.layer is not None and not self.result.has(self._name):
@@ -106,7 +107,7 @@ class Values:
     @property
     def _band_rows(self) -> int:
         width = self.result.n_vars if self.is_stored else len(self.columns) + self._n_factors
-        return max(1, _BAND_BYTES // max(1, width * self.dtype.itemsize))
+        return max(1, self.band_bytes // max(1, width * self.dtype.itemsize))
 
     @property
     def _n_factors(self) -> int:

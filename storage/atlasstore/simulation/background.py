@@ -39,7 +39,6 @@ LINE_BP = 60
 _BITS = 12
 _STEPS_AT_ONCE = 1000
 _LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
-_LINES_AT_ONCE = 1 << 16
 
 
 def transitions(tilt: float) -> NDArray[np.float64]:
@@ -92,12 +91,14 @@ def _next_state_table() -> NDArray[np.int32]:
     return np.concatenate(rows).astype(np.int32)
 
 
-def write_fasta_record(file: BinaryIO, name: str, codes: NDArray[np.uint8]) -> None:
+def write_fasta_record(
+    file: BinaryIO, name: str, codes: NDArray[np.uint8], *, lines_at_once: int = 1 << 16
+) -> None:
     """Write one chromosome, `LINE_BP` bases to a line, in pieces."""
     file.write(f">{name}\n".encode())
     n_whole = codes.size // LINE_BP
-    for first in range(0, n_whole, _LINES_AT_ONCE):
-        stop = min(first + _LINES_AT_ONCE, n_whole)
+    for first in range(0, n_whole, lines_at_once):
+        stop = min(first + lines_at_once, n_whole)
         lines = np.full((stop - first, LINE_BP + 1), ord("\n"), dtype=np.uint8)
         piece = codes[first * LINE_BP : stop * LINE_BP]
         lines[:, :LINE_BP] = _LETTERS[piece].reshape(-1, LINE_BP)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasstore.atlas.writer import LabelWriter
+from atlasstore.atlas.writer import ARRAY_SIZES, ArraySizes, LabelWriter
 from atlasstore.files import urls
 from atlasstore.transpose.kernels import add_counts, scatter
 from atlasstore.transpose.memory_plan import peak_ranges
@@ -91,7 +91,12 @@ def plan_blocks(
 
 
 def write_block(
-    task: BlockTask, *, store: str, scratch: str, positives_per_range: int
+    task: BlockTask,
+    *,
+    store: str,
+    scratch: str,
+    positives_per_range: int,
+    sizes: ArraySizes = ARRAY_SIZES,
 ) -> dict[str, Any]:
     """Write one part's arrays; return its receipt.
 
@@ -100,7 +105,7 @@ def write_block(
     urls.delete(urls.join(store, "labels", str(task.part.index)))
     edges = _edges(task, scratch)
     group = urls.open_group(store, mode="r+", use_consolidated=False)
-    writer = LabelWriter(group, task.part.index, edges)
+    writer = LabelWriter(group, task.part.index, edges, sizes=sizes)
     for first, last in peak_ranges(edges, positives_per_range):
         writer.append(_cells(task, scratch, edges[first : last + 1], first))
     writer.close()

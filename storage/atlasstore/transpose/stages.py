@@ -57,7 +57,7 @@ def label_plan(
     piece_positives: int,
 ) -> LabelPlan:
     """Plan the last stage with the stored arrays' shards."""
-    from atlasstore.atlas.writer import INDEX_SHARD_BYTES
+    from atlasstore.atlas.writer import ARRAY_SIZES
 
     return plan_labels(
         machine,
@@ -65,7 +65,7 @@ def label_plan(
         n_peaks=n_peaks,
         piece_positives=piece_positives,
         block_positives=block_positives,
-        shard_bytes=INDEX_SHARD_BYTES,
+        shard_bytes=ARRAY_SIZES.index_shard_bytes,
     )
 
 

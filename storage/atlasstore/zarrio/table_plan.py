@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TablePlan", "plan_table"]
 
-_CHUNK_BYTES = 1 << 20
-_SHARD_BYTES = 32 << 20
+CHUNK_BYTES = 1 << 20
+SHARD_BYTES = 32 << 20
+"""Of a chunk and of a shard at most, before compression, where a row is not larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,6 @@ def plan_table(name: str, shape: tuple[int, ...], dtype: str) -> TablePlan:
     """Cut a table into chunks of 1 MB and shards of 32 MB, or one row where a row is larger."""
     row_bytes = max(1, prod(shape[1:]) * np.dtype(dtype).itemsize)
     chunk, shard = chunk_and_shard(
-        shape[0], row_bytes, chunk_bytes=_CHUNK_BYTES, shard_bytes=_SHARD_BYTES
+        shape[0], row_bytes, chunk_bytes=CHUNK_BYTES, shard_bytes=SHARD_BYTES
     )
     return TablePlan(name, shape, dtype, chunk, shard)

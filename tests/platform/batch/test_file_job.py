@@ -9,7 +9,7 @@ import pytest
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.file_job import refuse_file, run_file_job
 from atlasbasset.batch.file_record import record_url
-from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.job_identity import JobIdentity
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls

@@ -13,7 +13,8 @@ import pytest
 
 from atlasbasset.batch import job
 from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.batch.job import JobIdentity, ResumableJob, run_job
+from atlasbasset.batch.job import ResumableJob, run_job
+from atlasbasset.batch.job_identity import JobIdentity
 from atlasstore.errors import (
     AtlasError,
     CorruptStoreError,

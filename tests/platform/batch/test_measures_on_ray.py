@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,18 +20,6 @@ GENES = "\n".join(
     f'chrI\tx\tgene\t{start}\t{start + 900}\t.\t+\t.\tgene_id "G{start}"'
     for start in range(500, 90_000, 4000)
 )
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-        yield
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")

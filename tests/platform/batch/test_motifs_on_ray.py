@@ -16,17 +16,6 @@ pytestmark = pytest.mark.ray
 N, P, K = 60, 40, 150
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        yield
-        ray.shutdown()
-
-
 @pytest.mark.slow
 def test_two_workers_give_the_same_bits(cluster, tmp_path):
     rng = np.random.default_rng(5)

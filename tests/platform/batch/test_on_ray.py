@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from dataclasses import dataclass
 
 import anndata
@@ -21,26 +20,14 @@ from atlasstore.events import Progress
 from atlasstore.models.model_store import ModelStore
 from atlasstore.resume.receipts import Receipts
 from atlasstore.resume.units import Stage, run_units
-from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, make_peaks, random_chromosomes, random_labels, write_fasta
 from small_model import TINY, random_weights, write_model
+from small_tables import small_tables
 
 pytestmark = pytest.mark.ray
 
 N, P = 60, 1500
 TABLES = ("cells/embedding", "cells/intercept", "solve/objective", "solve/gradient_norm")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-        yield
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +77,7 @@ def test_two_workers_of_which_one_is_killed_map_to_the_same_bits(cluster, stores
 def test_two_workers_of_which_one_is_killed_denoise_to_the_same_bytes(
     cluster, stores, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(table_plan, "_CHUNK_BYTES", P)
-    monkeypatch.setattr(table_plan, "_SHARD_BYTES", P)  # a shard for each of the 3 cells
+    small_tables(monkeypatch.setattr, chunk_bytes=P, shard_bytes=P)  # a shard for each cell
     killed, done = [], []
 
     def hear(event):

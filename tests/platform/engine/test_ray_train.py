@@ -15,6 +15,7 @@ import atlasbasset
 from atlasbasset.engine.events import EpochEnd
 from atlasbasset.engine.ray_train import _failure
 from atlasstore.models.model_store import ModelStore
+from ray_cluster import own_ray
 from tiny import atlas, config
 
 pytestmark = pytest.mark.ray
@@ -22,14 +23,8 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def cluster():
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
-        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with own_ray(RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.5"):
         yield
-        ray.shutdown()
 
 
 def losses(history):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -14,9 +15,8 @@ import zarr
 from scipy import sparse
 from zarr.storage import LocalStore
 
-from atlasstore.atlas import writer as _atlas_writer
 from atlasstore.atlas.atlas import Atlas
-from atlasstore.atlas.writer import write_atlas
+from atlasstore.atlas.writer import ArraySizes, write_atlas
 from atlasstore.errors import CorruptStoreError, NotAStoreError, StoreExistsError, UserInputError
 from atlasstore.events import Progress
 from atlasstore.files import urls
@@ -107,11 +107,12 @@ def test_rows_outside_are_refused(original, labels, rows):
         atlas.labels(0, *rows)
 
 
-def test_many_shards_chunks_and_blocks(tmp_path, labels, codes, monkeypatch):
-    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 8 * STORED_BP * 4)
-    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 16 * STORED_BP * 4)
-    monkeypatch.setattr(_atlas_writer, "_INDPTR_CHUNK", 4)
-    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes, max_block_cells=9))
+SMALL = ArraySizes(chunk_bytes=8 * STORED_BP * 4, sequence_shard_bytes=16 * STORED_BP * 4)
+
+
+def test_many_shards_chunks_and_blocks(tmp_path, labels, codes):
+    sizes = {"max_block_cells": 9, "sizes": replace(SMALL, indptr_chunk=4)}
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes, **sizes))
     assert (atlas.array("sequence").chunks[0], atlas.array("sequence").shards[0]) == (8, 16)
     assert len(atlas.blocks) == 23
     np.testing.assert_array_equal(atlas.sequence_codes(7, 33), codes[7:33])
@@ -293,10 +294,8 @@ def exchange(one, other):
     other.write_bytes(kept)
 
 
-def test_verify_finds_sequences_in_each_other_s_place(tmp_path, labels, codes, monkeypatch):
-    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 8 * STORED_BP * 4)
-    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 16 * STORED_BP * 4)
-    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes))
+def test_verify_finds_sequences_in_each_other_s_place(tmp_path, labels, codes):
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes, sizes=SMALL))
     atlas.verify()
     exchange(*(tmp_path / "a.zarr/sequence" / f"c.{i}.0.0" for i in (0, 1)))
     with pytest.raises(CorruptStoreError, match="peaks 0 to 16: not the values that were written"):
@@ -346,12 +345,8 @@ def test_cells_past_the_block_are_refused_when_read(copied):
 
 
 @pytest.mark.parametrize("damage", ["delete", "empty"])
-def test_missing_sequences_are_an_error_not_unknown_bases(
-    tmp_path, labels, codes, damage, monkeypatch
-):
-    monkeypatch.setattr(_atlas_writer, "_CHUNK_BYTES", 8 * STORED_BP * 4)
-    monkeypatch.setattr(_atlas_writer, "_SEQUENCE_SHARD_BYTES", 16 * STORED_BP * 4)
-    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes))
+def test_missing_sequences_are_an_error_not_unknown_bases(tmp_path, labels, codes, damage):
+    atlas = Atlas.open(make_atlas(tmp_path / "a.zarr", labels, codes, sizes=SMALL))
     file = tmp_path / "a.zarr/sequence/c.1.0.0"
     file.unlink() if damage == "delete" else file.write_bytes(b"")
     np.testing.assert_array_equal(atlas.sequence_codes(0, 16), codes[:16])

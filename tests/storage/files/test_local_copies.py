@@ -7,9 +7,10 @@ import json
 import threading
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from atlasstore.errors import AtlasError, NotAStoreError
-from atlasstore.files import local_copies, urls
+from atlasstore.files import urls
 from atlasstore.files.local_copies import local_copy, temporary_copy
 
 
@@ -29,10 +30,14 @@ def url(tmp_path):
 @pytest.fixture
 def fetched(monkeypatch):
     """URLs that were fetched."""
-    found, copy = [], local_copies._copy
-    monkeypatch.setattr(
-        local_copies, "_copy", lambda url, *rest: (found.append(url), copy(url, *rest))[1]
-    )
+    found, opened = [], MemoryFileSystem.open
+
+    def noted(self, path, mode="rb", **options):
+        if mode == "rb":
+            found.append(f"memory:/{path}")
+        return opened(self, path, mode, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "open", noted)
     return found
 
 
@@ -73,8 +78,10 @@ def test_a_copy_that_was_changed_is_fetched_again(url, fetched):
 
 
 def test_half_a_file_is_no_copy(url, monkeypatch, cache):
-    whole = local_copies._info(url)
-    monkeypatch.setattr(local_copies, "_info", lambda _: {**whole, "size": 99})
+    told = MemoryFileSystem.info
+    monkeypatch.setattr(
+        MemoryFileSystem, "info", lambda *given, **more: told(*given, **more) | {"size": 99}
+    )
     with pytest.raises(AtlasError, match="fetched in part: 11 bytes of 99 bytes; run the same"):
         local_copy(url)
     (folder,) = cache.iterdir()

@@ -14,7 +14,7 @@ from Bio import bgzf
 from atlasstore.errors import CountsError
 from atlasstore.events import Progress
 from atlasstore.files import urls
-from atlasstore.inputs import csc_columns, fragments, text_ranges
+from atlasstore.inputs import csc_columns, text_ranges
 from atlasstore.inputs.cell_major_copy import Conversion, Copy, convert
 from atlasstore.inputs.fragments import FragmentPieces
 from atlasstore.inputs.kinds import open_counts
@@ -52,7 +52,7 @@ def bgzip(path: Path) -> Path:
 
 @pytest.fixture
 def many_pieces(monkeypatch) -> None:
-    monkeypatch.setattr(text_ranges, "_MIN_PIECE_BYTES", 200)
+    monkeypatch.setattr(text_ranges, "MIN_PIECE_BYTES", 200)
 
 
 def counts(copy: Any) -> np.ndarray:
@@ -140,10 +140,11 @@ def test_started_again_with_other_workers_it_is_cut_anew(sample) -> None:
 
 
 @pytest.mark.parametrize("entries", [7, 40])
-def test_columns_in_small_ranges_give_the_same(sample, monkeypatch, entries) -> None:
-    monkeypatch.setattr(csc_columns, "_ENTRIES_PER_PIECE", 2 * entries)
+def test_columns_in_small_ranges_give_the_same(sample, entries) -> None:
     memory = 2 * csc_columns._BYTES_PER_ENTRY * entries
-    (copy,) = copies([conversion(sample, "h5ad", listed=False)], memory_bytes=memory)
+    n_workers = -(-np.count_nonzero(sample.counts) // (2 * entries))
+    what = conversion(sample, "h5ad", listed=False)
+    (copy,) = copies([what], memory_bytes=memory, n_workers=n_workers)
     np.testing.assert_array_equal(counts(copy), sample.counts)
 
 
@@ -188,8 +189,7 @@ def peak_of_conversion(folder: Path, n_fragments: int, memory_bytes: int) -> int
     return peak
 
 
-def test_memory_stays_within_the_bound(tmp_path, monkeypatch) -> None:
+def test_memory_stays_within_the_bound(tmp_path) -> None:
     """The fragments alone would take 12 MB as columns."""
-    monkeypatch.setattr(fragments, "_MIN_ROWS", 1000)
     bound = 4 << 20
     assert peak_of_conversion(tmp_path / "f", 300_000, bound) < 2 * bound

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from atlasstore.errors import CountsError
 from atlasstore.files.text import DAMAGED, open_raw
-from atlasstore.inputs import text_ranges
 from atlasstore.inputs.text_ranges import open_piece, plan_text_pieces
 
 if TYPE_CHECKING:
@@ -58,24 +57,22 @@ def test_pieces_hold_every_line_once_in_order(tmp_path, text, block, step, kind)
     assert found == io.BytesIO(content).readlines()
 
 
-def test_a_plan_covers_the_file_and_feeds_every_worker(tmp_path, monkeypatch) -> None:
+def test_a_plan_covers_the_file_and_feeds_every_worker(tmp_path) -> None:
     path = tmp_path / "lines"
     path.write_bytes(b"a\n" * 5000)
     assert plan_text_pieces(path, 4, error=CountsError) == [(0, 10_000)]  # too small to cut
-    monkeypatch.setattr(text_ranges, "_MIN_PIECE_BYTES", 100)
-    pieces = plan_text_pieces(path, 4, error=CountsError)
+    pieces = plan_text_pieces(path, 4, error=CountsError, least_bytes=100)
     assert len(pieces) == 16
     assert [start for start, _ in pieces] == [0, *(stop for _, stop in pieces[:-1])]
     assert pieces[-1][1] == 10_000
-    monkeypatch.setattr(text_ranges, "PIECE_BYTES", 4000)
-    assert len(plan_text_pieces(path, 1, error=CountsError)) == 3
+    assert len(plan_text_pieces(path, 1, error=CountsError, most_bytes=4000)) == 3
 
 
-def test_plain_gzip_is_one_piece(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(text_ranges, "_MIN_PIECE_BYTES", 1)
+def test_plain_gzip_is_one_piece(tmp_path) -> None:
     path = tmp_path / "lines.gz"
     path.write_bytes(gzip.compress(b"a\nb\n"))
-    assert plan_text_pieces(path, 8, error=CountsError) == [(0, path.stat().st_size)]
+    whole = [(0, path.stat().st_size)]
+    assert plan_text_pieces(path, 8, error=CountsError, least_bytes=1) == whole
 
 
 @pytest.mark.parametrize("at", [30, -50])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anndata
@@ -14,8 +15,8 @@ import pytest
 from scipy import sparse
 
 import atlasstore
-from atlasstore.atlas import writer
 from atlasstore.atlas.atlas import Atlas
+from atlasstore.atlas.writer import ArraySizes
 from atlasstore.errors import (
     CorruptStoreError,
     CountsError,
@@ -27,6 +28,7 @@ from atlasstore.errors import (
 from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
 from atlasstore.preprocess import _steps
+from atlasstore.preprocess.plan import plan_preprocess
 from atlasstore.preprocess.preprocess import preprocess
 from atlasstore.transpose import memory_plan
 from atlasstore.zarrio.blocks import assign_blocks
@@ -190,9 +192,8 @@ def test_size_of_reads_blocks_and_shards_does_not_matter(tmp_path, h5ad, genome,
     monkeypatch.setattr(memory_plan, "_CELLS_PER_SPAN", 7)
     monkeypatch.setattr(memory_plan, "_MOST_PER_READ", 11)
     monkeypatch.setattr(memory_plan, "_MOST_PER_RANGE", 13)
-    monkeypatch.setattr(writer, "_CHUNK_BYTES", 4 * 792)
-    monkeypatch.setattr(writer, "_SEQUENCE_SHARD_BYTES", 8 * 792)
-    preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", **SMALL)
+    plan = plan_preprocess(h5ad, genome=genome, out=tmp_path / "b.zarr", **SMALL)
+    replace(plan, sizes=ArraySizes(chunk_bytes=4 * 792, sequence_shard_bytes=8 * 792)).run()
     same_content(Atlas.open(tmp_path / "a.zarr"), Atlas.open(tmp_path / "b.zarr"))
 
 

@@ -39,12 +39,11 @@ def test_first_error_is_raised_and_nothing_runs_on():
     assert threading.active_count() <= running + 1  # zarr's loop may have begun
 
 
-def test_no_scheduler_is_one_sentence(monkeypatch):
+def test_no_scheduler_is_one_sentence():
     pytest.importorskip("distributed", reason="distributed is not installed")
-    monkeypatch.setattr("atlasstore.resume.executors._CONNECT_S", 0.5)
     with (
         pytest.raises(UserInputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-        open_executor("tcp://127.0.0.1:9", None),
+        open_executor("tcp://127.0.0.1:9", None, connect_s=0.5),
     ):
         pytest.fail("there is none")
 

@@ -149,10 +149,9 @@ def test_batches_are_many_enough_and_few_enough(n_units, n_workers):
     assert n_batches <= max(1024, 32 * n_workers, n_units // 500)
 
 
-def test_a_long_batch_writes_receipts_now_and_then_and_one_file_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "_FLUSH_S", 0.0)
-    monkeypatch.setattr(engine, "_FLUSH_SHARE", 0.0)
-    batch = engine._Batch(square, Ranges(5, 1), None, str(tmp_path), keep_going=False)
+def test_a_long_batch_writes_receipts_now_and_then_and_one_file_at_the_end(tmp_path):
+    given = square, Ranges(5, 1), None, str(tmp_path)
+    batch = engine._Batch(*given, keep_going=False, flush_s=0.0, flush_share=0.0)
     seen = []
 
     def look(unit):

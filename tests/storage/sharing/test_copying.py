@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import atlasstore
 from atlasstore.errors import AtlasError, CorruptStoreError, NotAStoreError, UserInputError
 from atlasstore.files import urls
 from atlasstore.models.model_store import ModelStore
+from atlasstore.resume.ledger import Ledger
 from atlasstore.sharing import contents, copying
 from atlasstore.sharing.copying import copy_store
 from http_folder import served
@@ -119,7 +121,7 @@ def test_killed_it_goes_on_with_what_is_missing(stores, tmp_path, monkeypatch):
 
 def test_a_source_that_changed_meanwhile_is_refused(stores, tmp_path, monkeypatch):
     shutil.copytree(stores.model, tmp_path / "m.zarr")
-    monkeypatch.setattr(copying, "_write_pointers", lambda *_: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(Ledger, "publish", lambda _: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         copy_store(tmp_path / "m.zarr", out=tmp_path / "c.zarr")
     monkeypatch.undo()
@@ -149,10 +151,13 @@ def test_a_model_that_is_being_trained(stores, tmp_path, monkeypatch):
     """What its training writes after the copy has begun is no part of it."""
     shutil.copytree(stores.model, tmp_path / "m.zarr")
     model, copied, begun = ModelStore.open(tmp_path / "m.zarr"), copying.copied, []
+    lock = threading.Lock()
 
     def training_goes_on(source, target):
-        if not begun:
+        with lock:
+            is_first = not begun
             begun.append(True)
+        if is_first:
             writer = model.write_checkpoint(3)
             writer.begin({"cells/embedding": (2,)})
             for block in model.blocks:
@@ -161,7 +166,6 @@ def test_a_model_that_is_being_trained(stores, tmp_path, monkeypatch):
             writer.commit({"epoch": 3, "history": []})
         return copied(source, target)
 
-    monkeypatch.setattr(copying, "_AT_ONCE", 1)
     monkeypatch.setattr(copying, "copied", training_goes_on)
     copy_store(tmp_path / "m.zarr", out=tmp_path / "c.zarr")
     assert model.latest_name() == "0000000003"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -13,7 +14,6 @@ import atlasstore
 from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.files import urls
 from atlasstore.results.writer import create_result, finish_result, write_rows
-from atlasstore.sharing import values
 from atlasstore.sharing.exporting import export_result, plan_export
 from atlasstore.zarrio.table_plan import plan_table
 
@@ -68,9 +68,9 @@ def result(folder, request):
     return make(folder / request.param, dense=None, scale=request.param)
 
 
-@pytest.fixture(autouse=True)
-def small_bands(monkeypatch):
-    monkeypatch.setattr(values, "_BAND_BYTES", 700)
+def export_in_bands(result, *, out, band_bytes=700, **options):
+    plan = plan_export(result, out=out, **options)
+    return replace(plan, part=replace(plan.part, band_bytes=band_bytes)).run()
 
 
 def assert_equal(result, found, wanted):
@@ -90,7 +90,7 @@ COLUMNS = [3, 4, 5, 20]
 
 
 def test_h5ad(result, tmp_path):
-    export_result(result, out=tmp_path / "part.h5ad", **CHOSEN)
+    export_in_bands(result, out=tmp_path / "part.h5ad", **CHOSEN)
     found = anndata.read_h5ad(tmp_path / "part.h5ad")
     assert_equal(result, found.X, expected(result, ROWS, COLUMNS))
     assert found.X.dtype == expected(result, ROWS, COLUMNS).dtype
@@ -102,7 +102,7 @@ def test_h5ad(result, tmp_path):
 
 
 def test_everything(result, tmp_path):
-    report = export_result(result, out=tmp_path / "all.h5ad")
+    report = export_in_bands(result, out=tmp_path / "all.h5ad")
     assert (report.n_rows, report.n_columns) == (N, P)
     found = anndata.read_h5ad(tmp_path / "all.h5ad")
     assert_equal(result, found.X, expected(result, range(N), range(P)))
@@ -111,7 +111,7 @@ def test_everything(result, tmp_path):
 @pytest.mark.parametrize("suffix", ["parquet", "tsv", "csv.gz"])
 def test_tables(result, tmp_path, suffix):
     out = tmp_path / f"part.{suffix}"
-    export_result(result, out=out, **CHOSEN)
+    export_in_bands(result, out=out, **CHOSEN)
     separator = "\t" if suffix == "tsv" else ","
     found = pd.read_parquet(out) if suffix == "parquet" else pd.read_csv(out, sep=separator)
     assert list(found.columns) == ["name", *VAR.index[COLUMNS]]
@@ -160,7 +160,7 @@ def test_files_of_names(folder, tmp_path):
     (tmp_path / "wanted.bed").write_text("chr1\t1210\t1215\n")
     peaks = [str(tmp_path / "peaks.txt"), str(tmp_path / "wanted.bed"), VAR.index[2]]
     out = tmp_path / "part.tsv"
-    export_result(url, out=out, cells=tmp_path / "cells.txt", peaks=peaks)
+    export_in_bands(url, out=out, cells=tmp_path / "cells.txt", peaks=peaks)
     found = pd.read_csv(out, sep="\t")
     assert list(found["name"]) == ["cell2", "cell30"]
     assert list(found.columns[1:]) == [VAR.index[n] for n in (1, 2, 7, 12)]
@@ -188,24 +188,11 @@ def test_what_cannot_be_is_one_sentence(folder, tmp_path, options, said):
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
-def test_a_wide_table_and_other_stores_are_refused(stores, tmp_path, monkeypatch):
-    monkeypatch.setattr("atlasstore.sharing.exporting._MOST_COLUMNS", 2)
-    with pytest.raises(UserInputError, match="a table of 3 columns is too wide"):
-        plan_export(stores.result, out=tmp_path / "t.tsv")
-    with pytest.raises(UserInputError, match="is no result"):
-        plan_export(stores.model, out=tmp_path / "t.h5ad")
-    (tmp_path / "t.h5ad").write_text("")
-    with pytest.raises(StoreExistsError):
-        plan_export(stores.result, out=tmp_path / "t.h5ad")
-
-
-def test_memory_does_not_grow_with_the_part(tmp_path, monkeypatch):
-    """64 MB of values in bands of 1 MB; X would not fit below the bound."""
-    monkeypatch.setattr(values, "_BAND_BYTES", 1 << 20)
-    n, p = 4096, 4096
+def factored(url, n, p):
+    """Cells x peaks as factors alone."""
     rng = np.random.default_rng(0)
     create_result(
-        str(tmp_path / "r"),
+        str(url),
         kind="denoised",
         obs=pd.DataFrame(index=[f"c{i}" for i in range(n)]),
         var=pd.DataFrame(index=[f"p{i}" for i in range(p)]),
@@ -213,9 +200,25 @@ def test_memory_does_not_grow_with_the_part(tmp_path, monkeypatch):
         varm={"scbasset_sequence": rng.normal(size=(p, E)).astype(np.float32)},
         about={"scale": "linear"},
     )
-    finish_result(str(tmp_path / "r"), {})
-    plan = plan_export(tmp_path / "r", out=tmp_path / "all.h5ad")
+    finish_result(str(url), {})
+    return url
+
+
+def test_a_wide_table_and_other_stores_are_refused(stores, tmp_path):
+    with pytest.raises(UserInputError, match="a table of 10,001 columns is too wide"):
+        plan_export(factored(tmp_path / "wide", 2, 10_001), out=tmp_path / "t.tsv")
+    with pytest.raises(UserInputError, match="is no result"):
+        plan_export(stores.model, out=tmp_path / "t.h5ad")
+    (tmp_path / "t.h5ad").write_text("")
+    with pytest.raises(StoreExistsError):
+        plan_export(stores.result, out=tmp_path / "t.h5ad")
+
+
+def test_memory_does_not_grow_with_the_part(tmp_path):
+    """64 MB of values in bands of 1 MB; X would not fit below the bound."""
+    plan = plan_export(factored(tmp_path / "r", 4096, 4096), out=tmp_path / "all.h5ad")
     assert plan.part.n_bytes == 64 << 20
+    plan = replace(plan, part=replace(plan.part, band_bytes=1 << 20))
     tracemalloc.start()
     plan.run(on_event=lambda _: None)
     peak = tracemalloc.get_traced_memory()[1]

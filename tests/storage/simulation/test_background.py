@@ -69,12 +69,9 @@ def test_fasta_lines(values):
     assert 1 <= len(lines[-2]) <= 60
 
 
-def test_long_fasta_is_written_in_pieces_without_a_seam(monkeypatch):
-    from atlasstore.simulation import background as module
-
+def test_long_fasta_is_written_in_pieces_without_a_seam():
     codes = background(1000, np.random.default_rng(4))
     whole, pieces = io.BytesIO(), io.BytesIO()
     write_fasta_record(whole, "chr1", codes)
-    monkeypatch.setattr(module, "_LINES_AT_ONCE", 3)
-    write_fasta_record(pieces, "chr1", codes)
+    write_fasta_record(pieces, "chr1", codes, lines_at_once=3)
     assert whole.getvalue() == pieces.getvalue()

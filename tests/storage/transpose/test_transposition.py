@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasstore.atlas import writer
+from atlasstore.atlas.writer import ArraySizes
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.transpose.block_writer import plan_blocks, write_block
@@ -81,19 +81,17 @@ def test_equals_the_dense_transposition(
     urls.create_group(store)
     wanted = np.zeros((int(cells.sum()), int(peaks.sum())), bool)
     wanted[:, rows[peaks]] = counts[cells][:, peaks] > 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "_CHUNK_BYTES", 2)
-        patch.setattr(writer, "INDEX_SHARD_BYTES", 2 * shard)
-        for task in plan_blocks(parts, pieces, kept=cells, rows=rows):
-            place = {"store": store, "scratch": scratch, "positives_per_range": per_range}
-            receipt = write_block(task, **place)
-            group = urls.open_group(store)
-            edges = group[f"labels/{task.part.index}/indptr"][:]
-            found = group[f"labels/{task.part.index}/indices"][:]
-            of_part = wanted[task.part.start : task.part.stop]
-            np.testing.assert_array_equal(np.diff(edges), of_part.sum(0))
-            np.testing.assert_array_equal(found, np.nonzero(of_part.T)[1])
-            assert receipt["n_positives"] == of_part.sum()
+    sizes = ArraySizes(chunk_bytes=2, index_shard_bytes=2 * shard)
+    place = {"store": store, "scratch": scratch, "positives_per_range": per_range}
+    for task in plan_blocks(parts, pieces, kept=cells, rows=rows):
+        receipt = write_block(task, **place, sizes=sizes)
+        group = urls.open_group(store)
+        edges = group[f"labels/{task.part.index}/indptr"][:]
+        found = group[f"labels/{task.part.index}/indices"][:]
+        of_part = wanted[task.part.start : task.part.stop]
+        np.testing.assert_array_equal(np.diff(edges), of_part.sum(0))
+        np.testing.assert_array_equal(found, np.nonzero(of_part.T)[1])
+        assert receipt["n_positives"] == of_part.sum()
 
 
 def test_totals_hold_one_piece_at_a_time(scratch):

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-    from atlasbasset.batch.job import JobIdentity, ResumableJob
+    from atlasbasset.batch.job import ResumableJob
+    from atlasbasset.batch.job_identity import JobIdentity
     from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = ["GeneStages", "WriteGenes", "averaging_bytes", "check_gene_table"]

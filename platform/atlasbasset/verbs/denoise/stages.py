@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.job_identity import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of
 from atlasbasset.verbs.denoise.work import (
     SpanPeaks,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.job_identity import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of
 from atlasbasset.verbs.differential.activities import MOTIF_COLUMNS, test_motifs
 from atlasbasset.verbs.differential.design import covariate_values, make_bins

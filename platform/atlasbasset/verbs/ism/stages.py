@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.job_identity import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
 from atlasbasset.verbs.ism.work import MutateRegions, region_units, write_windows
 from atlasstore.events import Notice

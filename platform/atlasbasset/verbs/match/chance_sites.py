@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from atlasbasset.verbs.match.hits import SITE_BYTES, find_hits
+from atlasbasset.verbs.match.sizes import SIZES
 from atlasstore.genome.motifs import sample
 from atlasstore.genome.sequences import UNKNOWN
 from atlasstore.zarrio.blocks import runs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlasbasset.verbs.match.sizes import Sizes
     from atlasstore.genome.motifs import Motif
 
     Codes = NDArray[np.uint8]
@@ -29,8 +31,6 @@ __all__ = ["ChanceSites", "Sites", "Words", "lay_words", "own_sites", "some_word
 
 _MOST_WORDS = 256
 """Words of a motif that are laid elsewhere."""
-_HIT_BYTES = 24 << 20
-"""Of the sites that are found at once."""
 
 
 class Sites(NamedTuple):
@@ -46,11 +46,13 @@ class Sites(NamedTuple):
         return Sites(self.region[at] - np.int32(first), self.start[at], self.reverse[at])
 
 
-def own_sites(motifs: Sequence[Motif], codes: Codes, hit_p: float) -> list[Sites]:
+def own_sites(
+    motifs: Sequence[Motif], codes: Codes, hit_p: float, sizes: Sizes = SIZES
+) -> list[Sites]:
     """Find the sites of each motif in sequences (R, L), a few motifs at a time."""
     found = []
     expected = 2 * hit_p * codes.size * SITE_BYTES
-    for first, last in runs(len(motifs), max(1, int(_HIT_BYTES // max(1, expected)))):
+    for first, last in runs(len(motifs), sizes.of_part(expected)):
         hits = find_hits(motifs[first:last], codes, p=hit_p)
         for number in range(last - first):
             own, _ = hits.of_motifs(number, number + 1)

@@ -31,6 +31,7 @@ import numpy as np
 
 from atlasbasset.verbs.match.chance_sites import lay_words, own_sites, some_words
 from atlasbasset.verbs.match.site_scores import site_scores
+from atlasbasset.verbs.match.sizes import SIZES
 from atlasstore.events import Progress, ignore
 from atlasstore.genome.sequences import UNKNOWN
 from atlasstore.zarrio.blocks import runs
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.verbs.match.chance_sites import ChanceSites
     from atlasbasset.verbs.match.site_scores import Method
+    from atlasbasset.verbs.match.sizes import Sizes
     from atlasstore.events import Subscriber
     from atlasstore.genome.motifs import Motif
 
@@ -52,10 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["Null", "ScoredRegions", "draw_null", "region_scale"]
 
 _STAGE = "drawing chance sites"
-_MOST_REGIONS = 500
-"""Regions that chance sites are drawn from; all where there are no more."""
-_GATHERED = 1 << 21
-"""Scores at sites that are picked at once."""
 _PLACES, _WORDS, _REGIONS = 0, 1, 2
 """Purposes of the random streams; part of what a seed means: never renumber."""
 
@@ -122,6 +120,8 @@ def draw_null(
     seed: int,
     at_once: int,
     folder: Path,
+    most_regions: int = 500,
+    sizes: Sizes = SIZES,
     on_event: Subscriber = ignore,
 ) -> Null:
     """Lay chance sites of each motif into regions and score them.
@@ -131,7 +131,7 @@ def draw_null(
     motifs
         M motifs.
     regions
-        Give bases and scores; of more than 500, 500 are drawn from.
+        Give bases and scores; of more than `most_regions`, so many are drawn from.
     method
         Score of a site, "pearson" or "dot".
     hit_p
@@ -144,12 +144,16 @@ def draw_null(
         Regions whose scores are held at once.
     folder
         Where a file of M x G x N float32 is kept while the null is in use.
+    most_regions
+        Regions that chance sites are drawn from.
+    sizes
+        What is held at once besides.
     on_event
         Hears `Progress`.
     """
-    rows = _some_rows(regions.n_regions, seed)
+    rows = _some_rows(regions.n_regions, most_regions, seed)
     source = _Source(regions, rows, at_once)
-    sites = own_sites(motifs, source.codes, hit_p)
+    sites = own_sites(motifs, source.codes, hit_p, sizes)
     words = [
         some_words(motif, source.codes, own, [seed, _WORDS])
         for motif, own in zip(motifs, sites, strict=True)
@@ -165,7 +169,7 @@ def draw_null(
         for number, motif in enumerate(motifs):
             own = sites[number].within(first, last)
             chance = lay_words(words[number], codes, own, draws[first:last])
-            found = _scored(motif, chance, codes, comparable, base_scale, method)
+            found = _scored(motif, chance, codes, comparable, base_scale, method, sizes)
             scores[number, :, n[number] : n[number] + len(found)] = found.T
             n[number] += len(found)
         on_event(Progress(_STAGE, last, len(rows), "regions"))
@@ -180,11 +184,11 @@ def _draws(rows: NDArray[np.int64], n_draws: int, seed: int) -> NDArray[np.float
     return np.stack([stream.random(n_draws) for stream in streams])
 
 
-def _some_rows(n_regions: int, seed: int) -> NDArray[np.int64]:
-    if n_regions <= _MOST_REGIONS:
+def _some_rows(n_regions: int, most: int, seed: int) -> NDArray[np.int64]:
+    if n_regions <= most:
         return np.arange(n_regions)
     rng = np.random.default_rng([seed, _REGIONS])
-    return np.sort(rng.choice(n_regions, _MOST_REGIONS, replace=False))
+    return np.sort(rng.choice(n_regions, most, replace=False))
 
 
 class _Source:
@@ -227,11 +231,12 @@ def _scored(
     comparable: Floats,
     base_scale: Floats,
     method: Method,
+    sizes: Sizes,
 ) -> Floats:
     """Return the scores of chance sites, float32 (n, G)."""
     found = np.empty((len(chance.start), comparable.shape[-1]), np.float32)
     weight = np.where(base_scale > 0, base_scale, 1)
-    for a, b in runs(len(found), max(1, _GATHERED // (motif.width * 4 * found.shape[1]))):
+    for a, b in runs(len(found), sizes.sites(motif.width, found.shape[1])):
         region, words = chance.region[a:b, None], chance.words[a:b]
         places = chance.start[a:b, None] + np.arange(motif.width)
         there = codes[region, places]

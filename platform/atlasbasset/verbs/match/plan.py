@@ -97,7 +97,7 @@ class MatchPlan(Plan[MatchReport]):
                 on_event(Notice(notice))
         with (
             tempfile.TemporaryDirectory(prefix="atlasbasset-") as made,
-            written_table(self.out, COLUMNS) as table,
+            written_table(self.out, COLUMNS, rows_at_once=given.sizes.rows) as table,
         ):
             rows, q_values = Path(made, "rows.parquet"), QValues(given.n_groups)
             null = self._null(Path(made), on_event)
@@ -118,6 +118,7 @@ class MatchPlan(Plan[MatchReport]):
             seed=self.seed,
             at_once=given.regions_at_once,
             folder=folder,
+            sizes=given.sizes,
             on_event=on_event,
         )
 

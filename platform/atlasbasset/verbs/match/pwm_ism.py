@@ -20,6 +20,7 @@ import numpy as np
 from atlasbasset.verbs.match.hits import SITE_BYTES, Hits, find_hits
 from atlasbasset.verbs.match.null import region_scale
 from atlasbasset.verbs.match.site_scores import site_scores
+from atlasbasset.verbs.match.sizes import SIZES
 from atlasstore.zarrio.blocks import runs
 
 if TYPE_CHECKING:
@@ -29,16 +30,13 @@ if TYPE_CHECKING:
 
     from atlasbasset.verbs.match.null import Null
     from atlasbasset.verbs.match.site_scores import Method
+    from atlasbasset.verbs.match.sizes import Sizes
     from atlasstore.genome.motifs import Motif
 
 __all__ = ["SiteScores", "regions_at_once", "score_sites"]
 
-_PART_BYTES = 24 << 20
-"""Of each of two parts: the scores of regions, and their sites with theirs."""
 _SCORED_BYTES = 24
 """Of a site in a group: score, p, chance sites above."""
-_GATHERED = 1 << 21
-"""Scores at sites that are picked at once."""
 _STRANDS = 2
 
 
@@ -56,18 +54,15 @@ class SiteScores:
     """(H,): chance sites that a site was compared with."""
 
 
-def regions_at_once(span_bp: int, *, n_motifs: int, n_groups: int, hit_p: float) -> int:
+def regions_at_once(
+    span_bp: int, *, n_motifs: int, n_groups: int, hit_p: float, sizes: Sizes = SIZES
+) -> int:
     """Return how many regions to give to `score_sites`, at least 1, for about 100 MB."""
     sites = n_motifs * _STRANDS * hit_p * span_bp
     return min(
-        _at_once(sites * (SITE_BYTES + n_groups * _SCORED_BYTES)),
-        _at_once(span_bp * 4 * n_groups * np.float32().nbytes),
+        sizes.of_part(sites * (SITE_BYTES + n_groups * _SCORED_BYTES)),
+        sizes.of_part(span_bp * 4 * n_groups * np.float32().nbytes),
     )
-
-
-def _at_once(each_bytes: float) -> int:
-    """Return how many of something fit into a part of the memory, at least 1."""
-    return max(1, int(_PART_BYTES // max(1, each_bytes)))
 
 
 def score_sites(
@@ -78,6 +73,7 @@ def score_sites(
     *,
     method: Method,
     hit_p: float,
+    sizes: Sizes = SIZES,
 ) -> SiteScores:
     """Find and score the sites of motifs in regions.
 
@@ -95,13 +91,15 @@ def score_sites(
         "pearson" or "dot", as for `null`.
     hit_p
         FIMO's p-value of a site is below this.
+    sizes
+        What is held at once.
     """
     hits = find_hits(motifs, codes, p=hit_p)
     score = np.empty((len(hits), scores.shape[-1]), np.float32)
     p, n_null = np.empty(score.shape), np.empty(len(hits), np.int64)
     scale = region_scale(codes, scores)
     for motif, at in hits.by_motif():
-        score[at] = _scored(motifs[motif], hits, at, scores, method)
+        score[at] = _scored(motifs[motif], hits, at, scores, method, sizes)
         # a correlation is free of the region's scale
         by = scale[hits.sequence[at]] if method == "dot" else np.float32(1)
         p[at] = null.p(motif, score[at] / by)
@@ -110,11 +108,16 @@ def score_sites(
 
 
 def _scored(
-    motif: Motif, hits: Hits, at: slice, scores: NDArray[np.float32], method: Method
+    motif: Motif,
+    hits: Hits,
+    at: slice,
+    scores: NDArray[np.float32],
+    method: Method,
+    sizes: Sizes,
 ) -> NDArray[np.float32]:
     """Score the sites of one motif, (H, G)."""
     found = np.empty((at.stop - at.start, scores.shape[-1]), np.float32)
-    for a, b in runs(len(found), max(1, _GATHERED // (motif.width * 4 * scores.shape[-1]))):
+    for a, b in runs(len(found), sizes.sites(motif.width, scores.shape[-1])):
         part = slice(at.start + a, at.start + b)
         places = hits.start[part, None] + np.arange(motif.width)
         effects = scores[hits.sequence[part, None], places]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.verbs.match.pwm_ism import SiteScores, regions_at_once, score_sites
+from atlasbasset.verbs.match.sizes import SIZES
 from atlasstore.atlas.regions import is_reverse
 from atlasstore.events import Progress
 from atlasstore.files.table_file import written_table
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.match.null import Null
     from atlasbasset.verbs.match.q_values import QValues
     from atlasbasset.verbs.match.site_scores import Method
+    from atlasbasset.verbs.match.sizes import Sizes
     from atlasstore.events import Subscriber
     from atlasstore.files.table_file import ColumnType, TableFile
     from atlasstore.genome.motifs import Motif
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "MatchInput", "add_q_values", "write_rows"]
 
 _STAGE = "matching motifs"
-_ROWS_AT_ONCE = 1 << 15
 COLUMNS: dict[str, ColumnType] = {
     "region": "text",
     "chrom": "text",
@@ -68,6 +69,7 @@ class MatchInput:
     hit_p: float
     max_p: float
     n_null: int
+    sizes: Sizes = SIZES
 
     @property
     def n_regions(self) -> int:
@@ -92,6 +94,7 @@ class MatchInput:
             n_motifs=len(self.motifs),
             n_groups=self.n_groups,
             hit_p=self.hit_p,
+            sizes=self.sizes,
         )
 
     def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
@@ -109,7 +112,7 @@ def write_rows(
     """Write the table but for its q-values, which are known at the end; return how many sites."""
     n_regions, n_sites = matching.n_regions, 0
     on_event(Progress(_STAGE, 0, n_regions, "regions"))
-    with written_table(path, COLUMNS) as table:
+    with written_table(path, COLUMNS, rows_at_once=matching.sizes.rows) as table:
         for start, stop in runs(n_regions, matching.regions_at_once):
             found = score_sites(
                 matching.motifs,
@@ -118,6 +121,7 @@ def write_rows(
                 null,
                 method=matching.method,
                 hit_p=matching.hit_p,
+                sizes=matching.sizes,
             )
             q_values.add(found.p)
             for rows in _tables(matching, start, found):
@@ -132,7 +136,7 @@ def add_q_values(path: Path, matching: MatchInput, q_values: QValues, table: Tab
     from pyarrow.parquet import ParquetFile
 
     names = pd.Index(matching.group_names)
-    for batch in ParquetFile(path).iter_batches(_ROWS_AT_ONCE):
+    for batch in ParquetFile(path).iter_batches(matching.sizes.rows):
         rows = batch.to_pandas()
         of_group, p, q = names.get_indexer(rows["group"]), rows["p"].to_numpy(), np.empty(len(rows))
         for group in np.unique(of_group):
@@ -143,7 +147,7 @@ def add_q_values(path: Path, matching: MatchInput, q_values: QValues, table: Tab
 def _tables(matching: MatchInput, first: int, found: SiteScores) -> Iterator[pd.DataFrame]:
     """Yield the rows of sites and groups with a small enough p-value, in their order."""
     order = np.lexsort((found.hits.start, found.hits.sequence))  # by motif before
-    for a, b in runs(len(order), max(1, _ROWS_AT_ONCE // len(matching.columns))):
+    for a, b in runs(len(order), max(1, matching.sizes.rows // len(matching.columns))):
         site, group = np.nonzero(found.p[order[a:b]] <= matching.max_p)
         yield _table(matching, first, found, order[a:b][site], group)
 

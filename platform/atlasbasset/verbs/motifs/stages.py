@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.job_identity import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of
 from atlasbasset.verbs.motifs.insertion import (
     InsertMotifs,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from atlasbasset.batch.job import is_published
+from atlasbasset.batch.job_identity import is_published
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.convolution_choice import check_convolution
 from atlasbasset.engine.state import final_solve_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlasbasset.batch.executor import WorkerPool
-    from atlasbasset.batch.job import JobIdentity
+    from atlasbasset.batch.job_identity import JobIdentity
     from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.core.config import TrunkConfig
     from atlasstore.atlas.atlas import Atlas

@@ -17,7 +17,7 @@ from atlasbasset.verbs.shared.track_set import bigtools
 from atlasbasset.verbs.tracks.page import igv_files
 from atlasbasset.verbs.tracks.report import TracksReport
 from atlasbasset.verbs.tracks.sequence import chromosome_lengths
-from atlasbasset.verbs.tracks.stages import TrackStages, kinds_of
+from atlasbasset.verbs.tracks.stages import TracksInput, TrackStages
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
 from atlasstore.events import Notice
@@ -30,12 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
-
     from atlasbasset.core.compute import Compute, ConvolutionChoice
-    from atlasbasset.inference.cell_labels import CellLabels, Obs
+    from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
-    from atlasbasset.verbs.shared.regions import Region
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
 
@@ -43,38 +40,15 @@ __all__ = ["TracksPlan", "plan_tracks"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TracksPlan(Plan[TracksReport]):
+class TracksPlan(TracksInput, Plan[TracksReport]):
     """Checked input of `tracks`; made by `plan_tracks`."""
 
     model: PlannedModel
-    atlas: Atlas
-    labels: CellLabels
-    regions: tuple[Region, ...]
-    """Stretches that are predicted along the genome."""
-    genome: str | Path | None
-    genes: pd.DataFrame | None
-    """From `gene_bodies`."""
-    lengths: dict[str, int]
-    """Of the chromosomes."""
-    step_bp: int
-    with_sequence: bool
-    out: str
-    workers: WorkerPool
 
     @property
     def title(self) -> str:
         """What would be done."""
         return f"Would write tracks of groups of {self.labels.key!r} into {self.out}"
-
-    @property
-    def n_windows(self) -> int:
-        """Windows that are predicted along the genome."""
-        return sum(region.n_windows(self.step_bp) for region in self.regions)
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """What is shown of each group."""
-        return kinds_of(self.regions)
 
     def lines(self) -> Lines:
         """Return groups, peaks, windows and files."""
@@ -103,19 +77,7 @@ class TracksPlan(Plan[TracksReport]):
     def _run(self, on_event: Subscriber) -> TracksReport:
         if sentence := self.labels.notice():
             on_event(Notice(sentence))
-        work = TrackStages(
-            self.model.loaded,
-            self.atlas,
-            self.labels,
-            self.regions,
-            self.genome,
-            self.genes,
-            self.lengths,
-            self.step_bp,
-            self.with_sequence,
-            self.out,
-            self.workers,
-        )
+        work = TrackStages(self.model.loaded, self)
         return run_file_job(
             self.out,
             work.run,
@@ -179,7 +141,6 @@ def plan_tracks(
         pool.worker_url(url)
     lengths |= {region.chrom: known[region.chrom] for region in regions}
     return TracksPlan(
-        planned,
         cells,
         labels,
         regions,
@@ -190,4 +151,5 @@ def plan_tracks(
         with_sequence,
         str(out),
         pool,
+        model=planned,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atlasbasset.batch.job import JobIdentity
+from atlasbasset.batch.job_identity import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of, model_identity
 from atlasbasset.verbs.variants.cell_table import CellTable
 from atlasbasset.verbs.variants.work import (

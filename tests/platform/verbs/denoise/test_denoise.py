@@ -16,9 +16,9 @@ from atlasbasset.verbs.shared import embed_peaks_work as embedding
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import AtlasError, PeaksError, StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
-from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
+from small_tables import small_tables
 
 N, P, L = 50, 40, TINY.window_bp
 
@@ -42,8 +42,7 @@ def model(tmp_path_factory, request):
 
 
 def several_shards(monkeypatch, *, itemsize=4):
-    monkeypatch.setattr(table_plan, "_CHUNK_BYTES", 4 * P * itemsize)
-    monkeypatch.setattr(table_plan, "_SHARD_BYTES", 16 * P * itemsize)
+    small_tables(monkeypatch.setattr, chunk_bytes=4 * P * itemsize, shard_bytes=16 * P * itemsize)
 
 
 def predicted(model, codes, scale):

@@ -14,9 +14,9 @@ from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Notice
 from atlasstore.results.as_anndata import predicted
 from atlasstore.results.result import Result
-from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
+from small_tables import small_tables
 
 N, P = 50, 40  # peaks [200 + 500 i, 500 + 500 i), 20 on each of two chromosomes
 GENES = """\
@@ -73,8 +73,7 @@ def expected(model, atlas, scale, cells, peaks):
     [("linear", "float32"), ("sigmoid", "float16"), ("probability", "float32")],
 )
 def test_means_of_the_peaks_near_each_tss(model, atlas, gtf, tmp_path, monkeypatch, scale, dtype):
-    monkeypatch.setattr(table_plan, "_CHUNK_BYTES", 4 * 3 * 4)
-    monkeypatch.setattr(table_plan, "_SHARD_BYTES", 16 * 3 * 4)  # several shards
+    small_tables(monkeypatch.setattr, chunk_bytes=4 * 3 * 4, shard_bytes=16 * 3 * 4)
     monkeypatch.setattr(verb, "_TILE_CELLS", 5)
     cells, peaks = np.arange(40, 2, -1), np.flatnonzero(np.arange(P) % 5)
     changes = {"scale": scale, "dtype": dtype, "cells": cells, "peaks": peaks}

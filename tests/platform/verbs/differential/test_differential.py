@@ -17,6 +17,7 @@ from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.results.result import Result
 from atlasstore.results.writer import create_result, finish_result
 from atlasstore.zarrio import formats
+from ray_cluster import own_ray
 from small_atlas import make_atlas
 from small_model import TINY, random_weights, write_model
 
@@ -231,16 +232,9 @@ def test_a_run_that_fails_goes_on_where_it_was(small, tmp_path, kind) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_workers_make_the_same_table(small, tmp_path) -> None:
-    import ray
-
     one = compared(small, tmp_path / "one.tsv")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
-        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-        try:
-            two = compared(small, tmp_path / "two.tsv", workers=1)
-        finally:
-            ray.shutdown()
+    with own_ray(cpus=1):
+        two = compared(small, tmp_path / "two.tsv", workers=1)
     pd.testing.assert_frame_equal(one, two)
 
 

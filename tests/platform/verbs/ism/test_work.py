@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from atlasbasset.verbs.ism.ism import ism
 from atlasbasset.verbs.ism.work import ism_tables, region_units
+from ray_cluster import own_ray
 from small_atlas import random_chromosomes, write_fasta
 from small_model import random_weights, write_model
 
@@ -37,20 +38,13 @@ def test_tables_are_cut_at_the_same_regions(n_regions, span, n_groups):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_two_workers_write_the_same_bits(tmp_path, rng):
-    import ray
-
     model = write_model(tmp_path / "model", random_weights(rng, 6))
     genome = write_fasta(tmp_path / "genome.fa", random_chromosomes(rng, {"chr1": 2000}))
     (tmp_path / "r.bed").write_text("".join(f"chr1\t{90 * i}\t{90 * i + 50}\n" for i in range(20)))
     given = {"genome": genome, "regions": tmp_path / "r.bed", "span": 9, "group_by": "n_peaks"}
     ism(model, out=tmp_path / "one", compute="fp32", **given)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # a cluster of this test alone, on loopback
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        try:
-            ism(model, out=tmp_path / "two", workers=2, compute="fp32", **given)
-        finally:
-            ray.shutdown()
+    with own_ray():
+        ism(model, out=tmp_path / "two", workers=2, compute="fp32", **given)
     one, two = (anndata.read_zarr(tmp_path / name) for name in ("one", "two"))
     for name in ("ism", "ism_scores", "codes", "scbasset_sequence"):
         np.testing.assert_array_equal(one.obsm[name], two.obsm[name])

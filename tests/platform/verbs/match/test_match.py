@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from pyarrow.parquet import ParquetFile
 from scipy.stats import false_discovery_control
 
 from atlasbasset.verbs.match.match import match
+from atlasbasset.verbs.match.plan import plan_match
+from atlasbasset.verbs.match.sizes import Sizes
 from atlasstore.errors import (
     MissingExtraError,
     MotifError,
@@ -17,7 +20,7 @@ from atlasstore.errors import (
     StoreExistsError,
     UserInputError,
 )
-from atlasstore.events import Notice, Progress
+from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
 from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.results.ism_result import IsmResult
@@ -84,24 +87,23 @@ def test_few_groups_and_only_small_p(result, tmp_path):
     assert report.n_sites == whole.n_sites
 
 
-def cut_finely(monkeypatch):
-    """One region, motif, group, site and row at a time."""
-    monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._PART_BYTES", 1)
-    monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._GATHERED", 1)
-    monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1)
-    monkeypatch.setattr("atlasbasset.verbs.match.chance_sites._HIT_BYTES", 1)
-    monkeypatch.setattr("atlasbasset.verbs.match.rows._ROWS_AT_ONCE", 1)
-    monkeypatch.setattr("atlasstore.files.table_file._ROWS", 1)
+FINELY = Sizes(part_bytes=1, scores=1, rows=1)
+"""One region, motif, group, site and row at a time."""
+
+
+def match_in_parts(*given, sizes, on_event=ignore, **options):
+    plan = plan_match(*given, **options)
+    return replace(plan, given=replace(plan.given, sizes=sizes)).run(on_event=on_event)
 
 
 @pytest.mark.parametrize("method", ["pearson", "dot"])
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.tsv.gz"])
-def test_the_same_however_it_is_cut(result, tmp_path, monkeypatch, name, method):
+def test_the_same_however_it_is_cut(result, tmp_path, name, method):
     options = {"max_p": 1, "hit_p": 5e-3, "n_null": 200, "method": method}
     one, other = tmp_path / f"a{name}", tmp_path / f"b{name}"
     report = match(result, MOTIFS, out=one, **options)
-    cut_finely(monkeypatch)
-    assert match(result, MOTIFS, out=other, **options).n_rows == report.n_rows > 20
+    cut = match_in_parts(result, MOTIFS, out=other, sizes=FINELY, **options)
+    assert cut.n_rows == report.n_rows > 20
     if name == "t.parquet":
         assert ParquetFile(one).num_row_groups == 1
         assert ParquetFile(other).num_row_groups > 4
@@ -199,7 +201,7 @@ def test_motifs_of_one_name_are_told_apart(result, tmp_path):
     assert all("M1 as M1-1" in message for message in told)
 
 
-def test_memory_is_bounded_in_motifs_and_groups(tmp_path, monkeypatch):
+def test_memory_is_bounded_in_motifs_and_groups(tmp_path):
     rng = np.random.default_rng(5)
     motifs = [Motif(f"M{i}", f"M{i}", rng.dirichlet([1] * 4, 8)) for i in range(12)]
     codes = rng.integers(0, 4, (20, 100), dtype=np.uint8)
@@ -208,23 +210,18 @@ def test_memory_is_bounded_in_motifs_and_groups(tmp_path, monkeypatch):
     options = {"hit_p": 0.05, "n_null": 100, "max_p": 1e-9}
     match(wide, motifs, out=tmp_path / "warm.csv", **options | {"groups": ["g0"]})
     peak = {}
-    for name in ("plain", "cut"):
-        if name == "cut":
-            monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._PART_BYTES", 1 << 19)
-            monkeypatch.setattr("atlasbasset.verbs.match.pwm_ism._GATHERED", 1 << 16)
-            monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1 << 16)
+    cut = Sizes(part_bytes=1 << 19, scores=1 << 16)
+    for name, sizes in (("plain", Sizes()), ("cut", cut)):
         tracemalloc.start()
         try:
-            match(wide, motifs, out=tmp_path / f"{name}.csv", **options)
+            match_in_parts(wide, motifs, out=tmp_path / f"{name}.csv", sizes=sizes, **options)
             peak[name] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
     assert peak["cut"] < 0.5 * scores.nbytes < peak["plain"]  # sites' scores are as many
 
 
-def test_what_fails_or_is_stopped_leaves_nothing(result, tmp_path, monkeypatch):
-    cut_finely(monkeypatch)
-
+def test_what_fails_or_is_stopped_leaves_nothing(result, tmp_path):
     def end(event):
         if isinstance(event, Progress) and event.done == 2:
             assert [p.name.startswith(".t.") for p in tmp_path.iterdir()] == [True]
@@ -232,7 +229,7 @@ def test_what_fails_or_is_stopped_leaves_nothing(result, tmp_path, monkeypatch):
 
     for name in ("t.csv", "t.tsv.gz", "t.parquet"):
         with pytest.raises(KeyboardInterrupt):
-            match(result, MOTIFS, out=tmp_path / name, max_p=1, on_event=end)
+            match_in_parts(result, MOTIFS, out=tmp_path / name, max_p=1, sizes=FINELY, on_event=end)
         assert not list(tmp_path.iterdir())
 
 
@@ -296,13 +293,13 @@ def test_other_inputs_are_refused(result, tmp_path):
         match(result, tmp_path / "none.meme", out=tmp_path / "u.csv")
 
 
-def test_many_cells_must_be_named(result, tmp_path, monkeypatch):
-    codes = np.zeros((1, 20), np.uint8)
-    cells = make_ism(tmp_path / "r", codes, np.zeros((1, 20, 4, 3)), list("abc"), is_grouped=False)
-    monkeypatch.setattr("atlasstore.results.ism_result._MOST_COLUMNS", 2)
-    with pytest.raises(UserInputError, match="has 3 cells, too many to take all; name some"):
+def test_many_cells_must_be_named(tmp_path):
+    n, codes = 1001, np.zeros((1, 20), np.uint8)
+    names = [f"c{i}" for i in range(n)]
+    cells = make_ism(tmp_path / "r", codes, np.zeros((1, 20, 4, n)), names, is_grouped=False)
+    with pytest.raises(UserInputError, match="has 1,001 cells, too many to take all; name some"):
         match(cells, MOTIFS, out=tmp_path / "t.csv")
-    match(cells, MOTIFS, out=tmp_path / "t.csv", groups=["c"])
+    match(cells, MOTIFS, out=tmp_path / "t.csv", groups=["c7"])
 
 
 def test_without_the_extra(result, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from atlasbasset.verbs.match.hits import find_hits
 from atlasbasset.verbs.match.null import draw_null
 from atlasbasset.verbs.match.pwm_ism import score_sites
 from atlasbasset.verbs.match.site_scores import site_scores
+from atlasbasset.verbs.match.sizes import Sizes
 from atlasstore.genome.motifs import Motif
 from small_ism import normalised
 
@@ -119,7 +120,7 @@ def scored(folder, motifs, codes, scores, **changes):
     null_options = {"n_null": 2000, "seed": 1, "at_once": 16} | options
     scores = scores.astype(np.float32)
     null = draw_null(motifs, Scored(codes, scores), folder=folder, **null_options)
-    options = {name: options[name] for name in ("method", "hit_p")}
+    options = {name: options[name] for name in ("method", "hit_p", "sizes") if name in options}
     return score_sites(motifs, codes, scores, null, **options)
 
 
@@ -197,19 +198,17 @@ def test_no_chance_site_holds_an_unknown_base_and_all_unknown_is_fine(tmp_path, 
     assert np.abs(found.score).max() <= 1
 
 
-def test_a_motif_does_not_depend_on_the_others_nor_on_the_cut(tmp_path, rng, monkeypatch):
+def test_a_motif_does_not_depend_on_the_others_nor_on_the_cut(tmp_path, rng):
     other = Motif("M2", "TF2", PROBABILITIES[::-1].copy())
     codes, scores = blocks(rng, 12, 150)
     whole = scored(tmp_path, [other, MOTIF], codes, scores)
-    monkeypatch.setattr("atlasbasset.verbs.match.null._GATHERED", 1)
-    monkeypatch.setattr("atlasbasset.verbs.match.chance_sites._HIT_BYTES", 1)
-    alone = scored(tmp_path, [MOTIF], codes, scores, at_once=1)
+    finely = Sizes(part_bytes=1, scores=1)
+    alone = scored(tmp_path, [MOTIF], codes, scores, at_once=1, sizes=finely)
     np.testing.assert_array_equal(whole.p[whole.hits.motif == 1], alone.p)
 
 
-def test_of_many_regions_some_are_drawn_from(tmp_path, rng, monkeypatch):
+def test_of_many_regions_some_are_drawn_from(tmp_path, rng):
     codes, scores = blocks(rng, 12, 150)
-    monkeypatch.setattr("atlasbasset.verbs.match.null._MOST_REGIONS", 5)
     read = []
 
     class Noted(Scored):
@@ -218,7 +217,9 @@ def test_of_many_regions_some_are_drawn_from(tmp_path, rng, monkeypatch):
             return super().scores(start, stop)
 
     options = {"method": "dot", "hit_p": 1e-2, "n_null": 300, "at_once": 2, "folder": tmp_path}
-    null = draw_null([MOTIF], Noted(codes, scores.astype(np.float32)), seed=3, **options)
+    null = draw_null(
+        [MOTIF], Noted(codes, scores.astype(np.float32)), seed=3, most_regions=5, **options
+    )
     assert null.n.tolist() == [300]
     assert len({row for a, b in read for row in range(a, b)}) == 5
     assert max(b - a for a, b in read) <= 2

@@ -17,9 +17,9 @@ from atlasstore.errors import MotifError, NotAStoreError, StoreExistsError, User
 from atlasstore.events import Notice, Progress
 from atlasstore.genome.motifs import Motif, information_content, write_meme
 from atlasstore.results.result import Result
-from atlasstore.zarrio import table_plan
 from small_atlas import make_atlas, random_labels
 from small_model import TINY, random_weights, write_model
+from small_tables import small_tables
 
 N, P, L, K = 50, 30, TINY.window_bp, 12
 
@@ -59,8 +59,7 @@ def meme(tmp_path_factory, motifs):
 @pytest.fixture
 def several_shards(monkeypatch):
     """16 cells a shard."""
-    monkeypatch.setattr(table_plan, "_CHUNK_BYTES", 4 * 3 * 4)
-    monkeypatch.setattr(table_plan, "_SHARD_BYTES", 16 * 3 * 4)
+    small_tables(monkeypatch.setattr, chunk_bytes=4 * 3 * 4, shard_bytes=16 * 3 * 4)
 
 
 def plain_activity(model, atlas, motifs, *, scale, seed=0):

@@ -20,9 +20,10 @@ from atlasstore.events import Notice, Progress
 from atlasstore.genome import variant_batches
 from atlasstore.genome.fasta import Genome
 from atlasstore.results.result import Result
-from atlasstore.zarrio import table_plan
+from ray_cluster import own_ray
 from small_atlas import random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model
+from small_tables import small_tables
 
 L, N, E = TINY.window_bp, 9, TINY.embedding_dim
 LENGTHS = {"chrI": 2000, "chrII": 700}
@@ -119,8 +120,7 @@ def small_pieces(monkeypatch):
     """Several units of each stage."""
     monkeypatch.setattr(variant_batches, "PIECE", 4)
     monkeypatch.setattr(variant_units, "PIECE", 4)
-    monkeypatch.setattr(table_plan, "_CHUNK_BYTES", 2 * N * 4)
-    monkeypatch.setattr(table_plan, "_SHARD_BYTES", 6 * N * 4)
+    small_tables(monkeypatch.setattr, chunk_bytes=2 * N * 4, shard_bytes=6 * N * 4)
 
 
 @pytest.mark.parametrize("n_batches", [0, 3])
@@ -398,13 +398,9 @@ def test_made_up_variants_of_a_real_genome(model, real_data, tmp_path):
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    import ray
-
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # of this test alone, on loopback
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def cluster():
+    with own_ray():
+        yield
 
 
 @pytest.mark.ray
