@@ -112,7 +112,9 @@ def damages(content):
 
 @pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")  # of a member without metadata
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("part", "is_last"), [("scratch", False), ("store", True)])
+@pytest.mark.parametrize(
+    ("part", "is_last"), [("scratch", False), pytest.param("store", True, marks=pytest.mark.slow)]
+)
 def test_no_damage_passes_for_values(jobs, name, part, is_last, tmp_path, monkeypatch):
     job, left = jobs[name], Path(partial_url(tmp_path / "r"))
     with monkeypatch.context() as patch:

@@ -120,6 +120,7 @@ def test_an_answer_lost_while_publishing(stores, whole, proxy, out):
     check(out, whole)
 
 
+@pytest.mark.slow
 def test_a_driver_killed_and_started_again(stores, whole, proxy, out, tmp_path):
     said = tmp_path / "said"
     kill = ("shards.0000003", "after")

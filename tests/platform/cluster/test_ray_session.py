@@ -185,6 +185,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_where_ray_does_not_start_its_own_last_words_are_told(home):
     setting = {"RAY_gcs_storage": "nowhere", "RAY_gcs_server_port_wait_time_s": "4"}

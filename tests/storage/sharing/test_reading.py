@@ -76,7 +76,9 @@ def test_a_presigned_address(stores, kind):
 
 @pytest.mark.s3
 @pytest.mark.xdist_group("s3")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["model", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("atlas", "result"))]
+)
 def test_credentials_that_may_only_read(stores, s3, kind, tmp_path):
     source, url = getattr(stores, kind), f"s3://bucket/read-only/{kind}.zarr"
     atlasstore.copy_store(source, out=url)

@@ -90,6 +90,7 @@ def run(counts, genome, out, memory, *peaks):
     return made.returncode, made.stdout, made.stderr
 
 
+@pytest.mark.slow
 def test_the_bound_is_kept_and_the_peak_does_not_grow_with_cells(tmp_path, rng, libraries_mb):
     bound_mb = libraries_mb + BOUND_MB
     length = 500 * N_PEAKS // 2 + 10_000
