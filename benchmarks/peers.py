@@ -1,15 +1,20 @@
-"""What we are measured against: the same network written plainly, and scvi-tools' module.
+"""What we are measured against: the network written plainly, scvi-tools, the released code.
 
 `PlainScBasset` is the published architecture by torch's own layers, as anyone would write it. The
-scvi-tools module is used where that package is installed: ``pip install scvi-tools``.
+scvi-tools module is used where that package is installed: ``pip install scvi-tools``. The released
+TensorFlow code runs in a Python of its own (`released_tensorflow.py`).
 """
 
 from __future__ import annotations
 
 import itertools
+import subprocess
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -83,5 +88,25 @@ def scvi_step(codes_BL: Tensor, labels_BN: Tensor) -> Callable[[], None] | None:
         generative = model.generative(**model._get_generative_input(tensors, inference))
         model.loss(tensors, inference, generative).loss.backward()
         optimizer.step()
+
+    return step
+
+
+def released_step(python: str, codes_BL: Tensor, labels_BN: Tensor) -> Callable[[], None]:
+    """Return a step of the released TensorFlow code, taken in a process of `python`."""
+    arrays = Path(tempfile.mkdtemp()) / "arrays.npz"
+    np.savez(arrays, codes=codes_BL.numpy(), labels=labels_BN.numpy())
+    script = Path(__file__).with_name("released_tensorflow.py")
+    command = [python, str(script), str(arrays), str(torch.get_num_threads())]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+
+    def step() -> None:
+        assert process.stdin
+        assert process.stdout
+        print(file=process.stdin, flush=True)
+        if process.stdout.readline() != "done\n":
+            raise SystemExit("the released TensorFlow code failed: see above")
 
     return step

@@ -5,6 +5,9 @@ first the peers, then ours, which keep freed memory as `train` does. bfloat16 is
 processor would emulate it.
 
     python benchmarks/training_speed.py [--cells 2000] [--repeats 7] [--batch 128]
+        [--tensorflow PYTHON]
+
+PYTHON is one that has the released TensorFlow code (see released_tensorflow.py).
 """
 
 from __future__ import annotations
@@ -66,7 +69,9 @@ def _has_bfloat16() -> bool:
     return compute_dtype_for("auto", torch.device("cpu")) == torch.bfloat16
 
 
-def _peers(codes: torch.Tensor, labels: torch.Tensor) -> dict[str, Callable[[], None] | None]:
+def _peers(
+    codes: torch.Tensor, labels: torch.Tensor, tensorflow: str | None
+) -> dict[str, Callable[[], None] | None]:
     onehot = torch.nn.functional.one_hot(codes[:, FLANK:-FLANK].long(), 4).float()
     onehot = onehot.permute(0, 2, 1).contiguous()
     steps = {
@@ -75,6 +80,9 @@ def _peers(codes: torch.Tensor, labels: torch.Tensor) -> dict[str, Callable[[], 
     }
     if _has_bfloat16():
         steps["plain torch bf16 autocast"] = peers.plain_step(onehot, labels.float(), bf16=True)
+    if tensorflow:
+        released = peers.released_step(tensorflow, codes[:, FLANK:-FLANK], labels)
+        steps["released TensorFlow code fp32"] = released
     return steps
 
 
@@ -94,11 +102,12 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--tensorflow", metavar="PYTHON")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     codes = torch.from_numpy(rng.integers(0, 4, (args.batch, 1344 + 2 * FLANK), dtype=np.uint8))
     labels = torch.from_numpy(rng.random((args.batch, args.cells)) < DENSITY)
-    theirs = {name: step for name, step in _peers(codes, labels).items() if step}
+    theirs = {name: step for name, step in _peers(codes, labels, args.tensorflow).items() if step}
     seconds = harness.take_turns(theirs, repeats=args.repeats)
     with keeping_freed():
         seconds |= harness.take_turns(_ours(codes, labels), repeats=args.repeats)
