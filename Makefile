@@ -7,6 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# As on a processor without AVX-512 and AMX: make test AVX2=1 (demo and bench likewise)
+ifdef AVX2
+export MKL_ENABLE_INSTRUCTIONS := AVX2
+export ONEDNN_MAX_CPU_ISA := AVX2
+export ATEN_CPU_CAPABILITY := avx2
+export NUMBA_CPU_NAME := haswell
+endif
+
 .PHONY: install wheel demo test test-slow fuzz soak lint docs picture bench clean
 
 install:

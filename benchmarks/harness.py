@@ -115,7 +115,12 @@ def with_convolution(trunk: Trunk, convolution: Convolution) -> Trunk:
 
 def limits() -> dict[str, Any]:
     """Return the threads, and what the environment holds the instruction sets down to."""
-    names = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME")
+    names = (
+        "ONEDNN_MAX_CPU_ISA",
+        "ATEN_CPU_CAPABILITY",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "NUMBA_CPU_NAME",
+    )
     found = {name.lower(): os.environ[name] for name in names if name in os.environ}
     return {"threads": torch.get_num_threads(), **found}
 

@@ -85,7 +85,8 @@ def _machine(threads: int) -> str:
     from llvmlite import binding
 
     features = json.dumps(dict(binding.get_host_cpu_features()), sort_keys=True)
-    limits = (os.environ.get(n, "") for n in ("ONEDNN_MAX_CPU_ISA", "NUMBA_CPU_NAME"))
+    names = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "NUMBA_CPU_NAME")
+    limits = (os.environ.get(name, "") for name in names)
     parts = (
         f"{platform.machine()}-{binding.get_host_cpu_name()}",
         hashlib.sha256(features.encode()).hexdigest()[:12],
