@@ -9,14 +9,16 @@ with the cells' own covariance; each in several metrics.
     python benchmarks/embedding_quality.py sim.zarr --label-key cell_type --train MODELS
         [--trunk small] [--change epochs=16] [--seeds 0 1 2 3 4] [--sweep]
 
-Models are trained where the folder MODELS does not have them. Baselines see all peaks, models their
-training peaks alone; auROC is on all others. Rare types have at most 2 % of the cells; their recall
-is the share of their cells that a vote of the five nearest finds.
+With --train baselines are measured in the same run. Models are trained where the folder MODELS does
+not have them. Baselines see all peaks, models their training peaks alone; auROC is on all others.
+Rare types have at most 2 % of the cells; their recall is the share of their cells that a vote of
+the five nearest finds.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from importlib.util import find_spec
@@ -174,7 +176,7 @@ def main() -> None:
     )
     parser.add_argument("data", help="an atlas, or .h5ad for baselines alone")
     parser.add_argument("--label-key", required=True)
-    parser.add_argument("--train", metavar="FOLDER", help="of models; without: baselines alone")
+    parser.add_argument("--train", metavar="FOLDER", help="of models, measured after the baselines")
     parser.add_argument("--trunk", choices=TRUNKS, default="full")
     parser.add_argument("--change", nargs="*", default=[], metavar="SETTING=JSON")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -184,11 +186,12 @@ def main() -> None:
     )
     args = parser.parse_args()
     data, found = read(args.data, args.label_key), defaultdict[tuple[str, str], list[float]](list)
-    of: Any = of_models(args, data) if args.train else (
+    without = (
         (name, measures(table, data.types))
         for name, table in without_sequences(data, peers_alone=args.peers_alone)
-    )  # fmt: skip
-    for name, values in of:
+    )
+    models = of_models(args, data) if args.train else ()
+    for name, values in itertools.chain(without, models):
         print(name, {key: round(value, 3) for key, value in values.items()}, flush=True)
         for key, value in values.items():
             found[name, key].append(value)
