@@ -21,12 +21,12 @@ from numba import njit, prange
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["add_at", "from_points", "mix_rows", "to_points"]
+__all__ = ["add_at", "from_points", "points_weight", "to_points", "weight_points"]
 
 _TERMS = 4
 """Rows that one pass of the inner loop adds; matrices have a multiple of it."""
-_RUN = 1024
-"""Columns whose float64 sums stay in the cache."""
+_CHANNELS = 8
+"""Channels of a weight that are turned together: neighbours in memory for every filter."""
 
 
 @njit(inline="always")
@@ -133,34 +133,78 @@ def from_points(
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
-def _mix_rows(matrix: Any, rows: Any, out: Any) -> None:
-    for run in prange((rows.shape[1] + _RUN - 1) // _RUN):
-        columns = slice(run * _RUN, min((run + 1) * _RUN, rows.shape[1]))
-        sums = np.empty(columns.stop - columns.start)
-        for p in range(matrix.shape[0]):
-            sums[:] = 0
-            for k in range(matrix.shape[1]):
-                factor, row = matrix[p, k], rows[k, columns]
-                for i in range(sums.size):
-                    sums[i] += factor * row[i]
-            out[p, columns] = sums
+def _weight_points(matrix: Any, weight: Any, out: Any) -> None:
+    n_filters, n_channels, width = weight.shape
+    for run in prange((out.shape[1] + _CHANNELS - 1) // _CHANNELS):
+        first, stop = run * _CHANNELS, min((run + 1) * _CHANNELS, n_channels)
+        taps, sums = np.empty((_CHANNELS, width, n_filters), np.float32), np.empty(n_filters)
+        for f in range(n_filters):
+            for c in range(first, stop):
+                for k in range(width):
+                    taps[c - first, k, f] = weight[f, c, k]
+        for c in range(first, stop):
+            for p in range(matrix.shape[0]):
+                sums[:] = 0
+                for k in range(width):
+                    factor, row = matrix[p, k], taps[c - first, k]
+                    for i in range(sums.size):
+                        sums[i] += factor * row[i]
+                out[p, c, :n_filters] = sums
+                out[p, c, n_filters:] = 0
+        out[:, max(stop, first) : first + _CHANNELS] = 0
 
 
-def mix_rows(
-    matrix: NDArray[np.float64], rows: NDArray[np.float32], *, out: NDArray[np.float32]
+def weight_points(
+    matrix: NDArray[np.float64], weight_FCK: NDArray[np.float32], *, out: NDArray[np.float32]
 ) -> None:
-    """Write ``matrix @ rows``, summed in float64.
+    """Write a weight's values at all points, ``matrix @ taps``, summed in float64.
 
     Parameters
     ----------
     matrix
-        (M, K).
-    rows
-        (K, C).
+        (points, K).
+    weight_FCK
+        As it is stored.
     out
-        (M, C).
+        (points, C', F') with as many channels and filters or more, which get zeros.
     """
-    _mix_rows(matrix, rows, out)
+    _weight_points(matrix, weight_FCK, out)
+
+
+@njit(parallel=True, cache=True, fastmath={"contract"})
+def _points_weight(matrix: Any, points: Any, out: Any) -> None:
+    n_filters, n_channels, width = out.shape
+    for run in prange((n_channels + _CHANNELS - 1) // _CHANNELS):
+        first, stop = run * _CHANNELS, min((run + 1) * _CHANNELS, n_channels)
+        taps = np.zeros((_CHANNELS, width, n_filters))
+        for c in range(first, stop):
+            for k in range(width):
+                sums = taps[c - first, k]
+                for p in range(matrix.shape[1]):
+                    factor, row = matrix[k, p], points[p, c]
+                    for i in range(n_filters):
+                        sums[i] += factor * row[i]
+        for f in range(n_filters):
+            for c in range(first, stop):
+                for k in range(width):
+                    out[f, c, k] = taps[c - first, k, f]
+
+
+def points_weight(
+    matrix: NDArray[np.float64], points: NDArray[np.float32], *, out: NDArray[np.float32]
+) -> None:
+    """Write ``matrix @ points`` in a weight's stored shape, summed in float64.
+
+    Parameters
+    ----------
+    matrix
+        (K, points).
+    points
+        (points, C', F'), at least of the weight's sizes; what is beyond them is left out.
+    out
+        (F, C, K).
+    """
+    _points_weight(matrix, points, out)
 
 
 @njit(parallel=True, cache=True)

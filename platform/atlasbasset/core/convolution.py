@@ -29,6 +29,11 @@ def channel_multiple(dtype: torch.dtype) -> int:
     return {torch.bfloat16: 32, torch.float16: 32, torch.float32: 16}.get(dtype, 1)
 
 
+def padded_channels(count: int, dtype: torch.dtype) -> int:
+    """Return the multiple of `channel_multiple` that holds `count` channels."""
+    return count + -count % channel_multiple(dtype)
+
+
 def pad_channels(values: Tensor, multiple: int, *, dim: int = 0) -> Tensor:
     """Append zeros along `dim` until its size is a multiple of `multiple`."""
     missing = -values.shape[dim] % multiple
@@ -78,13 +83,16 @@ class PatchConvolution:
 
     Parameters
     ----------
-    weight_K4F
-        From `laid_out`.
+    weight_F4K
+        As it is stored.
+    channels
+        Of the inputs, 4.
     """
 
-    def __init__(self, weight_K4F: Tensor) -> None:
-        self._weight = weight_K4F.flatten(0, 1)
-        self._grad = torch.zeros_like(weight_K4F)
+    def __init__(self, weight_F4K: Tensor, channels: int) -> None:
+        laid = laid_out(weight_F4K.detach(), channels)
+        self._stored, self._weight = weight_F4K.shape, laid.flatten(0, 1)
+        self._grad = torch.zeros_like(laid)
 
     def outputs(self, x_BL4: Tensor, out_BLF: Tensor) -> None:
         """Write the outputs of some sequences."""
@@ -99,7 +107,7 @@ class PatchConvolution:
     def weight_grad(self) -> Tensor:
         """Return the sum over all parts, of the weight's shape, and begin another."""
         found, self._grad = self._grad, torch.zeros_like(self._grad)
-        return found
+        return found.permute(2, 1, 0)[: self._stored[0]].contiguous()
 
     def _patches(self, x_BL4: Tensor) -> Tensor:
         return _patches(x_BL4, len(self._grad), len(self._weight))

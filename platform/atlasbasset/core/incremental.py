@@ -25,7 +25,6 @@ from atlasbasset.core.augment import one_hot_input
 from atlasbasset.core.convolution import (
     MINIMAL_WIDTH,
     channel_multiple,
-    laid_out,
     pad_channels,
 )
 from atlasbasset.core.norm_pool import norm_pool_activate_frozen
@@ -234,7 +233,7 @@ class _FrozenStage:
         if minimal:
             from atlasbasset.core.minimal import MinimalConvolution
 
-            self._minimal = MinimalConvolution(laid_out(stage.weight.detach(), channels))
+            self._minimal = MinimalConvolution(stage.weight, channels)
 
     @property
     def channels(self) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from atlasbasset.core import _tiles_cpu
-from atlasbasset.core.convolution import MINIMAL_WIDTH
+from atlasbasset.core.convolution import MINIMAL_WIDTH, padded_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,13 +108,15 @@ class MinimalConvolution:
 
     Parameters
     ----------
-    weight_KCF
-        float32 (5, C, F), from `convolution.laid_out`.
+    weight_FCK
+        float32 (F, C, 5), as it is stored.
+    channels
+        Of the inputs, at least C; those of the outputs are F and what pads them.
     """
 
-    def __init__(self, weight_KCF: Tensor) -> None:
-        self._weight = weight_KCF
-        self._points = _at_points(weight_KCF)
+    def __init__(self, weight_FCK: Tensor, channels: int) -> None:
+        self._weight, self._channels = weight_FCK.detach(), channels
+        self._points = self._at_points(self._weight)
         self._points_grad: Tensor | None = None
 
     def outputs(self, x_BLC: Tensor, out_BLF: Tensor) -> None:
@@ -155,7 +157,13 @@ class MinimalConvolution:
 
     @cached_property
     def _turned(self) -> Tensor:
-        return _at_points(self._weight.flip(0))
+        return self._at_points(self._weight.flip(2))
+
+    def _at_points(self, weight_FCK: Tensor) -> Tensor:
+        matrix, filters = _maps().of_weight, padded_channels(len(weight_FCK), weight_FCK.dtype)
+        out = weight_FCK.new_empty(len(matrix), self._channels, filters)
+        _tiles_cpu.weight_points(matrix, weight_FCK.numpy(), out=out.numpy())
+        return out
 
     def inner_outputs(self, x_BLC: Tensor) -> Tensor:
         """Return the outputs that need no padding, (B, L - 4, F)."""
@@ -178,26 +186,16 @@ class MinimalConvolution:
             _from_points(products, _maps().to_grad, _LEAD, grad_x_BLC)
 
     def weight_grad(self) -> Tensor:
-        """Return the sum over all parts, float32 (5, C, F), and begin another."""
+        """Return the sum over all parts, float32 (F, C, 5), and begin another."""
         found, self._points_grad = self._points_grad, None
-        if found is None:
-            return torch.zeros_like(self._weight)
-        return _mixed(_maps().to_weight, found)
+        grad = torch.zeros_like(self._weight)
+        if found is not None:
+            _tiles_cpu.points_weight(_maps().to_weight, found.numpy(), out=grad.numpy())
+        return grad
 
     @staticmethod
     def _of_inputs(x_BLC: Tensor) -> Tensor:
         return _to_points(x_BLC, _maps().of_inputs, _LEAD, x_BLC.shape[1])
-
-
-def _at_points(weight_KCF: Tensor) -> Tensor:
-    return _mixed(_maps().of_weight, weight_KCF)
-
-
-def _mixed(matrix: NDArray[np.float64], rows: Tensor) -> Tensor:
-    out = rows.new_empty(len(matrix), *rows.shape[1:])
-    flat = rows.detach().contiguous().flatten(1)
-    _tiles_cpu.mix_rows(matrix, flat.numpy(), out=out.flatten(1).numpy())
-    return out
 
 
 def _to_points(x_BLC: Tensor, matrix: NDArray[np.float32], lead: int, outputs: int) -> Tensor:

@@ -28,7 +28,7 @@ _ROWS = 8192
 class PartwiseConvolution(Protocol):
     """A convolution of a batch that is seen part by part."""
 
-    def __init__(self, weight: Tensor, /) -> None: ...
+    def __init__(self, weight_FCK: Tensor, channels: int, /) -> None: ...
 
     def outputs(self, x_BLC: Tensor, out_BLF: Tensor) -> None:
         """Write the outputs of some sequences."""
@@ -64,7 +64,7 @@ class _ConvolveNormPoolActivate(torch.autograd.Function):
         eps: float,
         reduce: Reduce | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        convolution = kind(weight)
+        convolution = kind(weight, x.shape[2])
         y = x.new_empty(*x.shape[:2], gamma.shape[0])
         passes, sums = passes_for(y), gamma.new_zeros(2, len(gamma), dtype=torch.float64)
         for part in _parts(x):
@@ -111,9 +111,9 @@ def convolve_norm_pool_activate(
     x
         float32 (B, L, C) on CPU, contiguous; L a multiple of `pool`.
     weight
-        As `kind` wants it.
+        (F, C, K), as it is stored; C is at most the channels of `x`.
     gamma, beta, pool, eps, reduce
-        See `norm_pool_activate`.
+        See `norm_pool_activate`; the filters padded.
     kind
         The convolution.
     """

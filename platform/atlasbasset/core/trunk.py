@@ -22,8 +22,8 @@ from atlasbasset.core.convolution import (
     PatchConvolution,
     convolve,
     convolve_bases,
-    laid_out,
     pad_channels,
+    padded_channels,
 )
 from atlasbasset.core.norm_pool import Reduce, norm_pool_activate, norm_pool_activate_frozen
 from atlasbasset.core.stage_parts import (
@@ -130,12 +130,12 @@ class Stage(nn.Module):
     def _forward_by_parts(
         self, x: Tensor, kind: type[PartwiseConvolution], reduce: Reduce | None
     ) -> Tensor:
-        norm, weight = self.norm, laid_out(self.weight, x.shape[2])
-        affine = norm.padded(weight.shape[2])
+        norm, filters = self.norm, padded_channels(len(self.weight), x.dtype)
+        affine = norm.padded(filters)
         if not norm.training:
-            return convolve_frozen(x, kind(weight), *affine, pool=self.pool)
+            return convolve_frozen(x, kind(self.weight, x.shape[2]), *affine, pool=self.pool)
         out = convolve_norm_pool_activate(
-            x, weight, *affine, kind, pool=self.pool, eps=norm.eps, reduce=reduce
+            x, self.weight, *affine, kind, pool=self.pool, eps=norm.eps, reduce=reduce
         )
         norm.remember(out.mean, out.var)
         return out.activated

@@ -45,12 +45,14 @@ def direct(x, weight, grad):
 
 
 def by_parts(kind, x, weight, grad, part):
-    convolution, y, grad_x = kind(weight), torch.empty_like(grad), torch.empty_like(x)
+    y, grad_x = torch.empty_like(grad), torch.empty_like(x)
+    convolution = kind(weight.permute(2, 1, 0).contiguous(), x.shape[2])
     for rows in torch.arange(len(x)).split(part):
         here = slice(int(rows[0]), int(rows[-1]) + 1)
         convolution.outputs(x[here], y[here])
         convolution.add_gradients(x[here], grad[here], grad_x[here])
-    return [v.double() for v in (y, grad_x, convolution.weight_grad())]
+    found = y, grad_x, convolution.weight_grad().permute(2, 1, 0)
+    return [v.double() for v in found]
 
 
 def rms(found, expected):
@@ -161,4 +163,4 @@ def test_running_statistics_follow_as_with_direct():
 
 
 def test_tiles_need_fewer_products():
-    assert len(MinimalConvolution(torch.zeros(WIDTH, 16, 16))._points) < OUTPUTS * WIDTH / 2
+    assert len(MinimalConvolution(torch.zeros(16, 16, WIDTH), 16)._points) < OUTPUTS * WIDTH / 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atlasbasset.core._tiles_cpu import from_points, mix_rows, to_points
+from atlasbasset.core._tiles_cpu import from_points, points_weight, to_points, weight_points
 
 STEP = 4
 SHAPES = [(1, 1, 1), (2, 13, 3), (3, 16, 17), (2, 50, 32)]  # (B, L, C)
@@ -48,11 +48,25 @@ def test_rows_are_the_adjoint_of_points(shape, rows, lead):
         np.testing.assert_allclose(found[-1, row], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("columns", [1, 1023, 1024, 2500])
-def test_mixed_rows_are_summed_in_float64(columns):
-    matrix, rows = drawn((8, 5), seed=1).astype(np.float64), drawn((5, columns)) * 1e6
-    rows[1] = -rows[0]
+@pytest.mark.parametrize(("filters", "padded"), [(1, 1), (3, 16), (16, 16), (37, 48)])
+def test_weights_are_mapped_in_float64_and_padded(filters, padded):
+    matrix, weight = drawn((8, 5), seed=1).astype(np.float64), drawn((filters, 3, 5)) * 1e6
+    weight[..., 1] = -weight[..., 0]
     matrix[:, 1] = matrix[:, 0] * (1 + 1e-9)
-    found = np.full((8, columns), np.nan, np.float32)
-    mix_rows(matrix, rows, out=found)
-    np.testing.assert_array_equal(found, np.einsum("pk,kc->pc", matrix, rows).astype(np.float32))
+    found = np.full((8, 4, padded), np.nan, np.float32)
+    weight_points(matrix, weight, out=found)
+    expected = np.einsum("pk,fck->pcf", matrix, weight).astype(np.float32)
+    np.testing.assert_array_equal(found[:, :3, :filters], expected)
+    assert not found[:, 3].any()
+    assert not found[..., filters:].any()
+
+
+@pytest.mark.parametrize(("filters", "padded"), [(1, 1), (3, 16), (16, 16), (37, 48)])
+def test_weights_come_back_in_float64_without_padding(filters, padded):
+    matrix, points = drawn((5, 8), seed=1).astype(np.float64), drawn((8, 4, padded)) * 1e6
+    points[1] = -points[0]
+    matrix[:, 1] = matrix[:, 0] * (1 + 1e-9)
+    found = np.full((filters, 3, 5), np.nan, np.float32)
+    points_weight(matrix, points, out=found)
+    expected = np.einsum("kp,pcf->fck", matrix, points[:, :3, :filters]).astype(np.float32)
+    np.testing.assert_array_equal(found, expected)
