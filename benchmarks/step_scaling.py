@@ -3,10 +3,13 @@
 Batch 128, full-size trunk, 2 % positives. Every measurement is a process of its own, and providers
 take turns at each number of cells. Ours is the training loop's step as it runs, batches assembled
 from sparse labels one ahead in a thread, with one worker and with two (gloo, half the cells and one
-thread each). Plain torch has bf16 autocast, scvi-tools its own module; both are given dense labels,
-made again for each step, and are left out where those do not fit.
+thread each); in bfloat16, or where the processor would emulate it in float32 with minimal
+convolutions. Plain torch has the same precision, scvi-tools its own module, and the released
+TensorFlow code runs in PYTHON (see released_tensorflow.py). They are given dense labels, made again
+for each step (TensorFlow: the same ones), and are left out where those do not fit.
 
     python benchmarks/step_scaling.py [--cells 2000 10000 100000 1000000 4000000] [--repeats 5]
+        [--tensorflow PYTHON]
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from atlasbasset.engine.labels.host import LabelShard
 from atlasbasset.engine.launch import use_threads
 from atlasbasset.engine.prefetch import Prefetch
 from atlasstore.atlas.label_rows import LabelRows
+from atlasstore.memory import keeping_freed
 from atlasstore.zarrio.blocks import plan_cell_blocks
 
 if TYPE_CHECKING:
@@ -50,7 +54,8 @@ if TYPE_CHECKING:
 
 BATCH, DENSITY, FLANK, PEAKS = 128, 0.02, 3, 512
 GIB = 2**30
-DENSE_BYTES = {"plain torch bf16 autocast": 30, "scvi-tools fp32": 80}
+PLAIN, SCVI, RELEASED = "plain torch", "scvi-tools fp32", "released TensorFlow code fp32"
+DENSE_BYTES = {PLAIN: 30, SCVI: 80, RELEASED: 80}
 """Memory that a dense peer takes for each of the B x N values, about: what it is left out by."""
 
 
@@ -95,7 +100,9 @@ def our_steps(n_cells: int, runtime: Runtime) -> tuple[Callable[[], None], int]:
     )
     shard = labels_of(list(blocks[share]))
     config = TrunkConfig()
+    dtype = compute_dtype_for("auto", runtime.device)
     trunk, cells = Trunk.initialised(config, seed=0), CellLayer(shard.n_cells, 32)
+    trunk.convolution = "minimal" if dtype == torch.float32 else "direct"
     cells.initialise([(b.index, b.n_cells) for b in blocks[share]], seed=0)
     adam = {"betas": (0.95, 0.9995), "eps": 1e-7}
     learner = Learner(
@@ -104,7 +111,7 @@ def our_steps(n_cells: int, runtime: Runtime) -> tuple[Callable[[], None], int]:
         optimizer=torch.optim.Adam(trunk.parameters(), lr=0.01, fused=True, **adam),
         cell_optimizer=CellAdam(cells, **adam),
         n_cells_total=n_cells,
-        compute_dtype=compute_dtype_for("auto", runtime.device),
+        compute_dtype=dtype,
     )
     feed = iter(Prefetch(batches(shard)))
 
@@ -139,28 +146,44 @@ def report(seconds: list[float], label_bytes: int, place: str) -> None:
 
 def ours(n_cells: int, repeats: int, place: str) -> None:
     """Measure one worker."""
-    step, label_bytes = our_steps(n_cells, LocalRuntime(torch.device("cpu")))
-    report(timed(step, repeats), label_bytes, f"{place}/0.json")
+    with keeping_freed():
+        step, label_bytes = our_steps(n_cells, LocalRuntime(torch.device("cpu")))
+        report(timed(step, repeats), label_bytes, f"{place}/0.json")
 
 
 def one_of_two(rank: int, n_cells: int, repeats: int, place: str) -> None:
     """Measure one worker of two."""
     use_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
-    step, label_bytes = our_steps(n_cells, DistributedRuntime(torch.device("cpu")))
-    report(timed(step, repeats), label_bytes, f"{place}/{rank}.json")
+    with keeping_freed():
+        step, label_bytes = our_steps(n_cells, DistributedRuntime(torch.device("cpu")))
+        report(timed(step, repeats), label_bytes, f"{place}/{rank}.json")
     dist.destroy_process_group()
 
 
-def peer(name: str, n_cells: int, repeats: int, place: str) -> None:
+def is_bfloat16() -> bool:
+    return compute_dtype_for("auto", torch.device("cpu")) == torch.bfloat16
+
+
+def peer(name: str, n_cells: int, repeats: int, place: str, tensorflow: str) -> None:
     """Measure a peer with dense labels made again for each step."""
     shard = labels_of(list(plan_cell_blocks(n_cells)))
     rng = np.random.default_rng(0)
     codes = torch.from_numpy(rng.integers(0, 4, (BATCH, 1344), dtype=np.uint8))
     labels = torch.zeros(BATCH, n_cells)
-    if name.startswith("plain"):
+    label_bytes = round(PEAKS * DENSITY * n_cells * 2)
+    if name == RELEASED:
+        cell, row = shard.positives(np.arange(BATCH))
+        labels[row, cell] = 1
+        report(
+            timed(peers.released_step(tensorflow, codes, labels.bool()), repeats),
+            0,
+            f"{place}/0.json",
+        )
+        return
+    if name == PLAIN:
         onehot = torch.nn.functional.one_hot(codes.long(), 4).float().permute(0, 2, 1).contiguous()
-        step = peers.plain_step(onehot, labels, bf16=True)
+        step = peers.plain_step(onehot, labels, bf16=is_bfloat16())
     else:
         found = peers.scvi_step(codes, labels)
         assert found is not None
@@ -171,34 +194,37 @@ def peer(name: str, n_cells: int, repeats: int, place: str) -> None:
         labels.zero_()[row, cell] = 1
         step()
 
-    report(timed(whole, repeats), round(PEAKS * DENSITY * n_cells * 2), f"{place}/0.json")
+    report(timed(whole, repeats), label_bytes, f"{place}/0.json")
 
 
-def measured(provider: str, n_cells: int, repeats: int) -> dict[str, Any]:
+def measured(provider: str, n_cells: int, repeats: int, tensorflow: str) -> dict[str, Any]:
     """Measure in a process of its own; several workers' memory is added up."""
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, __file__, "--one", provider, place, "--cells", str(n_cells)]
-        subprocess.run([*command, "--repeats", str(repeats)], check=True)
+        command += ["--repeats", str(repeats), "--tensorflow", tensorflow]
+        subprocess.run(command, check=True)
         found = [json.loads(p.read_text()) for p in sorted(Path(place).glob("*.json"))]
     held = [f["peak_rss"] - f["label_bytes"] for f in found]
     return {"seconds": found[0]["seconds"], "bytes": sum(held)}
 
 
-def one(provider: str, place: str, n_cells: int, repeats: int) -> None:
+def one(provider: str, place: str, n_cells: int, repeats: int, tensorflow: str) -> None:
     """Do what `measured` asks its child for."""
     if provider == "atlasbasset":
         ours(n_cells, repeats, place)
     elif provider == "atlasbasset, 2 workers":
         spawn(one_of_two, args=(n_cells, repeats, place), nprocs=2)
     else:
-        peer(provider, n_cells, repeats, place)
+        peer(provider, n_cells, repeats, place, tensorflow)
 
 
-def fits(provider: str, n_cells: int) -> bool:
+def fits(provider: str, n_cells: int, tensorflow: str) -> bool:
     """Whether a dense peer would fit into what memory there is."""
     if provider.startswith("atlasbasset"):
         return True
     if provider.startswith("scvi") and find_spec("scvi") is None:
+        return False
+    if provider == RELEASED and not tensorflow:
         return False
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
@@ -212,28 +238,35 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=default)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--providers", nargs="+", default=None)
+    parser.add_argument("--tensorflow", metavar="PYTHON", default="")
     parser.add_argument("--one", nargs=2, metavar=("PROVIDER", "PLACE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        one(*args.one, args.cells[0], args.repeats)
+        one(*args.one, args.cells[0], args.repeats, args.tensorflow)
         return
     providers = args.providers or ["atlasbasset", "atlasbasset, 2 workers", *DENSE_BYTES]
     for n_cells in args.cells:
         rows = []
         for provider in providers:
-            if not fits(provider, n_cells):
+            if not fits(provider, n_cells, args.tensorflow):
                 print(f"{provider} left out at {n_cells} cells")
                 continue
-            found = measured(provider, n_cells, args.repeats)
+            found = measured(provider, n_cells, args.repeats, args.tensorflow)
             config = {"batch": BATCH, "density": DENSITY, "repeats": args.repeats}
+            config |= harness.limits() | {"bfloat16": is_bfloat16()}
             rates = [BATCH / s for s in found["seconds"]]
             gib = [found["bytes"] / GIB]
             rows += [
                 harness.row(
                     "step_scaling", provider, "throughput", "sequences/s", n_cells, rates, **config
                 ),
-                harness.row("step_scaling", provider, "peak memory", "GiB", n_cells, gib, **config),
             ]
+            if provider != RELEASED:  # whose memory is another process's
+                rows += [
+                    harness.row(
+                        "step_scaling", provider, "peak memory", "GiB", n_cells, gib, **config
+                    )
+                ]
         harness.append("step_scaling", rows)
 
 
