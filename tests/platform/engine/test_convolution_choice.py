@@ -28,7 +28,7 @@ N_TRAIN = 108
 
 @pytest.fixture(scope="module")
 def atlas_url(tmp_path_factory):
-    return atlas(tmp_path_factory.mktemp("atlas") / "atlas.zarr", min_blocks=16)
+    return atlas(tmp_path_factory.mktemp("atlas") / "atlas.zarr")
 
 
 @pytest.fixture
