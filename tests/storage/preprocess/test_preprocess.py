@@ -385,7 +385,7 @@ def test_unplaced_peaks_are_refused_or_left_out(tmp_path, h5ad, genome, counts):
 
     wrong = moved(tmp_path, h5ad, "KI270728.1:100-400", "chrI:10300-10401")
     events: list[object] = []
-    options = {"window_bp": 192, "min_cell_fraction": 0.0, "drop_unplaced_peaks": True}
+    options = {**SMALL, "min_cell_fraction": 0.0, "drop_unplaced_peaks": True}
     report = preprocess(
         wrong, genome=genome, out=tmp_path / "a.zarr", on_event=events.append, **options
     )
