@@ -86,6 +86,12 @@ def _quick_walks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_compiler() -> None:
+    """Compile loops in one process at a time."""
+    import one_compiler  # noqa: F401 - it does so once imported
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A seeded generator, fresh for each test."""

@@ -48,7 +48,8 @@ def make_stores(folder: Path) -> tuple[str, str]:
     rng = np.random.default_rng(8)
     codes = rng.integers(0, 5, (P, TINY.window_bp + 6), dtype=np.uint8)
     model = write_model(folder / "model", random_weights(rng, N))
-    return model, make_atlas(folder / "atlas", random_labels(rng, 9, P), codes)
+    labels = random_labels(rng, 9, P)
+    return model, make_atlas(folder / "atlas", labels, codes, min_blocks=len(labels))
 
 
 def small_units(put: Callable[[Any, str, int], None] = setattr) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
 PRELOADED = [
+    "one_compiler",
     *("anndata", "Bio.bgzf", "h5py", "hdf5plugin", "pydantic.type_adapter", "s3fs", "typer.main"),
     # what numba imports when it loads the first function that it has compiled before
     *("numba.np.npyimpl", "numba.np.linalg", "numba.np.random.generator_methods"),

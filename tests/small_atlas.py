@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BASES = np.frombuffer(b"ACGT", np.uint8)
+FEW_BLOCKS = 4
+"""Cell blocks: each has arrays of its own, and costs a test as much as its cells."""
 
 
 class MemorySource:
@@ -99,7 +101,7 @@ def make_atlas(
     *,
     flank_bp: int = 3,
     max_block_cells: int = 65_536,
-    min_blocks: int = 16,
+    min_blocks: int = FEW_BLOCKS,
     seed: int = 0,
     more_obs: Mapping[str, object] = MappingProxyType({}),
     peaks: pd.DataFrame | None = None,

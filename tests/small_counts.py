@@ -12,7 +12,7 @@ from scipy import sparse
 
 import atlasbasset
 from atlasstore.events import ignore
-from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_atlas import FEW_BLOCKS, make_peaks, random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model
 
 if TYPE_CHECKING:
@@ -60,7 +60,12 @@ def make_counts(folder: Path) -> Counts:
     chromosomes = random_chromosomes(rng, {"chrI": 9_000, "chrII": 9_000})
     genome = write_fasta(folder / "genome.fa", chromosomes)
     atlas = atlasbasset.pp.make_atlas(
-        adata, genome, folder / "atlas", window_bp=TINY.window_bp, on_event=ignore
+        adata,
+        genome,
+        folder / "atlas",
+        window_bp=TINY.window_bp,
+        min_blocks=FEW_BLOCKS,
+        on_event=ignore,
     )
     (folder / "motifs.meme").write_text(MEME)
     weights = random_weights(rng, N_CELLS)

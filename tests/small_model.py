@@ -16,6 +16,7 @@ from atlasbasset.weights import PublishedWeights
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
+from small_atlas import FEW_BLOCKS
 
 TINY = TrunkConfig(
     window_bp=384,
@@ -73,7 +74,7 @@ def write_model(
         url,
         obs=obs,
         config={"train": replace(TrainConfig(), trunk=config).as_json(), "atlas": None},
-        block_cells=plan_cell_blocks(n_cells)[0].n_cells,
+        block_cells=plan_cell_blocks(n_cells, min_blocks=FEW_BLOCKS)[0].n_cells,
         batches=batches,
         provenance=formats.provenance([], {}, None),
     )

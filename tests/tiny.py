@@ -8,14 +8,12 @@ import numpy as np
 
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.config import RECIPES, TrainConfig
-from small_atlas import make_atlas
+from small_atlas import FEW_BLOCKS, make_atlas
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 WINDOW = 192
-FEW_BLOCKS = 4
-"""Cell blocks: each has arrays of its own, and costs a test as much as its cells."""
 TRUNK = TrunkConfig(
     window_bp=WINDOW,
     stem_filters=12,

@@ -31,7 +31,7 @@ from atlasstore.files import locks, urls
 from atlasstore.files.staging import staged
 from atlasstore.models.model_store import ModelStore
 from flaky_s3 import forget_connections
-from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_atlas import FEW_BLOCKS, make_peaks, random_chromosomes, write_fasta
 from tiny import WINDOW, config
 
 pytestmark = pytest.mark.s3
@@ -41,6 +41,7 @@ N_CELLS, N_PEAKS = 8, 40  # every block, table and step costs requests
 FIGURES = ("epoch", "loss", "penalty", "train_auroc", "valid_auroc_per_cell")
 STEPS = {"epochs": 2, "batch_size": 18}  # of 36 training peaks: two steps an epoch
 SETTINGS = config(**STEPS)
+SMALL = {"window_bp": WINDOW, "min_blocks": FEW_BLOCKS}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def inputs(folder, s3):
 
 
 def preprocess(counts, inputs, out, **options):
-    return atlasstore.preprocess(counts, genome=inputs.genome, out=out, window_bp=WINDOW, **options)
+    return atlasstore.preprocess(counts, genome=inputs.genome, out=out, **SMALL, **options)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from atlasstore.genome.motifs import Motif, write_meme
 from atlasstore.models.model_store import ModelStore
 from denoise_process import make_stores
 from signalled import Moment, command, finished, start
-from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_atlas import FEW_BLOCKS, make_peaks, random_chromosomes, write_fasta
 from small_ism import make_ism, normalised, planted
 from small_model import random_weights, write_model
 from store_bits import learned, mapped, stored
@@ -77,7 +77,8 @@ def folder(tmp_path_factory):
 
 
 def preprocessing(folder, out):
-    options = ("--genome", folder / "genome.fa", "--window-bp", 192, "--min-cell-fraction", 0)
+    sizes = ("--window-bp", 192, "--min-blocks", FEW_BLOCKS)
+    options = ("--genome", folder / "genome.fa", "--min-cell-fraction", 0, *sizes)
     return ("preprocess", folder / "one.h5ad", *options, "--out", out)
 
 

@@ -79,6 +79,7 @@ def told(path: Path, *texts: str) -> str:
     return "\n".join((*texts, *files))
 
 
+FEW_BLOCKS = ("--min-blocks", "4")
 FORMS = [
     "http://user:pass-w0rd@{}/{}",
     "http://{}/{}?X-Amz-Signature=s1gned&part=[a/b]*.csv",  # what it is, its path's end tells
@@ -88,7 +89,7 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS)
 def test_preprocess(atlasbasset, server, folder, tmp_path, form):
     counts = form.format(server, "counts.h5ad")
-    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr")
+    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr", *FEW_BLOCKS)
     done = atlasbasset("preprocess", counts, *options, "--json", tmp_path / "report.json")
     assert done.code == 0, done.err
     shown = atlasbasset("inspect", tmp_path / "a.zarr", "--json", "-")
@@ -118,7 +119,7 @@ def with_query(server, name):
 
 def test_a_folder_behind_a_signature(atlasbasset, server, folder, tmp_path, other_forms):
     counts = with_query(server, "counts.zarr")
-    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr")
+    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr", *FEW_BLOCKS)
     done = atlasbasset("preprocess", counts, *options)
     assert done.code == 0, done.err
     everything = told(tmp_path, done.out, done.err)
@@ -127,7 +128,7 @@ def test_a_folder_behind_a_signature(atlasbasset, server, folder, tmp_path, othe
 
 def test_fragments_and_peaks_behind_a_signature(atlasbasset, server, folder, tmp_path, other_forms):
     fragments, peaks = (with_query(server, name) for name in ("fragments.tsv.gz", "peaks.bed"))
-    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr")
+    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr", *FEW_BLOCKS)
     done = atlasbasset("preprocess", fragments, "--peaks", peaks, *options)
     assert done.code == 0, done.err
     everything = told(tmp_path, done.out, done.err)
@@ -136,7 +137,13 @@ def test_fragments_and_peaks_behind_a_signature(atlasbasset, server, folder, tmp
 
 def test_a_genome_behind_a_signature(atlasbasset, server, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    options = ("--genome", with_query(server, "genome.fa"), "--out", tmp_path / "a.zarr")
+    options = (
+        "--genome",
+        with_query(server, "genome.fa"),
+        "--out",
+        tmp_path / "a.zarr",
+        *FEW_BLOCKS,
+    )
     done = atlasbasset("preprocess", with_query(server, "counts.h5ad"), *options)
     assert done.code == 0, done.err
     everything = told(tmp_path, done.out, done.err)
@@ -162,7 +169,14 @@ def test_the_end_of_a_path(url, end, below):
 @pytest.mark.parametrize("name", ["absent.h5ad", "truth.json"])
 def test_what_fails(atlasbasset, server, folder, tmp_path, form, name):
     given = form.format(server, name)
-    options = ("--genome", folder / "genome.fa", "--out", tmp_path / "a.zarr", "--debug")
+    options = (
+        "--genome",
+        folder / "genome.fa",
+        "--out",
+        tmp_path / "a.zarr",
+        *FEW_BLOCKS,
+        "--debug",
+    )
     done = atlasbasset("preprocess", given, *options)
     assert done.code != 0
     assert name in done.err

@@ -16,7 +16,7 @@ from atlasstore.inspect_store import inspect_store, open_store
 from atlasstore.models.model_store import ModelStore
 from atlasstore.store_kinds import KINDS
 from atlasstore.zarrio import formats
-from small_atlas import make_atlas, random_labels
+from small_atlas import FEW_BLOCKS, make_atlas, random_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def test_atlas(url):
     assert sum(summary.sizes["splits"].values()) == 20
     assert summary.sizes["samples"] == {"one": 50}
     assert summary.stored_bytes > 0
-    assert json.loads(json.dumps(summary.as_json()))["sizes"]["n_blocks"] == 17
+    assert json.loads(json.dumps(summary.as_json()))["sizes"]["n_blocks"] == FEW_BLOCKS
     assert not inspect_store(url).verified
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job_identity import JobIdentity
     from atlasstore.events import Subscriber
 
-__all__ = ["FileJob", "refuse_file", "run_file_job"]
+__all__ = ["FileJob", "FileWork", "refuse_file", "run_file_job"]
 
 _WRITING = "writing"
 """Receipt of the step at which nothing is left to do but to write the files."""
@@ -36,6 +36,21 @@ class _Report(Protocol):
 
 
 Found = TypeVar("Found", bound=_Report)
+Made = TypeVar("Made", bound=_Report, covariant=True)
+
+
+class FileWork(Protocol[Made]):
+    """What a job that makes a file does, and which job it is."""
+
+    @property
+    def identity(self) -> JobIdentity:
+        """As for `run_job`."""
+
+    def run(self, job: FileJob, /) -> Made:
+        """Do the job's stages; then put the output there whole (`staged`, `staged_file`).
+
+        `FileJob.begin_writing` comes between.
+        """
 
 
 def refuse_file(out: str | Path) -> None:
@@ -49,9 +64,8 @@ def refuse_file(out: str | Path) -> None:
 
 def run_file_job(
     out: str | Path,
-    make: Callable[[FileJob], Found],
+    work: FileWork[Found],
     *,
-    identity: JobIdentity,
     pool: WorkerPool,
     read_report: Callable[[Mapping[str, Any]], Found],
     on_event: Subscriber,
@@ -62,18 +76,18 @@ def run_file_job(
     ----------
     out
         URL of the file or folder.
-    make
-        Does the job's stages; then, after `FileJob.begin_writing`, puts the output there whole
-        (`staged`, `staged_file`).
-    identity, pool, on_event
+    work
+        What is done.
+    pool, on_event
         As for `run_job`.
     read_report
-        Makes what `make` returned of its ``as_json()``.
+        Makes what `work.run` returned of its ``as_json()``.
 
     Returns
     -------
     Found
-        What `make` returned, now or when the same job made `out` before; then a `Notice` says so.
+        What `work.run` returned, now or when the same job made `out` before; then a `Notice` says
+        so.
 
     Raises
     ------
@@ -82,6 +96,7 @@ def run_file_job(
     UserInputError
         As by `run_job`.
     """
+    identity = work.identity
     if (report := finished_report(out, identity)) is not None:
         end_finished(out, identity, on_event)
         return read_report(report)
@@ -91,7 +106,7 @@ def run_file_job(
     with Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger:
         _clear(ledger)
         with pool.session(on_event):
-            found = make(FileJob(ledger, pool, on_event))
+            found = work.run(FileJob(ledger, pool, on_event))
         write_record(ledger.out, identity, found.as_json())
         ledger.publish()
     return found

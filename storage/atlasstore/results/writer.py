@@ -131,19 +131,7 @@ def _create_table(
 def write_rows(
     place: str | Path, plan: TablePlan, start: int, values: NDArray[Any]
 ) -> dict[str, Any]:
-    """Write the rows of one shard of a table; see `TableWriter.write`.
-
-    Parameters
-    ----------
-    place
-        What `create_result` was given.
-    plan
-        The table.
-    start
-        First row of the shard.
-    values
-        Its rows, of the plan's dtype.
-    """
+    """Write the rows of one shard of a table that is not at hand; see `TableWriter.write`."""
     return TableWriter(place, plan).write(start, values)
 
 

@@ -39,8 +39,9 @@ class Flow:
 
     def __init__(self, out: str, *, kill: str = "") -> None:
         self.out, self.kill, self.done = out, kill, list[int]()
+        self.identity = JobIdentity("flow", {}, [])
 
-    def make(self, job) -> Found:
+    def run(self, job) -> Found:
         def work(unit):
             self._perhaps_stop(f"unit {unit['start']}")
             self.done.append(unit["start"])
@@ -66,11 +67,11 @@ class Flow:
         if where == self.kill:
             raise Killed
 
-    def run(self, *, on_event=ignore, **config) -> int:
+    def begin(self, *, on_event=ignore, **config) -> int:
+        self.identity = JobIdentity("flow", config, [])
         found = run_file_job(
             self.out,
-            self.make,
-            identity=JobIdentity("flow", config, []),
+            self,
             pool=WorkerPool(),
             read_report=lambda values: Found(**values),
             on_event=on_event,
@@ -87,7 +88,7 @@ def out(request, tmp_path):
 
 
 def test_all_is_made_and_nothing_is_left_beside_it(out) -> None:
-    assert Flow(out).run() == 4
+    assert Flow(out).begin() == 4
     assert sorted(urls.list_names(out)) == ["a", "b"]
     assert not is_begun(out)
 
@@ -95,10 +96,10 @@ def test_all_is_made_and_nothing_is_left_beside_it(out) -> None:
 @pytest.mark.parametrize("kill", ["unit 2", "half written"])
 def test_a_killed_job_does_what_is_left(out, kill) -> None:
     with pytest.raises(Killed):
-        Flow(out, kill=kill).run()
+        Flow(out, kill=kill).begin()
     refuse_file(out)  # does not: the job is to be resumed
     again = Flow(out)
-    assert again.run() == 4
+    assert again.begin() == 4
     assert again.done == ([2, 3] if kill == "unit 2" else [])
     assert sorted(urls.list_names(out)) == ["a", "b"]
     assert not is_begun(out)
@@ -107,57 +108,57 @@ def test_a_killed_job_does_what_is_left(out, kill) -> None:
 def test_a_job_killed_after_its_file_was_there_is_told_and_its_folder_goes(tmp_path) -> None:
     out = str(tmp_path / "out")
     with pytest.raises(Killed):
-        Flow(out, kill="written").run()
+        Flow(out, kill="written").begin()
     with pytest.raises(StoreExistsError):
-        Flow(out).run()
+        Flow(out).begin()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_another_job_is_refused_and_the_same_one_has_nothing_to_do(out) -> None:
     with pytest.raises(Killed):
-        Flow(out, kill="unit 1").run(depth=1)
+        Flow(out, kill="unit 1").begin(depth=1)
     with pytest.raises(UserInputError, match="depth 1, now 2"):
-        Flow(out).run(depth=2)
-    Flow(out).run(depth=1)
+        Flow(out).begin(depth=2)
+    Flow(out).begin(depth=1)
     again, events = Flow(out), []
     refuse_file(out)  # does not: the job that made it is recorded
-    assert again.run(depth=1, on_event=events.append) == 4
+    assert again.begin(depth=1, on_event=events.append) == 4
     assert again.done == []
     assert [e.message for e in events if isinstance(e, Notice)] == [
         f"{out} is finished: the same job made it before; nothing was done."
     ]
     with pytest.raises(StoreExistsError, match=r"another job \(depth 1, now 2\)"):
-        Flow(out).run(depth=2)
+        Flow(out).begin(depth=2)
     assert not is_begun(out)
 
 
 def test_what_has_replaced_the_output_is_not_taken_for_it(out) -> None:
-    Flow(out).run()
+    Flow(out).begin()
     urls.write_bytes(f"{out}/b", b"a person's")
     with pytest.raises(StoreExistsError, match="nothing is overwritten"):
-        Flow(out).run()
+        Flow(out).begin()
     assert urls.read_bytes(f"{out}/b") == b"a person's"
 
 
 def test_a_deleted_output_is_made_again(out) -> None:
-    Flow(out).run(depth=1)
+    Flow(out).begin(depth=1)
     urls.delete(out)
     again = Flow(out)
-    again.run(depth=2)
+    again.begin(depth=2)
     assert again.done == [0, 1, 2, 3]
-    assert Flow(out).run(depth=2) == 4
+    assert Flow(out).begin(depth=2) == 4
 
 
 @pytest.mark.parametrize("damage", ["flipped", "lost"])
 def test_without_its_record_an_output_is_any_other(out, damage) -> None:
-    Flow(out).run()
+    Flow(out).begin()
     if damage == "lost":
         urls.delete(record_url(out))
     else:
         content = urls.read_bytes(record_url(out))
         urls.write_bytes(record_url(out), content.replace(b"4", b"5"))
     with pytest.raises(StoreExistsError, match="nothing is overwritten"):
-        Flow(out).run()
+        Flow(out).begin()
 
 
 def test_a_job_killed_before_its_folder_was_deleted_is_finished(tmp_path, monkeypatch) -> None:
@@ -168,7 +169,7 @@ def test_a_job_killed_before_its_folder_was_deleted_is_finished(tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "publish", kill)
         with pytest.raises(Killed):
-            Flow(out).run()
+            Flow(out).begin()
     assert is_begun(out)
-    assert Flow(out).run() == 4
+    assert Flow(out).begin() == 4
     assert not is_begun(out)

@@ -22,11 +22,13 @@ from tiny import TRUNK, atlas, config
 
 CPU, FP32 = torch.device("cpu"), torch.float32
 WIDE = replace(TRUNK, tower_kernel=5)
+N_TRAIN = 108
+"""Training peaks of the atlas."""
 
 
 @pytest.fixture(scope="module")
 def atlas_url(tmp_path_factory):
-    return atlas(tmp_path_factory.mktemp("atlas") / "atlas.zarr", min_blocks=16)
+    return atlas(tmp_path_factory.mktemp("atlas") / "atlas.zarr")
 
 
 @pytest.fixture
@@ -98,12 +100,20 @@ def test_models_from_before_the_choice_were_direct():
 
 
 def test_minimal_learns_what_direct_does(atlas_url, tmp_path):
+    """Three steps of all training peaks, so that a loss is that of one step.
+
+    Weights changed by one rounding move these losses of a direct run by at most 3e-7 (20 runs); a
+    minimal convolution may err by six roundings (tests/platform/core/test_minimal.py). In batches
+    of 16 one rounding may move them a thousand times as far: where another position is the largest
+    of its pool, one sixteenth of a gradient changes. Adam does not see the size of a gradient;
+    test_minimal compares it.
+    """
     losses = {}
     for kind in ("direct", "minimal"):
-        settings = config(epochs=2, convolution=kind, trunk=WIDE)
+        settings = config(epochs=3, convolution=kind, trunk=WIDE, batch_size=N_TRAIN)
         report = atlasbasset.train(atlas_url, out=tmp_path / kind, config=settings)
         losses[kind] = [epoch["loss"] for epoch in report.history]
-    np.testing.assert_allclose(losses["minimal"], losses["direct"], rtol=1e-4)
+    np.testing.assert_allclose(losses["minimal"], losses["direct"], rtol=2e-6)
 
 
 def test_workers_compute_as_the_driver_does(atlas_url, tmp_path, monkeypatch):

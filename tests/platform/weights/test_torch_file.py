@@ -93,7 +93,7 @@ FATAL = {
 def test_what_would_end_or_occupy_this_process(tmp_path, name):
     path = archive(tmp_path / "m.pt", FATAL[name])
     with pytest.raises(UserInputError) as caught:
-        read_torch_file(path, seconds=3)
+        read_torch_file(path, seconds=1)
     assert str(caught.value).startswith(f"{path} cannot be read as a torch.save file (")
     assert len(str(caught.value).splitlines()) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anndata
@@ -22,8 +23,10 @@ from atlasstore.events import Progress
 from atlasstore.files import urls
 from atlasstore.zarrio import arrays, formats
 from atlasstore.zarrio.blocks import plan_cell_blocks
-from small_atlas import make_atlas, make_peaks, random_labels
+from small_atlas import make_atlas as make_small_atlas
+from small_atlas import make_peaks, random_labels
 
+make_atlas = partial(make_small_atlas, min_blocks=16)  # as atlases have them
 N_CELLS, N_PEAKS, STORED_BP = 203, 37, 198
 
 

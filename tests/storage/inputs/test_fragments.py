@@ -280,9 +280,12 @@ def test_a_superfluous_prefix_is_pointed_out(tmp_path) -> None:
         open_source(**write(tmp_path, TEXT.replace("chr", "")))
 
 
-def test_barcodes_after_the_remembered_examples_count_too(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(fragments, "_EXAMPLES", 1)
-    source = opened_in_tables(write(tmp_path, TEXT, barcodes="C\nA\nB#1-1\n"), 1)
+def test_barcodes_after_the_remembered_examples_count_too(tmp_path) -> None:
+    """Ten thousand are remembered, of the tables so far."""
+    others = "".join(f"chr1\t1\t9\tother{i}\t1\n" for i in range(10_000))
+    text = others + TEXT.split("\n", 2)[2]  # comments stand before all fragments
+    paths = write(tmp_path, text, barcodes="C\nA\nB#1-1\n")
+    source = opened_in_tables(paths, 5_000)
     assert list(source.obs["n_fragments"]) == [1, 2, 2]
 
 

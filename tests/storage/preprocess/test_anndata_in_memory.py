@@ -14,14 +14,16 @@ import atlasstore
 from atlasstore.errors import CountsError, UserInputError
 from atlasstore.events import ignore
 from atlasstore.files import urls
-from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_atlas import FEW_BLOCKS, make_peaks, random_chromosomes, write_fasta
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
 
-HOW = {"window_bp": 192, "min_cell_fraction": 0.0, "on_event": ignore}
+HOW = {
+    "window_bp": 192, "min_cell_fraction": 0.0, "min_blocks": FEW_BLOCKS, "on_event": ignore
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from atlasstore.files import urls
 from atlasstore.preprocess import _append_steps
 from atlasstore.preprocess.append import append
 from atlasstore.preprocess.preprocess import preprocess
-from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_atlas import FEW_BLOCKS, make_peaks, random_chromosomes, write_fasta
 
 N_PEAKS = 30
-SMALL = {"window_bp": 192, "min_cell_fraction": 0.0}
+SMALL = {"window_bp": 192, "min_cell_fraction": 0.0, "min_blocks": FEW_BLOCKS}
 
 
 @pytest.fixture(scope="module")

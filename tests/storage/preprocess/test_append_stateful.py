@@ -20,11 +20,11 @@ from atlasstore.files import urls
 from atlasstore.preprocess.append import append
 from atlasstore.preprocess.preprocess import preprocess
 from executors import DyingExecutor, Killed
-from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_atlas import FEW_BLOCKS, make_peaks, random_chromosomes, write_fasta
 
 N_PEAKS = 12
 N_CELLS = {"a": 5, "b": 1, "c": 17, "d": 3, "e": 9}
-SMALL = {"window_bp": 192, "min_cell_fraction": 0.0}
+SMALL = {"window_bp": 192, "min_cell_fraction": 0.0, "min_blocks": FEW_BLOCKS}
 
 
 class AppendMachine(RuleBasedStateMachine):

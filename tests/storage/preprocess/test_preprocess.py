@@ -32,13 +32,14 @@ from atlasstore.preprocess.plan import plan_preprocess
 from atlasstore.preprocess.preprocess import preprocess
 from atlasstore.transpose import memory_plan
 from atlasstore.zarrio.blocks import assign_blocks
-from small_atlas import make_peaks, random_chromosomes, write_fasta
+from small_atlas import FEW_BLOCKS, make_peaks, random_chromosomes, write_fasta
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 N_CELLS, N_PEAKS = 120, 40
-SMALL = {"window_bp": 192, "min_cell_fraction": 0.05}
+USUAL = {"window_bp": 192, "min_cell_fraction": 0.05}
+SMALL = {**USUAL, "min_blocks": FEW_BLOCKS}
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,7 @@ def test_atlas_equals_the_dense_way(tmp_path, h5ad, genome, counts, chromosomes)
 
 
 def test_report_says_what_the_atlas_is(tmp_path, h5ad, genome):
-    report = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", holdout="chrII", **SMALL)
+    report = preprocess(h5ad, genome=genome, out=tmp_path / "a.zarr", holdout="chrII", **USUAL)
     atlas = Atlas.open(tmp_path / "a.zarr")
     assert report.n_positives == atlas.n_positives
     assert report.density == pytest.approx(atlas.density)
@@ -384,7 +385,7 @@ def test_unplaced_peaks_are_refused_or_left_out(tmp_path, h5ad, genome, counts):
 
     wrong = moved(tmp_path, h5ad, "KI270728.1:100-400", "chrI:10300-10401")
     events: list[object] = []
-    options = {"window_bp": 192, "min_cell_fraction": 0.0, "drop_unplaced_peaks": True}
+    options = {**SMALL, "min_cell_fraction": 0.0, "drop_unplaced_peaks": True}
     report = preprocess(
         wrong, genome=genome, out=tmp_path / "a.zarr", on_event=events.append, **options
     )
@@ -551,7 +552,7 @@ def test_as_many_blocks_as_workers_need(tmp_path, h5ad, genome):
     atlases = {}
     for n in (16, 30):
         out = tmp_path / f"atlas{n}"
-        report = preprocess(h5ad, genome=genome, out=out, min_blocks=n, **SMALL)
+        report = preprocess(h5ad, genome=genome, out=out, min_blocks=n, **USUAL)
         atlases[n] = Atlas.open(out)
         assert len(atlases[n].blocks) == report.n_blocks >= n
     wide = [np.asarray(atlas.to_anndata().X.todense()) for atlas in atlases.values()]
@@ -561,5 +562,5 @@ def test_as_many_blocks_as_workers_need(tmp_path, h5ad, genome):
 
 def test_no_blocks_are_refused(tmp_path, h5ad, genome):
     with pytest.raises(UserInputError, match="min_blocks is 0, but an atlas has 1 to 65,536"):
-        preprocess(h5ad, genome=genome, out=tmp_path / "atlas", min_blocks=0, **SMALL)
+        preprocess(h5ad, genome=genome, out=tmp_path / "atlas", min_blocks=0, **USUAL)
     assert not (tmp_path / "atlas").exists()

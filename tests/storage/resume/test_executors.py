@@ -80,7 +80,7 @@ def test_a_cluster_makes_the_same_atlas(tmp_path, cluster, monkeypatch, rng):
     genome = write_fasta(
         tmp_path / "g.fa", random_chromosomes(rng, {"chrI": 10_500, "chrII": 10_500})
     )
-    options = {"genome": genome, "window_bp": 192, "min_cell_fraction": 0.1}
+    options = {"genome": genome, "window_bp": 192, "min_cell_fraction": 0.1, "min_blocks": 4}
     preprocess(tmp_path / "counts.h5ad", out=tmp_path / "threads.zarr", **options)
     report = preprocess(
         tmp_path / "counts.h5ad", out=tmp_path / "cluster.zarr", dask=cluster, **options

@@ -136,11 +136,9 @@ class DifferentialPlan(Plan[DifferentialReport]):
         for one in (self.labels, *self.covariates):
             if sentence := one.notice():
                 on_event(Notice(sentence))
-        work = self._stages
         return run_file_job(
             self.out,
-            work.run,
-            identity=work.identity,
+            self._stages,
             pool=self.workers,
             read_report=DifferentialReport.from_json,
             on_event=on_event,

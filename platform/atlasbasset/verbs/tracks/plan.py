@@ -79,12 +79,7 @@ class TracksPlan(TracksInput, Plan[TracksReport]):
             on_event(Notice(sentence))
         work = TrackStages(self.model.loaded, self)
         return run_file_job(
-            self.out,
-            work.run,
-            identity=work.identity,
-            pool=self.workers,
-            read_report=TracksReport.from_json,
-            on_event=on_event,
+            self.out, work, pool=self.workers, read_report=TracksReport.from_json, on_event=on_event
         )
 
 

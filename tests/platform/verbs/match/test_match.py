@@ -203,7 +203,7 @@ def test_motifs_of_one_name_are_told_apart(result, tmp_path):
 
 def test_memory_is_bounded_in_motifs_and_groups(tmp_path):
     rng = np.random.default_rng(5)
-    motifs = [Motif(f"M{i}", f"M{i}", rng.dirichlet([1] * 4, 8)) for i in range(12)]
+    motifs = [Motif(f"M{i}", f"M{i}", rng.dirichlet([1] * 4, 8)) for i in range(6)]
     codes = rng.integers(0, 4, (20, 100), dtype=np.uint8)
     scores = normalised(rng.normal(size=(20, 100, 4, 400)).astype(np.float32))
     wide = make_ism(tmp_path / "wide", codes, scores, [f"g{i}" for i in range(400)])
