@@ -10,12 +10,15 @@ import fcntl
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
 from numba.core import event
 
 LOCK = Path(tempfile.gettempdir(), f"atlasbasset-tests-compile-{os.getuid()}")
+PATIENCE_S = 60
+"""After which a process compiles whoever has the lock: it may be one that a test has stopped."""
 
 
 class Turns(event.Listener):
@@ -31,7 +34,7 @@ class Turns(event.Listener):
             self._depth += 1
             if self._file is None:
                 self._file = LOCK.open("w")
-                fcntl.flock(self._file, fcntl.LOCK_EX)
+                _lock(self._file)
 
     def on_end(self, event: Any) -> None:
         with self._threads:
@@ -39,6 +42,16 @@ class Turns(event.Listener):
             if not self._depth and self._file is not None:
                 self._file.close()
                 self._file = None
+
+
+def _lock(file: IO[str]) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while time.monotonic() < give_up:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+    return None
 
 
 event.register("numba:compiler_lock", Turns())
