@@ -130,12 +130,16 @@ class TrainPlan(Plan[TrainReport]):
 
     @property
     def _standing(self) -> str:
-        """Say whether a model is begun, and from where it is resumed."""
+        """Say whether a model is begun or finished, and from where it is resumed."""
         if not has_begun(self.out):
             return f"{self.out}, new"
         checkpoint = ModelStore.open(self.out).latest()
-        done = 0 if checkpoint is None else len(checkpoint.state["history"])
-        return f"{self.out}, resumes after epoch {done}"
+        if checkpoint is None:
+            return f"{self.out}, resumes after epoch 0"
+        state = RunState.from_json(checkpoint.state)
+        if (reason := state.end_reason(self.config)) is not None:
+            return f"{self.out}, finished: {reason}, so there is nothing to do"
+        return f"{self.out}, resumes after epoch {len(state.history)}"
 
     def values(self) -> dict[str, Any]:
         """Return JSON values."""
