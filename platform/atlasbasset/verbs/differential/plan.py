@@ -122,6 +122,7 @@ class DifferentialPlan(Plan[DifferentialReport]):
             (self.unit, count(self.n_tests)),
             ("rows", count(self.n_tests * len(compared))),
             *([] if self.activity else [("scratch", size(self.scratch_bytes))]),
+            ("arithmetic", self.model.arithmetic),
             ("workers", workers_in_full(self.workers)),
             *notice_lines("left out", self.labels.notice()),
             *finished_line(is_finished=self.is_finished),
@@ -148,6 +149,8 @@ class DifferentialPlan(Plan[DifferentialReport]):
         for one in (self.labels, *self.covariates):
             if sentence := one.notice():
                 on_event(Notice(sentence))
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         work = self._stages
         return run_file_job(
             self.out,

@@ -57,7 +57,7 @@ class EmbedPlan(Plan["anndata.AnnData"]):
         """Return cells, variables and bytes."""
         stored = ("stored", f"at most about {size(self._bytes)}")
         found = self.variables
-        columns = [] if found is None else found.lines()
+        columns = [] if found is None else [*found.lines(), ("arithmetic", self.model.arithmetic)]
         cells = ("cells", count(self.model.n_cells))
         return [cells, *columns, *([] if self.out is None else [stored])]
 
@@ -77,6 +77,8 @@ class EmbedPlan(Plan["anndata.AnnData"]):
 
     def _run(self, on_event: Subscriber) -> anndata.AnnData:
         suffix = None if self.out is None else _checked_out(self.out)
+        if self.variables is not None:
+            self.model.tell_arithmetic(on_event)
         cells = _annotated(self.model.loaded, self.variables, on_event)
         if self.out is not None and suffix is not None:
             _write(cells, self.out, suffix)

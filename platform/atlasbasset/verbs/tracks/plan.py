@@ -60,6 +60,7 @@ class TracksPlan(TracksInput, Plan[TracksReport]):
             ("peaks", count(self.atlas.n_peaks)),
             *([("windows", windows)] if self.regions else []),
             ("bigWig files", count(n_groups * len(self.kinds))),
+            ("arithmetic", self.model.arithmetic),
             ("workers", workers_in_full(self.workers)),
             *notice_lines("left out", self.labels.notice()),
             *finished_line(is_finished=self.is_finished),
@@ -88,6 +89,8 @@ class TracksPlan(TracksInput, Plan[TracksReport]):
     def _run(self, on_event: Subscriber) -> TracksReport:
         if sentence := self.labels.notice():
             on_event(Notice(sentence))
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         work = self._stages
         return run_file_job(
             self.out,
