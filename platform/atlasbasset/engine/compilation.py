@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPILING", "telling_compilation"]
 
 COMPILING = (
-    "Compiling kernels for this processor, which takes 10 to 60 s; they are kept for later runs."
+    "Compiling kernels for this processor, which takes some 10 to 30 s; they are kept for later."
 )
 
 
