@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ from small_atlas import make_atlas, make_peaks, random_chromosomes, write_fasta
 from small_model import TINY, random_weights, write_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from aiohttp import web
 
 N_CELLS, N_PEAKS = 60, 120
 HOSTILE = "<b>T & B</b> cells"
@@ -81,9 +84,34 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Served]:
-    """Serve a folder with aiohttp, whose static files answer range requests."""
+def served(
+    folder: Path,
+    *,
+    prefix: str = "",
+    allowed: Callable[[web.Request], bool] | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Served]:
+    """Serve a folder with aiohttp, whose static files answer range requests.
+
+    Parameters
+    ----------
+    folder
+        What is served.
+    prefix
+        Of every path.
+    allowed
+        Whether a request is answered; the others get 403.
+    headers
+        Of every answer.
+    """
     from aiohttp import web
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+        refused = allowed is not None and not allowed(request)
+        answer = web.Response(status=403, text="refused") if refused else await handler(request)
+        answer.headers.update(headers)
+        return answer
 
     answers: list[tuple[str, str | None, int]] = []
 
@@ -91,9 +119,9 @@ def served(folder: Path) -> Iterator[Served]:
         answers.append((request.path, request.headers.get("Range"), response.status))
 
     async def begin() -> tuple[web.AppRunner, int]:
-        app = web.Application()
+        app = web.Application(middlewares=[guard])
         app.on_response_prepare.append(note)
-        app.router.add_static("/", folder)
+        app.router.add_static(f"{prefix}/", folder)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -105,7 +133,7 @@ def served(folder: Path) -> Iterator[Served]:
     thread.start()
     runner, port = asyncio.run_coroutine_threadsafe(begin(), loop).result(30)
     try:
-        yield Served(f"http://127.0.0.1:{port}", answers)
+        yield Served(f"http://127.0.0.1:{port}{prefix}", answers)
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)

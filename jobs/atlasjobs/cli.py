@@ -1,10 +1,11 @@
 """The console script ``atlasbasset``: verbs and nothing else.
 
-Starting it imports neither torch, Ray nor AnnData; a verb imports its work when it runs.
+Starting it imports neither torch, Ray nor AnnData; a verb imports its work when it runs, and its
+options are made when it is asked for.
 """
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,7 +43,7 @@ from atlasjobs.commands.train import train
 from atlasjobs.commands.variants import variants
 from atlasjobs.commands.watch import watch
 from atlasjobs.options.recipe import RecipeVerb
-from atlasjobs.program import Program, Verb
+from atlasjobs.program import Program, Verb, Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,12 +96,20 @@ _VERBS: dict[str, "Callable[..., object]"] = {
     "resources": resources,
 }
 _CONTEXTS = {"submit": {"allow_interspersed_args": False}}  # what follows VERB is the verb's
-for _name, _function in _VERBS.items():
-    app.command(
-        _name,
-        cls=RecipeVerb if _name == "train" else Verb,
-        context_settings=_CONTEXTS.get(_name),
-    )(_function)
+
+
+def _built(verb: str) -> Any:
+    """Return a verb as the command line knows it."""
+    holder = typer.Typer(add_completion=False, rich_markup_mode=app.rich_markup_mode)
+    holder.command(
+        verb,
+        cls=RecipeVerb if verb == "train" else Verb,
+        context_settings=_CONTEXTS.get(verb),
+    )(_VERBS[verb])
+    return typer.main.get_command(holder)
+
+
+Program.verbs = Verbs(tuple(_VERBS), _built)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - how callbacks are called

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -28,9 +29,9 @@ from atlasjobs.interrupts import Interrupts
 from atlasjobs.next_commands import next_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Program", "Verb"]
+__all__ = ["Program", "Verb", "Verbs"]
 
 _BEFORE = "Interrupted before anything was done; run the same command again."
 
@@ -72,8 +73,48 @@ def _tell_next(verb: str, params: Mapping[str, Any], found: object) -> None:
         typer.echo(_shown(line), err=params.get("json") == "-")
 
 
+class Verbs(MutableMapping[str, Any]):
+    """Commands by their names, each made when it is first asked for: 2 ms a verb.
+
+    Parameters
+    ----------
+    names
+        In the order of the help.
+    build
+        Name -> command.
+    """
+
+    def __init__(self, names: Sequence[str], build: Callable[[str], Any]) -> None:
+        self._build = build
+        self._made: dict[str, Any] = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Any:
+        if self._made[name] is None:
+            self._made[name] = self._build(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
 class Program(TyperGroup):
     """The whole program."""
+
+    verbs: Verbs
+    """Its commands; set where they are listed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = self.verbs
 
     def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
         """Run a command line; exit with its code, or return it where `standalone_mode` is false."""

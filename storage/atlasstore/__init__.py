@@ -13,16 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atlasstore import errors
-from atlasstore.atlas.atlas import Atlas
+
+# Functions by the name of a room, which would win when that is imported: so they are here first.
 from atlasstore.inspect_store import StoreSummary, inspect_store
 from atlasstore.inspect_store import open_store as open
-from atlasstore.preprocess.append import AppendReport, append
-from atlasstore.preprocess.plan import plan_preprocess
-from atlasstore.preprocess.preprocess import PreprocessReport, preprocess
-from atlasstore.results.as_anndata import predicted
+from atlasstore.preprocess.preprocess import preprocess
 
 if TYPE_CHECKING:
+    from atlasstore.atlas.atlas import Atlas
     from atlasstore.cards.store_card import write_card
+    from atlasstore.preprocess.append import AppendReport, append
+    from atlasstore.preprocess.plan import plan_preprocess
+    from atlasstore.preprocess.report import PreprocessReport
+    from atlasstore.results.as_anndata import predicted
     from atlasstore.sharing.catalog import write_catalog
     from atlasstore.sharing.copying import copy_store, pull_model, push_model
     from atlasstore.sharing.exporting import export_result, plan_export
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
     from atlasstore.simulation import plan_simulate, simulate
 
 _LATER = {
+    "AppendReport": "preprocess.append",
+    "Atlas": "atlas.atlas",
+    "PreprocessReport": "preprocess.report",
+    "append": "preprocess.append",
+    "plan_preprocess": "preprocess.plan",
+    "predicted": "results.as_anndata",
     "plan_simulate": "simulation",
     "simulate": "simulation",
     "copy_store": "sharing.copying",
@@ -74,7 +83,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is rarely needed when it is first asked for."""
+    """Import a public name when it is first asked for."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,7 +1,7 @@
 """What a file that is no store of ours is: AnnData, motifs, tables, reports, folders.
 
 Each kind is told from its name and first bytes. What tells sizes is read and no more: of an AnnData
-its tables' outlines, never X.
+its tables' outlines, never X. So is what reads it imported: h5py is not where a table is looked at.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from atlasstore.errors import AccessDeniedError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.json_text import parsed_json
 from atlasstore.files.text import numbered_lines
-from atlasstore.genome.motifs import read_meme
-from atlasstore.inputs.anndata_input import anndata_group
-from atlasstore.inputs.declared import check_inside
-from atlasstore.inputs.hdf5 import open_hdf5, readable
 from atlasstore.inspect_outputs import (
     Described,
     describe_bigwig,
@@ -92,6 +88,9 @@ def _is_others_anndata(url: str) -> bool:
 
 
 def _anndata(url: str) -> Described:
+    from atlasstore.inputs.anndata_file import anndata_group
+    from atlasstore.inputs.hdf5 import readable
+
     with anndata_group(url, name=url) as group, readable(url, what="an outline"):
         columns = {part: _columns(group[part]) for part in ("obs", "var")}
         sizes = {
@@ -139,6 +138,8 @@ def _about(group: Any, url: str) -> dict[str, Any]:
     place = "uns/scbasset/provenance"
     if place not in group:
         return {}
+    from atlasstore.inputs.declared import check_inside
+
     check_inside(group[place], name=url)
     text = group[place][()]
     found = parsed_json(text.decode() if isinstance(text, bytes) else str(text))
@@ -146,6 +147,8 @@ def _about(group: Any, url: str) -> dict[str, Any]:
 
 
 def _motifs(url: str) -> Described:
+    from atlasstore.genome.motifs import read_meme
+
     motifs = read_meme(url)
     widths = [motif.width for motif in motifs]
     sizes = {
@@ -168,6 +171,8 @@ def _table(url: str) -> Described:
 def _parquet(url: str) -> Described:
     from pyarrow import parquet
 
+    from atlasstore.inputs.hdf5 import readable
+
     fs, path = urls.filesystem(url)
     with fs.open(path, "rb") as file, readable(url, what="a parquet footer"):
         found = parquet.read_metadata(file)
@@ -177,6 +182,8 @@ def _parquet(url: str) -> Described:
 
 
 def _json(url: str) -> Described:
+    from atlasstore.inputs.hdf5 import readable
+
     with readable(url, what="JSON"):
         values = parsed_json(urls.read_bytes(url))
     keys = list(values) if isinstance(values, dict) else []
@@ -185,6 +192,8 @@ def _json(url: str) -> Described:
 
 
 def _hdf5(url: str) -> Described:
+    from atlasstore.inputs.hdf5 import open_hdf5, readable
+
     with open_hdf5(url) as file, readable(url, what="HDF5 groups"):
         shapes: dict[str, str] = {}
         file.visititems(

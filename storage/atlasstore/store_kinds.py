@@ -17,17 +17,16 @@ from atlasstore.models.model_store import ModelStore
 from atlasstore.results.reader import AXES
 from atlasstore.results.result import Result
 from atlasstore.resume.ledger import open_finished
-from atlasstore.zarrio import formats, metadata
+from atlasstore.zarrio import formats, metadata, outline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import pandas as pd
 
 __all__ = ["KINDS", "Shape", "StoreKind", "kind_of"]
 
 Shape = tuple[tuple[str, int], ...]
 """Plural name and length of each axis."""
+_PLACE = ("chrom", "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +53,16 @@ def _atlas_sizes(atlas: Atlas) -> Mapping[str, Any]:
         "flank_bp": atlas.flank_bp,
         "n_blocks": len(atlas.blocks),
         "block_cells": atlas.blocks[0].n_cells,
-        "splits": _counts(atlas.var["split"]),
+        "splits": outline.count_values(atlas.group, "var", "split", url=atlas.url),
         "split_method": atlas.provenance.get("config", {}).get("split", "not recorded"),
         "held_out_overlap": held_out_overlap(
-            atlas.var, window_bp=atlas.window_bp, flank_bp=atlas.flank_bp
+            outline.read_columns(atlas.group, "var", *_PLACE, "split", url=atlas.url),
+            window_bp=atlas.window_bp,
+            flank_bp=atlas.flank_bp,
         ),
-        "samples": _counts(atlas.obs["sample"]),
-        "obs_columns": [str(name) for name in atlas.obs.columns],
+        "samples": outline.count_values(atlas.group, atlas.obs_name, "sample", url=atlas.url),
+        "obs_columns": outline.column_names(atlas.group, atlas.obs_name, url=atlas.url),
     }
-
-
-def _counts(column: pd.Series[Any]) -> dict[str, int]:
-    return {str(value): int(n) for value, n in column.value_counts(sort=False).items()}
 
 
 def _model_sizes(model: ModelStore) -> Mapping[str, Any]:
@@ -78,7 +75,7 @@ def _model_sizes(model: ModelStore) -> Mapping[str, Any]:
         "block_cells": model.block_cells,
         "epochs_done": state.get("epoch"),
         "last_epoch": (state.get("history") or [None])[-1],
-        "obs_columns": [str(name) for name in model.obs.columns],
+        "obs_columns": model.obs_columns(),
     }
 
 
@@ -112,10 +109,10 @@ def _result_sizes(result: Result) -> Mapping[str, Any]:
     return {
         "kind": result.kind,
         **{f"n_{axis}": length for axis, length in _result_shape(result)},
-        "scale": result.about.get("scale"),
+        "scale": result.scale,
         "dense_dtype": None if result.dense is None else str(result.dense.dtype),
         "tables": list(result.tables),
-        "obs_columns": [str(name) for name in result.obs.columns],
+        "obs_columns": result.obs_columns(),
     }
 
 

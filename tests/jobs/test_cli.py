@@ -170,18 +170,6 @@ def test_a_bare_call_shows_the_help_and_is_a_usage_error(atlasbasset: Atlasbasse
     assert "preprocess" in shown.out + shown.err
 
 
-def test_starting_up_imports_no_heavy_package() -> None:
-    script = (
-        "import sys, atlasjobs.cli\n"
-        "heavy = {'torch', 'ray', 'anndata', 'zarr', 'pandas', 'numpy', 'matplotlib'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
 @pytest.mark.parametrize(
     "verb",
     [

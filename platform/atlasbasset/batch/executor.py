@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import traceback
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from logging import StreamHandler, getLogger
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from atlasbasset.batch.attempts import check_attempt, start_attempts
 from atlasbasset.cluster.metrics import UnitMetrics
 from atlasbasset.cluster.ray_session import ray_session
+from atlasbasset.engine.compilation import telling_compilation
 from atlasstore import errors, memory
 from atlasstore.errors import AtlasError, UserInputError
 from atlasstore.files import urls
@@ -90,9 +91,9 @@ class WorkerPool:
         return RayExecutor(self) if self.count else ThreadExecutor()
 
     def session(self, on_event: Subscriber) -> AbstractContextManager[None]:
-        """Return a context in which several stages share one Ray."""
+        """Return a context in which stages share one Ray; in this process, compiling is told."""
         if not self.count:
-            return nullcontext()
+            return telling_compilation(on_event)
         needed = {"CPU": self.count * self.cpus}
         if self.gpus:
             needed["GPU"] = self.count * self.gpus

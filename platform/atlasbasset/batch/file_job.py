@@ -2,17 +2,25 @@
 
 Its stages leave their numbers in the job's scratch folder; the file is made of them at the end, in
 one go, and appears whole. A record beside it says which job made it (`batch.file_record`): run
-again, a finished job has nothing to do, and another one is refused.
+again, a finished job has nothing to do, and another one is refused. On a local disk the job notes
+the output's digest before it appears: one that was killed before the record knows it again.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from atlasbasset.batch.file_record import finished_report, record_url, write_record
+from atlasbasset.batch.file_record import (
+    finished_report,
+    note_output,
+    noted_report,
+    record_url,
+    write_record,
+)
 from atlasbasset.batch.job import end_finished
 from atlasbasset.batch.scratch import check_scratch
 from atlasbasset.batch.stages import JobStages
+from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
 from atlasstore.resume.ledger import Ledger, is_begun
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
     from atlasbasset.batch.job_identity import JobIdentity
     from atlasstore.events import Subscriber
 
-__all__ = ["FileJob", "FileWork", "refuse_file", "run_file_job"]
+__all__ = ["FileJob", "FileWork", "is_file_finished", "refuse_file", "run_file_job"]
 
 _WRITING = "writing"
 """Receipt of the step at which nothing is left to do but to write the files."""
@@ -49,7 +57,7 @@ class FileWork(Protocol[Made]):
     def run(self, job: FileJob, /) -> Made:
         """Do the job's stages; then put the output there whole (`staged`, `staged_file`).
 
-        `FileJob.begin_writing` comes between.
+        `FileJob.begin_writing` comes between, and `FileJob.note` just before the output appears.
         """
 
 
@@ -60,6 +68,24 @@ def refuse_file(out: str | Path) -> None:
     """
     if not (is_begun(out) or urls.exists(record_url(out))):
         refuse_existing(out)
+
+
+def is_file_finished(out: str | Path, identity: Callable[[], JobIdentity]) -> bool:
+    """Whether the very same job has made the file or folder at `out`.
+
+    Parameters
+    ----------
+    out
+        URL of the file or folder.
+    identity
+        Called only where a job's record is: what makes two runs the same job.
+
+    Raises
+    ------
+    StoreExistsError
+        Another job has made it.
+    """
+    return urls.exists(record_url(out)) and finished_report(out, identity()) is not None
 
 
 def run_file_job(
@@ -104,9 +130,13 @@ def run_file_job(
         refuse_existing(out)
     pool.worker_url(out)
     with Ledger.open(out, config=identity.whole_config, inputs=identity.places) as ledger:
-        _clear(ledger)
-        with pool.session(on_event):
-            found = work.run(FileJob(ledger, pool, on_event))
+        if (noted := noted_report(ledger.url, ledger.out)) is not None:
+            found = read_report(noted)
+            on_event(Notice(f"{out} was whole when an earlier run ended; nothing was done again."))
+        else:
+            _clear(ledger)
+            with pool.session(on_event):
+                found = work.run(FileJob(ledger, pool, on_event))
         write_record(ledger.out, identity, found.as_json())
         ledger.publish()
     return found
@@ -125,6 +155,19 @@ class FileJob(JobStages):
         """
         check_scratch(self.scratch)
         self.once(_WRITING, lambda: None)
+
+    def note(self, place: str | Path, report: _Report) -> None:
+        """Note what is about to appear as the output, and what is reported of it.
+
+        Parameters
+        ----------
+        place
+            The file or folder, whole, where it is before it appears.
+        report
+            What `make` is going to return.
+        """
+        if urls.is_local(self._ledger.out):
+            note_output(self._ledger.url, str(place), report.as_json())
 
 
 def _clear(ledger: Ledger) -> None:

@@ -4,6 +4,9 @@ A store holds its job's identity itself; a table of text cannot without ceasing 
 folder of tracks is put on web servers as it is. The record is written once the output is there. It
 gives the output's size, so that it does not speak for what has replaced it; without the record the
 output is whole, and a thing that exists like any other.
+
+A job that is killed between the two has left its folder, with a note of the output's digest: what
+has these very bytes is its own, and the same job goes on to the record.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.json_text import parsed_json
 from atlasstore.files.sealed import read_sealed, write_sealed
+from atlasstore.zarrio.formats import describe_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +27,9 @@ if TYPE_CHECKING:
 
     from atlasbasset.batch.job_identity import JobIdentity
 
-__all__ = ["finished_report", "record_url", "write_record"]
+__all__ = ["finished_report", "note_output", "noted_report", "record_url", "write_record"]
+
+_NOTE = "output.json"
 
 
 def record_url(out: str | Path) -> str:
@@ -52,4 +58,21 @@ def finished_report(out: str | Path, identity: JobIdentity) -> dict[str, Any] | 
     if not urls.exists(out) or urls.stored_bytes(out) != said["bytes"]:
         return None
     refuse_other(out, said["job"], identity)
+    return dict(said["report"])
+
+
+def note_output(folder: str, place: str, report: Mapping[str, Any]) -> None:
+    """Note in a job's folder the digest of what is at `place`, about to appear, and its report."""
+    said = {"sha256": describe_input(place)["sha256"], "report": report}
+    write_sealed(urls.join(folder, _NOTE), json.dumps(said, indent=1).encode())
+
+
+def noted_report(folder: str, out: str) -> dict[str, Any] | None:
+    """Return the report that was noted of what is at `out`; None where it is not those bytes."""
+    try:
+        said = parsed_json(read_sealed(urls.join(folder, _NOTE)))
+    except (NotAStoreError, CorruptStoreError):
+        return None
+    if not urls.exists(out) or describe_input(out)["sha256"] != said["sha256"]:
+        return None
     return dict(said["report"])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from atlasbasset.engine.config import TrainConfig
 
-__all__ = ["check_convolution", "convolution_for", "settled"]
+__all__ = ["arithmetic_words", "check_convolution", "convolution_for", "settled"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +64,35 @@ def settled(config: TrainConfig, device: torch.device) -> TrainConfig:
     return replace(config, convolution=convolution_for("auto", dtype, device))
 
 
+def arithmetic_words(choice: str, dtype: torch.dtype, device: torch.device) -> str:
+    """Return in what arithmetic the trunk computes, and from which measurement that follows.
+
+    Nothing is measured: where "auto" has not been settled on this machine, that is what is said.
+    """
+    if dtype != torch.float32:
+        return f"bf16 on {device.type}"
+    if device.type != "cpu" or find_spec("numba") is None:
+        return f"float32 on {device.type}"
+    if choice != "auto":
+        return f"float32, {choice} convolutions"
+    path, key = _place(), _machine(torch.get_num_threads())
+    seconds = _kept(path).get(key, {})
+    if not _is_measured(seconds):
+        return "float32, convolutions as a measurement of this machine decides, when work begins"
+    best, other = sorted(seconds, key=seconds.__getitem__)
+    return (
+        f"float32, {best} convolutions (measured: {seconds[best] * 1e3:.0f} ms a stage, {other} "
+        f"{seconds[other] * 1e3:.0f} ms; kept in {path})"
+    )
+
+
+def _place() -> Path:
+    return user_cache() / "atlasbasset" / "convolutions.json"
+
+
 @cache
 def _fastest(threads: int) -> Convolution:
-    path, key = user_cache() / "atlasbasset" / "convolutions.json", _machine(threads)
+    path, key = _place(), _machine(threads)
     kept = _kept(path)
     if not _is_measured(kept.get(key)):
         kept[key] = convolution_seconds()

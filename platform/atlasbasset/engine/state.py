@@ -94,6 +94,11 @@ class RunState:
             return f"training auROC has not risen in {config.patience} epochs"
         return None
 
+    def end_reason(self, config: TrainConfig) -> str | None:
+        """Return why nothing is left to do; None where epochs or the last solve are."""
+        unsolved = config.final_solve and self.final_solve is None
+        return None if unsolved else self.stop_reason(config)
+
 
 def final_solve_of(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what a stored state says of the solve that ended the run, as stored."""

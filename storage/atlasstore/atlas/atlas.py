@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scipy import sparse
-
-from atlasstore.atlas._check import verify_atlas
-from atlasstore.atlas.as_anndata import block_matrix, lazy_matrix
 from atlasstore.atlas.reader import AtlasReader
 from atlasstore.events import Subscriber, ignore
 
@@ -30,6 +26,9 @@ class Atlas(AtlasReader):
             cells and peaks as in any AnnData, then ``.to_memory()`` or ``.write_h5ad(...)``.
         """
         import anndata
+        from scipy import sparse
+
+        from atlasstore.atlas.as_anndata import block_matrix, lazy_matrix
 
         if lazy:
             x = lazy_matrix(self)
@@ -49,4 +48,6 @@ class Atlas(AtlasReader):
         CorruptStoreError
             Names the array and the block where stored bytes are not what was written.
         """
+        from atlasstore.atlas._check import verify_atlas
+
         verify_atlas(self, on_event=on_event)

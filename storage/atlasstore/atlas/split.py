@@ -13,16 +13,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import pandas as pd
 
 from atlasstore.errors import UserInputError
-from atlasstore.genome.overlaps import overlap_groups, shares_base
+from atlasstore.genome.overlaps import overlap_groups, places_of_names, shares_base
 from atlasstore.genome.sequences import window_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+    Peaks = pd.DataFrame | Mapping[str, ArrayLike]
 
 __all__ = [
     "SPLITS",
@@ -104,6 +106,8 @@ def split_peaks(
         For fractions or a method that are none, or a `holdout` chromosome without peaks.
     """
     train, valid, test = check_fractions(fractions)
+    import pandas as pd
+
     check_method(method)
     names = np.asarray(chrom, dtype=object)
     held = _held_out(names, holdout)
@@ -116,31 +120,33 @@ def split_peaks(
     return pd.Categorical.from_codes(codes, categories=pd.Index(SPLITS))
 
 
-def overlaps_training(var: pd.DataFrame, *, window_bp: int, flank_bp: int) -> NDArray[np.bool_]:
+def overlaps_training(var: Peaks, *, window_bp: int, flank_bp: int) -> NDArray[np.bool_]:
     """Return which held-out windows share a base with a training window, bool (n_peaks,).
 
     Parameters
     ----------
     var
-        An atlas's peaks: chrom, start, end, split.
+        An atlas's peaks: chrom, start, end, split; a table, or these columns of it.
     window_bp, flank_bp
         The atlas's; the flanks count.
     """
     starts = window_starts(
-        var["start"].to_numpy(np.int64),
-        var["end"].to_numpy(np.int64),
+        np.asarray(var["start"], np.int64),
+        np.asarray(var["end"], np.int64),
         window_bp=window_bp,
         flank_bp=flank_bp,
     )
-    train = (var["split"] == "train").to_numpy(bool)
-    chrom = var["chrom"].astype(str).tolist()
-    return shares_base(chrom, starts, train, length=window_bp + 2 * flank_bp) & ~train
+    train = np.asarray(var["split"], object) == "train"
+    chrom = [str(name) for name in np.asarray(var["chrom"], object)]
+    shared = shares_base(chrom, starts, train, length=window_bp + 2 * flank_bp)
+    return np.asarray(shared & ~train, bool)
 
 
-def held_out_overlap(var: pd.DataFrame, *, window_bp: int, flank_bp: int) -> dict[str, float]:
+def held_out_overlap(var: Peaks, *, window_bp: int, flank_bp: int) -> dict[str, float]:
     """Return held-out split -> share of its windows that overlap training ones, 0..1."""
     overlaps = overlaps_training(var, window_bp=window_bp, flank_bp=flank_bp)
-    of_split = {name: overlaps[(var["split"] == name).to_numpy(bool)] for name in SPLITS[1:]}
+    split = np.asarray(var["split"], object)
+    of_split = {name: overlaps[split == name] for name in SPLITS[1:]}
     return {name: float(found.mean()) for name, found in of_split.items() if found.size}
 
 
@@ -150,7 +156,7 @@ def _groups(
     if method == "random":
         return np.arange(len(names))
     if method == "chromosome":
-        return pd.factorize(names)[0].astype(np.int64)
+        return places_of_names(names.tolist())
     return overlap_groups(names.tolist(), starts, length=length)
 
 

@@ -63,7 +63,11 @@ class TableFile:
 
 @contextmanager
 def written_table(
-    out: str | Path, columns: Mapping[str, ColumnType], *, rows_at_once: int = ROWS_AT_ONCE
+    out: str | Path,
+    columns: Mapping[str, ColumnType],
+    *,
+    rows_at_once: int = ROWS_AT_ONCE,
+    on_whole: Callable[[Path], None] | None = None,
 ) -> Iterator[TableFile]:
     """Yield a table to add rows to; it is at `out` when the block ends without an error.
 
@@ -75,16 +79,21 @@ def written_table(
         Name -> type; an empty table has them too.
     rows_at_once
         Rows that are kept until they are worth writing.
+    on_whole
+        Called with the written file before it is at `out`.
 
     Raises
     ------
     StoreExistsError
         When something exists at `out`.
     """
-    with staged_file(out) as path, _opened(path, str(out), columns) as write:
-        table = TableFile(write, rows_at_once=rows_at_once)
-        yield table
-        table.flush()
+    with staged_file(out) as path:
+        with _opened(path, str(out), columns) as write:
+            table = TableFile(write, rows_at_once=rows_at_once)
+            yield table
+            table.flush()
+        if on_whole is not None:
+            on_whole(path)
 
 
 @contextmanager

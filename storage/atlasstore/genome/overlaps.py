@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from atlasstore.errors import PeaksError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["overlap_groups", "overlapping_rows", "shares_base"]
+__all__ = ["overlap_groups", "overlapping_rows", "places_of_names", "shares_base"]
 
 
 def overlapping_rows(
@@ -125,6 +125,13 @@ def _places(chrom: Sequence[str], starts: NDArray[np.int64], length: int) -> NDA
     """Return the starts on one line, 0 or more, the chromosomes end to end and `length` apart."""
     if not len(starts):
         return np.empty(0, np.int64)
-    codes = pd.factorize(np.asarray(chrom, dtype=object))[0].astype(np.int64)
+    codes = places_of_names(chrom)
     shifted = starts - starts.min()
     return np.asarray(codes * (shifted.max() + 2 * length) + shifted, np.int64)
+
+
+def places_of_names(names: Sequence[str]) -> NDArray[np.int64]:
+    """Return for each name its place among the names in the order in which they first come."""
+    places: dict[str, int] = {}
+    found = (places.setdefault(name, len(places)) for name in names)
+    return np.fromiter(found, np.int64, count=len(names))

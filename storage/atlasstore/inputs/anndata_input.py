@@ -8,28 +8,26 @@ or ``raw`` that is asked for. Of a MuData (.h5mu) the modality with the peaks is
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import zarr
 from scipy.sparse import csr_array, vstack
 
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Notice, Subscriber, ignore
-from atlasstore.files import urls
 from atlasstore.genome.peaks import has_place_columns, peaks_from_var
+from atlasstore.inputs.anndata_file import anndata_group, modality_of, open_group
 from atlasstore.inputs.compressed import CompressedMatrix
 from atlasstore.inputs.counts import check_unique, without_halves
 from atlasstore.inputs.declared import check_inside, refuse_links
-from atlasstore.inputs.hdf5 import open_hdf5, readable
+from atlasstore.inputs.hdf5 import readable
 from atlasstore.inputs.source import Description
 from atlasstore.inputs.tenx_features import peak_rows
 from atlasstore.zarrio.tidy import with_legal_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnnDataMatrix",
-    "anndata_group",
     "counts_of",
     "describe_anndata",
     "open_anndata",
@@ -50,47 +47,6 @@ __all__ = [
 ]
 
 _DENSE_BYTES = 1 << 28
-_MODALITIES = ("atac", "peaks", "chromatin accessibility")
-
-
-def _open_group(url: str | Path) -> tuple[Any, Callable[[], None]]:
-    """Return the HDF5 or zarr group of an AnnData and what closes it."""
-    if urls.path_end(url).endswith((".h5ad", ".h5mu", ".h5", ".hdf5")):
-        file = open_hdf5(url)
-        return file, file.close
-    with readable(str(url), what="a zarr group"):
-        group = zarr.open_group(urls.zarr_store(url, read_only=True), mode="r")
-    return group, lambda: None
-
-
-@contextmanager
-def anndata_group(
-    url: str | Path, *, name: str, modalities: tuple[str, ...] = _MODALITIES
-) -> Iterator[Any]:
-    """Yield the group of an AnnData; of a MuData, that of its modality with the peaks.
-
-    Parameters
-    ----------
-    url
-        Path or URL.
-    name
-        Of the input, for messages.
-    modalities
-        What the modality wanted may be called, in lower case; the first is named in messages.
-
-    Raises
-    ------
-    CountsError
-        When it is missing, cut, or no AnnData.
-    """
-    group, close = _open_group(url)
-    try:
-        with readable(name, what="a root group"):
-            found = _modality(group, name, modalities)
-            _check_parts(found, name)
-        yield found
-    finally:
-        close()
 
 
 def describe_anndata(
@@ -134,7 +90,7 @@ def read_obs(url: str | Path) -> pd.DataFrame:
     CountsError
         When it is missing, cut, or has no obs.
     """
-    group, close = _open_group(url)
+    group, close = open_group(url)
     try:
         with readable(str(url), what="a root group"):
             if "obs" not in group:
@@ -158,7 +114,7 @@ def read_obsm(url: str | Path, *, most_dims: int | None = None) -> dict[str, NDA
     CountsError
         When it is missing or cut.
     """
-    group, close = _open_group(url)
+    group, close = open_group(url)
     try:
         with readable(str(url), what="obsm"):
             refuse_links(group, name=str(url))
@@ -187,9 +143,9 @@ def open_anndata(url: str | Path, *, name: str, matrix: str = "X") -> AnnDataMat
     CountsError
         When they cannot be opened.
     """
-    group, close = _open_group(url)
+    group, close = open_group(url)
     try:
-        stored = counts_of(_modality(group, name), matrix, name=name)
+        stored = counts_of(modality_of(group, name), matrix, name=name)
         return AnnDataMatrix(stored, name=name, close=close)
     except BaseException:
         close()
@@ -237,33 +193,6 @@ class AnnDataMatrix:
         """Return rows [start, stop), scipy sparse."""
         with readable(self._name, what=f"counts of cells {start}-{stop}"):
             return self._rows.read(start, stop)
-
-
-def _modality(group: Any, name: str, modalities: tuple[str, ...] = _MODALITIES) -> Any:
-    """Return the AnnData in a group: itself, or the modality of a MuData that is wanted."""
-    with readable(name, what="its parts"):
-        refuse_links(group, name=name)
-        if "mod" in group and "X" not in group:
-            refuse_links(group["mod"], name=name)
-            found = [one for one in group["mod"] if one.lower() in modalities]
-            names = found or list(group["mod"])
-            if len(names) != 1:
-                raise CountsError(
-                    f"{name} has the modalities {', '.join(names)}, of which none or several may "
-                    f"be the one wanted; name it {modalities[0]}."
-                )
-            group = group["mod"][names[0]]
-            refuse_links(group, name=name)
-    return group
-
-
-def _check_parts(group: Any, name: str) -> None:
-    missing = [part for part in ("obs", "var") if part not in group]
-    if missing:
-        raise CountsError(
-            f"{name} has no {', '.join(missing)}, so it is not an AnnData with counts; give one "
-            "with raw counts in X (cells x peaks)."
-        )
 
 
 def _check_shape(name: str, shape: tuple[int, ...], *, n_cells: int, n_features: int) -> None:

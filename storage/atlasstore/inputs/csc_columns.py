@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atlasstore.inputs.anndata_file import anndata_group
 from atlasstore.inputs.anndata_input import (
-    anndata_group,
     counts_of,
     describe_anndata,
     shape_and_layout,

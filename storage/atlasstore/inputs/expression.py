@@ -16,7 +16,8 @@ from scipy import sparse
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.files import urls
-from atlasstore.inputs.anndata_input import anndata_group, counts_of, read_table_of
+from atlasstore.inputs.anndata_file import anndata_group
+from atlasstore.inputs.anndata_input import counts_of, read_table_of
 from atlasstore.inputs.declared import check_inside
 from atlasstore.inputs.hdf5 import readable
 

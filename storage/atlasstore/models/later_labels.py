@@ -24,7 +24,7 @@ from zarr.errors import ZarrUserWarning
 from atlasstore.errors import CorruptStoreError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.json_text import parsed_json
-from atlasstore.zarrio import arrays
+from atlasstore.zarrio import arrays, outline
 from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.overlay import ROOT
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["labels_url", "read_labels", "read_maps", "write_labels"]
+__all__ = ["label_names", "labels_url", "read_labels", "read_maps", "write_labels"]
 
 _FOLDER, _POINTER = "labels", "labels.json"
 _MAPS = "obsm"
@@ -65,6 +65,18 @@ def read_labels(model: str) -> pd.DataFrame | None:
     """
     found = _valid(model)
     return None if found is None else table_io.read_table(found.group, "obs", url=found.url)
+
+
+def label_names(model: str) -> list[str]:
+    """Return the names of the columns of the valid table, unread; empty where there is none.
+
+    Raises
+    ------
+    CorruptStoreError
+        What names it, or its metadata, is not what was written.
+    """
+    found = _valid(model)
+    return [] if found is None else outline.column_names(found.group, "obs", url=found.url)
 
 
 def read_maps(model: str) -> dict[str, NDArray[Any]]:

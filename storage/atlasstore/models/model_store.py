@@ -40,7 +40,7 @@ from atlasstore.models.checkpoint import (
 )
 from atlasstore.redaction import shown_values
 from atlasstore.resume.ledger import open_finished
-from atlasstore.zarrio import formats
+from atlasstore.zarrio import formats, outline
 from atlasstore.zarrio import tables as table_io
 from atlasstore.zarrio.blocks import CellBlock, cut_cells
 
@@ -141,6 +141,11 @@ class ModelStore:
         cells = table_io.read_table(urls.open_group(self.url), "obs", url=self.url)
         labels = later_labels.read_labels(self.url)
         return cells if labels is None else _with_columns(cells, labels)
+
+    def obs_columns(self) -> list[str]:
+        """Return the names of the columns of `obs`, which is not read."""
+        names = outline.column_names(urls.open_group(self.url), "obs", url=self.url)
+        return list(dict.fromkeys([*names, *later_labels.label_names(self.url)]))
 
     def labels_url(self) -> str | None:
         """Return where the labels that came later lie; None where there are none."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.files.text import numbered_lines
-from atlasstore.inputs import LazySource, left_out_notice, survey
 from atlasstore.inputs.kinds import open_counts
+from atlasstore.inputs.lazy_source import LazySource
 from atlasstore.inputs.samples import join_obs
+from atlasstore.inputs.survey import left_out_notice, survey
 from atlasstore.transpose.memory_plan import plan_survey
 
 if TYPE_CHECKING:

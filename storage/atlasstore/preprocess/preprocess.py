@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlasstore.preprocess.plan import PreprocessPlan, plan_preprocess
-from atlasstore.preprocess.report import PreprocessReport
 from atlasstore.zarrio.blocks import MIN_BLOCKS
 
 if TYPE_CHECKING:
@@ -23,9 +21,10 @@ if TYPE_CHECKING:
 
     from atlasstore.atlas.split import SplitMethod
     from atlasstore.events import Subscriber
+    from atlasstore.preprocess.report import PreprocessReport
     from atlasstore.resume.units import Executor
 
-__all__ = ["PreprocessPlan", "PreprocessReport", "plan_preprocess", "preprocess"]
+__all__ = ["preprocess"]
 
 
 def preprocess(
@@ -148,6 +147,8 @@ def preprocess(
         (`StoreExistsError`) or an unfinished run with other arguments is in its place. Nothing
         new is left then.
     """
+    from atlasstore.preprocess.plan import plan_preprocess  # takes half a second
+
     plan = plan_preprocess(
         inputs,
         genome=genome,

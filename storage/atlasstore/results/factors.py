@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scipy.special import expit
-
 from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
 
 if TYPE_CHECKING:
@@ -52,6 +50,8 @@ def on_scale(
     numpy.ndarray
         float32, shape (n, p).
     """
+    from scipy.special import expit  # takes 0.2 s, and what lists a result's tables needs it not
+
     block: NDArray[np.float32] = left @ right.T
     if scale == "linear":
         return block

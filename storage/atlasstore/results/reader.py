@@ -27,7 +27,7 @@ from atlasstore.results._check import read_rows, root_stamp, tables_of
 from atlasstore.results.writer import ABOUT
 from atlasstore.resume.ledger import open_finished
 from atlasstore.text_units import count
-from atlasstore.zarrio import formats, metadata, tables
+from atlasstore.zarrio import formats, metadata, outline, tables
 from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
 
 if TYPE_CHECKING:
@@ -100,10 +100,19 @@ class ResultReader:
         ]
         return html_table(f"Result {self.url}", lines)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """What it is: "denoised", "tf_activity", "ism", "variants"."""
-        return str(self.about.get("kind", "denoised"))
+        return outline.read_text(self._group, f"{ABOUT}/kind", url=self.url) or "denoised"
+
+    @cached_property
+    def scale(self) -> str | None:
+        """The scale of X: "linear", "sigmoid" or "probability"; None where it is not recorded."""
+        return outline.read_text(self._group, f"{ABOUT}/scale", url=self.url)
+
+    def obs_columns(self) -> list[str]:
+        """Return the names of the columns of `obs`, which is not read."""
+        return outline.column_names(self._group, "obs", url=self.url)
 
     @cached_property
     def n_obs(self) -> int:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from atlasstore.errors import CorruptStoreError
 from atlasstore.events import Subscriber, ignore
-from atlasstore.results._check import check_result
-from atlasstore.results.as_anndata import result_anndata
 from atlasstore.results.reader import ResultReader
 from atlasstore.zarrio import arrays, metadata
 
@@ -34,10 +32,14 @@ class Result(ResultReader):
         TooLittleMemoryError
             When not `lazy` and the tables are larger than the memory that is free.
         """
+        from atlasstore.results.as_anndata import result_anndata
+
         return result_anndata(self, lazy=lazy)
 
     def verify(self, *, on_event: Subscriber = ignore) -> None:
         """Read everything; raise CorruptStoreError where stored bytes are not what was written."""
+        from atlasstore.results._check import check_result
+
         metadata.check_root(self.url)
         arrays.check_group(self._group, url=self.url)
         for name, table, n_rows in (

@@ -1,8 +1,8 @@
 """Tables inside our stores, in anndata's own encoding, and the last act of writing a store.
 
 Everything goes through anndata's element writers and readers, so that anndata alone opens `obs`
-and `var`; only the codecs are ours (see `arrays`). anndata itself takes more than a second to
-import, so it is imported where it is used.
+and `var`; only the codecs are ours (see `arrays`). anndata takes more than a second to
+import and pandas a third of one, so they are imported where they are used.
 """
 
 from __future__ import annotations
@@ -11,33 +11,32 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import zarr
 from zarr.errors import ZarrUserWarning
 
 from atlasstore.errors import AtlasError, CorruptStoreError, UserInputError
 from atlasstore.files import remote
 from atlasstore.zarrio import arrays, formats
-from atlasstore.zarrio.table_digest import table_digest
-from atlasstore.zarrio.tidy import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import pandas as pd
     from zarr.abc.store import Store
 
 __all__ = [
+    "SHOWN",
     "check_element",
     "check_writable",
     "finish",
     "read_element",
     "read_table",
-    "tidy",
+    "readable",
     "write_element",
     "write_table",
 ]
 
-_SHOWN = "column-names"
+SHOWN = "column-names"
 """Attribute of a table: stored name -> name, see `tidy.Tidy`."""
 _DIGEST = "digest"
 """Attribute of a table: see `table_digest`; a table that somebody else has written has none."""
@@ -64,12 +63,15 @@ def write_table(group: zarr.Group, name: str, table: pd.DataFrame) -> None:
     CorruptStoreError
         When what is read is not what was written.
     """
+    from atlasstore.zarrio.table_digest import table_digest
+    from atlasstore.zarrio.tidy import tidy
+
     made = tidy(table)
     write_element(group, name, made.table)
     if made.shown:
-        group[name].attrs[_SHOWN] = made.shown
+        group[name].attrs[SHOWN] = made.shown
     url = str(group.store_path)
-    with _readable(name, url=url):
+    with readable(name, url=url):
         found = _decoded(group[name])  # of the store it is written to, which may hold it back
     if not found.equals(made.named) or list(found.columns) != list(made.named.columns):
         raise CorruptStoreError(
@@ -89,6 +91,8 @@ def check_writable(table: pd.DataFrame) -> tuple[str, ...]:
     UserInputError
         When it cannot be stored; the sentence names the column.
     """
+    from atlasstore.zarrio.tidy import tidy
+
     made = tidy(table)
     for name in made.table.columns:
         try:
@@ -114,6 +118,10 @@ def read_table(group: zarr.Group, name: str, *, url: str) -> pd.DataFrame:
         When it is absent, a part of it is not stored, its bytes cannot be decoded, or its values
         are not those that were written.
     """
+    import pandas as pd
+
+    from atlasstore.zarrio.table_digest import table_digest
+
     found = read_element(group, name, url=url)
     if not isinstance(found, pd.DataFrame):
         raise _unreadable(url, name, f"it is a {type(found).__name__}, not a table")
@@ -132,7 +140,7 @@ def read_element(group: zarr.Group, name: str, *, url: str) -> Any:
     CorruptStoreError
         When it is absent, a part of it is not stored, or its bytes cannot be decoded.
     """
-    with _readable(name, url=url):
+    with readable(name, url=url):
         element = group[name]
         for array in check_element(element, url=url):
             arrays.check_memory(array, array.shape[0] if array.ndim else 1, url=url)
@@ -140,7 +148,7 @@ def read_element(group: zarr.Group, name: str, *, url: str) -> Any:
 
 
 @contextmanager
-def _readable(name: str, *, url: str) -> Iterator[None]:
+def readable(name: str, *, url: str) -> Iterator[None]:
     """Turn whatever is raised of damaged bytes into a CorruptStoreError."""
     try:
         with remote.outage_errors(url):
@@ -154,10 +162,11 @@ def _readable(name: str, *, url: str) -> Iterator[None]:
 def _decoded(element: zarr.Group | zarr.Array[Any]) -> Any:
     """Return an element, a table with the names that it was given; lost pieces are not noticed."""
     import anndata
+    import pandas as pd
 
     found = anndata.io.read_elem(element)
     is_table = isinstance(found, pd.DataFrame)
-    shown: Any = element.attrs.get(_SHOWN, {})
+    shown: Any = element.attrs.get(SHOWN, {})
     return found.rename(columns=dict(shown)) if is_table else found
 
 
@@ -184,7 +193,7 @@ def finish(store: Store, format_name: str, provenance: Mapping[str, Any]) -> Non
     with warnings.catch_warnings():
         # Consolidated metadata is what anndata writes too; readers without it lose only time.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        with _readable("its metadata", url=str(store)):  # of a job that goes on, maybe of long ago
+        with readable("its metadata", url=str(store)):  # of a job that goes on, maybe of long ago
             group = zarr.consolidate_metadata(store)
             _check_consolidated(group)
     formats.stamp(group, format_name, formats.WRITTEN[format_name], provenance)

@@ -124,15 +124,19 @@ def test_a_plan_for_too_many_workers_is_refused(tiny: Path, atlasbasset: Atlasba
     assert "workers must be 1 to" in done.err
 
 
-def test_a_plan_says_where_a_model_goes_on(trained: Path, atlasbasset: Atlasbasset) -> None:
-    done = atlasbasset(
-        "train",
-        trained / "atlas.zarr",
-        "--out",
-        trained / "model.zarr",
-        "--dry-run",
-        *TINY_TRAINING,
-    )
+def test_a_plan_says_that_a_model_is_finished(trained: Path, atlasbasset: Atlasbasset) -> None:
+    command = ("train", trained / "atlas.zarr", "--out", trained / "model.zarr")
+    done = atlasbasset(*command, *TINY_TRAINING, "--dry-run")
+    assert "finished: all 1 epochs are done, so there is nothing to do" in done.out
+
+
+def test_a_plan_says_where_a_model_goes_on(
+    tiny: Path, tmp_path: Path, atlasbasset: Atlasbasset
+) -> None:
+    command = ("train", tiny / "atlas.zarr", "--out", tmp_path / "model.zarr", "--recipe", "paper")
+    command = (*command, *TINY_TRAINING)
+    assert atlasbasset(*command, "--epochs", 1).code == 0
+    done = atlasbasset(*command, "--epochs", 2, "--dry-run")
     assert "resumes after epoch 1" in done.out
 
 

@@ -53,6 +53,8 @@ class Flow:
         if urls.is_local(self.out):
             with staged(self.out) as place:
                 self._write(place)
+                job.note(place, Found(len(receipts.done)))
+                self._perhaps_stop("noted")
         else:
             self._write(self.out)  # as a process that is killed: nothing is cleaned up
         self._perhaps_stop("written")
@@ -105,12 +107,39 @@ def test_a_killed_job_does_what_is_left(out, kill) -> None:
     assert not is_begun(out)
 
 
-def test_a_job_killed_after_its_file_was_there_is_told_and_its_folder_goes(tmp_path) -> None:
+@pytest.mark.parametrize("kill", ["noted", "written"])
+def test_a_job_killed_around_the_moment_its_files_appear_is_finished(out, kill) -> None:
+    if kill == "noted" and not urls.is_local(out):
+        pytest.skip("an object store's output appears in place: nothing is noted")
+    with pytest.raises(Killed):
+        Flow(out, kill=kill).begin(depth=1)
+    assert urls.exists(out) == (kill == "written")
+    with pytest.raises(UserInputError, match="depth 1, now 2"):
+        Flow(out).begin(depth=2)
+    again = Flow(out)
+    assert again.begin(depth=1) == 4
+    assert again.done == []
+    assert sorted(urls.list_names(out)) == ["a", "b"]
+    assert not is_begun(out)
+    assert Flow(out).begin(depth=1) == 4  # and now it is recorded
+
+
+@pytest.mark.parametrize("change", ["replaced", "another file", "no note"])
+def test_what_is_not_what_a_killed_job_wrote_is_never_taken_for_it(tmp_path, change) -> None:
     out = str(tmp_path / "out")
     with pytest.raises(Killed):
         Flow(out, kill="written").begin()
-    with pytest.raises(StoreExistsError):
+    if change == "replaced":
+        urls.write_bytes(f"{out}/b", b"owt")  # of the same size
+    elif change == "another file":
+        urls.write_bytes(f"{out}/c", b"")
+    else:
+        (note,) = tmp_path.rglob("output.json")
+        note.unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(StoreExistsError, match="nothing is overwritten"):
         Flow(out).begin()
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

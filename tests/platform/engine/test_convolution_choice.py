@@ -14,9 +14,10 @@ from atlasbasset.batch.model_source import ModelSource, model_identity
 from atlasbasset.core.minimal import MinimalConvolution
 from atlasbasset.engine import convolution_choice
 from atlasbasset.engine.config import TrainConfig
-from atlasbasset.engine.convolution_choice import convolution_for
+from atlasbasset.engine.convolution_choice import arithmetic_words, convolution_for
 from atlasbasset.inference.model import load_model
 from atlasstore.errors import UserInputError
+from atlasstore.events import Notice
 from atlasstore.models.model_store import ModelStore
 from tiny import TRUNK, atlas, config
 
@@ -54,6 +55,38 @@ def test_a_machine_is_measured_once(measured, tmp_path):
     assert len(measured) == 1
     (kept,) = json.loads((tmp_path / "cache/atlasbasset/convolutions.json").read_text()).values()
     assert kept == {"direct": 2.0, "minimal": 1.0}
+
+
+def test_the_choice_is_told_with_its_measurement_and_never_measured_for_it(measured, tmp_path):
+    assert "as a measurement of this machine decides" in arithmetic_words("auto", FP32, CPU)
+    assert not measured
+    convolution_for("auto", FP32, CPU)
+    path = tmp_path / "cache/atlasbasset/convolutions.json"
+    assert arithmetic_words("auto", FP32, CPU) == (
+        f"float32, minimal convolutions (measured: 1000 ms a stage, direct 2000 ms; kept in {path})"
+    )
+    assert arithmetic_words("direct", FP32, CPU) == "float32, direct convolutions"
+    assert arithmetic_words("auto", torch.bfloat16, CPU) == "bf16 on cpu"
+    assert arithmetic_words("auto", FP32, torch.device("cuda")) == "float32 on cuda"
+
+
+@pytest.mark.parametrize("asked", ["auto", "direct"])
+def test_a_verb_says_what_it_has_chosen_to_compute_in(measured, atlas_url, tmp_path, asked):
+    events, out = [], str(tmp_path / "model.zarr")
+    atlasbasset.train(atlas_url, out=out, config=config(epochs=1), on_event=events.append)
+    said = [e.message for e in events if isinstance(e, Notice) and "Computing" in e.message]
+    assert len(said) == 1
+    assert said[0].startswith("Computing in float32, ")
+    given = {"out": str(tmp_path / "d.zarr"), "convolution": asked}
+    kind = "minimal convolutions (measured" if asked == "auto" else "direct convolutions"
+    plan = atlasbasset.plan_denoise(out, atlas_url, **given)
+    assert kind in dict(plan.lines())["arithmetic"]
+    for is_finished in (False, True):  # and computes nothing
+        events.clear()
+        atlasbasset.denoise(out, atlas_url, **given, on_event=events.append)
+        said = [e.message for e in events if isinstance(e, Notice) and "Computing" in e.message]
+        assert len(said) == (asked == "auto" and not is_finished)
+        assert all(kind in message for message in said)
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"a": 1}'])

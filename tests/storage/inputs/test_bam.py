@@ -11,8 +11,9 @@ import pytest
 from atlasstore.errors import CountsError, MissingExtraError
 from atlasstore.events import Notice, Progress
 from atlasstore.files import urls
-from atlasstore.inputs import bam, open_source, survey
+from atlasstore.inputs import bam, open_source
 from atlasstore.inputs.samples import Sample
+from atlasstore.inputs.survey import survey
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,12 @@ from atlasstore.errors import CountsError
 from atlasstore.events import Notice, Progress
 from atlasstore.files.text import _BGZF_END
 from atlasstore.genome.peaks import read_bed
-from atlasstore.inputs import LazySource, fragments, open_source
+from atlasstore.inputs import fragments, open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from atlasstore.inputs.lazy_source import LazySource
 
 BED = "chr1\t100\t200\nchr1\t150\t300\nchr2\t0\t50\n"
 

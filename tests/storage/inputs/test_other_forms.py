@@ -16,8 +16,9 @@ from scipy.sparse import coo_array, csr_matrix
 
 from atlasstore.errors import CountsError, MissingExtraError, PeaksError
 from atlasstore.events import Notice
-from atlasstore.inputs import open_source, survey
+from atlasstore.inputs import open_source
 from atlasstore.inputs.samples import Sample, plan_samples
+from atlasstore.inputs.survey import survey
 
 
 def check(source, sample) -> None:

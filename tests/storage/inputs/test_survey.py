@@ -13,10 +13,11 @@ import pytest
 
 from atlasstore.errors import CountsError, PeaksError
 from atlasstore.events import Notice
-from atlasstore.inputs import LeftOut, Survey, lazy_source, survey
+from atlasstore.inputs import lazy_source
 from atlasstore.inputs.cell_major_copy import FragmentPieces
 from atlasstore.inputs.kinds import open_counts
 from atlasstore.inputs.samples import Sample, join_obs
+from atlasstore.inputs.survey import LeftOut, Survey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,6 +11,7 @@ import zarr
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
 from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio.tidy import tidy
 
 
 @pytest.fixture
@@ -70,13 +71,13 @@ def test_text_is_stored_alike_whatever_pandas_held_it_in(tmp_path):
 
 def test_tidy_leaves_the_table_alone(table):
     before = table.copy(deep=True)
-    typed = tables.tidy(table).table
+    typed = tidy(table).table
     pd.testing.assert_frame_equal(table, before)
     assert not any(pd.api.types.is_object_dtype(dtype) for dtype in typed.dtypes)
 
 
 def test_numbered_rows_and_columns_become_text():
-    typed = tables.tidy(pd.DataFrame({0: [1, 2]})).table
+    typed = tidy(pd.DataFrame({0: [1, 2]})).table
     assert list(typed.index) == ["0", "1"]
     assert list(typed.columns) == ["0"]
 

@@ -160,6 +160,7 @@ class DenoisePlan(Plan[DenoiseReport]):
             *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
             ("factored form", size(self.factored_bytes)),
             *self._table_lines(),
+            ("arithmetic", self.model.arithmetic),
             ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)}{each}"),
             *finished_line(is_finished=self.is_finished),
@@ -200,6 +201,8 @@ class DenoisePlan(Plan[DenoiseReport]):
 
     def _run(self, on_event: Subscriber) -> DenoiseReport:
         self._tell(on_event)
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         work = self._stages
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.batch.file_job import refuse_file, run_file_job
+from atlasbasset.batch.file_job import is_file_finished, refuse_file, run_file_job
 from atlasbasset.inference.cell_labels import cell_labels
 from atlasbasset.inference.groups import group_labels
 from atlasbasset.verbs.differential.design import (
@@ -23,7 +23,13 @@ from atlasbasset.verbs.differential.design import (
 from atlasbasset.verbs.differential.report import DifferentialReport
 from atlasbasset.verbs.differential.stages import MotifStages, PeakStages
 from atlasbasset.verbs.shared.atlas_peaks import check_window
-from atlasbasset.verbs.shared.plan import FLOAT_BYTES, PlannedModel, notice_lines, workers_in_full
+from atlasbasset.verbs.shared.plan import (
+    FLOAT_BYTES,
+    PlannedModel,
+    finished_line,
+    notice_lines,
+    workers_in_full,
+)
 from atlasbasset.verbs.shared.same_cells import check_same_cells
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.errors import UserInputError
@@ -116,9 +122,16 @@ class DifferentialPlan(Plan[DifferentialReport]):
             (self.unit, count(self.n_tests)),
             ("rows", count(self.n_tests * len(compared))),
             *([] if self.activity else [("scratch", size(self.scratch_bytes))]),
+            ("arithmetic", self.model.arithmetic),
             ("workers", workers_in_full(self.workers)),
             *notice_lines("left out", self.labels.notice()),
+            *finished_line(is_finished=self.is_finished),
         ]
+
+    @cached_property
+    def is_finished(self) -> bool:
+        """Whether the very same job has made the table already."""
+        return is_file_finished(self.out, lambda: self._stages.identity)
 
     def values(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -136,6 +149,8 @@ class DifferentialPlan(Plan[DifferentialReport]):
         for one in (self.labels, *self.covariates):
             if sentence := one.notice():
                 on_event(Notice(sentence))
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         return run_file_job(
             self.out,
             self._stages,

@@ -157,15 +157,21 @@ class PeakStages(_Stages):
         bins = make_bins(self.labels, self.covariates, self._depth(mean), self.contrasts)
         typical, tests = self._test(job, self._count(job, bins))
         job.begin_writing()
-        found = []
-        with written_table(self.out, PEAK_COLUMNS) as table:
+        found: list[GroupFound] = []
+
+        def report() -> DifferentialReport:
+            return DifferentialReport(self.out, "peaks", len(bins), tuple(found))
+
+        with written_table(
+            self.out, PEAK_COLUMNS, on_whole=lambda path: job.note(path, report())
+        ) as table:
             for number, one in enumerate(self.contrasts):
                 tested = read_compared(tests, number, self.atlas.n_peaks)
                 by_model = (h - mean) @ self._difference(one)
                 tested["model_effect"] = by_model - np.median(by_model)
                 self._add(table, one, self._peaks(), tested, PEAK_COLUMNS)
                 found.append(self._found(one, tested, self.atlas.var.index, typical[number]))
-        return DifferentialReport(self.out, "peaks", len(bins), tuple(found))
+        return report()
 
     def _count(self, job: FileJob, bins: CellBins) -> PeakComparison:
         url, n_peaks = urls.join(job.scratch, "counts"), self.atlas.n_peaks
@@ -232,17 +238,23 @@ class MotifStages(_Stages):
             on_event=job.on_event,
         )
         job.begin_writing()
-        return self._write(tables)
+        return self._write(job, tables)
 
     @property
     def _values(self) -> NDArray[np.int64]:
         return covariate_values(self.covariates, self.atlas.n_cells)
 
-    def _write(self, tables: Sequence[pd.DataFrame]) -> DifferentialReport:
+    def _write(self, job: FileJob, tables: Sequence[pd.DataFrame]) -> DifferentialReport:
         named = self.activity.var[["tf", "motif"]].astype(str).reset_index(drop=True)
-        found = []
-        with written_table(self.out, MOTIF_COLUMNS) as table:
+        found: list[GroupFound] = []
+
+        def report() -> DifferentialReport:
+            return DifferentialReport(self.out, "motifs", 0, tuple(found))
+
+        with written_table(
+            self.out, MOTIF_COLUMNS, on_whole=lambda path: job.note(path, report())
+        ) as table:
             for one, tested in zip(self.contrasts, tables, strict=True):
                 self._add(table, one, named, tested, MOTIF_COLUMNS)
                 found.append(self._found(one, tested, named["tf"], None))
-        return DifferentialReport(self.out, "motifs", 0, tuple(found))
+        return report()

@@ -17,9 +17,9 @@ from atlasstore.plans import Plan
 from atlasstore.redaction import shown_values
 from atlasstore.results.writer import write_anndata
 from atlasstore.text_units import count, size
-from atlasstore.zarrio import formats, tables
+from atlasstore.zarrio import formats
 from atlasstore.zarrio.names import EMBEDDING, INTERCEPT, STANDARD_ERROR
-from atlasstore.zarrio.tidy import set_aside
+from atlasstore.zarrio.tidy import set_aside, tidy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ class EmbedPlan(Plan["anndata.AnnData"]):
         """Return cells, variables and bytes."""
         stored = ("stored", f"at most about {size(self._bytes)}")
         found = self.variables
-        columns = [] if found is None else found.lines()
+        columns = [] if found is None else [*found.lines(), ("arithmetic", self.model.arithmetic)]
         cells = ("cells", count(self.model.n_cells))
         return [cells, *columns, *([] if self.out is None else [stored])]
 
@@ -77,6 +77,8 @@ class EmbedPlan(Plan["anndata.AnnData"]):
 
     def _run(self, on_event: Subscriber) -> anndata.AnnData:
         suffix = None if self.out is None else _checked_out(self.out)
+        if self.variables is not None:
+            self.model.tell_arithmetic(on_event)
         cells = _annotated(self.model.loaded, self.variables, on_event)
         if self.out is not None and suffix is not None:
             _write(cells, self.out, suffix)
@@ -120,12 +122,12 @@ def _annotated(
         about["X"] = variables.meaning
     if (correlation := model_depth_correlation(model)) is not None:
         about["depth_correlation"] = correlation
-    own = set_aside(tables.tidy(model.obs).named, INTERCEPT)
+    own = set_aside(tidy(model.obs).named, INTERCEPT)
     obs = own.assign(**{INTERCEPT: model.intercept})
     return anndata.AnnData(
         X=None if variables is None else variables.x(model, on_event),
         obs=obs,
-        var=None if variables is None else tables.tidy(variables.var()).named,
+        var=None if variables is None else tidy(variables.var()).named,
         obsm={**model.obsm, EMBEDDING: model.cell_embedding, **_standard_errors(model)},
         uns={"scbasset": about},
     )
@@ -161,7 +163,7 @@ def _write(cells: anndata.AnnData, out: str | Path, suffix: str) -> None:
     import anndata
 
     if suffix == ".zarr":  # anndata writes names as they are
-        obs, var = tables.tidy(cells.obs).table, tables.tidy(cells.var).table
+        obs, var = tidy(cells.obs).table, tidy(cells.var).table
         parts = {"obs": obs, "var": var, "obsm": dict(cells.obsm), "uns": cells.uns}
         write_anndata(anndata.AnnData(X=cells.X, **parts), out)
         return

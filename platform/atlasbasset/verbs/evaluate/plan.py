@@ -81,6 +81,7 @@ class EvaluatePlan(Plan[Evaluation]):
             ("cells", count(self.model.n_cells)),
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
             ("predictions", f"{n_predictions}, computed in tiles"),
+            ("arithmetic", self.model.arithmetic),
             ("workers", workers_in_full(self.pool)),
         ]
         if self.profile_rows is not None:
@@ -110,6 +111,7 @@ class EvaluatePlan(Plan[Evaluation]):
     def _run(self, on_event: Subscriber) -> Evaluation:
         for sentence in self.notices:
             on_event(Notice(sentence))
+        self.model.tell_arithmetic(on_event)
         with self.pool.session(on_event):
             return self._measured(on_event)
 

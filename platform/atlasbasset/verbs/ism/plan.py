@@ -88,6 +88,7 @@ class IsmPlan(Plan[IsmReport]):
             *notice_lines("strands", given.strands),
             ("tables", f"{size(given.n_bytes)} before compression"),
             ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
+            ("arithmetic", self.model.arithmetic),
             ("workers", worker_count(self.workers)),
             *finished_line(is_finished=self.is_finished),
         ]
@@ -107,6 +108,8 @@ class IsmPlan(Plan[IsmReport]):
         }
 
     def _run(self, on_event: Subscriber) -> IsmReport:
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         work = self._stages
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event

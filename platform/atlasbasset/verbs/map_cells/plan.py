@@ -109,6 +109,7 @@ class MapPlan(Plan[MapReport]):
             *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
             *self._batch_lines(),
             *self._label_lines(),
+            ("arithmetic", self.model.arithmetic),
             ("workers", workers_in_full(self.workers)),
             ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
             *finished_line(is_finished=self.is_finished),
@@ -144,6 +145,8 @@ class MapPlan(Plan[MapReport]):
         for sentence in (self.notice, None if self.label is None else self.label.notice()):
             if sentence:
                 on_event(Notice(sentence))
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         work = self._stages(on_event)
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event

@@ -163,6 +163,7 @@ class MotifsPlan(Plan[MotifReport]):
             ("z-scores", f"{size(self.table.n_bytes)} in {count(self.table.n_shards)} shards"),
             ("scratch", size(self.scratch_bytes)),
             ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
+            ("arithmetic", self.model.arithmetic),
             ("workers", worker_count(self.workers)),
             *finished_line(is_finished=self.is_finished),
         ]
@@ -187,6 +188,8 @@ class MotifsPlan(Plan[MotifReport]):
         }
 
     def _run(self, on_event: Subscriber) -> MotifReport:
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         work = self._stages(on_event)
         for sentence in (self.renamed, self.notice):
             if sentence:

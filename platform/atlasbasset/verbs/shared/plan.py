@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
+import torch
+
 from atlasbasset.batch.job_identity import is_published
+from atlasbasset.core.compute import compute_dtype_for
+from atlasbasset.engine.compilation import telling_compilation
 from atlasbasset.engine.config import TrainConfig
-from atlasbasset.engine.convolution_choice import check_convolution
+from atlasbasset.engine.convolution_choice import arithmetic_words, check_convolution
 from atlasbasset.engine.state import final_solve_of
 from atlasbasset.inference.model import Model, as_model, check_compute, trunk_config
 from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasstore.errors import StoreExistsError
+from atlasstore.events import Notice
 from atlasstore.models.model_store import ModelStore
 from atlasstore.resume.ledger import refuse_taken
 
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.core.config import TrunkConfig
     from atlasstore.atlas.atlas import Atlas
+    from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
 
 __all__ = [
@@ -124,6 +132,29 @@ class PlannedModel:
             f"The peak deviations of {self.url} are of other peaks than those of {atlas.url}: "
             "only sequences count here."
         )
+
+    @property
+    def arithmetic(self) -> str:
+        """In what arithmetic its trunk computes, and why; told without loading or measuring."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not isinstance(self.given, Model):
+            dtype = compute_dtype_for(self.compute, device)
+            return arithmetic_words(self.convolution, dtype, device)
+        found = self.given
+        place = found.trunk.bottleneck.weight.device
+        return arithmetic_words(found.trunk.convolution, found.compute_dtype, place)
+
+    def tell_arithmetic(self, on_event: Subscriber) -> None:
+        """Load the weights, settle how convolutions are computed, and say what was chosen.
+
+        What the caller has chosen, by options or with a model in memory, is not repeated.
+        """
+        if find_spec("numba") is not None:
+            importlib.import_module("numba")  # so that its compiling is heard
+        with telling_compilation(on_event):
+            self.loaded  # noqa: B018 - measures where this machine has not been
+        if not isinstance(self.given, Model) and "auto" in (self.compute, self.convolution):
+            on_event(Notice(f"Computing in {self.arithmetic}."))
 
     @cached_property
     def loaded(self) -> Model:

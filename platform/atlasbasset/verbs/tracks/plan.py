@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.executor import WorkerPool
-from atlasbasset.batch.file_job import refuse_file, run_file_job
+from atlasbasset.batch.file_job import is_file_finished, refuse_file, run_file_job
 from atlasbasset.inference.groups import group_labels
 from atlasbasset.verbs.shared.atlas_peaks import check_window
-from atlasbasset.verbs.shared.plan import PlannedModel, notice_lines, workers_in_full
+from atlasbasset.verbs.shared.plan import PlannedModel, finished_line, notice_lines, workers_in_full
 from atlasbasset.verbs.shared.regions import parsed_region, refuse_overlaps
 from atlasbasset.verbs.shared.same_cells import check_same_cells
 from atlasbasset.verbs.shared.track_set import bigtools
@@ -59,9 +60,20 @@ class TracksPlan(TracksInput, Plan[TracksReport]):
             ("peaks", count(self.atlas.n_peaks)),
             *([("windows", windows)] if self.regions else []),
             ("bigWig files", count(n_groups * len(self.kinds))),
+            ("arithmetic", self.model.arithmetic),
             ("workers", workers_in_full(self.workers)),
             *notice_lines("left out", self.labels.notice()),
+            *finished_line(is_finished=self.is_finished),
         ]
+
+    @property
+    def _stages(self) -> TrackStages:
+        return TrackStages(self.model.loaded, self)
+
+    @cached_property
+    def is_finished(self) -> bool:
+        """Whether the very same job has made the folder already."""
+        return is_file_finished(self.out, lambda: self._stages.identity)
 
     def values(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -77,9 +89,14 @@ class TracksPlan(TracksInput, Plan[TracksReport]):
     def _run(self, on_event: Subscriber) -> TracksReport:
         if sentence := self.labels.notice():
             on_event(Notice(sentence))
-        work = TrackStages(self.model.loaded, self)
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         return run_file_job(
-            self.out, work, pool=self.workers, read_report=TracksReport.from_json, on_event=on_event
+            self.out,
+            self._stages,
+            pool=self.workers,
+            read_report=TracksReport.from_json,
+            on_event=on_event,
         )
 
 

@@ -116,16 +116,17 @@ class TrackStages:
             folder = TrackFolder(place, given.lengths, given.labels)
             self._write(folder, logits.probability(self._with_deviations(h)), counts, windows)
             files = [path for path in place.rglob("*") if path.is_file()]
-            n_bytes = sum(path.stat().st_size for path in files)
-        return TracksReport(
-            out=given.out,
-            groups=given.labels.names,
-            kinds=given.kinds,
-            n_peaks=given.atlas.n_peaks,
-            n_windows=given.n_windows,
-            n_files=len(files),
-            n_bytes=n_bytes,
-        )
+            report = TracksReport(
+                out=given.out,
+                groups=given.labels.names,
+                kinds=given.kinds,
+                n_peaks=given.atlas.n_peaks,
+                n_windows=given.n_windows,
+                n_files=len(files),
+                n_bytes=sum(path.stat().st_size for path in files),
+            )
+            job.note(place, report)
+        return report
 
     def _embed(self, job: FileJob) -> NDArray[np.float32]:
         given = self.given

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from atlasbasset.core.compute import compute_dtype_for
+from atlasbasset.engine.compilation import telling_compilation
 from atlasbasset.engine.config import TrainConfig
-from atlasbasset.engine.convolution_choice import settled
+from atlasbasset.engine.convolution_choice import arithmetic_words, settled
 from atlasbasset.engine.launch import run_in_process, run_processes
 from atlasbasset.engine.loop import Run
 from atlasbasset.engine.memory.limit import run_limit
@@ -106,6 +108,7 @@ class TrainPlan(Plan[TrainReport]):
             ("steps", f"{steps} per epoch, {epochs} epochs at most"),
             *notice_lines("few steps", self._few_steps),
             *memory_lines(self.memory),
+            ("arithmetic", self._arithmetic),
             ("model", self._standing),
         ]
 
@@ -130,12 +133,16 @@ class TrainPlan(Plan[TrainReport]):
 
     @property
     def _standing(self) -> str:
-        """Say whether a model is begun, and from where it is resumed."""
+        """Say whether a model is begun or finished, and from where it is resumed."""
         if not has_begun(self.out):
             return f"{self.out}, new"
         checkpoint = ModelStore.open(self.out).latest()
-        done = 0 if checkpoint is None else len(checkpoint.state["history"])
-        return f"{self.out}, resumes after epoch {done}"
+        if checkpoint is None:
+            return f"{self.out}, resumes after epoch 0"
+        state = RunState.from_json(checkpoint.state)
+        if (reason := state.end_reason(self.config)) is not None:
+            return f"{self.out}, finished: {reason}, so there is nothing to do"
+        return f"{self.out}, resumes after epoch {len(state.history)}"
 
     def values(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -151,6 +158,11 @@ class TrainPlan(Plan[TrainReport]):
         }
 
     @property
+    def _arithmetic(self) -> str:
+        dtype = compute_dtype_for(self.config.compute, self._device)
+        return arithmetic_words(self.config.convolution, dtype, self._device)
+
+    @property
     def _device(self) -> torch.device:
         """Of a worker that computes where this command runs."""
         on_gpu = self.gpus_per_worker > 0 or torch.cuda.is_available()
@@ -160,8 +172,13 @@ class TrainPlan(Plan[TrainReport]):
         if self.warning:
             on_event(Notice(self.warning))
         tell_of_overlap(self.atlas, on_event)
+        with telling_compilation(on_event):
+            return self._trained(on_event)
+
+    def _trained(self, on_event: Subscriber) -> TrainReport:
         layout = self.memory.layout
         config = settled(self._run_config, self._device)
+        on_event(Notice(f"Computing in {self._arithmetic}."))
         store = begun_store(self.atlas, self.out, config, on_event=on_event)
         with claimed(store.url, on_event=on_event):
             if damaged := fall_back(store):

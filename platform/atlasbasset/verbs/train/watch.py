@@ -83,7 +83,7 @@ def _follow(
         checkpoint = store.latest()
         state = before if checkpoint is None else RunState.from_json(checkpoint.state)
         _tell(before, state, config, on_event)
-        reason = _ended(state, config)
+        reason = state.end_reason(config)
         if reason is not None:
             on_event(TrainingEnd(reason, state.epoch))
         if once or reason is not None:
@@ -102,9 +102,3 @@ def _tell(before: RunState, state: RunState, config: TrainConfig, on_event: Subs
         on_event(CellsSolved(state.final_solve))
     if state is before or state.epoch != before.epoch:
         on_event(Progress("training", state.epoch, config.epochs, "epochs"))
-
-
-def _ended(state: RunState, config: TrainConfig) -> str | None:
-    """Return why training is over; None where it goes on, or its cells are still to be solved."""
-    reason = state.stop_reason(config)
-    return None if config.final_solve and state.final_solve is None else reason

@@ -165,6 +165,7 @@ class VariantsPlan(Plan[VariantsReport]):
             ("scratch", f"about {size(self.scratch_bytes)}"),
             ("memory", f"about {size(self.memory_bytes)} per worker plus the program"),
             ("table of variants", f"about {size(n * _ROW_BYTES)} of memory, in this process"),
+            ("arithmetic", self.model.arithmetic),
             ("workers", worker_count(self.workers)),
             *finished_line(is_finished=self.is_finished),
         ]
@@ -182,6 +183,8 @@ class VariantsPlan(Plan[VariantsReport]):
         }
 
     def _run(self, on_event: Subscriber) -> VariantsReport:
+        if not self.is_finished:
+            self.model.tell_arithmetic(on_event)
         work = self._stages(on_event)
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event

@@ -256,14 +256,43 @@ def test_the_report_counts_what_was_found(small, tmp_path) -> None:
 
 def test_a_finished_table_has_nothing_to_do(small, tmp_path) -> None:
     given = {"group_by": "cell_type", "out": tmp_path / "peaks.parquet"}
+    plan = atlasbasset.plan_differential
+    assert "result" not in dict(plan(small.model, small.atlas, **given).lines())
     found = atlasbasset.differential(small.model, small.atlas, **given, on_event=ignore)
     table, events = (tmp_path / "peaks.parquet").read_bytes(), []
     again = atlasbasset.differential(small.model, small.atlas, **given, on_event=events.append)
     assert again == found
     assert [type(event) for event in events] == [Notice]
     assert (tmp_path / "peaks.parquet").read_bytes() == table
+    planned = plan(small.model, small.atlas, **given)
+    assert dict(planned.lines())["result"] == "finished by the same job: nothing to do"
+    with pytest.raises(StoreExistsError, match="min_cells 10, now 11"):
+        plan(small.model, small.atlas, **given, min_cells=11).lines()
     with pytest.raises(StoreExistsError, match="min_cells 10, now 11"):
         atlasbasset.differential(small.model, small.atlas, **given, min_cells=11)
+
+
+def test_a_table_whose_record_a_kill_has_prevented_is_recorded(
+    small, tmp_path, monkeypatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_args) -> None:
+        raise Killed
+
+    given = {"group_by": "cell_type", "out": tmp_path / "peaks.tsv", "on_event": ignore}
+    with monkeypatch.context() as patch:
+        patch.setattr("atlasbasset.batch.file_job.write_record", kill)
+        with pytest.raises(Killed):
+            atlasbasset.differential(small.model, small.atlas, **given)
+    table = (tmp_path / "peaks.tsv").read_bytes()
+    assert not (tmp_path / "peaks.tsv.job.json").exists()
+    found = atlasbasset.differential(small.model, small.atlas, **given)
+    assert (tmp_path / "peaks.tsv").read_bytes() == table
+    assert {path.name for path in tmp_path.iterdir()} == {"peaks.tsv", "peaks.tsv.job.json"}
+    assert atlasbasset.differential(small.model, small.atlas, **given) == found
+    assert found.groups[1].first
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,66 @@ def test_groups_are_hidden_and_shown_again(server, browser) -> None:
 def test_opened_as_a_file_it_says_what_to_do(made, browser) -> None:
     browser.get((made.out / "index.html").as_uri())
     wait_for(browser, "document.getElementById('message').textContent.includes('web server')")
+
+
+def assert_shown(browser: Any, server: Served) -> None:
+    opened(browser, server, 1400)
+    assert f"{GROUPS[1]}, denoised" in track_names(browser)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.getElementById('message').textContent") == ""
+    assert {status for path, _, status in server.answers if path.endswith(".bw")} == {206}
+
+
+def test_a_path_that_nobody_guesses_and_a_cookie_open_the_whole_folder(made, browser) -> None:
+    with served(made.out, prefix="/1f0b6c/tracks") as server:
+        assert_shown(browser, server)
+    with served(made.out, allowed=lambda request: request.cookies.get("key") == "k") as server:
+        browser.get(f"{server.url}/index.html")
+        assert server.answers[-1][2] == 403
+        browser.add_cookie({"name": "key", "value": "k"})
+        assert_shown(browser, server)
+        browser.delete_all_cookies()
+
+
+def test_a_signed_link_opens_one_file_and_the_page_says_so(made, browser) -> None:
+    with served(made.out, allowed=lambda request: "signature" in request.query) as server:
+        browser.get(f"{server.url}/index.html?signature=s")
+        shown = browser.execute_script("return document.getElementById('message').innerText")
+        assert "a signed link opens one file" in shown
+        statuses = {path: status for path, _, status in server.answers}
+        assert statuses["/index.html"] == 200
+        assert statuses["/page.js"] == statuses["/igv.js"] == 403
+        browser.get_log("browser")
+
+
+def test_files_of_the_folder_that_are_refused_are_named(made, browser) -> None:
+    with served(made.out, allowed=lambda request: request.path != "/tracks.json") as server:
+        browser.get(f"{server.url}/index.html")
+        wait_for(browser, "document.getElementById('message').textContent.includes('403')")
+        browser.get_log("browser")
+
+
+READ_A_RANGE = """
+const done = arguments[arguments.length - 1];
+fetch(arguments[0], {headers: {Range: "bytes=0-63"}})
+  .then(async answer => done([answer.status, (await answer.arrayBuffer()).byteLength]))
+  .catch(error => done(String(error)));
+"""
+
+
+def test_another_page_reads_a_bigwig_where_its_origin_is_allowed(made, browser, tmp_path) -> None:
+    """As IGV-Web and the browsers of others do, also behind the signature of that file."""
+    (tmp_path / "other.html").write_text("<!doctype html><title>other</title>")
+    file = next(made.out.glob("denoised/*.bw")).relative_to(made.out)
+    signed = {"allowed": lambda request: "signature" in request.query}
+    with served(tmp_path) as other, served(made.out, **signed) as closed:
+        browser.get(f"{other.url}/other.html")
+        found = browser.execute_async_script(READ_A_RANGE, f"{closed.url}/{file}?signature=s")
+        assert "TypeError" in found
+        browser.get_log("browser")
+        open_to_all = {"Access-Control-Allow-Origin": "*"}
+        with served(made.out, **signed, headers=open_to_all) as opened_up:
+            url = f"{opened_up.url}/{file}"
+            assert browser.execute_async_script(READ_A_RANGE, f"{url}?signature=s") == [206, 64]
+            assert browser.execute_async_script(READ_A_RANGE, url)[0] == 403
+        browser.get_log("browser")

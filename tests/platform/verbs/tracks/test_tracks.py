@@ -190,3 +190,28 @@ def test_a_run_that_fails_goes_on_where_it_was(made, tmp_path) -> None:
     report = atlasbasset.tracks(made.model, made.atlas, **given, on_event=events.append)
     assert (report.groups, report.kinds) == (tuple(GROUPS), ("denoised", "observed", "predicted"))
     assert [type(event) for event in events] == [Notice]
+    planned = atlasbasset.plan_tracks(made.model, made.atlas, **given)
+    assert dict(planned.lines())["result"] == "finished by the same job: nothing to do"
+
+
+def test_a_folder_whose_record_a_kill_has_prevented_is_recorded(
+    made, tmp_path, monkeypatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_args) -> None:
+        raise Killed
+
+    out, events = tmp_path / "t", []
+    given = {"group_by": "cell_type", "out": out, "convolution": "direct"}
+    with monkeypatch.context() as patch:
+        patch.setattr("atlasbasset.batch.file_job.write_record", kill)
+        with pytest.raises(Killed):
+            atlasbasset.tracks(made.model, made.atlas, **given)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    report = atlasbasset.tracks(made.model, made.atlas, **given, on_event=events.append)
+    assert "was whole when an earlier run ended" in events[-1].message
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert report.n_files == len(before)
+    assert {path.name for path in tmp_path.iterdir()} == {"t", "t.job.json"}

@@ -70,7 +70,9 @@ async function main() {
     say("This page reads its tracks by HTTP: open it from a web server or a bucket, not as a file.");
     return;
   }
-  const about = await (await fetch("tracks.json")).json();
+  const answer = await fetch("tracks.json");
+  if (!answer.ok) throw new Error(`tracks.json is answered with ${answer.status}`);
+  const about = await answer.json();
   document.title = document.getElementById("title").textContent = about.title;
   document.getElementById("about").textContent = about.says;
   about.kinds.forEach((kind, place) => { kind.place = place; });
@@ -124,6 +126,7 @@ async function main() {
       browser.reorderTracks();
     });
   });
+  say("");
   document.body.dataset.ready = "yes";
 }
 
