@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 MODES = ("at the end", "cells", "loss")
 
 
-class InBetween:
+class BetweenEpochs:
     """The training loop with deviations between its epochs."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def trained(args: argparse.Namespace, mode: str, seed: int) -> str:
     settings: dict[str, Any] = {"trunk": TRUNKS["small"], "epochs": args.epochs, "seed": seed}
     if mode != "at the end":
         settings["solve_every"] = 1
-    with InBetween().patches(mode):
+    with BetweenEpochs().patches(mode):
         atlasbasset.train(
             args.data, out=str(Path(args.train) / name), config=TrainConfig(**settings)
         )
