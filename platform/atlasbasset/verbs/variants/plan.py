@@ -32,7 +32,7 @@ from atlasstore.results.result import Result
 from atlasstore.text_units import count, size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -84,7 +84,7 @@ class VariantsPlan(Plan[VariantsReport]):
         """What would be done."""
         return f"Would evaluate the variants of {self.vcf} into {self.out}"
 
-    def _stages(self, on_event: Subscriber) -> VariantsStages:
+    def _stages(self, on_event: Subscriber, told_later: Sequence[object] = ()) -> VariantsStages:
         return VariantsStages(
             model=self.model.loaded,
             vcf=self.vcf,
@@ -96,6 +96,7 @@ class VariantsPlan(Plan[VariantsReport]):
             scale=self.scale,
             workers=self.workers,
             on_event=on_event,
+            told_later=told_later,
         )
 
     @cached_property
@@ -183,9 +184,10 @@ class VariantsPlan(Plan[VariantsReport]):
         }
 
     def _run(self, on_event: Subscriber) -> VariantsReport:
+        arithmetic: list[object] = []
         if not self.is_finished:
-            self.model.tell_arithmetic(on_event)
-        work = self._stages(on_event)
+            self.model.tell_arithmetic(arithmetic.append)
+        work = self._stages(on_event, arithmetic)
         was_finished = run_job(
             self.out, work.run, identity=work.identity, pool=self.workers, on_event=on_event
         )

@@ -30,7 +30,7 @@ from atlasstore.zarrio.names import EMBEDDING, SEQUENCE
 from atlasstore.zarrio.table_plan import TablePlan, plan_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.batch.job import ResumableJob
@@ -64,6 +64,8 @@ class VariantsStages:
     scale: Scale
     workers: WorkerPool
     on_event: Subscriber
+    told_later: Sequence[object] = ()
+    """Told once the VCF has been read: it may be wrong, and then one sentence is told alone."""
 
     @property
     def inputs(self) -> list[str]:
@@ -159,6 +161,8 @@ class VariantsStages:
 
     def _tell(self, n_variants: int, counts: Mapping[str, int]) -> None:
         """Say how many variants have no effect, and why, and which cells are in no group."""
+        for event in self.told_later:
+            self.on_event(event)
         if self.groups.notice:
             self.on_event(Notice(self.groups.notice))
         bad = [f"{counts[name]:,} {name}" for name in STATUSES[1:] if counts.get(name)]
