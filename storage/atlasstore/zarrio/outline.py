@@ -102,6 +102,8 @@ def _values(
     if _is_category(column):
         codes, categories = (_plain(column[part], url=url) for part in ("codes", "categories"))
         with tables.readable(f"{table}/{name}", url=url):
+            if codes.min(initial=-1) < -1:
+                raise ValueError(f"a code of {codes.min()}, where -1 is a missing value")
             found = np.array([*categories.tolist(), None], object)[codes]  # -1 is missing
         return np.asarray(found)
     if encoding in _PLAIN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from atlasstore.errors import CorruptStoreError
 from atlasstore.files import urls
@@ -81,3 +82,12 @@ def test_what_is_lost_or_damaged_is_an_error(group, tmp_path):
     codes.unlink()
     with pytest.raises(CorruptStoreError, match="category/codes"):
         outline.read_columns(group, "obs", "category", url=url)
+
+
+@pytest.mark.parametrize("code", [-2, 100])
+def test_a_code_of_no_category_is_an_error(group, tmp_path, code):
+    url = str(tmp_path / "s.zarr")
+    codes = zarr.open_group(url, mode="r+")["obs/category/codes"]
+    codes[0] = code
+    with pytest.raises(CorruptStoreError, match="obs/category"):
+        outline.read_columns(zarr.open_group(url), "obs", "category", url=url)
