@@ -102,15 +102,17 @@ def embedding_quality() -> None:
     """Draw label scores on the simulated 12 types, baselines first, a mark a seed."""
     table = results("embedding_quality")
     table["config"] = [json.loads(config) for config in table["config"]]
-    table = table[[config["data"] == "sim" for config in table["config"]]]
+    eight = [["epochs=8"], None]  # baselines have no change
+    table = table[[c["data"] == "sim" and c.get("change") in eight for c in table["config"]]]
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), layout="constrained", sharey=True)
     for axis, k in zip(axes, (10, 50, 100), strict=True):
         rows = table[(table["metric"] == f"label score k={k}")]
         rows = rows[[name in SHOWN for name in rows["provider"]]]
         for name, config in zip(rows["provider"], rows["config"], strict=True):
             seeds, trunk = config["by_seed"], config.get("trunk")
-            colour = COLOURS["fast"] if trunk else OTHERS[1]
-            filled = colour if trunk != "full" else "none"
+            is_ours = name in LABELS
+            colour = COLOURS["fast"] if is_ours else OTHERS[1]
+            filled = colour if trunk != "full" or not is_ours else "none"
             places = [len(SHOWN) - SHOWN.index(name)] * len(seeds)
             axis.scatter(seeds, places, color=colour, facecolor=filled, s=28, zorder=2)
         axis.set(xlabel=f"label score, k = {k}")

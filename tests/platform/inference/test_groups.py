@@ -11,6 +11,8 @@ from atlasbasset.inference.groups import cell_groups
 from atlasstore.errors import UserInputError
 from small_model import random_weights, write_model
 
+pytestmark = pytest.mark.filterwarnings("ignore:This setting will be removed:DeprecationWarning")
+"""Of anndata 0.13: the format of zarr, which 0.12 must be told."""
 N = 30
 
 

@@ -70,7 +70,7 @@ def opened(browser: Any, page: Path, width: int, scheme: str = "light") -> Any:
     return browser
 
 
-def wait_for(browser: Any, condition: str, seconds: float = 60) -> None:
+def wait_for(browser: Any, condition: str, seconds: float = 150) -> None:
     end = time.monotonic() + seconds
     while not browser.execute_script(f"return {condition}"):
         assert time.monotonic() < end, condition
