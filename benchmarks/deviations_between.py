@@ -59,7 +59,9 @@ class BetweenEpochs:
         weights = settings.weights(len(solver.peaks), solver.learner.n_cells_total)
         settings = replace(settings, weight=weights.deviations)
         parts = solver.learner, solver.data, solver.peaks, h, solver.runtime, settings
-        found = deviate(*parts).deviation
+        deviated = deviate(*parts)
+        said = h if deviated.said is None else deviated.said.of(h)
+        found = said + deviated.deviation - h
         self._deviation = found.new_zeros(solver.atlas.n_peaks, h.shape[1])
         self._deviation[torch.from_numpy(solver.peaks)] = found
 

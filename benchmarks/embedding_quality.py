@@ -161,7 +161,7 @@ def of_models(args: argparse.Namespace, data: Data) -> Iterator[tuple[str, dict[
 
 def predicted(model: Trained, cells: Cells, labels: SparseLabels) -> dict[str, float]:
     """Return auROC on the held-out peaks, which have their sequences alone."""
-    scores = FactoredScores(model.held_out, cells.embedding, cells.intercept)
+    scores = FactoredScores(model.of_others(cells), cells.embedding, cells.intercept)
     found = evaluate_scores(scores, labels)
     return {
         "auROC per cell": found.mean_auroc_per_cell,

@@ -13,7 +13,12 @@ import torch
 
 from atlasbasset import load_model
 from atlasbasset.core.newton import solve_cells
-from atlasbasset.core.peak_deviations import solve_peaks
+from atlasbasset.core.peak_deviations import (
+    SequenceMap,
+    fit_sequence_map,
+    solve_deviating,
+    solve_peaks,
+)
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.engine.peak_deviations import DeviationSettings
 from atlasbasset.metrics.baselines import open_sums, unit_rows
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
 
 L2 = TrainConfig().solve_l2
 RULE_ROUNDS = TrainConfig().peak_rounds
-ROUNDS = 3
+ROUNDS = 4
 EMPIRICAL_ROUNDS = 5
 PLAIN, DEVIATING = "without deviations", "with deviations"
 """The trained model's own cells, by whether its peaks deviate."""
@@ -44,6 +49,8 @@ class Cells(NamedTuple):
     embedding: NDArray[np.float32]
     intercept: NDArray[np.float32]
     x: Tensor
+    said: SequenceMap | None = None
+    """What sequences say of peaks; None: their embeddings."""
 
     def by_metric(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Yield tables whose Euclidean distances are the metrics tried.
@@ -76,10 +83,22 @@ class Trained:
     own: Cells
     """Its cells as `train` left them, on its peaks with their deviations."""
 
+    def of_others(self, cells: Cells) -> NDArray[np.float32]:
+        """Return what the sequences of all other peaks say, (peaks, E)."""
+        if cells.said is None:
+            return self.held_out
+        found: NDArray[np.float32] = cells.said.of(torch.from_numpy(self.held_out)).numpy()
+        return found
+
     @classmethod
     def of(cls, url: str, atlas: Atlas, is_open: sp.csr_array) -> Trained:
         """Embed an atlas's peaks with a model's trunk."""
         model = load_model(url)
+        head = model.trunk.bottleneck
+        said = None
+        if head.map_weight is not None and head.map_offset is not None:
+            said = SequenceMap(head.map_weight.double(), head.map_offset.double())
+            head.map_weight = head.map_offset = None  # what follows begins without
         flank = (atlas.sequence_codes(0, 1).shape[1] - model.window_bp) // 2
         parts = []
         for start in range(0, atlas.n_peaks, 256):
@@ -88,8 +107,9 @@ class Trained:
             unknown = np.float32(0.25) * (codes == 4)[..., None]
             parts.append(model.embed(np.eye(5, 4, dtype=np.float32)[codes] + unknown))
         h, train = np.concatenate(parts), (atlas.var["split"] == "train").to_numpy()
-        x = h[train] if model.deviations is None else (h + model.deviations.deviation)[train]
-        own = Cells(DEVIATING, model.cell_embedding, model.intercept, torch.from_numpy(x))
+        x = h if said is None else said.of(torch.from_numpy(h)).numpy()
+        x = (x if model.deviations is None else x + model.deviations.deviation)[train]
+        own = Cells(DEVIATING, model.cell_embedding, model.intercept, torch.from_numpy(x), said)
         labels = is_open[:, np.flatnonzero(train)]
         return cls(torch.from_numpy(h[train]), h[~train], labels, own)
 
@@ -100,22 +120,41 @@ class Trained:
 
     def deviating(self, weight: float, rounds: int, *, l2: float = L2) -> Iterator[Cells]:
         """Yield the cells after each round of peaks and cells solved in turn."""
-        found = self.cells("", self.h, l2=l2)
+        found, said = self.cells("", self.h, l2=l2), None
         for n_done in range(1, rounds + 1):
-            w, intercept = (torch.from_numpy(t) for t in (found.embedding, found.intercept))
-            sums = open_sums(self.is_open.T, w)
-            x = solve_peaks(w, intercept, sums, self.h, l2=weight, start=found.x).embedding.float()
-            found = self.cells(f"deviations {weight:g}, L2 {l2:g}, round {n_done}", x, l2=l2)
+            of_h = self.h if said is None else said.of(self.h)
+            x = solve_deviating(*self._given(found), of_h, l2=weight, start=found.x)
+            said = fit_sequence_map(self.h, x.embedding.float())
+            name = f"deviations {weight:g}, L2 {l2:g}, round {n_done}"
+            found = self.cells(name, x.embedding.float(), l2=l2)._replace(said=said)
             yield found
 
+    def around_sequences(self, weight: float, rounds: int, *, l2: float) -> Cells:
+        """Let peaks deviate from the sequences' own embeddings: no map, and held to no zero."""
+        found = self.cells("", self.h, l2=l2)
+        for _ in range(rounds):
+            x = solve_peaks(*self._given(found), self.h, l2=weight, start=found.x).embedding
+            found = self.cells("around sequences", x.float(), l2=l2)
+        return found
+
+    def _given(self, cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
+        """Return cells and the sums over each peak's open ones, as solves of peaks need them."""
+        w, intercept = (torch.from_numpy(t) for t in (cells.embedding, cells.intercept))
+        return w, intercept, open_sums(self.is_open.T, w)
+
     def by_rule(self) -> Iterator[Cells]:
-        """Yield cells held as strongly as with deviations, and those with them, by train's rule."""
+        """Yield cells held as with deviations, with them, and with ones around sequences alone.
+
+        Weights by train's rule.
+        """
         n_cells, n_peaks = self.is_open.shape
         share = self.is_open.nnz / (n_cells * n_peaks)
         weights = DeviationSettings(L2, RULE_ROUNDS, open_share=share).weights(n_peaks, n_cells)
         yield self.cells(HELD, self.h, l2=weights.cells)
         *_, last = self.deviating(weights.deviations, RULE_ROUNDS, l2=weights.cells)
         yield last._replace(name=RULE)
+        twice = 2 * weights.deviations
+        yield self.around_sequences(twice, 2, l2=weights.cells)
 
     def empirical_prior(self, name: str, peaks: Tensor) -> Cells:
         """Solve cells under a Gaussian prior with their own mean and covariance (EM, Laplace)."""
@@ -134,16 +173,16 @@ class Trained:
 def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
     """Yield what `train` chooses from, and the cells that it has left; or all."""
     yield trained.cells(PLAIN, trained.h)
-    held, deviating = trained.by_rule()
-    yield from (held, deviating, trained.own)
+    held, deviating, around = trained.by_rule()
+    yield from (held, deviating, around, trained.own)
     if sweep:
         for l2 in (1.0, 30.0, 100.0):
             yield trained.cells(f"L2 {l2:g}", trained.h, l2=l2)
         yield trained.empirical_prior("empirical prior", trained.h)
         yield trained.empirical_prior("empirical prior, deviations by the rule", deviating.x)
-        for weight in (3.0, 10.0, 30.0, 100.0):
+        for weight in (1.5, 5.0, 15.0, 50.0):
             yield from trained.deviating(weight, ROUNDS)
-        for weight in (10.0, 30.0):
+        for weight in (5.0, 15.0):
             yield from trained.deviating(weight, ROUNDS, l2=30.0)
 
 

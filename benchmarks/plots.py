@@ -122,6 +122,90 @@ def embedding_quality() -> None:
     save(figure, "embedding_quality")
 
 
+DEPTHS = {
+    "with deviations | unit": "fast, cosine",
+    "LSI less 1, unit": "LSI less 1, unit",
+    "LSI 2-12, unit": "LSI 2-12, unit",
+    "logistic factorisation": "logistic factorisation",
+    "SnapATAC2 spectral": "SnapATAC2 spectral",
+}
+"""What `embedding_sets` draws."""
+BATCH_FORMS = {"none": OTHERS[1], "free": OTHERS[0], "given_state": COLOURS["fast"]}
+
+
+def embedding_sets() -> None:
+    """Draw depth, rare types and batches: where embeddings hold and where they do not."""
+    table = results("embedding_quality")
+    table["config"] = [json.loads(config) for config in table["config"]]
+    trunks = [c.get("trunk") for c in table["config"]]
+    change = [c.get("change") for c in table["config"]]
+    table = table[
+        [t != "small" and c in (["epochs=8"], None) for t, c in zip(trunks, change, strict=True)]
+    ]
+    table["data"] = [c["data"].replace("sim", "t12d0.03") for c in table["config"]]
+    figure, axes = plt.subplots(2, 3, figsize=(9, 6.4), layout="constrained")
+    for axis, n_types in zip(axes[0], (4, 12, 30), strict=True):
+        _by_depth(axis, table, n_types)
+    axes[0, 0].set_ylabel("label score, k = 10")
+    axes[0, 2].legend(frameon=False, fontsize=7)
+    _rare(axes[1, 0], table)
+    batches = results("batch_effects")
+    _batches(axes[1, 1], batches, "label_score_k50", "label score, k = 50")
+    _batches(axes[1, 2], batches, "kbet_within_labels", "kBET within types")
+    axes[1, 2].set_yticklabels([])
+    axes[1, 1].legend(frameon=False, fontsize=7)
+    save(figure, "embedding_sets")
+
+
+def _by_depth(axis: plt.Axes, table: pd.DataFrame, n_types: int) -> None:
+    """Draw label scores of an atlas's types against the share of open pairs."""
+    densities = (0.01, 0.03, 0.1)
+    for colour, (name, label) in zip((COLOURS["fast"], *OTHERS), DEPTHS.items(), strict=True):
+        rows = table[(table["metric"] == "label score k=10") & (table["provider"] == name)]
+        found = [rows.loc[rows["data"] == f"t{n_types}d{d}", "p50"] for d in densities]
+        points = [(d, f.iloc[-1]) for d, f in zip(densities, found, strict=True) if len(f)]
+        axis.plot(*zip(*points, strict=True), "o-", color=colour, label=label, markersize=4)
+    axis.set(xscale="log", xlabel="share of open pairs", title=f"{n_types} types")
+    axis.set_xticks(densities, labels=[f"{d:g}" for d in densities])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_ylim(0.55, 1.02)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _rare(axis: plt.Axes, table: pd.DataFrame) -> None:
+    """Draw the share of rare types' cells that a vote of their neighbours finds, a mark a seed."""
+    shown = [name for name in SHOWN if name != "with deviations | raw"]
+    rows = table[(table["data"] == "rare") & (table["metric"] == "rare recall")]
+    for name, config in zip(rows["provider"], rows["config"], strict=True):
+        if name in shown:
+            colour = COLOURS["fast"] if name in LABELS else OTHERS[1]
+            seeds = config["by_seed"]
+            axis.scatter(seeds, [-shown.index(name)] * len(seeds), color=colour, s=28, zorder=2)
+    _named_rows(axis, [LABELS.get(name, name) for name in shown])
+    axis.set(xlabel="recall of their cells", title="types with 1 % of the cells")
+
+
+def _batches(axis: plt.Axes, table: pd.DataFrame, metric: str, label: str) -> None:
+    """Draw what each form of correction leaves, by what was planted."""
+    split = table["provider"].str.extract(r"(?P<planted>.*): solved, (?P<form>.*)")
+    table = table.join(split).dropna(subset="planted")
+    table = table[(table["metric"] == metric) & (table["planted"] != "aml_hg19")]
+    cases = list(dict.fromkeys(table["planted"]))
+    for form, colour in BATCH_FORMS.items():
+        rows = table[table["form"] == form].drop_duplicates("planted", keep="last")
+        places = [-cases.index(case) for case in rows["planted"]]
+        axis.scatter(rows["p50"], places, color=colour, s=28, label=form, alpha=0.8, zorder=2)
+    _named_rows(axis, cases)
+    axis.set(xlabel=label, title="planted batches")
+
+
+def _named_rows(axis: plt.Axes, names: list[str]) -> None:
+    """Name the rows of dots, the first on top."""
+    axis.set_yticks(range(0, -len(names), -1), labels=names, fontsize=8)
+    axis.grid(axis="y", alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
 def save(figure: plt.Figure, name: str) -> None:
     FIGURES.mkdir(exist_ok=True)
     figure.savefig(FIGURES / f"{name}.png", dpi=140)
@@ -129,10 +213,9 @@ def save(figure: plt.Figure, name: str) -> None:
 
 
 def main() -> None:
-    """Draw everything there are results of."""
-    for draw in (step_scaling, recipes, embedding_quality):
-        if (harness.RESULTS / f"{draw.__name__}.csv").exists():
-            draw()
+    """Draw everything."""
+    for draw in (step_scaling, recipes, embedding_quality, embedding_sets):
+        draw()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How strongly cells and peaks' deviations are held, and whether peaks should deviate at all.
 
-How strongly: labels are draws around a table of probabilities, and what deviations must not follow
-is the draws' noise. Weights l2 of the cells and lambda of the deviations d hold the table d . w by
+How strongly: labels are draws around a table of probabilities, and what peaks must not follow is
+the draws' noise. Weights l2 of the cells and lambda of the peaks x hold the table x . w by
 sqrt(l2 lambda) times its nuclear norm; a table of noise alone stays at zero where that is no less
 than the noise's largest singular value (`noise_norm`).
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from atlasbasset.core.newton import solve_cells
-from atlasbasset.core.peak_deviations import solve_peaks
+from atlasbasset.core.peak_deviations import fit_sequence_map, solve_deviating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Weights(NamedTuple):
     cells: float
     """Of ``|w|^2 / 2`` of a cell."""
     deviations: float
-    """Of ``|d|^2 / 2`` of a peak."""
+    """Of ``|x|^2 / 2`` of a peak, and of ``|d|^2 / 2`` of its deviation."""
 
 
 class Losses(NamedTuple):
@@ -115,17 +115,19 @@ def neighbour_losses(
     weights
         Those with deviations.
     rounds
-        Solves of peaks and then cells, in turn.
+        Solves of peaks, map and cells, in turn.
     """
     held = held_P.to(h_PE.device)
-    x, h, labels, unseen = h_PE[~held], h_PE[~held], labels_PN[~held], labels_PN[held].float()
+    h, labels, unseen = h_PE[~held], labels_PN[~held], labels_PN[held].float()
     depth = labels.sum(0, dtype=torch.float32)
     table = _cells(h, labels, plain_l2, None)
     plain = _loss(unseen, depth, table.w_NE)
     table = _cells(h, labels, weights.cells, table)
     strong = _loss(unseen, depth, table.w_NE)
+    x = said = h
     for _ in range(rounds):
-        x = _peaks(h, labels, weights.deviations, table, x)
+        x = _peaks(said, labels, weights.deviations, table, x)
+        said = fit_sequence_map(h, x).of(h)
         table = _cells(x, labels, weights.cells, table)
     return Losses(plain, strong, _loss(unseen, depth, table.w_NE))
 
@@ -149,9 +151,9 @@ def _cells(x_PE: Tensor, labels: Tensor, l2: float, start: _Table | None) -> _Ta
     return _Table(found.embedding.float(), found.intercept.float())
 
 
-def _peaks(h_PE: Tensor, labels: Tensor, l2: float, table: _Table, start: Tensor) -> Tensor:
+def _peaks(said_PE: Tensor, labels: Tensor, l2: float, table: _Table, start: Tensor) -> Tensor:
     sums = _open_sums(labels, table.w_NE)
-    found = solve_peaks(*table, sums, h_PE, l2=l2, start=start, tolerance=_TOLERANCE)
+    found = solve_deviating(*table, sums, said_PE, l2=l2, start=start, tolerance=_TOLERANCE)
     return found.embedding.float()
 
 

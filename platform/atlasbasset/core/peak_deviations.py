@@ -1,8 +1,9 @@
 """The exact peaks: with the cells given, every peak is a small convex problem, as a cell is.
 
-A peak's embedding x is its sequence's h plus a deviation of its own, held to zero by its prior.
-With the cells' embeddings w and intercepts b, ``sum over c of BCE(x . w_c + b_c, y_c) +
-l2 / 2 |x - h|^2`` is minimised (docs/peak-deviations.md). It is the problem of
+A peak's embedding x is what a linear map of its sequence's h says plus a deviation of its own. With
+the cells' embeddings w and intercepts b, ``sum over c of BCE(x . w_c + b_c, y_c) + l2 / 2 |x|^2 +
+l2 / 2 |x - h A - a|^2`` is minimised in turn by x (`solve_deviating`), by the map (A, a)
+(`fit_sequence_map`) and by the cells (docs/peak-deviations.md). That of x is the problem of
 `atlasbasset.core.newton` with cells and peaks exchanged: no intercept, but an offset b that all
 peaks share.
 
@@ -18,23 +19,78 @@ from torch import Tensor
 
 from atlasbasset.core._newton_steps import Problem, evaluate, iterate
 
-__all__ = ["SolvedPeaks", "solve_peaks", "solving_bytes"]
+__all__ = [
+    "SequenceMap",
+    "SolvedPeaks",
+    "fit_sequence_map",
+    "solve_deviating",
+    "solve_peaks",
+    "solving_bytes",
+]
 
 TILE_PEAKS = 1024
 TILE_CELLS = 2048
+_RIDGE = 1e-3
+"""Of the map, as a share of the mean variance of h's axes: an axis that hardly ever moves in the
+training peaks must not move far where it does in another sequence."""
 
 
 class SolvedPeaks(NamedTuple):
     """The peaks' embeddings that minimise each peak's objective, and how well they do."""
 
     embedding: Tensor
-    """(P, E) float64: h and the deviation."""
+    """(P, E) float64."""
     iterations: Tensor
     """(P,) int64, Newton steps taken."""
     gradient_norm: Tensor
     """(P,) float64, Euclidean norm of the objective's gradient at the end."""
     converged: Tensor
     """(P,) bool."""
+
+
+class SequenceMap(NamedTuple):
+    """What a sequence's embedding h says of its peak's: ``h @ weight + offset``."""
+
+    weight: Tensor
+    """(E, E) float64."""
+    offset: Tensor
+    """(E,) float64."""
+
+    def of(self, h_PE: Tensor) -> Tensor:
+        """Return what sequences say, in the dtype of `h_PE`."""
+        return h_PE @ self.weight.to(h_PE) + self.offset.to(h_PE)
+
+
+def fit_sequence_map(h_PE: Tensor, x_PE: Tensor) -> SequenceMap:
+    """Return the map from `h_PE` that comes nearest to `x_PE`: least squares, hardly ridged."""
+    h, x = h_PE.double(), x_PE.double()
+    mean_h, mean_x = h.mean(0), x.mean(0)
+    h = h - mean_h
+    gram = h.T @ h
+    gram.diagonal().add_(_RIDGE * gram.trace() / len(gram) + torch.finfo(h.dtype).tiny)
+    weight = torch.linalg.solve(gram, h.T @ (x - mean_x))
+    return SequenceMap(weight, mean_x - mean_h @ weight)
+
+
+def solve_deviating(
+    w_NE: Tensor,
+    intercept_N: Tensor,
+    open_sums_PF: Tensor,
+    said_PE: Tensor,
+    *,
+    l2: float,
+    start: Tensor | None = None,
+    tolerance: float = 1e-5,
+) -> SolvedPeaks:
+    """Solve every peak, held to zero and as strongly to what its sequence says, `said_PE`.
+
+    `l2` is the weight of ``|x|^2 / 2`` and of ``|x - said|^2 / 2``, which together are twice that
+    of ``|x - said / 2|^2 / 2``. See `solve_peaks`.
+    """
+    cells, held = (w_NE, intercept_N), said_PE / 2
+    return solve_peaks(
+        *cells, open_sums_PF, held, l2=2 * l2, start=start, tolerance=tolerance
+    )
 
 
 def solve_peaks(

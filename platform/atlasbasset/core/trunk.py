@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +33,14 @@ from atlasbasset.core.stage_parts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atlasbasset.core.compute import Convolution
     from atlasbasset.core.config import TrunkConfig
 
 __all__ = ["BatchNorm", "Stage", "Trunk", "he_normal_"]
 
+_MAP = ("map_weight", "map_offset")
 _TRUNCATION_SD = 0.87962566103423978  # sd of a unit normal cut at +-2: Keras divides by it
 
 
@@ -220,13 +223,22 @@ class Trunk(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Flatten, dense, normalise, dropout, activate: (B, L', C) to (B, E)."""
+    """Flatten, dense, normalise, dropout, activate: (B, L', C) to (B, E).
+
+    Where peaks have deviated from their sequences, a linear map follows, fixed: what a sequence's
+    embedding says of its peak's (`peak_deviations.SequenceMap`). State dicts have it then.
+    """
+
+    map_weight: Tensor | None
+    map_offset: Tensor | None
 
     def __init__(self, inputs: int, config: TrunkConfig) -> None:
         super().__init__()
         self.dropout, self.channels = config.dropout, config.prebottleneck_filters
         self.weight = nn.Parameter(torch.empty(config.embedding_dim, inputs))
         self.norm = BatchNorm(config.embedding_dim, eps=config.bn_eps, momentum=config.bn_momentum)
+        for name in _MAP:
+            self.register_buffer(name, None)
 
     def forward(
         self, x_BLC: Tensor, *, keep_BE: Tensor | None = None, reduce: Reduce | None = None
@@ -235,7 +247,27 @@ class Bottleneck(nn.Module):
         wide = self.weight.dtype
         # position-major, as Keras flattens; the length-major layout already is
         flat = x_BLC[:, :, : self.channels].flatten(1).to(wide)
-        return activate(self._dropped(self._normalised(flat @ self.weight.T, reduce), keep_BE))
+        h = activate(self._dropped(self._normalised(flat @ self.weight.T, reduce), keep_BE))
+        if self.map_weight is None or self.map_offset is None:
+            return h
+        return h @ self.map_weight + self.map_offset
+
+    def append_map(self, weight_EE: Tensor, offset_E: Tensor) -> None:
+        """Map embeddings further, ``h @ weight + offset``, after the map that is there."""
+        if self.map_weight is not None and self.map_offset is not None:
+            offset_E = self.map_offset.to(weight_EE) @ weight_EE + offset_E
+            weight_EE = self.map_weight.to(weight_EE) @ weight_EE
+        self.map_weight, self.map_offset = weight_EE.to(self.weight), offset_E.to(self.weight)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Have a map where the state has one, and none where it has none."""
+        width = len(self.weight)
+        has_map = any(prefix + name in state_dict for name in _MAP)
+        for name, shape in zip(_MAP, ((width, width), (width,)), strict=True):
+            setattr(self, name, self.weight.new_zeros(shape) if has_map else None)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _normalised(self, y_BE: Tensor, reduce: Reduce | None) -> Tensor:
         norm = self.norm

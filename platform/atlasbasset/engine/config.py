@@ -173,16 +173,17 @@ class TrainConfig:
     peak_l2: Annotated[
         float,
         Setting(
-            "Weight of |d|^2 / 2 of a peak's deviation, relative to its summed cross-entropy; 0: "
-            "what holds back the labels' noise, with three times solve_l2 for cells, if neighbours "
-            "then predict peaks not seen better than without deviations.",
+            "Weight of |x|^2 / 2 of a peak's embedding and of |d|^2 / 2 of its deviation, relative "
+            "to its summed cross-entropy; 0: what holds back the labels' noise, with three times "
+            "solve_l2 for cells, if neighbours then predict peaks not seen better than without "
+            "deviations.",
             _CELLS,
             least=0,
         ),
     ] = 0.0
     peak_rounds: Annotated[
         int, Setting("Solves of all peaks and then all cells in turn.", _CELLS, above=0)
-    ] = 2
+    ] = 4
     per_cell_eps: Annotated[
         bool,
         Setting(

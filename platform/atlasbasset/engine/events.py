@@ -121,7 +121,8 @@ class PeaksSolved:
 
     record: Mapping[str, Any]
     """``l2_cells``, ``weight`` (None: no deviations), ``rounds``; ``tried``, everything that was
-    tried with its loss; ``seconds``; and the last solve of the cells, as in `CellsSolved`."""
+    tried with its loss; ``explained``, the share of the variance of the peaks' embeddings that
+    sequences explain; ``seconds``; and the last solve of the cells, as in `CellsSolved`."""
 
     def shown(self) -> Notice:
         """Return a sentence with the choice."""
@@ -135,6 +136,8 @@ def deviations_sentence(record: Mapping[str, Any]) -> str:
     if record["weight"] is not None:
         said = f"Peaks deviate with weight {record['weight']:.4g}, cells have "
         said += f"{record['l2_cells']:g}, {record['rounds']} rounds"
+        if "explained" in record:  # not in models of earlier versions
+            said += f"; sequences explain {record['explained']:.0%} of where they lie"
         return f"{said}{seen} deviations, {losses[0]} without." if losses else f"{said}."
     if losses:
         said = f"Peaks stay at their sequences{seen} deviations, {losses[0]} without"

@@ -86,7 +86,10 @@ class Solver:
             on_event=self.on_event,
         )
         solved = {} if found.solved is None else found.solved._asdict()
-        record = {**found.choice._asdict(), "seconds": time.perf_counter() - began}
+        if found.said is not None:
+            self.learner.trunk.bottleneck.append_map(*found.said)
+        seconds = time.perf_counter() - began
+        record = {**found.choice._asdict(), "explained": found.explained, "seconds": seconds}
         self.on_event(PeaksSolved({**record, **solved}))
         stored = self._stored_peaks(found.deviation) if found.choice.rounds else None
         return {**first, **solved, "peak_deviations": record}, stored

@@ -1,9 +1,10 @@
 """Peaks that deviate from their sequences, solved in turn with the cells at the end of training.
 
-Only training peaks deviate: the labels of others stay unseen. Labels enter a peak's problem through
-33 sums over its open cells, to which every worker adds its own cells; then the cells' table, 132
-bytes a cell, is gathered, and each worker solves a share of the peaks (docs/peak-deviations.md).
-So the result depends on the number of workers by rounding alone.
+Only training peaks deviate: the labels of others stay unseen. Sequences say where a peak lies by a
+linear map of their embeddings, fitted in every round to where the training peaks lie. Labels enter
+a peak's problem through 33 sums over its open cells, to which every worker adds its own cells; then
+the cells' table, 132 bytes a cell, is gathered, and each worker solves a share of the peaks
+(docs/peak-deviations.md). So the result depends on the number of workers by rounding alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ from atlasbasset.core.deviation_choice import (
     neighbour_losses,
     noise_norm,
 )
-from atlasbasset.core.peak_deviations import solve_peaks, solving_bytes
+from atlasbasset.core.peak_deviations import (
+    SequenceMap,
+    fit_sequence_map,
+    solve_deviating,
+    solving_bytes,
+)
 from atlasbasset.core.runtime import gather_rows, share_of
 from atlasbasset.core.seeds import Stream
 from atlasbasset.engine.batch_effects import BatchSettings
@@ -50,6 +56,8 @@ _CELLS_FACTOR = 3.0
 _UNEVEN = 1.5
 """How much larger the square of noise's largest singular value is for rates that differ between
 peaks and between cells, about."""
+_HALF = 0.5
+"""Of what holds a peak: the other half holds it to what its sequence says."""
 _FEWEST = 100
 """Cells, and training peaks, from which on it can be seen whether deviations help."""
 _MOST_PEAKS = _MOST_CELLS = 4096
@@ -65,9 +73,10 @@ class DeviationSettings:
     l2_cells: float
     """Weight of ``|w|^2 / 2`` of a cell without deviations."""
     rounds: int
-    """Solves of all peaks and then all cells."""
+    """Solves of all peaks, the map and all cells."""
     weight: float = 0.0
-    """Of ``|d|^2 / 2`` of a peak; 0: this and the cells' weight are chosen."""
+    """Of ``|x|^2 / 2`` of a peak and of ``|d|^2 / 2`` of its deviation; 0: this and the cells'
+    weight are chosen."""
     open_share: float = 0.5
     """Of the atlas's pairs of peak and cell."""
     batches: BatchSettings = _PLAIN
@@ -77,7 +86,7 @@ class DeviationSettings:
         """Return the weights that noise in a table of this size does not overcome."""
         cells = _CELLS_FACTOR * self.l2_cells
         noise = noise_norm(n_peaks, n_cells, self.open_share)
-        return Weights(cells, _UNEVEN * noise**2 / cells)
+        return Weights(cells, _HALF * _UNEVEN * noise**2 / cells)
 
 
 class Choice(NamedTuple):
@@ -96,7 +105,11 @@ class Deviated(NamedTuple):
     """What was found; the same on every worker."""
 
     deviation: Tensor
-    """(P, E) float32 of the fitted peaks."""
+    """(P, E) float32 of the fitted peaks, from what their sequences say."""
+    said: SequenceMap | None
+    """What sequences say; None where nothing deviates: h itself."""
+    explained: float
+    """Share of the variance of the peaks' embeddings that sequences explain, 0 to 1."""
     choice: Choice
     solved: Solved | None
     """The last solve of the cells; None where nothing deviates."""
@@ -112,7 +125,7 @@ def deviate(
     *,
     on_event: Subscriber = ignore,
 ) -> Deviated:
-    """Let peaks deviate from `h`, and solve the cells on what they become.
+    """Let peaks deviate from what `h` says, and solve the cells on what they become.
 
     Parameters
     ----------
@@ -132,10 +145,12 @@ def deviate(
         choice = Choice(settings.l2_cells, None, 0, [])
     elif not settings.weight:
         choice = _chosen(data, peaks, n_cells, h, runtime, settings, on_event)
-    x, solved = h, None
+    x, said, mapped, solved = h, h, None, None
     for n_done in range(choice.rounds + 1):
         if choice.weight is not None and n_done:
-            x = _solve_peaks(learner, data, peaks, (h, x), runtime, choice.weight, on_event)
+            x = _solve_peaks(learner, data, peaks, (said, x), runtime, choice.weight, on_event)
+            mapped = _of_the_first(fit_sequence_map(h, x), runtime)
+            said = mapped.of(h)
         elif choice.l2_cells == settings.l2_cells:
             continue  # as the cells have been solved
         solved = solve_layer(
@@ -148,7 +163,7 @@ def deviate(
             batches=settings.batches,
             on_event=on_event,
         )
-    return Deviated(x - h, choice, solved)
+    return Deviated(x - said, mapped, _explained(x, said), choice, solved)
 
 
 def deviating_bytes(n_peaks: int, n_cells: int, n_own_cells: int, embedding_dim: int) -> int:
@@ -161,7 +176,7 @@ def deviating_bytes(n_peaks: int, n_cells: int, n_own_cells: int, embedding_dim:
     """
     width = embedding_dim + 1
     sums = 8 * width * (n_peaks + n_own_cells)
-    embedded = 4 * 4 * n_peaks * embedding_dim
+    embedded = (5 * 4 + 3 * 8) * n_peaks * embedding_dim  # the map is fitted in float64
     solver = solving_bytes(min(n_peaks, _SOLVE_PEAKS), n_cells, embedding_dim)
     sample = 8 * min(n_peaks, _MOST_PEAKS) * min(n_cells, _MOST_CELLS)
     return sums + embedded + 4 * n_cells * width + max(solver, sample)
@@ -176,22 +191,35 @@ def _solve_peaks(
     weight: float,
     on_event: Subscriber,
 ) -> Tensor:
-    """Return the solved embeddings of `peaks`; `embedded` are the sequences' and where to begin."""
+    """Return the solved embeddings; `embedded` are what sequences say and where to begin."""
     own = learner.cells.table().tile(slice(None))
     sums = torch.from_numpy(_open_sums(data, peaks, own[0].cpu().numpy())).to(runtime.device)
     sums = runtime.sum_(sums)
     cells = slice(data.start, data.stop)
     w, intercept = (gather_rows(t, cells, learner.n_cells_total, runtime) for t in own)
     share = share_of(len(peaks), runtime.rank, runtime.world)
-    h, start = embedded
-    solved = [h[:0]]
+    said, start = embedded
+    solved = [said[:0]]
     on_event(Progress(SOLVING_PEAKS, 0, share.stop - share.start, "peaks"))
     for first, last in runs(share.stop - share.start, _SOLVE_PEAKS):
         rows = slice(share.start + first, share.start + last)
-        x = solve_peaks(w, intercept, sums[rows], h[rows], l2=weight, start=start[rows]).embedding
-        solved.append(x.to(h))
+        own_rows = sums[rows], said[rows]
+        found = solve_deviating(w, intercept, *own_rows, l2=weight, start=start[rows])
+        solved.append(found.embedding.to(said))
         on_event(Progress(SOLVING_PEAKS, last, share.stop - share.start, "peaks"))
     return gather_rows(torch.cat(solved), share, len(peaks), runtime)
+
+
+def _of_the_first(found: SequenceMap, runtime: Runtime) -> SequenceMap:
+    """Return rank 0's map: machines of other kinds may round otherwise."""
+    own = (t.to(runtime.device) if runtime.rank == 0 else torch.zeros_like(t) for t in found)
+    return SequenceMap(*(runtime.sum_(t) for t in own))
+
+
+def _explained(x: Tensor, said: Tensor) -> float:
+    """Return the share of the variance of `x` that `said` has."""
+    left, whole = (x - said).double().var(0).sum(), x.double().var(0).sum()
+    return max(0.0, float(1 - left / whole)) if whole > 0 else 0.0
 
 
 def _open_sums(

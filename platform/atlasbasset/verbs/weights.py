@@ -294,16 +294,22 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
     refuse_existing(target)
     loaded = as_model(model)
     _check_exportable(loaded)
-    weights = PublishedWeights(
-        trunk={name: t.cpu().numpy() for name, t in loaded.trunk.state_dict().items()},
-        embedding=loaded.cell_embedding,
-        intercept=loaded.intercept,
-        batch_embedding=loaded.batch_embedding,
-        batch_intercept=loaded.batch_intercept,
-    )
+    weights = _published(loaded)
     with staged_path(target) as place:
         write_keras(place, weights)
     return target
+
+
+def _published(model: Model) -> PublishedWeights:
+    """Return the model in the released architecture: cells take the trunk's last map in."""
+    trunk = {name: t.cpu().numpy() for name, t in model.trunk.state_dict().items()}
+    weight, offset = (trunk.pop(f"bottleneck.map_{part}", None) for part in ("weight", "offset"))
+    tables = [(model.cell_embedding, model.intercept)]
+    if model.batch_embedding is not None and model.batch_intercept is not None:
+        tables.append((model.batch_embedding, model.batch_intercept))
+    if weight is not None and offset is not None:
+        tables = [(w @ weight.T, b + w @ offset) for w, b in tables]
+    return PublishedWeights(trunk, *(array for table in tables for array in table))
 
 
 def _check_exportable(model: Model) -> None:
