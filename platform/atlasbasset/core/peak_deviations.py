@@ -88,9 +88,7 @@ def solve_deviating(
     of ``|x - said / 2|^2 / 2``. See `solve_peaks`.
     """
     cells, held = (w_NE, intercept_N), said_PE / 2
-    return solve_peaks(
-        *cells, open_sums_PF, held, l2=2 * l2, start=start, tolerance=tolerance
-    )
+    return solve_peaks(*cells, open_sums_PF, held, l2=2 * l2, start=start, tolerance=tolerance)
 
 
 def solve_peaks(

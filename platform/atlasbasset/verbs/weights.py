@@ -304,12 +304,14 @@ def _published(model: Model) -> PublishedWeights:
     """Return the model in the released architecture: cells take the trunk's last map in."""
     trunk = {name: t.cpu().numpy() for name, t in model.trunk.state_dict().items()}
     weight, offset = (trunk.pop(f"bottleneck.map_{part}", None) for part in ("weight", "offset"))
-    tables = [(model.cell_embedding, model.intercept)]
-    if model.batch_embedding is not None and model.batch_intercept is not None:
-        tables.append((model.batch_embedding, model.batch_intercept))
+    embedding, intercept = model.cell_embedding, model.intercept
+    batch_embedding, batch_intercept = model.batch_embedding, model.batch_intercept
     if weight is not None and offset is not None:
-        tables = [(w @ weight.T, b + w @ offset) for w, b in tables]
-    return PublishedWeights(trunk, *(array for table in tables for array in table))
+        embedding, intercept = embedding @ weight.T, intercept + embedding @ offset
+        if batch_embedding is not None and batch_intercept is not None:
+            batch_intercept = batch_intercept + batch_embedding @ offset
+            batch_embedding = batch_embedding @ weight.T
+    return PublishedWeights(trunk, embedding, intercept, batch_embedding, batch_intercept)
 
 
 def _check_exportable(model: Model) -> None:
