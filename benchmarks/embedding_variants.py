@@ -5,6 +5,7 @@ What `benchmarks/embedding_quality.py` measures of a model. Letters: P peaks, N 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,16 +31,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from atlasbasset.core.deviation_choice import Weights
     from atlasstore import Atlas
 
 L2 = TrainConfig().solve_l2
 RULE_ROUNDS = TrainConfig().peak_rounds
-ROUNDS = 4
 EMPIRICAL_ROUNDS = 5
 PLAIN, DEVIATING = "without deviations", "with deviations"
 """The trained model's own cells, by whether its peaks deviate."""
-HELD, RULE = "cells held", "deviations by the rule"
-"""What the model's last solve chooses from, beside `PLAIN`: whatever it has chosen."""
+HELD, RULE, AROUND = "cells held", "deviations by the rule", "around sequences by the rule"
+"""What the model's last solve chooses from, beside `PLAIN`: whatever it has chosen; and peaks that
+deviate from the sequences' own embeddings, two rounds."""
 
 
 class Cells(NamedTuple):
@@ -118,43 +120,57 @@ class Trained:
         solved = solve_cells(x, open_sums(self.is_open, x), l2=l2)
         return Cells(name, *_floats(solved.embedding, solved.intercept), x)
 
-    def deviating(self, weight: float, rounds: int, *, l2: float = L2) -> Iterator[Cells]:
-        """Yield the cells after each round of peaks and cells solved in turn."""
+    def deviating(
+        self, weight: float, rounds: int, *, l2: float = L2, mapped: bool = True
+    ) -> Iterator[Cells]:
+        """Yield the cells after each round of peaks, map and cells solved in turn.
+
+        Not `mapped`: peaks deviate from the sequences' own embeddings, and are not held to zero.
+        """
         found, said = self.cells("", self.h, l2=l2), None
         for n_done in range(1, rounds + 1):
             of_h = self.h if said is None else said.of(self.h)
-            x = solve_deviating(*self._given(found), of_h, l2=weight, start=found.x)
-            said = fit_sequence_map(self.h, x.embedding.float())
-            name = f"deviations {weight:g}, L2 {l2:g}, round {n_done}"
-            found = self.cells(name, x.embedding.float(), l2=l2)._replace(said=said)
+            solve = solve_deviating if mapped else solve_peaks
+            x = solve(*self._given(found), of_h, l2=weight, start=found.x).embedding.float()
+            said = fit_sequence_map(self.h, x) if mapped else None
+            kind = "deviations" if mapped else "around sequences"
+            found = self.cells(f"{kind} {weight:.3g}, L2 {l2:g}, round {n_done}", x, l2=l2)
+            found = found._replace(said=said)
             yield found
-
-    def around_sequences(self, weight: float, rounds: int, *, l2: float) -> Cells:
-        """Let peaks deviate from the sequences' own embeddings: no map, and held to no zero."""
-        found = self.cells("", self.h, l2=l2)
-        for _ in range(rounds):
-            x = solve_peaks(*self._given(found), self.h, l2=weight, start=found.x).embedding
-            found = self.cells("around sequences", x.float(), l2=l2)
-        return found
 
     def _given(self, cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
         """Return cells and the sums over each peak's open ones, as solves of peaks need them."""
         w, intercept = (torch.from_numpy(t) for t in (cells.embedding, cells.intercept))
         return w, intercept, open_sums(self.is_open.T, w)
 
-    def by_rule(self) -> Iterator[Cells]:
-        """Yield cells held as with deviations, with them, and with ones around sequences alone.
-
-        Weights by train's rule.
-        """
+    def rule(self) -> Weights:
+        """Return the weights that `train` takes."""
         n_cells, n_peaks = self.is_open.shape
         share = self.is_open.nnz / (n_cells * n_peaks)
-        weights = DeviationSettings(L2, RULE_ROUNDS, open_share=share).weights(n_peaks, n_cells)
-        yield self.cells(HELD, self.h, l2=weights.cells)
-        *_, last = self.deviating(weights.deviations, RULE_ROUNDS, l2=weights.cells)
-        yield last._replace(name=RULE)
-        twice = 2 * weights.deviations
-        yield self.around_sequences(twice, 2, l2=weights.cells)
+        return DeviationSettings(L2, RULE_ROUNDS, open_share=share).weights(n_peaks, n_cells)
+
+    def by_rule(self) -> Iterator[Cells]:
+        """Yield cells held as with deviations, with them, and with ones around sequences alone."""
+        cells, weight = self.rule()
+        yield self.cells(HELD, self.h, l2=cells)
+        for name, strength, rounds in ((RULE, weight, RULE_ROUNDS), (AROUND, 2 * weight, 2)):
+            *_, last = self.deviating(strength, rounds, l2=cells, mapped=name == RULE)
+            yield last._replace(name=name)
+
+    def sweep(self) -> Iterator[Cells]:
+        """Yield other weights, rounds and priors."""
+        for l2 in (1.0, 30.0, 100.0):
+            yield self.cells(f"L2 {l2:g}", self.h, l2=l2)
+        yield self.empirical_prior("empirical prior", self.h)
+        cells, weight = self.rule()
+        for factor in (0.5, 1.0, 2.0, 4.0):
+            for found in self.deviating(factor * weight, 8 if factor == 1 else 4, l2=cells):
+                yield found._replace(name=f"rule x {factor:g}, {found.name}")
+        for other in (cells / 3, cells * 3):
+            *_, found = self.deviating(cells * weight / other, RULE_ROUNDS, l2=other)
+            yield found._replace(name=f"rule, cells {other:g}, {found.name}")
+        for weight, l2 in itertools.product((3.0, 10.0, 30.0, 100.0), (L2, 30.0)):
+            yield from self.deviating(weight, 3, l2=l2, mapped=False)
 
     def empirical_prior(self, name: str, peaks: Tensor) -> Cells:
         """Solve cells under a Gaussian prior with their own mean and covariance (EM, Laplace)."""
@@ -176,14 +192,7 @@ def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
     held, deviating, around = trained.by_rule()
     yield from (held, deviating, around, trained.own)
     if sweep:
-        for l2 in (1.0, 30.0, 100.0):
-            yield trained.cells(f"L2 {l2:g}", trained.h, l2=l2)
-        yield trained.empirical_prior("empirical prior", trained.h)
-        yield trained.empirical_prior("empirical prior, deviations by the rule", deviating.x)
-        for weight in (1.5, 5.0, 15.0, 50.0):
-            yield from trained.deviating(weight, ROUNDS)
-        for weight in (5.0, 15.0):
-            yield from trained.deviating(weight, ROUNDS, l2=30.0)
+        yield from trained.sweep()
 
 
 def root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
