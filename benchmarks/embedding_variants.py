@@ -15,8 +15,8 @@ import torch
 from atlasbasset import load_model
 from atlasbasset.core.newton import solve_cells
 from atlasbasset.core.peak_deviations import (
-    SequenceMap,
-    fit_sequence_map,
+    Readout,
+    fit_readout,
     solve_deviating,
     solve_peaks,
 )
@@ -51,7 +51,7 @@ class Cells(NamedTuple):
     embedding: NDArray[np.float32]
     intercept: NDArray[np.float32]
     x: Tensor
-    said: SequenceMap | None = None
+    said: Readout | None = None
     """What sequences say of peaks; None: their embeddings."""
 
     def by_metric(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -98,9 +98,9 @@ class Trained:
         model = load_model(url)
         head = model.trunk.bottleneck
         said = None
-        if head.map_weight is not None and head.map_offset is not None:
-            said = SequenceMap(head.map_weight.double(), head.map_offset.double())
-            head.map_weight = head.map_offset = None  # what follows begins without
+        if head.readout_weight is not None and head.readout_offset is not None:
+            said = Readout(head.readout_weight.double(), head.readout_offset.double())
+            head.readout_weight = head.readout_offset = None  # what follows begins without
         flank = (atlas.sequence_codes(0, 1).shape[1] - model.window_bp) // 2
         parts = []
         for start in range(0, atlas.n_peaks, 256):
@@ -121,19 +121,19 @@ class Trained:
         return Cells(name, *_floats(solved.embedding, solved.intercept), x)
 
     def deviating(
-        self, weight: float, rounds: int, *, l2: float = L2, mapped: bool = True
+        self, weight: float, rounds: int, *, l2: float = L2, read_out: bool = True
     ) -> Iterator[Cells]:
-        """Yield the cells after each round of peaks, map and cells solved in turn.
+        """Yield the cells after each round of peaks, readout and cells solved in turn.
 
-        Not `mapped`: peaks deviate from the sequences' own embeddings, and are not held to zero.
+        Not `read_out`: peaks deviate from the sequences' own embeddings, and are not held to zero.
         """
         found, said = self.cells("", self.h, l2=l2), None
         for n_done in range(1, rounds + 1):
             of_h = self.h if said is None else said.of(self.h)
-            solve = solve_deviating if mapped else solve_peaks
+            solve = solve_deviating if read_out else solve_peaks
             x = solve(*self._given(found), of_h, l2=weight, start=found.x).embedding.float()
-            said = fit_sequence_map(self.h, x) if mapped else None
-            kind = "deviations" if mapped else "around sequences"
+            said = fit_readout(self.h, x) if read_out else None
+            kind = "deviations" if read_out else "around sequences"
             found = self.cells(f"{kind} {weight:.3g}, L2 {l2:g}, round {n_done}", x, l2=l2)
             found = found._replace(said=said)
             yield found
@@ -154,7 +154,7 @@ class Trained:
         cells, weight = self.rule()
         yield self.cells(HELD, self.h, l2=cells)
         for name, strength, rounds in ((RULE, weight, RULE_ROUNDS), (AROUND, 2 * weight, 2)):
-            *_, last = self.deviating(strength, rounds, l2=cells, mapped=name == RULE)
+            *_, last = self.deviating(strength, rounds, l2=cells, read_out=name == RULE)
             yield last._replace(name=name)
 
     def sweep(self) -> Iterator[Cells]:
@@ -170,7 +170,7 @@ class Trained:
             *_, found = self.deviating(cells * weight / other, RULE_ROUNDS, l2=other)
             yield found._replace(name=f"rule, cells {other:g}, {found.name}")
         for weight, l2 in itertools.product((3.0, 10.0, 30.0, 100.0), (L2, 30.0)):
-            yield from self.deviating(weight, 3, l2=l2, mapped=False)
+            yield from self.deviating(weight, 3, l2=l2, read_out=False)
 
     def empirical_prior(self, name: str, peaks: Tensor) -> Cells:
         """Solve cells under a Gaussian prior with their own mean and covariance (EM, Laplace)."""

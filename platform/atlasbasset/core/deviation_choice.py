@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from atlasbasset.core.newton import solve_cells
-from atlasbasset.core.peak_deviations import fit_sequence_map, solve_deviating
+from atlasbasset.core.peak_deviations import fit_readout, solve_deviating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ def neighbour_losses(
     weights
         Those with deviations.
     rounds
-        Solves of peaks, map and cells, in turn.
+        Solves of peaks, readout and cells, in turn.
     """
     held = held_P.to(h_PE.device)
     h, labels, unseen = h_PE[~held], labels_PN[~held], labels_PN[held].float()
@@ -127,7 +127,7 @@ def neighbour_losses(
     x = said = h
     for _ in range(rounds):
         x = _peaks(said, labels, weights.deviations, table, x)
-        said = fit_sequence_map(h, x).of(h)
+        said = fit_readout(h, x).of(h)
         table = _cells(x, labels, weights.cells, table)
     return Losses(plain, strong, _loss(unseen, depth, table.w_NE))
 

@@ -1,9 +1,9 @@
 """The exact peaks: with the cells given, every peak is a small convex problem, as a cell is.
 
-A peak's embedding x is what a linear map of its sequence's h says plus a deviation of its own. With
+A peak's embedding x is what a linear readout of its sequence's h says plus a deviation of its own. With
 the cells' embeddings w and intercepts b, ``sum over c of BCE(x . w_c + b_c, y_c) + l2 / 2 |x|^2 +
-l2 / 2 |x - h A - a|^2`` is minimised in turn by x (`solve_deviating`), by the map (A, a)
-(`fit_sequence_map`) and by the cells (docs/peak-deviations.md). That of x is the problem of
+l2 / 2 |x - h A - a|^2`` is minimised in turn by x (`solve_deviating`), by the readout (A, a)
+(`fit_readout`) and by the cells (docs/peak-deviations.md). That of x is the problem of
 `atlasbasset.core.newton` with cells and peaks exchanged: no intercept, but an offset b that all
 peaks share.
 
@@ -20,9 +20,9 @@ from torch import Tensor
 from atlasbasset.core._newton_steps import Problem, evaluate, iterate
 
 __all__ = [
-    "SequenceMap",
+    "Readout",
     "SolvedPeaks",
-    "fit_sequence_map",
+    "fit_readout",
     "solve_deviating",
     "solve_peaks",
     "solving_bytes",
@@ -31,7 +31,7 @@ __all__ = [
 TILE_PEAKS = 1024
 TILE_CELLS = 2048
 _RIDGE = 1e-3
-"""Of the map, as a share of the mean variance of h's axes: an axis that hardly ever moves in the
+"""Of the readout, as a share of the mean variance of h's axes: an axis that hardly ever moves in the
 training peaks must not move far where it does in another sequence."""
 
 
@@ -48,7 +48,7 @@ class SolvedPeaks(NamedTuple):
     """(P,) bool."""
 
 
-class SequenceMap(NamedTuple):
+class Readout(NamedTuple):
     """What a sequence's embedding h says of its peak's: ``h @ weight + offset``."""
 
     weight: Tensor
@@ -61,15 +61,15 @@ class SequenceMap(NamedTuple):
         return h_PE @ self.weight.to(h_PE) + self.offset.to(h_PE)
 
 
-def fit_sequence_map(h_PE: Tensor, x_PE: Tensor) -> SequenceMap:
-    """Return the map from `h_PE` that comes nearest to `x_PE`: least squares, hardly ridged."""
+def fit_readout(h_PE: Tensor, x_PE: Tensor) -> Readout:
+    """Return the readout of `h_PE` that comes nearest to `x_PE`: least squares, hardly ridged."""
     h, x = h_PE.double(), x_PE.double()
     mean_h, mean_x = h.mean(0), x.mean(0)
     h = h - mean_h
     gram = h.T @ h
     gram.diagonal().add_(_RIDGE * gram.trace() / len(gram) + torch.finfo(h.dtype).tiny)
     weight = torch.linalg.solve(gram, h.T @ (x - mean_x))
-    return SequenceMap(weight, mean_x - mean_h @ weight)
+    return Readout(weight, mean_x - mean_h @ weight)
 
 
 def solve_deviating(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchNorm", "Stage", "Trunk", "he_normal_"]
 
-_MAP = ("map_weight", "map_offset")
+_READOUT = ("readout_weight", "readout_offset")
 _TRUNCATION_SD = 0.87962566103423978  # sd of a unit normal cut at +-2: Keras divides by it
 
 
@@ -225,19 +225,19 @@ class Trunk(nn.Module):
 class Bottleneck(nn.Module):
     """Flatten, dense, normalise, dropout, activate: (B, L', C) to (B, E).
 
-    Where peaks have deviated from their sequences, a linear map follows, fixed: what a sequence's
-    embedding says of its peak's (`peak_deviations.SequenceMap`). State dicts have it then.
+    Where peaks have deviated from their sequences, a linear readout follows, fixed: what a sequence's
+    embedding says of its peak's (`peak_deviations.Readout`). State dicts have it then.
     """
 
-    map_weight: Tensor | None
-    map_offset: Tensor | None
+    readout_weight: Tensor | None
+    readout_offset: Tensor | None
 
     def __init__(self, inputs: int, config: TrunkConfig) -> None:
         super().__init__()
         self.dropout, self.channels = config.dropout, config.prebottleneck_filters
         self.weight = nn.Parameter(torch.empty(config.embedding_dim, inputs))
         self.norm = BatchNorm(config.embedding_dim, eps=config.bn_eps, momentum=config.bn_momentum)
-        for name in _MAP:
+        for name in _READOUT:
             self.register_buffer(name, None)
 
     def forward(
@@ -248,25 +248,25 @@ class Bottleneck(nn.Module):
         # position-major, as Keras flattens; the length-major layout already is
         flat = x_BLC[:, :, : self.channels].flatten(1).to(wide)
         h = activate(self._dropped(self._normalised(flat @ self.weight.T, reduce), keep_BE))
-        if self.map_weight is None or self.map_offset is None:
+        if self.readout_weight is None or self.readout_offset is None:
             return h
-        return h @ self.map_weight + self.map_offset
+        return h @ self.readout_weight + self.readout_offset
 
-    def append_map(self, weight_EE: Tensor, offset_E: Tensor) -> None:
-        """Map embeddings further, ``h @ weight + offset``, after the map that is there."""
-        if self.map_weight is not None and self.map_offset is not None:
-            offset_E = self.map_offset.to(weight_EE) @ weight_EE + offset_E
-            weight_EE = self.map_weight.to(weight_EE) @ weight_EE
-        self.map_weight, self.map_offset = weight_EE.to(self.weight), offset_E.to(self.weight)
+    def append_readout(self, weight_EE: Tensor, offset_E: Tensor) -> None:
+        """Read embeddings out further, ``h @ weight + offset``, after the readout that is there."""
+        if self.readout_weight is not None and self.readout_offset is not None:
+            offset_E = self.readout_offset.to(weight_EE) @ weight_EE + offset_E
+            weight_EE = self.readout_weight.to(weight_EE) @ weight_EE
+        self.readout_weight, self.readout_offset = weight_EE.to(self.weight), offset_E.to(self.weight)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Have a map where the state has one, and none where it has none."""
+        """Have a readout where the state has one, and none where it has none."""
         width = len(self.weight)
-        has_map = any(prefix + name in state_dict for name in _MAP)
-        for name, shape in zip(_MAP, ((width, width), (width,)), strict=True):
-            setattr(self, name, self.weight.new_zeros(shape) if has_map else None)
+        has_readout = any(prefix + name in state_dict for name in _READOUT)
+        for name, shape in zip(_READOUT, ((width, width), (width,)), strict=True):
+            setattr(self, name, self.weight.new_zeros(shape) if has_readout else None)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _normalised(self, y_BE: Tensor, reduce: Reduce | None) -> Tensor:

@@ -87,7 +87,7 @@ class Solver:
         )
         solved = {} if found.solved is None else found.solved._asdict()
         if found.said is not None:
-            self.learner.trunk.bottleneck.append_map(*found.said)
+            self.learner.trunk.bottleneck.append_readout(*found.said)
         seconds = time.perf_counter() - began
         record = {**found.choice._asdict(), "explained": found.explained, "seconds": seconds}
         self.on_event(PeaksSolved({**record, **solved}))

@@ -379,7 +379,7 @@ class _Worker:
             if self.average is not None:
                 self.learner.trunk.load_state_dict(self.average.module.state_dict())
             solved, self._peaks = self.solver.solve_all(self.state.epoch)
-            if self.average is not None:  # a run that goes on has the same map in both
+            if self.average is not None:  # a run that goes on has the same readout in both
                 self.average.module.load_state_dict(self.learner.trunk.state_dict())
             quality = self.monitor.measure(self.learner, self.runtime, on_event=self.on_event)
             self.state.final_solve = {**solved, **quality._asdict()}

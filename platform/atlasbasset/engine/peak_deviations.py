@@ -1,7 +1,7 @@
 """Peaks that deviate from their sequences, solved in turn with the cells at the end of training.
 
 Only training peaks deviate: the labels of others stay unseen. Sequences say where a peak lies by a
-linear map of their embeddings, fitted in every round to where the training peaks lie. Labels enter
+linear readout of their embeddings, fitted in every round to where the training peaks lie. Labels enter
 a peak's problem through 33 sums over its open cells, to which every worker adds its own cells; then
 the cells' table, 132 bytes a cell, is gathered, and each worker solves a share of the peaks
 (docs/peak-deviations.md). So the result depends on the number of workers by rounding alone.
@@ -25,8 +25,8 @@ from atlasbasset.core.deviation_choice import (
     noise_norm,
 )
 from atlasbasset.core.peak_deviations import (
-    SequenceMap,
-    fit_sequence_map,
+    Readout,
+    fit_readout,
     solve_deviating,
     solving_bytes,
 )
@@ -73,7 +73,7 @@ class DeviationSettings:
     l2_cells: float
     """Weight of ``|w|^2 / 2`` of a cell without deviations."""
     rounds: int
-    """Solves of all peaks, the map and all cells."""
+    """Solves of all peaks, the readout and all cells."""
     weight: float = 0.0
     """Of ``|x|^2 / 2`` of a peak and of ``|d|^2 / 2`` of its deviation; 0: this and the cells'
     weight are chosen."""
@@ -106,7 +106,7 @@ class Deviated(NamedTuple):
 
     deviation: Tensor
     """(P, E) float32 of the fitted peaks, from what their sequences say."""
-    said: SequenceMap | None
+    said: Readout | None
     """What sequences say; None where nothing deviates: h itself."""
     explained: float
     """Share of the variance of the peaks' embeddings that sequences explain, 0 to 1."""
@@ -145,12 +145,12 @@ def deviate(
         choice = Choice(settings.l2_cells, None, 0, [])
     elif not settings.weight:
         choice = _chosen(data, peaks, n_cells, h, runtime, settings, on_event)
-    x, said, mapped, solved = h, h, None, None
+    x, said, readout, solved = h, h, None, None
     for n_done in range(choice.rounds + 1):
         if choice.weight is not None and n_done:
             x = _solve_peaks(learner, data, peaks, (said, x), runtime, choice.weight, on_event)
-            mapped = _of_the_first(fit_sequence_map(h, x), runtime)
-            said = mapped.of(h)
+            readout = _of_the_first(fit_readout(h, x), runtime)
+            said = readout.of(h)
         elif choice.l2_cells == settings.l2_cells:
             continue  # as the cells have been solved
         solved = solve_layer(
@@ -163,7 +163,7 @@ def deviate(
             batches=settings.batches,
             on_event=on_event,
         )
-    return Deviated(x - said, mapped, _explained(x, said), choice, solved)
+    return Deviated(x - said, readout, _explained(x, said), choice, solved)
 
 
 def deviating_bytes(n_peaks: int, n_cells: int, n_own_cells: int, embedding_dim: int) -> int:
@@ -176,7 +176,7 @@ def deviating_bytes(n_peaks: int, n_cells: int, n_own_cells: int, embedding_dim:
     """
     width = embedding_dim + 1
     sums = 8 * width * (n_peaks + n_own_cells)
-    embedded = (5 * 4 + 3 * 8) * n_peaks * embedding_dim  # the map is fitted in float64
+    embedded = (5 * 4 + 3 * 8) * n_peaks * embedding_dim  # the readout is fitted in float64
     solver = solving_bytes(min(n_peaks, _SOLVE_PEAKS), n_cells, embedding_dim)
     sample = 8 * min(n_peaks, _MOST_PEAKS) * min(n_cells, _MOST_CELLS)
     return sums + embedded + 4 * n_cells * width + max(solver, sample)
@@ -210,10 +210,10 @@ def _solve_peaks(
     return gather_rows(torch.cat(solved), share, len(peaks), runtime)
 
 
-def _of_the_first(found: SequenceMap, runtime: Runtime) -> SequenceMap:
-    """Return rank 0's map: machines of other kinds may round otherwise."""
+def _of_the_first(found: Readout, runtime: Runtime) -> Readout:
+    """Return rank 0's readout: machines of other kinds may round otherwise."""
     own = (t.to(runtime.device) if runtime.rank == 0 else torch.zeros_like(t) for t in found)
-    return SequenceMap(*(runtime.sum_(t) for t in own))
+    return Readout(*(runtime.sum_(t) for t in own))
 
 
 def _explained(x: Tensor, said: Tensor) -> float:

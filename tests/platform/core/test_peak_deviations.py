@@ -11,7 +11,7 @@ from scipy.optimize import root
 from scipy.special import expit
 
 from atlasbasset.core.peak_deviations import (
-    fit_sequence_map,
+    fit_readout,
     solve_deviating,
     solve_peaks,
     solving_bytes,
@@ -112,12 +112,12 @@ def test_half_holds_a_peak_to_zero_and_half_to_its_sequence():
         assert np.abs(gradient).max() < 2e-4 * y.sum()
 
 
-def test_a_map_is_the_least_squares_line():
+def test_a_readout_is_the_least_squares_line():
     rng = np.random.default_rng(7)
     h = rng.normal(1.0, 2.0, (400, 6))
     x = h @ rng.normal(size=(6, 6)) + 3.0 + rng.normal(0, 0.5, (400, 6))
     expected, *_ = np.linalg.lstsq(np.c_[h, np.ones(len(h))], x)
-    found = fit_sequence_map(torch.from_numpy(h), torch.from_numpy(x))
+    found = fit_readout(torch.from_numpy(h), torch.from_numpy(x))
     np.testing.assert_allclose(found.weight, expected[:-1], atol=5e-3)  # the ridge's thousandth
     np.testing.assert_allclose(found.offset, expected[-1], atol=1e-2)
     said = found.of(torch.from_numpy(h).float())
@@ -125,15 +125,15 @@ def test_a_map_is_the_least_squares_line():
     np.testing.assert_allclose(said.mean(0), x.mean(0), atol=1e-5)
 
 
-def test_a_map_makes_nothing_of_axes_that_do_not_move():
+def test_a_readout_makes_nothing_of_axes_that_do_not_move():
     rng = np.random.default_rng(8)
     h, x = rng.normal(size=(50, 3)), rng.normal(size=(50, 3))
     h[:, 1] = 0.2
     h[:, 2] *= 1e-4
-    found = fit_sequence_map(torch.from_numpy(h), torch.from_numpy(x))
+    found = fit_readout(torch.from_numpy(h), torch.from_numpy(x))
     assert not found.weight[1].any()
     assert found.weight[2].abs().max() < 0.1  # alone it would be some 1e3
-    flat = fit_sequence_map(torch.ones(5, 3), torch.from_numpy(x[:5]))
+    flat = fit_readout(torch.ones(5, 3), torch.from_numpy(x[:5]))
     np.testing.assert_allclose(flat.offset, x[:5].mean(0))
 
 

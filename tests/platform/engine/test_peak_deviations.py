@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import atlasbasset
-from atlasbasset.core.peak_deviations import fit_sequence_map, solve_peaks
+from atlasbasset.core.peak_deviations import fit_readout, solve_peaks
 from atlasbasset.core.runtime import LocalRuntime
 from atlasbasset.engine.build_learner import new_learner
 from atlasbasset.engine.config import TrainConfig
@@ -46,7 +46,7 @@ def worker(request, atlas_url, tmp_path):
     return learner, data, opened
 
 
-def test_a_round_is_all_peaks_the_map_and_all_cells(worker):
+def test_a_round_is_all_peaks_the_readout_and_all_cells(worker):
     """Against dense labels: peaks given the cells before, the cells' gradient vanishing after."""
     learner, data, opened = worker
     peaks = opened.peak_rows("train")
@@ -58,7 +58,7 @@ def test_a_round_is_all_peaks_the_map_and_all_cells(worker):
     found = deviate(learner, data, peaks, h, CPU, DeviationSettings(L2, 1, WEIGHT))
     wide = {"dtype": torch.float64, "tolerance": 1e-10}
     expected = solve_peaks(w, b, sums, h / 2, l2=2 * WEIGHT, **wide).embedding
-    said = fit_sequence_map(h, expected).of(h.double())
+    said = fit_readout(h, expected).of(h.double())
     torch.testing.assert_close(found.said.of(h.double()), said, rtol=0, atol=1e-4)
     torch.testing.assert_close(found.deviation.double(), expected - said, rtol=0, atol=1e-4)
     left = (expected - said).var(0).sum() / expected.var(0).sum()
@@ -74,7 +74,7 @@ def test_a_round_is_all_peaks_the_map_and_all_cells(worker):
 
 @pytest.mark.parametrize("worker", [None], indirect=True)
 def test_rounds_descend_to_one_objective(worker):
-    """Peaks, map and cells in turn minimise one function of all three."""
+    """Peaks, readout and cells in turn minimise one function of all three."""
     learner, data, opened = worker
     peaks = opened.peak_rows("train")
     labels = torch.from_numpy(opened.to_anndata().X.toarray()[:, peaks].astype(float)).T
@@ -125,8 +125,8 @@ def test_training_with_deviations(atlas_url, tmp_path):
     np.testing.assert_array_equal(mapped.deviations.deviation, model.deviations.deviation)
 
 
-def test_a_finished_run_goes_on_through_its_map(atlas_url, tmp_path):
-    """Its map stays while it trains, in the average too, and the next map follows it."""
+def test_a_finished_run_goes_on_through_its_readout(atlas_url, tmp_path):
+    """Its readout stays while it trains, in the average too, and the next one follows it."""
     maps = []
     for epochs in (1, 2):
         settings = config(
@@ -134,8 +134,8 @@ def test_a_finished_run_goes_on_through_its_map(atlas_url, tmp_path):
         )
         report = atlasbasset.train(atlas_url, out=tmp_path / "m", config=settings)
         newest = ModelStore.open(tmp_path / "m").newest()
-        maps.append(newest.tensors("trunk")["bottleneck.map_weight"])
-        average = newest.tensors("average")["module.bottleneck.map_weight"]
+        maps.append(newest.tensors("trunk")["bottleneck.readout_weight"])
+        average = newest.tensors("average")["module.bottleneck.readout_weight"]
         np.testing.assert_array_equal(average, maps[-1])
     assert len(report.history) == 2
     assert np.abs(maps[1] - maps[0]).max() > 1e-3
@@ -219,6 +219,6 @@ def test_two_workers_do_what_one_does(atlas_url, tmp_path):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
     assert [one[name] for name in ("weight", "l2_cells")] == [two["weight"], two["l2_cells"]]
     stored = [ModelStore.open(tmp_path / str(n)).newest() for n in (1, 2)]
-    for file, name in (("peaks", "deviation"), ("trunk", "bottleneck.map_weight")):
+    for file, name in (("peaks", "deviation"), ("trunk", "bottleneck.readout_weight")):
         first, second = (checkpoint.tensors(file)[name] for checkpoint in stored)
         np.testing.assert_allclose(second, first, atol=2e-3)

@@ -70,14 +70,14 @@ def test_import(model, published, file):
     assert summary.sizes["n_blocks"] == len(model.store.blocks) > 1
 
 
-def test_cells_take_the_last_map_along(model, tmp_path):
-    """The released architecture has no map after the trunk; predictions stay."""
+def test_cells_take_the_readout_along(model, tmp_path):
+    """The released architecture has no readout after the trunk; predictions stay."""
     rng = np.random.default_rng(9)
     width = model.trunk.config.embedding_dim
     weight, offset = (torch.from_numpy(rng.normal(size=s)) for s in ((width, width), width))
     trunk = Trunk(model.trunk.config).eval()
     trunk.load_state_dict(model.trunk.state_dict())
-    trunk.bottleneck.append_map(weight, offset)
+    trunk.bottleneck.append_readout(weight, offset)
     mapped = replace(model, trunk=trunk)
     atlasbasset.export_weights(mapped, tmp_path / "out.h5")
     atlasbasset.import_weights(
@@ -87,7 +87,7 @@ def test_cells_take_the_last_map_along(model, tmp_path):
     codes = rng.integers(0, 5, (3, model.window_bp))
     for scale in ("linear", "probability"):
         ours, theirs = (m.predict(codes, scale=scale) for m in (mapped, again))
-        if scale == "linear":  # which leaves intercepts out, and so the map's offset
+        if scale == "linear":  # which leaves intercepts out, and so the readout's offset
             ours, theirs = (values - values[:1] for values in (ours, theirs))
         np.testing.assert_allclose(theirs, ours, atol=1e-3 * np.abs(ours).max())
 
