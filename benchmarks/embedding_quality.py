@@ -10,7 +10,8 @@ with the cells' own covariance; each in several metrics.
         [--trunk small] [--change epochs=16] [--seeds 0 1 2 3 4] [--sweep]
 
 With --train baselines are measured in the same run. Models are trained where the folder MODELS does
-not have them. Baselines see all peaks, models their training peaks alone; auROC is on all others.
+not have them. Baselines see all peaks (with --training-peaks those), models their training peaks
+alone; auROC is on all others.
 Rare types have at most 2 % of the cells; their recall is the share of their cells that a vote of
 the five nearest finds.
 """
@@ -47,7 +48,7 @@ from atlasbasset.metrics.baselines import baselines
 from atlasstore import Atlas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -97,15 +98,14 @@ def measures(
 
 
 def without_sequences(
-    data: Data, *, peers_alone: bool = False
+    data: Data, *, skip: Collection[str] = ()
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield every baseline that can be had here."""
-    if not peers_alone:
+    """Yield every baseline that can be had here, but for those to skip."""
+    if OURS not in skip:
         yield from baselines(data.is_open)
-    for name, package, embed in (
-        ("SnapATAC2 spectral", "snapatac2", spectral),
-        ("PeakVI", "scvi", peakvi),
-    ):
+    for name, (package, embed) in PEERS.items():
+        if name in skip:
+            continue
         if find_spec(package) is None:
             print(f"{name}: left out, {package} is not installed")
         else:
@@ -130,6 +130,17 @@ def peakvi(cells: anndata.AnnData) -> NDArray[np.float32]:
 
 def _anndata(data: Data) -> anndata.AnnData:
     return anndata.AnnData(sp.csr_matrix(data.is_open.astype(np.float32)))
+
+
+OURS = "atlasbasset.metrics"
+PEERS = {"SnapATAC2 spectral": ("snapatac2", spectral), "PeakVI": ("scvi", peakvi)}
+"""Baselines of other packages."""
+
+
+def of_training_peaks(url: str, data: Data) -> Data:
+    """Return what a model sees of an atlas's labels."""
+    rows = np.flatnonzero(Atlas.open(url).var["split"] == "train")
+    return data._replace(is_open=data.is_open[:, rows])
 
 
 def trained(args: argparse.Namespace, seed: int) -> str:
@@ -181,14 +192,16 @@ def main() -> None:
     parser.add_argument("--change", nargs="*", default=[], metavar="SETTING=JSON")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--skip", nargs="+", default=[], choices=[OURS, *PEERS])
     parser.add_argument(
-        "--peers-alone", action="store_true", help="not the baselines of atlasbasset.metrics"
+        "--training-peaks", action="store_true", help="baselines see these alone, as models do"
     )
     args = parser.parse_args()
     data, found = read(args.data, args.label_key), defaultdict[tuple[str, str], list[float]](list)
+    seen = of_training_peaks(args.data, data) if args.training_peaks else data
     without = (
-        (name, measures(table, data.types))
-        for name, table in without_sequences(data, peers_alone=args.peers_alone)
+        (name if seen is data else f"{name}, training peaks", measures(table, data.types))
+        for name, table in without_sequences(seen, skip=args.skip)
     )
     models = of_models(args, data) if args.train else ()
     for name, values in itertools.chain(without, models):

@@ -1,9 +1,9 @@
 """The exact peaks: with the cells given, every peak is a small convex problem, as a cell is.
 
-A peak's embedding x is what a linear readout of its sequence's h says plus a deviation of its own. With
-the cells' embeddings w and intercepts b, ``sum over c of BCE(x . w_c + b_c, y_c) + l2 / 2 |x|^2 +
-l2 / 2 |x - h A - a|^2`` is minimised in turn by x (`solve_deviating`), by the readout (A, a)
-(`fit_readout`) and by the cells (docs/peak-deviations.md). That of x is the problem of
+A peak's embedding x is what a linear readout of its sequence's h says plus a deviation of its own.
+With the cells' embeddings w and intercepts b, ``sum over c of BCE(x . w_c + b_c, y_c) + l2 / 2
+|x|^2 + l2 / 2 |x - h A - a|^2`` is minimised in turn by x (`solve_deviating`), by the readout
+(A, a) (`fit_readout`) and by the cells (docs/peak-deviations.md). That of x is the problem of
 `atlasbasset.core.newton` with cells and peaks exchanged: no intercept, but an offset b that all
 peaks share.
 
@@ -31,8 +31,8 @@ __all__ = [
 TILE_PEAKS = 1024
 TILE_CELLS = 2048
 _RIDGE = 1e-3
-"""Of the readout, as a share of the mean variance of h's axes: an axis that hardly ever moves in the
-training peaks must not move far where it does in another sequence."""
+"""Of the readout, as a share of the mean variance of h's axes: an axis that hardly ever moves in
+the training peaks must not move far where it does in another sequence."""
 
 
 class SolvedPeaks(NamedTuple):

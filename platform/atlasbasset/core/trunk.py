@@ -225,8 +225,8 @@ class Trunk(nn.Module):
 class Bottleneck(nn.Module):
     """Flatten, dense, normalise, dropout, activate: (B, L', C) to (B, E).
 
-    Where peaks have deviated from their sequences, a linear readout follows, fixed: what a sequence's
-    embedding says of its peak's (`peak_deviations.Readout`). State dicts have it then.
+    Where peaks have deviated from their sequences, a linear readout follows, fixed: what a
+    sequence's embedding says of its peak's (`peak_deviations.Readout`). State dicts have it then.
     """
 
     readout_weight: Tensor | None
@@ -257,7 +257,8 @@ class Bottleneck(nn.Module):
         if self.readout_weight is not None and self.readout_offset is not None:
             offset_E = self.readout_offset.to(weight_EE) @ weight_EE + offset_E
             weight_EE = self.readout_weight.to(weight_EE) @ weight_EE
-        self.readout_weight, self.readout_offset = weight_EE.to(self.weight), offset_E.to(self.weight)
+        self.readout_weight = weight_EE.to(self.weight)
+        self.readout_offset = offset_E.to(self.weight)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any

@@ -1,10 +1,10 @@
 """Peaks that deviate from their sequences, solved in turn with the cells at the end of training.
 
 Only training peaks deviate: the labels of others stay unseen. Sequences say where a peak lies by a
-linear readout of their embeddings, fitted in every round to where the training peaks lie. Labels enter
-a peak's problem through 33 sums over its open cells, to which every worker adds its own cells; then
-the cells' table, 132 bytes a cell, is gathered, and each worker solves a share of the peaks
-(docs/peak-deviations.md). So the result depends on the number of workers by rounding alone.
+linear readout of their embeddings, fitted in every round to where the training peaks lie. Labels
+enter a peak's problem through 33 sums over its open cells, to which every worker adds its own
+cells; then the cells' table, 132 bytes a cell, is gathered, and each worker solves a share of the
+peaks (docs/peak-deviations.md). So the result depends on the number of workers by rounding alone.
 """
 
 from __future__ import annotations

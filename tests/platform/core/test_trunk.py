@@ -41,7 +41,8 @@ def test_training_goes_on_through_the_readout(trunk):
     trunk.train()
     trunk(sequences()).square().sum().backward()
     assert trunk.stem.weight.grad.abs().sum() > 0
-    assert {"readout_weight", "readout_offset"}.isdisjoint(dict(trunk.bottleneck.named_parameters()))
+    trained = dict(trunk.bottleneck.named_parameters())
+    assert {"readout_weight", "readout_offset"}.isdisjoint(trained)
 
 
 def test_a_state_has_the_readout_or_none(trunk):
