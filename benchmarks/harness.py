@@ -113,15 +113,20 @@ def with_convolution(trunk: Trunk, convolution: Convolution) -> Trunk:
     return own
 
 
+LIMITS = {
+    "onednn_max_cpu_isa",
+    "aten_cpu_capability",
+    "mkl_enable_instructions",
+    "numba_cpu_name",
+}
+"""Variables of the environment, as rows name them."""
+
+
 def limits() -> dict[str, Any]:
     """Return the threads, and what the environment holds the instruction sets down to."""
-    names = (
-        "ONEDNN_MAX_CPU_ISA",
-        "ATEN_CPU_CAPABILITY",
-        "MKL_ENABLE_INSTRUCTIONS",
-        "NUMBA_CPU_NAME",
-    )
-    found = {name.lower(): os.environ[name] for name in names if name in os.environ}
+    found = {
+        name: os.environ[name.upper()] for name in sorted(LIMITS) if name.upper() in os.environ
+    }
     return {"threads": torch.get_num_threads(), **found}
 
 

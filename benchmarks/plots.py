@@ -17,7 +17,11 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import NullLocator
 
 FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures"
-COLOURS = {"atlasbasset": "#1b6ca8", "atlasbasset, 2 workers": "#7fb3d9", "fast": "#1b6ca8"}
+COLOURS = {
+    "atlasbasset": "#1b6ca8", "atlasbasset, 2 workers": "#7fb3d9", "fast": "#1b6ca8",
+    "plain torch": "#d1495b", "released TensorFlow code fp32": "#3a7d44",
+    "scvi-tools fp32": "#edae49",
+}  # fmt: skip
 OTHERS = ("#d1495b", "#8d96a3", "#3a7d44", "#edae49")
 
 LABELS = {
@@ -56,8 +60,11 @@ def plain_ticks(axis: plt.Axes, ticks: list[float]) -> None:
 
 
 def step_scaling() -> None:
-    """Draw rate and memory of a step against cells."""
-    table = results("step_scaling").drop_duplicates(["provider", "metric", "x"], keep="last")
+    """Draw rate and memory of a step against cells, with all of the processor's instructions."""
+    table = results("step_scaling")
+    table = table[[not harness.LIMITS & json.loads(c).keys() for c in table["config"]]]
+    table = table[table["provider"].isin(COLOURS)]
+    table = table.drop_duplicates(["provider", "metric", "x"], keep="last")
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for axis, metric, label in zip(
         axes,
