@@ -295,6 +295,7 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
     loaded = as_model(model)
     _check_exportable(loaded)
     weights = _published(loaded)
+    check_weights(weights, loaded.url)  # whatever else the trunk may come to have is not lost
     with staged_path(target) as place:
         write_keras(place, weights)
     return target

@@ -82,10 +82,14 @@ def check_weights(weights: PublishedWeights, path: str | Path) -> None:
     Raises
     ------
     UserInputError
-        Names the first array that does not fit, in our names.
+        Names the first array that does not fit, in our names, or that the architecture lacks.
     """
-    found = {**weights.trunk, **_cell_arrays(weights)}
-    for name, shape in _expected(weights).items():
+    found, expected = {**weights.trunk, **_cell_arrays(weights)}, _expected(weights)
+    if unknown := sorted(weights.trunk.keys() - expected.keys()):
+        raise UserInputError(
+            f"{path}: the published architecture has no {', '.join(unknown)}; {_REMEDY}"
+        )
+    for name, shape in expected.items():
         values = found.get(name)
         if values is None or values.shape != shape or not values.size:
             has = "absent" if values is None else f"of shape {values.shape}"

@@ -45,6 +45,9 @@ DAMAGE = {
     "prebottleneck.norm.gamma is absent": lambda w: replace(
         w, trunk={k: v for k, v in w.trunk.items() if k != "prebottleneck.norm.gamma"}
     ),
+    "the published architecture has no bottleneck.readout_offset": lambda w: with_trunk(
+        w, **{"bottleneck.readout_offset": np.zeros(32, np.float32)}
+    ),
     "embedding is of shape (4, 31), where (4, 32)": lambda w: replace(
         w, embedding=w.embedding[:, :31]
     ),
