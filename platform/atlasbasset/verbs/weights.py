@@ -304,7 +304,8 @@ def export_weights(model: str | Path | Model, path: str | Path) -> Path:
 def _published(model: Model) -> PublishedWeights:
     """Return the model in the released architecture: cells take the trunk's readout in."""
     trunk = {name: t.cpu().numpy() for name, t in model.trunk.state_dict().items()}
-    weight, offset = (trunk.pop(f"bottleneck.readout_{part}", None) for part in ("weight", "offset"))
+    names = ("bottleneck.readout_weight", "bottleneck.readout_offset")
+    weight, offset = (trunk.pop(name, None) for name in names)
     embedding, intercept = model.cell_embedding, model.intercept
     batch_embedding, batch_intercept = model.batch_embedding, model.batch_intercept
     if weight is not None and offset is not None:
