@@ -31,7 +31,7 @@ LABELS = {
 }
 SHOWN = (
     "PCA", "LSI", "LSI less 1", "LSI less 1, unit", "LSI 2-12, unit", "logistic factorisation",
-    "SnapATAC2 spectral", *LABELS,
+    "SnapATAC2 spectral", "PeakVI", *LABELS,
 )  # fmt: skip
 """What `embedding_quality` draws, from the top."""
 
