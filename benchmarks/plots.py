@@ -111,6 +111,8 @@ def embedding_quality() -> None:
     table["config"] = [json.loads(config) for config in table["config"]]
     eight = [["epochs=8"], None]  # baselines have no change
     table = table[[c["data"] == "sim" and c.get("change") in eight for c in table["config"]]]
+    table["trunk"] = [c.get("trunk") for c in table["config"]]
+    table = table.drop_duplicates(["provider", "metric", "trunk"], keep="last")
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), layout="constrained", sharey=True)
     for axis, k in zip(axes, (10, 50, 100), strict=True):
         rows = table[(table["metric"] == f"label score k={k}")]
@@ -150,6 +152,7 @@ def embedding_sets() -> None:
         [t != "small" and c in (["epochs=8"], None) for t, c in zip(trunks, change, strict=True)]
     ]
     table["data"] = [c["data"].replace("sim", "t12d0.03") for c in table["config"]]
+    table = table.drop_duplicates(["provider", "metric", "data"], keep="last")
     figure, axes = plt.subplots(2, 3, figsize=(9, 6.4), layout="constrained")
     for axis, n_types in zip(axes[0], (4, 12, 30), strict=True):
         _by_depth(axis, table, n_types)
