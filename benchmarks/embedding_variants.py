@@ -129,9 +129,12 @@ class Trained:
         """
         found, said = self.cells("", self.h, l2=l2), None
         for n_done in range(1, rounds + 1):
-            of_h = self.h if said is None else said.of(self.h)
-            solve = solve_deviating if read_out else solve_peaks
-            x = solve(*self._given(found), of_h, l2=weight, start=found.x).embedding.float()
+            of_h, before = (self.h, None) if said is None else (said.of(self.h), found.x)
+            if read_out:
+                x = solve_deviating(*self._given(found), of_h, l2=weight, before=before).float()
+            else:
+                given = *self._given(found), of_h
+                x = solve_peaks(*given, l2=weight, start=found.x).embedding.float()
             said = fit_readout(self.h, x) if read_out else None
             kind = "deviations" if read_out else "around sequences"
             found = self.cells(f"{kind} {weight:.3g}, L2 {l2:g}, round {n_done}", x, l2=l2)

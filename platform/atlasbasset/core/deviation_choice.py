@@ -124,7 +124,7 @@ def neighbour_losses(
     plain = _loss(unseen, depth, table.w_NE)
     table = _cells(h, labels, weights.cells, table)
     strong = _loss(unseen, depth, table.w_NE)
-    x = said = h
+    x, said = None, h
     for _ in range(rounds):
         x = _peaks(said, labels, weights.deviations, table, x)
         said = fit_readout(h, x).of(h)
@@ -151,10 +151,12 @@ def _cells(x_PE: Tensor, labels: Tensor, l2: float, start: _Table | None) -> _Ta
     return _Table(found.embedding.float(), found.intercept.float())
 
 
-def _peaks(said_PE: Tensor, labels: Tensor, l2: float, table: _Table, start: Tensor) -> Tensor:
+def _peaks(
+    said_PE: Tensor, labels: Tensor, l2: float, table: _Table, before: Tensor | None
+) -> Tensor:
     sums = _open_sums(labels, table.w_NE)
-    found = solve_deviating(*table, sums, said_PE, l2=l2, start=start, tolerance=_TOLERANCE)
-    return found.embedding.float()
+    found = solve_deviating(*table, sums, said_PE, l2=l2, before=before, tolerance=_TOLERANCE)
+    return found.float()
 
 
 def _open_sums(labels: Tensor, features: Tensor) -> Tensor:

@@ -146,9 +146,12 @@ def deviate(
     elif not settings.weight:
         choice = _chosen(data, peaks, n_cells, h, runtime, settings, on_event)
     x, said, readout, solved = h, h, None, None
+    before: Tensor | None = None
     for n_done in range(choice.rounds + 1):
         if choice.weight is not None and n_done:
-            x = _solve_peaks(learner, data, peaks, (said, x), runtime, choice.weight, on_event)
+            x = before = _solve_peaks(
+                learner, data, peaks, said, before, runtime, choice.weight, on_event
+            )
             readout = _of_the_first(fit_readout(h, x), runtime)
             said = readout.of(h)
         elif choice.l2_cells == settings.l2_cells:
@@ -186,26 +189,26 @@ def _solve_peaks(
     learner: Learner,
     data: WorkerData,
     peaks: NDArray[np.int64],
-    embedded: tuple[Tensor, Tensor],
+    said: Tensor,
+    before: Tensor | None,
     runtime: Runtime,
     weight: float,
     on_event: Subscriber,
 ) -> Tensor:
-    """Return the solved embeddings; `embedded` are what sequences say and where to begin."""
+    """Return the solved embeddings, given what sequences say and those of the round before."""
     own = learner.cells.table().tile(slice(None))
     sums = torch.from_numpy(_open_sums(data, peaks, own[0].cpu().numpy())).to(runtime.device)
     sums = runtime.sum_(sums)
     cells = slice(data.start, data.stop)
     w, intercept = (gather_rows(t, cells, learner.n_cells_total, runtime) for t in own)
     share = share_of(len(peaks), runtime.rank, runtime.world)
-    said, start = embedded
     solved = [said[:0]]
     on_event(Progress(SOLVING_PEAKS, 0, share.stop - share.start, "peaks"))
     for first, last in runs(share.stop - share.start, _SOLVE_PEAKS):
         rows = slice(share.start + first, share.start + last)
-        own_rows = sums[rows], said[rows]
-        found = solve_deviating(w, intercept, *own_rows, l2=weight, start=start[rows])
-        solved.append(found.embedding.to(said))
+        own_rows, last_x = (sums[rows], said[rows]), None if before is None else before[rows]
+        found = solve_deviating(w, intercept, *own_rows, l2=weight, before=last_x)
+        solved.append(found.to(said))
         on_event(Progress(SOLVING_PEAKS, last, share.stop - share.start, "peaks"))
     return gather_rows(torch.cat(solved), share, len(peaks), runtime)
 

@@ -106,10 +106,13 @@ def test_a_strong_prior_keeps_peaks_at_their_sequences():
 def test_half_holds_a_peak_to_zero_and_half_to_its_sequence():
     """The gradient of both penalties and the loss vanishes, written down as a person would."""
     peaks, l2 = make_peaks(6, 7, 211, 4), 5.0
-    found = solve_deviating(*peaks.tensors, l2=l2, tolerance=1e-7).embedding.numpy()
-    for x, y, said in zip(found, peaks.labels, peaks.h, strict=True):
+    found = solve_deviating(*peaks.tensors, l2=l2, tolerance=1e-7)
+    for x, y, said in zip(found.numpy(), peaks.labels, peaks.h, strict=True):
         gradient = peaks.w.T @ (expit(peaks.w @ x + peaks.intercept) - y) + l2 * x + l2 * (x - said)
         assert np.abs(gradient).max() < 2e-4 * y.sum()
+    before = torch.from_numpy(np.random.default_rng(9).normal(size=peaks.h.shape))
+    beyond = solve_deviating(*peaks.tensors, l2=l2, before=before, tolerance=1e-7)
+    torch.testing.assert_close(beyond, 1.5 * found - 0.5 * before, rtol=0, atol=1e-4)
 
 
 def test_a_readout_is_the_least_squares_line():

@@ -181,15 +181,17 @@ def test_with_batches_peaks_deviate_where_a_weight_is_given(atlas_url, tmp_path)
 
 
 def test_where_neighbours_say_nothing_peaks_stay(tmp_path):
-    """Labels that no cell shares with another: deviations would follow noise alone."""
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, 4, (300, WINDOW + 6)).astype(np.uint8)
-    url = make_atlas(tmp_path / "a.zarr", rng.random((120, 300)) < 0.1, codes)
-    settings = config(epochs=1, final_solve=True, peak_deviations=True)
-    chosen = atlasbasset.train(url, out=tmp_path / "m", config=settings).final_solve
-    assert chosen["peak_deviations"]["weight"] is None
-    assert len(chosen["peak_deviations"]["tried"]) == 3
-    assert chosen["peak_deviations"]["l2_cells"] == 30.0  # noise is best held strongly
+    """Labels that no cell shares with another: a gain above its error is chance, one in six."""
+    settings, weights = config(epochs=1, final_solve=True, peak_deviations=True), []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        codes = rng.integers(0, 4, (300, WINDOW + 6)).astype(np.uint8)
+        url = make_atlas(tmp_path / f"{seed}.zarr", rng.random((120, 300)) < 0.1, codes)
+        model = tmp_path / f"model{seed}"
+        chosen = atlasbasset.train(url, out=model, config=settings).final_solve["peak_deviations"]
+        assert len(chosen["tried"]) == 3
+        weights.append(chosen["weight"])
+    assert weights.count(None) >= 2
 
 
 def test_without_the_last_solve_nothing_deviates(atlas_url, tmp_path):
