@@ -1,9 +1,10 @@
 """How well cells of a type lie together: a model's embeddings, and baselines on the same labels.
 
 Baselines need counts alone: SnapATAC2's spectral embedding and scvi-tools' PeakVI join where these
-packages are installed, and the script says where they are not. Of each model: its cells as `train`
-left them, and as it would have without peak deviations; with --sweep also other weights and a prior
-with the cells' own covariance; each in several metrics.
+packages are installed, and the script says where they are not. One of them is what a model comes to
+whose sequences say nothing: free peaks, weights by the rule of `train`. Of each model: its cells as
+`train` left them, and as it would have without peak deviations; with --sweep also other weights and
+a prior with the cells' own covariance; each in several metrics.
 
     python benchmarks/embedding_quality.py counts.h5ad --label-key cell_type
     python benchmarks/embedding_quality.py sim.zarr --label-key cell_type --train MODELS
@@ -30,13 +31,14 @@ import anndata
 import harness
 import numpy as np
 import scipy.sparse as sp
-from embedding_variants import DEVIATING, PLAIN, Cells, Trained, variants
+from embedding_variants import DEVIATING, L2, PLAIN, Cells, Trained, variants
 from sklearn.metrics import recall_score
 from sklearn.neighbors import KNeighborsClassifier
 
 import atlasbasset
 from atlasbasset.core.config import TrunkConfig
 from atlasbasset.engine.config import TrainConfig
+from atlasbasset.engine.peak_deviations import DeviationSettings
 from atlasbasset.metrics import (
     FactoredScores,
     SparseLabels,
@@ -44,7 +46,7 @@ from atlasbasset.metrics import (
     evaluate_scores,
     label_score,
 )
-from atlasbasset.metrics.baselines import baselines
+from atlasbasset.metrics.baselines import baselines, logistic_factorisation, unit_rows
 from atlasstore import Atlas
 
 if TYPE_CHECKING:
@@ -103,6 +105,9 @@ def without_sequences(
     """Yield every baseline that can be had here, but for those to skip."""
     if OURS not in skip:
         yield from baselines(data.is_open)
+    if WITHOUT not in skip:
+        found = by_the_rule(data)
+        yield from ((WITHOUT, found), (f"{WITHOUT}, unit", unit_rows(found)))
     for name, (package, embed) in PEERS.items():
         if name in skip:
             continue
@@ -110,6 +115,15 @@ def without_sequences(
             print(f"{name}: left out, {package} is not installed")
         else:
             yield name, embed(_anndata(data))
+
+
+def by_the_rule(data: Data) -> NDArray[np.float32]:
+    """Return the cells of a model whose sequences say nothing: free peaks, weights by the rule."""
+    n_cells, n_peaks = data.is_open.shape
+    settings = DeviationSettings(L2, 0, open_share=data.is_open.nnz / (n_cells * n_peaks))
+    cells, peaks = settings.weights(n_peaks, n_cells)
+    found = logistic_factorisation(data.is_open, l2=cells, l2_peaks=2 * peaks, rounds=6)
+    return found.embedding.numpy().astype(np.float32)
 
 
 def spectral(cells: anndata.AnnData) -> NDArray[np.float32]:
@@ -132,7 +146,7 @@ def _anndata(data: Data) -> anndata.AnnData:
     return anndata.AnnData(sp.csr_matrix(data.is_open.astype(np.float32)))
 
 
-OURS = "atlasbasset.metrics"
+OURS, WITHOUT = "atlasbasset.metrics", "without sequences, by the rule"
 PEERS = {"SnapATAC2 spectral": ("snapatac2", spectral), "PeakVI": ("scvi", peakvi)}
 """Baselines of other packages."""
 
@@ -192,7 +206,7 @@ def main() -> None:
     parser.add_argument("--change", nargs="*", default=[], metavar="SETTING=JSON")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--sweep", action="store_true")
-    parser.add_argument("--skip", nargs="+", default=[], choices=[OURS, *PEERS])
+    parser.add_argument("--skip", nargs="+", default=[], choices=[OURS, WITHOUT, *PEERS])
     parser.add_argument(
         "--training-peaks", action="store_true", help="baselines see these alone, as models do"
     )

@@ -108,6 +108,7 @@ def logistic_factorisation(
     *,
     dim: int = 32,
     l2: float = 10.0,
+    l2_peaks: float | None = None,
     rounds: int = 4,
     seed: int = 0,
 ) -> SolvedCells:
@@ -117,8 +118,8 @@ def logistic_factorisation(
 
     Parameters
     ----------
-    l2
-        Weight of half the squared norm of each cell and each peak.
+    l2, l2_peaks
+        Weight of half the squared norm of each cell and of each peak; None: the cells'.
     rounds
         Solves of all peaks and then all cells, from the left singular vectors of the labels.
 
@@ -132,9 +133,9 @@ def logistic_factorisation(
     w = torch.from_numpy(start / start.std())
     share = (is_open.sum(1) + 0.5) / (is_open.shape[1] + 1)
     intercept = torch.from_numpy(share).logit().float()
-    free = torch.zeros(is_open.shape[1], w.shape[1])
+    free, held = torch.zeros(is_open.shape[1], w.shape[1]), l2 if l2_peaks is None else l2_peaks
     for _ in range(rounds):
-        h = solve_peaks(w, intercept, open_sums(is_open.T, w), free, l2=l2).embedding.float()
+        h = solve_peaks(w, intercept, open_sums(is_open.T, w), free, l2=held).embedding.float()
         cells = solve_cells(h, open_sums(is_open, h), l2=l2)
         w, intercept = cells.embedding.float(), cells.intercept.float()
     return cells

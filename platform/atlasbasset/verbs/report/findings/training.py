@@ -53,6 +53,8 @@ class Training:
     solved: Solved | None
     recipe: Mapping[str, Any]
     """The settings of `train`."""
+    explained: float | None = None
+    """Share of where peaks lie that sequences explain; None: peaks do not deviate from them."""
 
 
 def training_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Training | Missing:
@@ -65,7 +67,15 @@ def training_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Training |
         tuple(_epoch(record) for record in history),
         None if not solved else Solved(**{name: _number(solved, name) for name in _SOLVED}),
         dict(config.get("train") or {}),
+        _explained(solved or {}),
     )
+
+
+def _explained(solved: Mapping[str, Any]) -> float | None:
+    found = solved.get("peak_deviations")
+    if not isinstance(found, dict) or found.get("weight") is None:
+        return None
+    return _number(found, "explained")
 
 
 _SOLVED = tuple(Solved.__dataclass_fields__)

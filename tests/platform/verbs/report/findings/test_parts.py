@@ -20,6 +20,7 @@ from atlasbasset.verbs.report.findings.origin import StoreOrigin, origins, versi
 from atlasbasset.verbs.report.findings.training import training_of
 from atlasbasset.verbs.report.given import sorted_stores
 from atlasbasset.verbs.report.options import ReportOptions
+from atlasbasset.verbs.report.page.charts.training import auroc_figure
 from atlasstore.atlas.atlas import Atlas
 from atlasstore.events import ignore
 from atlasstore.results.ism_result import IsmResult
@@ -127,6 +128,12 @@ def test_the_course_of_a_training(stores) -> None:
     assert [epoch.loss for epoch in found.epochs] == [record["loss"] for record in EPOCHS]
     assert found.solved.valid_auroc_per_cell == SOLVED["valid_auroc_per_cell"]
     assert found.recipe["batch_size"] == 128
+    assert auroc_figure(found).says.endswith("which explains 41 % of where they lie.")
+    held = {"weight": None, "explained": 0.0}
+    state = {"history": EPOCHS, "final_solve": {**SOLVED, "peak_deviations": held}}
+    stayed = training_of(SimpleNamespace(state=state), {})
+    assert stayed.explained is None
+    assert auroc_figure(stayed).says.endswith("holds for unseen sequence.")
     empty = SimpleNamespace(state={})
     assert isinstance(training_of(empty, {}), Missing)
 

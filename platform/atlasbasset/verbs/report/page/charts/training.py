@@ -89,10 +89,17 @@ def _auroc_says(training: Training) -> str:
         "on validation peaks"
     )
     if seen is None or unseen is None:
-        return f"{text}."
-    if seen - unseen > _GAP:
-        return f"{text}: the gap says that the model has learned peaks by heart (overfitting)."
-    return f"{text}: a small gap, so what was learned holds for unseen sequence."
+        text += "."
+    elif seen - unseen > _GAP:
+        text += ": the gap says that the model has learned peaks by heart (overfitting)."
+    else:
+        text += ": a small gap, so what was learned holds for unseen sequence."
+    if training.explained is not None:
+        text += (
+            f" Training peaks deviate from what their sequences say, which explains "
+            f"{100 * training.explained:.0f} % of where they lie."
+        )
+    return text
 
 
 def time_figure(training: Training) -> Figure:
