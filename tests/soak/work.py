@@ -76,9 +76,12 @@ def do(task: Task, on_event: Subscriber) -> None:
 
 
 def bits(task: Task) -> Any:
-    """What the verb has stored."""
-    reader = {"train": learned, "map": mapped}.get(task.verb, stored)
-    return reader(task.out)
+    """What the verb has stored, but for cards: they name inputs, of which the bucket has its own."""
+    if task.verb == "train":
+        return learned(task.out)
+    found = (mapped if task.verb == "map" else stored)(task.out)
+    found.pop("README.md", None)
+    return found
 
 
 def _preprocess(task: Task, **more: Any) -> object:
