@@ -76,7 +76,7 @@ def do(task: Task, on_event: Subscriber) -> None:
 
 
 def bits(task: Task) -> Any:
-    """What the verb has stored, but for cards: they name inputs, of which the bucket has its own."""
+    """What the verb has stored but for its card, which names inputs: the bucket has its own."""
     if task.verb == "train":
         return learned(task.out)
     found = (mapped if task.verb == "map" else stored)(task.out)
