@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 from importlib import import_module
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 import typer.main
 
+import atlasbasset
+import atlasbasset.metrics
+import atlasstore
 from atlasjobs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,3 +163,16 @@ def test_every_page_is_on_the_site():
     pages = [path for kind in ("*.md", "*/*.md", "*/*.py") for path in sorted(folder.glob(kind))]
     names = [path.relative_to(folder).as_posix() for path in pages]
     assert [name for name in names if name not in listed] == []
+
+
+PUBLIC = [
+    f"{module.__name__}.{name}"
+    for module in (atlasbasset, atlasbasset.metrics, atlasstore)
+    for name in module.__all__
+    if not inspect.ismodule(getattr(module, name))
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_reference_has_every_public_name(name):
+    assert name in REFERENCE

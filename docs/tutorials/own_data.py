@@ -14,6 +14,7 @@
 # %%
 import os
 import tempfile
+from pathlib import Path
 
 os.chdir(tempfile.mkdtemp())  # all that this page makes is written here
 
@@ -22,6 +23,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import scanpy as sc
+from scipy.io import mmwrite
 
 import atlasbasset
 import atlasstore
@@ -81,6 +83,18 @@ fragments.sort_values([0, 1]).to_csv("fragments.tsv.gz", sep="\t", header=False,
 atlasbasset.preprocess(
     "fragments.tsv.gz", peaks="yours/peaks.bed", genome="yours/genome.fa", out="from-fragments.zarr"
 )
+
+# %% [markdown]
+# And a folder as Cell Ranger ATAC writes it (`filtered_peak_bc_matrix`), here made from the same
+# counts; its `.h5` is given in the same way:
+
+# %%
+folder = Path("filtered_peak_bc_matrix")
+folder.mkdir()
+mmwrite(folder / "matrix.mtx", adata.X.T.astype(int))
+pd.Series(adata.obs_names).to_csv(folder / "barcodes.tsv", header=False, index=False)
+peaks.to_csv(folder / "peaks.bed", sep="\t", header=False, index=False)
+atlasbasset.preprocess(folder, genome="yours/genome.fa", out="from-10x.zarr")
 
 # %% [markdown]
 # ## A model, and labels that come later

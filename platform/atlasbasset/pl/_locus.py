@@ -120,7 +120,9 @@ def _draw_tracks(
         colour = _OBSERVED if kind == "observed" else folder.groups[group]["colour"]
         one.stairs(values, edges, fill=True, color=colour)
         same = [v for v, (_, other) in zip(found, shown, strict=True) if other == kind]
-        one.set_ylim(0, max(1e-9, *(float(v.max()) for v in same)) * 1.05)
+        one.set_ylim(0, 1.05 * (max(float(v.max()) for v in same) or 1.0))
+        if not values.any():
+            one.text(0.5, 0.5, "no values here", transform=one.transAxes, fontsize=7, ha="center")
         one.set_ylabel(f"{group}\n{kind}", rotation=0, ha="right", va="center", fontsize=8)
         one.locator_params(axis="y", nbins=2)
 

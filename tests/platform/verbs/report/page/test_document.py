@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import base64
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from atlasbasset.verbs.report.given import Evaluated
 from atlasbasset.verbs.report.page.charts.glyphs import outline, placed
+from atlasbasset.verbs.report.page.charts.predictions import cell_auroc_figure
 from atlasbasset.verbs.report.page.document import Csv
 from atlasbasset.verbs.report.page.palette import category_style
 from atlasbasset.verbs.report.page.text import figure, label, plain_text
@@ -80,3 +83,21 @@ def area(x: np.ndarray, y: np.ndarray) -> float:
 def test_the_hole_of_an_a_is_left_out() -> None:
     shape = outline("A")
     assert 0.4 < area(*shape.T) < 0.55  # 0.59 with it
+
+
+def test_points_are_of_other_predictors() -> None:
+    """The model is a distribution already, and its cells on fewer reads are in the table."""
+    names = ["model", "model, unit rows", "model, cells solved on 5% of reads", "6-mer ridge"]
+    names += ["model, cells solved on shuffled labels", "depth alone"]
+    rows = [{"name": name, "auroc_per_cell": 0.6} for name in names]
+    rows[1]["auroc_per_cell"] = None
+    auroc = np.array([0.6, 0.7, np.nan])
+    quality = SimpleNamespace(auroc_per_cell=auroc)
+    found = SimpleNamespace(
+        quality=quality, reference=None, certainty=SimpleNamespace(auroc_per_cell=None),
+        rows=range(3), n_split=3,
+    )  # fmt: skip
+    given = [Evaluated("e.json", {"baselines": {"rows": rows}})]
+    drawn = cell_auroc_figure(found, SimpleNamespace(names=("a", "b", "c")), given)
+    points = [trace.name for trace in drawn.plot.data if trace.mode == "markers"]
+    assert [name.partition(" (")[0] for name in points] == names[3:]

@@ -85,13 +85,14 @@ def _says(
 
 
 def _means(evaluations: Sequence[Evaluated], name: str) -> list[tuple[str, float]]:
-    """Return name and mean of each baseline that has it, at most 5."""
+    """Return name and mean of each other predictor that has it, at most as many as symbols.
+
+    The model itself is a distribution already; its cells on fewer reads are in the table.
+    """
     rows = [row for one in evaluations for row in baselines_of(one)]
     known = [(which, row[name]) for which, row in rows if isinstance(row.get(name), int | float)]
-    return known[:_MOST_MEANS]
-
-
-_MOST_MEANS = 5
+    others = [one for one in known if one[0] != "model" and not one[0].endswith("of reads")]
+    return others[: len(_MEAN_SYMBOLS)]
 
 
 def _distributions(
@@ -145,7 +146,7 @@ def _mean_point(name: str, mean: float, place: int) -> Any:
     )
 
 
-_MEAN_SYMBOLS = ("triangle-up", "diamond", "square", "star", "cross")
+_MEAN_SYMBOLS = ("triangle-up", "diamond", "square", "star", "cross", "x")
 
 
 def _vertical(x: float, colour: str, dash: str) -> dict[str, Any]:
