@@ -176,3 +176,48 @@ PUBLIC = [
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_reference_has_every_public_name(name):
     assert name in REFERENCE
+
+
+def calls(page: Path) -> list[tuple[str, int, list[str]]]:
+    """Dotted name, positional arguments and keywords of what a page's Python calls of ours."""
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    tree = ast.Module([node for block in blocks for node in ast.parse(block).body], [])
+    ours = {"atlasbasset": "atlasbasset", "atlasstore": "atlasstore"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ours:
+            ours |= {(a.asname or a.name): f"{node.module}.{a.name}" for a in node.names}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            first, _, rest = ast.unparse(node.func).partition(".")
+            keywords = [k.arg for k in node.keywords if k.arg]
+            if first in ours and len(keywords) == len(node.keywords):  # not f(**options)
+                name = ".".join(filter(None, [ours[first], rest]))
+                found.append((name, len(node.args), keywords))
+    return found
+
+
+def resolved(name: str) -> object:
+    """Return what a dotted name stands for, importing what is a module."""
+    first, *rest = name.split(".")
+    found: object = import_module(first)
+    for i, part in enumerate(rest, 1):
+        if not hasattr(found, part):
+            import_module(".".join([first, *rest[:i]]))
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_on_a_page_calls_what_there_is(page):
+    for name, n_given, keywords in calls(page):
+        inspect.signature(resolved(name)).bind(*[None] * n_given, **dict.fromkeys(keywords))
+
+
+def test_a_wrong_argument_is_not_accepted(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text('```python\nimport atlasbasset\natlasbasset.embed("m", oout="c")\n```\n')
+    ((name, n_given, keywords),) = calls(page)
+    assert (name, n_given, keywords) == ("atlasbasset.embed", 1, ["oout"])
+    with pytest.raises(TypeError, match="oout"):
+        inspect.signature(resolved(name)).bind(*[None] * n_given, **dict.fromkeys(keywords))
