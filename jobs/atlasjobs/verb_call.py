@@ -23,6 +23,8 @@ _INPUTS = {
     *("FASTA", "BED", "FILE", "GTF", "MEME", "WEIGHTS"),
 }
 """What the help calls a path or URL that is read."""
+_NAMES_OR_FILES = {"PEAKS"}
+"""What it calls names, regions or files of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def _is_written(verb: str, param: Any) -> bool:
 
 
 def _is_read(verb: str, param: Any) -> bool:
-    return param.metavar in _INPUTS and not _is_written(verb, param)
+    return param.metavar in _INPUTS | _NAMES_OR_FILES and not _is_written(verb, param)
 
 
 def _places(
@@ -114,4 +116,14 @@ def _places(
     for param in command.params:
         if wanted(command.name, param):
             found = values.get(param.name) or ()
-            yield from (str(one) for one in ([found] if isinstance(found, str) else found))
+            texts = [str(one) for one in ([found] if isinstance(found, str) else found)]
+            yield from _files(texts) if param.metavar in _NAMES_OR_FILES else texts
+
+
+def _files(wanted: Sequence[str]) -> list[str]:
+    """Return those of the texts, names or files, that are files."""
+    if not wanted:
+        return []
+    from atlasstore.sharing.selection import is_file_of_columns
+
+    return [text for text in wanted if is_file_of_columns(text)]

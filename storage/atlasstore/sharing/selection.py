@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.int64]
 
-__all__ = ["chosen_columns", "chosen_rows"]
+__all__ = ["chosen_columns", "chosen_rows", "is_file_of_columns"]
 
 _BED = (".bed", ".narrowpeak")
 _PLACE = ("chrom", "start", "end")
@@ -88,11 +88,24 @@ def chosen_columns(var: pd.DataFrame, wanted: str | Path | Sequence[str], *, uni
     return np.unique(np.concatenate([_columns(var, one, unit) for one in given]))
 
 
+def is_file_of_columns(wanted: str) -> bool:
+    """Whether what `chosen_columns` is given is a file, as far as is seen without the table.
+
+    A URL or the name of a BED file always is, another text where there is such a file here.
+    """
+    if not urls.is_local(wanted) or _is_bed(wanted):
+        return True
+    return not are_coordinates([wanted])[0] and urls.local_path(wanted).is_file()
+
+
+def _is_bed(wanted: str) -> bool:
+    return urls.path_end(wanted).removesuffix(".gz").endswith(_BED)
+
+
 def _columns(var: pd.DataFrame, wanted: str, unit: str) -> Rows:
     if wanted in var.index:
         return np.flatnonzero(var.index == wanted)
-    name = urls.path_end(wanted).removesuffix(".gz")
-    if name.endswith(_BED):
+    if _is_bed(wanted):
         return overlapping_rows(_placed(var, unit), read_bed(wanted), name=wanted)
     if are_coordinates([wanted])[0]:
         region = parse_peak_names([wanted])
