@@ -17,6 +17,8 @@ __all__ = ["NOT_ON_A_CLUSTER", "VerbCall", "verb_call"]
 NOT_ON_A_CLUSTER = ("demo", "submit", "status", "logs", "stop", "resources", "watch")
 """Verbs that follow or start work rather than do it, and the demo, which is for one machine."""
 _OUTPUTS = {"out", "json", "plot"}
+_STANDARD_OUTPUT = ("json", "-")
+"""Of a job: its log."""
 _INPUTS = {
     *("ATLAS", "MODEL", "RESULT", "STORE", "INPUT...", "[ATLAS] [RESULT]...", "CELLS"),
     *("SOURCE", "PREFIX"),
@@ -117,6 +119,8 @@ def _places(
         if wanted(command.name, param):
             found = values.get(param.name) or ()
             texts = [str(one) for one in ([found] if isinstance(found, str) else found)]
+            if (param.name, *texts) == _STANDARD_OUTPUT:
+                continue
             yield from _files(texts) if param.metavar in _NAMES_OR_FILES else texts
 
 

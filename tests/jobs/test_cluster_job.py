@@ -40,6 +40,12 @@ def test_another_content_of_a_shipped_file_is_another_job(tmp_path, monkeypatch)
     assert job(*words).name != first.name
 
 
+def test_json_may_go_to_the_jobs_log():
+    words = ["evaluate", "s3://b/m", "s3://b/a", "--json", "-"]
+    assert job(*words).entrypoint.endswith("-- evaluate s3://b/m s3://b/a --json -")
+    assert "--json -\n" in job_file(parsed(words), "rayjob")
+
+
 def test_a_verb_without_workers_has_a_core_of_a_worker_node():
     assert (job(*TRAIN).cpus, job(*TRAIN).gpus) == (0, 0)
     embed = ("embed", "s3://b/m.zarr", "--out", "s3://b/cells.h5ad")

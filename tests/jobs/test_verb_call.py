@@ -94,6 +94,10 @@ def test_a_weights_file_that_is_exported_is_an_output():
     assert (call.reads, call.writes) == (("s3://b/m",), ("s3://b/w.h5",))
 
 
+def test_json_on_standard_output_is_no_place():
+    assert parsed(["evaluate", "s3://b/m", "s3://b/a", "--json", "-"]).writes == ()
+
+
 @pytest.mark.parametrize("verb", NOT_ON_A_CLUSTER)
 def test_verbs_that_do_no_work_are_refused(verb):
     with pytest.raises(UserInputError, match=f"a verb must follow --.*got '{verb}'"):
