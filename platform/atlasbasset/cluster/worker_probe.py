@@ -10,6 +10,7 @@ import platform
 import socket
 import uuid
 from dataclasses import dataclass, replace
+from glob import has_magic
 from typing import TYPE_CHECKING, Any
 
 from atlasstore import memory
@@ -143,12 +144,22 @@ def _read_a_little(url: str) -> None:
     fs, path = urls.filesystem(url)
     with remote.outage_errors(url):
         if not fs.exists(path):
-            raise NotAStoreError("it does not exist there")
+            path = _first_match(fs, path, url)
         if fs.isdir(path):
             names = [name for name in _METADATA if fs.exists(f"{path}/{name}")]
             path = f"{path}/{names[0]}" if names else ""
         if path:
             fs.cat_file(path, start=0, end=16)
+
+
+def _first_match(fs: Any, path: str, url: str) -> str:
+    """Return the first path that a pattern matches."""
+    if not has_magic(urls.path_end(url)):
+        raise NotAStoreError("it does not exist there")
+    found = sorted(map(str, fs.glob(path)))
+    if not found:
+        raise NotAStoreError("it matches nothing there")
+    return found[0].rstrip("/")
 
 
 def _fault_of_writing(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 
+import fsspec
 import pytest
 
 from atlasbasset.cluster.preflight import Needs, preflight
@@ -36,6 +37,24 @@ def test_a_place_that_does_not_open_is_told_with_the_node(tmp_path):
         preflight(Needs(reads=(str(tmp_path / "none"),)), ignore)
     with pytest.raises(UserInputError, match=rf"{HOST} cannot write next to .*credentials"):
         preflight(Needs(writes=(str(tmp_path / "file" / "out"),)), ignore)
+
+
+def test_a_pattern_is_looked_up_and_one_of_its_matches_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "b.zarr").mkdir(parents=True)
+    for name in ("data/a.h5ad", "data/[x].h5ad", "data/b.zarr/zarr.json"):
+        (tmp_path / name).write_text("x")
+    there = ["data/*.h5ad", f"{tmp_path}/**/a.h5ad", "data/[x].h5ad", "data/*.zarr"]
+    assert look_around(there).faults == ()
+    (fault,) = look_around(["data/*.h5mu"]).faults
+    assert fault == f"{HOST} cannot read data/*.h5mu: it matches nothing there"
+
+
+def test_a_pattern_of_urls_is_looked_up():
+    fsspec.filesystem("memory").pipe("/samples-seen/d1.h5ad", b"x")
+    assert look_around(["memory://samples-seen/*.h5ad", "memory://samp*/**"]).faults == ()
+    (fault,) = look_around(["memory://samples-seen/*.loom"]).faults
+    assert fault.endswith("*.loom: it matches nothing there")
 
 
 @pytest.fixture
