@@ -55,7 +55,7 @@ def cluster_job(
     from atlasbasset.cluster.manifests import entrypoint
     from atlasbasset.cluster.shipped import shipment
 
-    shipped = shipment(call.reads, call.writes)
+    shipped = shipment(call.reads, call.writes, samples=call.samples)
     return ClusterJob(
         name=_name(call, shipped.digest()),
         entrypoint=entrypoint(call.words, wait_s),

@@ -19,8 +19,9 @@ NOT_ON_A_CLUSTER = ("demo", "submit", "status", "logs", "stop", "resources", "wa
 _OUTPUTS = {"out", "json", "plot"}
 _STANDARD_OUTPUT = ("json", "-")
 """Of a job: its log."""
+_SAMPLES = "INPUT..."
 _INPUTS = {
-    *("ATLAS", "MODEL", "RESULT", "STORE", "INPUT...", "[ATLAS] [RESULT]...", "CELLS"),
+    *("ATLAS", "MODEL", "RESULT", "STORE", _SAMPLES, "[ATLAS] [RESULT]...", "CELLS"),
     *("SOURCE", "PREFIX"),
     *("FASTA", "BED", "FILE", "GTF", "MEME", "WEIGHTS"),
 }
@@ -37,6 +38,8 @@ class VerbCall:
     """The verb and its arguments, as typed."""
     reads: tuple[str, ...] = ()
     """Paths and URLs of inputs."""
+    samples: tuple[str, ...] = ()
+    """Those of them that may be patterns or sample sheets."""
     writes: tuple[str, ...] = ()
     """Paths and URLs of outputs."""
     workers: int = 0
@@ -86,6 +89,7 @@ def _call(command: Any, values: dict[str, Any], words: tuple[str, ...]) -> VerbC
     return VerbCall(
         words=words,
         reads=tuple(_places(command, values, _is_read)),
+        samples=tuple(_places(command, values, _are_samples)),
         writes=(*_places(command, values, _is_written), *_logs(values.get("log_to") or ())),
         workers=workers,
         least_workers=int(values.get("min_workers") or workers),
@@ -110,6 +114,10 @@ def _is_written(verb: str, param: Any) -> bool:
 
 def _is_read(verb: str, param: Any) -> bool:
     return param.metavar in _INPUTS | _NAMES_OR_FILES and not _is_written(verb, param)
+
+
+def _are_samples(_: str, param: Any) -> bool:
+    return bool(param.metavar == _SAMPLES)
 
 
 def _places(

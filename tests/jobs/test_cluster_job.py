@@ -40,6 +40,16 @@ def test_another_content_of_a_shipped_file_is_another_job(tmp_path, monkeypatch)
     assert job(*words).name != first.name
 
 
+def test_the_files_that_a_sample_sheet_lists_go_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sheet.csv").write_text("path\na.h5ad\n")
+    (tmp_path / "a.h5ad").write_text("a")
+    words = ("preprocess", "sheet.csv", "--genome", "s3://b/g.fa", "--out", "s3://b/a")
+    assert [str(path) for path in job(*words).shipment.files] == ["a.h5ad", "sheet.csv"]
+    labels = ("annotate", "s3://b/m", "sheet.csv")
+    assert [str(path) for path in job(*labels).shipment.files] == ["sheet.csv"]
+
+
 def test_json_may_go_to_the_jobs_log():
     words = ["evaluate", "s3://b/m", "s3://b/a", "--json", "-"]
     assert job(*words).entrypoint.endswith("-- evaluate s3://b/m s3://b/a --json -")

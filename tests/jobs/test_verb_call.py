@@ -78,6 +78,7 @@ def test_peaks_of_export_are_names_regions_or_files(tmp_path, monkeypatch):
 def test_several_inputs_are_all_read():
     call = parsed(["preprocess", "a.h5ad", "b.h5ad", "--genome", "g.fa", "--out", "s3://b/a"])
     assert sorted(call.reads) == ["a.h5ad", "b.h5ad", "g.fa"]
+    assert call.samples == ("a.h5ad", "b.h5ad")
     assert (call.workers, call.writes) == (0, ("s3://b/a",))
 
 

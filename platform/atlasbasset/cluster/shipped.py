@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atlasbasset.cluster.input_files import files_of_input
 from atlasstore.errors import UserInputError
 from atlasstore.files import urls
 from atlasstore.text_units import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = ["MOST_SHIPPED_BYTES", "Shipment", "check_for_pods", "shared_variables", "shipment"]
 
 MOST_SHIPPED_BYTES = 100 << 20
 """What Ray's own storage on the head can be asked to hold for a job."""
+_MOST_NAMED = 4
 _ELSE = "give a URL that the nodes can read, or an absolute path that they share"
 _PLACES = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -59,13 +61,17 @@ class Shipment:
             shutil.copyfile(path, folder / path)
 
 
-def shipment(reads: Iterable[str], writes: Iterable[str]) -> Shipment:
+def shipment(
+    reads: Iterable[str], writes: Iterable[str], *, samples: Collection[str] = ()
+) -> Shipment:
     """Return what must be shipped so that a job elsewhere finds its inputs.
 
     Parameters
     ----------
     reads, writes
         Paths and URLs as typed.
+    samples
+        Those of `reads` that may be patterns or sample sheets: what they stand for goes along.
 
     Raises
     ------
@@ -75,12 +81,13 @@ def shipment(reads: Iterable[str], writes: Iterable[str]) -> Shipment:
     """
     for place in writes:
         _check_output(place)
-    files = sorted({Path(place) for place in reads if _is_own(place)})
-    for path in files:
-        _check_file(path)
+    found: set[Path] = set()
+    for place in filter(_is_own, reads):
+        found.update(_files(place, may_stand_for_more=place in samples))
+    files = sorted(found)
     total = sum(path.stat().st_size for path in files)
     if total > MOST_SHIPPED_BYTES:
-        names = ", ".join(map(str, files))
+        names = ", ".join(map(str, files[:_MOST_NAMED])) + (", ..." * (len(files) > _MOST_NAMED))
         raise UserInputError(
             f"{names}: {size(total)} are too much to ship with a job, at most "
             f"{size(MOST_SHIPPED_BYTES)}; {_ELSE}."
@@ -120,16 +127,25 @@ def _is_own(place: str) -> bool:
     return urls.is_local(place) and not urls.local_path(place).is_absolute()
 
 
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise UserInputError(f"{path} does not exist here; check the path, or {_ELSE}.")
-    if path.is_dir():
-        raise UserInputError(f"{path} is a folder, and only single files are shipped; {_ELSE}.")
+def _files(place: str, *, may_stand_for_more: bool) -> list[Path]:
+    """Return the files of an input on this machine alone, each of which can be shipped."""
+    names = files_of_input(place, is_own=_is_own) if may_stand_for_more else [place]
+    for name in names:
+        named = name if name == place else f"{place} stands for {name}, which"
+        _check_file(Path(name), named=named)
+    return [Path(name) for name in names]
+
+
+def _check_file(path: Path, *, named: str) -> None:
     if ".." in path.parts:
         raise UserInputError(
-            f"{path} is not below this directory, and would have another place on the nodes; run "
+            f"{named} is not below this directory, and would have another place on the nodes; run "
             f"the command from a directory above it, or {_ELSE}."
         )
+    if not path.exists():
+        raise UserInputError(f"{named} does not exist here; check the path, or {_ELSE}.")
+    if path.is_dir():
+        raise UserInputError(f"{named} is a folder, and only single files are shipped; {_ELSE}.")
 
 
 def shared_variables(

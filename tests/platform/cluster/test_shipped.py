@@ -49,6 +49,73 @@ def test_what_the_nodes_would_not_find_is_refused(place, said, tmp_path):
         shipment([place], OUT)
 
 
+@pytest.fixture
+def inputs(tmp_path):
+    """Inputs of all kinds that are files."""
+    names = ("a.h5ad", "b.h5ad", "one_matrix.mtx.gz", "one_barcodes.tsv.gz", "one_peaks.bed.gz")
+    cells = [f"cells/{number}.bam" for number in range(2)]
+    (tmp_path / "data" / "cells").mkdir()
+    for name in (*names, *cells):
+        (tmp_path / "data" / name).write_text(name)
+    (tmp_path / "data" / "store.zarr").mkdir()
+    return tmp_path / "data"
+
+
+def files(*samples):
+    return [str(path) for path in shipment(samples, OUT, samples=samples).files]
+
+
+def test_a_pattern_of_inputs_ships_what_it_matches(inputs):
+    assert files("data/?.h5ad") == ["data/a.h5ad", "data/b.h5ad"]
+    assert files("**/b.h5ad", "s3://b/*.h5ad", "/shared/*.h5ad") == ["data/b.h5ad"]
+    assert files("data/cells/*.bam") == ["data/cells/0.bam", "data/cells/1.bam"]
+
+
+def test_a_10x_matrix_goes_with_its_barcodes_and_peaks(inputs):
+    found = [f"data/one_{name}" for name in ("barcodes.tsv.gz", "matrix.mtx.gz", "peaks.bed.gz")]
+    assert files("data/one_matrix.mtx.gz") == found
+    (inputs / "one_peaks.bed.gz").unlink()
+    with pytest.raises(UserInputError, match=r"one_matrix.mtx.gz has no one_peaks.bed"):
+        files("data/one_matrix.mtx.gz")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("data/*.loom", r"data/\*\.loom matches nothing"),
+        ("data/*.zarr", r"^data/\*\.zarr stands for data/store\.zarr, which is a folder, and"),
+        ("../*.h5ad", "not below this directory"),
+    ],
+)
+def test_a_pattern_that_brings_nothing_is_refused_with_the_reason(inputs, pattern, said):
+    with pytest.raises(UserInputError, match=said):
+        files(pattern)
+
+
+def test_a_sample_sheet_brings_the_files_that_it_lists(inputs):
+    rows = ["a.h5ad,", "s3://b/c.h5ad,", "/shared/d.h5ad,", "cells/*.bam,names.txt"]
+    (inputs / "sheet.csv").write_text("\n".join(["path,barcodes", *rows]))
+    (inputs / "names.txt").write_text("0\n")
+    listed = ["a.h5ad", "cells/0.bam", "cells/1.bam", "names.txt", "sheet.csv"]
+    assert files("data/sheet.csv") == [f"data/{name}" for name in listed]
+    assert [str(path) for path in shipment(["data/sheet.csv"], OUT).files] == ["data/sheet.csv"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("store.zarr", r"data/store\.zarr, which is a folder"),
+        ("../up.h5ad", r"data/\.\./up\.h5ad, which is not below this directory"),
+        ("none.h5ad", r"data/none\.h5ad, which does not exist here"),
+    ],
+)
+def test_a_sheet_that_lists_what_cannot_be_shipped_is_refused(inputs, row, said):
+    (inputs.parent / "up.h5ad").touch()
+    (inputs / "sheet.csv").write_text(f"path\n{row}\n")
+    with pytest.raises(UserInputError, match=rf"^data/sheet\.csv stands for {said}"):
+        files("data/sheet.csv")
+
+
 def test_what_is_too_large_to_ship_is_refused(monkeypatch):
     monkeypatch.setattr(shipped, "MOST_SHIPPED_BYTES", 4)
     with pytest.raises(UserInputError, match=r"wanted\.bed: 9 bytes are too much.*at most 4 bytes"):
