@@ -20,6 +20,7 @@ from atlasstore.sharing.hub import HUB, check_sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 __all__ = ["WorkerFound", "look_around", "probe_worker"]
 
@@ -166,7 +167,7 @@ def _fault_of_writing(url: str) -> str:
     if url.startswith(HUB):  # takes commits alone: it is asked who we are
         return _fault_of_pushing(url)
     folder, _, name = url.rstrip("/").rpartition("/")
-    trial = urls.join(folder or ".", f".{name}.{uuid.uuid4().hex}.trial")
+    trial = urls.join(_present(folder or "."), f".{name}.{uuid.uuid4().hex}.trial")
     try:
         urls.write_bytes(trial, b"atlasbasset")
         if urls.read_bytes(trial) != b"atlasbasset":
@@ -176,6 +177,24 @@ def _fault_of_writing(url: str) -> str:
     finally:
         _remove(trial)
     return ""
+
+
+def _present(folder: str) -> str:
+    """Return the nearest folder above that is there: made ones would be left behind.
+
+    Nor can they be removed, since other workers may be writing into them.
+    """
+    if not urls.is_local(folder):
+        return folder
+    path = urls.local_path(folder)
+    return str(next((one for one in (path, *path.parents) if _is_there(one)), path))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # behind a folder that is closed to this process
+        return False
 
 
 def _fault_of_pushing(url: str) -> str:

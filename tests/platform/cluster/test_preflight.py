@@ -31,6 +31,13 @@ def test_places_are_read_and_written_and_nothing_is_left(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.bed", "store"]
 
 
+def test_no_folder_is_made_where_an_output_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outs = [str(tmp_path / "new" / "deep" / "out.zarr"), "relative/out.zarr", "out.zarr"]
+    assert look_around(writes=[*outs, "memory://new-here/out.zarr"]).faults == ()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_place_that_does_not_open_is_told_with_the_node(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserInputError, match=rf"{HOST} cannot read .*none: it does not exist"):
