@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
+import zipfile
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,10 +40,16 @@ def cluster_job(
     wait_s: float,
     wheel: str | None = None,
     variables: Mapping[str, str],
+    env: Sequence[str] = (),
     cpus: float | None = None,
     gpus: float = 0,
 ) -> ClusterJob:
     """Return what is submitted for a verb's command line.
+
+    Parameters
+    ----------
+    env
+        Those of the `variables` that were asked for by name.
 
     Raises
     ------
@@ -52,31 +57,37 @@ def cluster_job(
         An input cannot be shipped, an output would be lost, or there is no such wheel.
     """
     from atlasbasset.cluster.job import ClusterJob
+    from atlasbasset.cluster.job_id import job_id
     from atlasbasset.cluster.manifests import entrypoint
     from atlasbasset.cluster.shipped import shipment
 
-    shipped = shipment(call.reads, call.writes, samples=call.samples)
+    shipped, code = shipment(call.reads, call.writes, samples=call.samples), _wheel(wheel)
+    usual = 0 if call.workers else 1
+    cpus = usual if cpus is None else cpus
+    name = job_id(
+        call.words,
+        shipment=shipped,
+        wheel=code,
+        sent={name: variables[name] for name in env},
+        resources={} | ({"cpus": cpus} if cpus != usual else {}) | ({"gpus": gpus} if gpus else {}),
+    )
     return ClusterJob(
-        name=_name(call, shipped.digest()),
+        name=name,
         entrypoint=entrypoint(call.words, wait_s),
         shipment=shipped,
-        wheel=None if wheel is None else _wheel(wheel),
+        wheel=code,
         variables=variables,
-        cpus=(0 if call.workers else 1) if cpus is None else cpus,
+        cpus=cpus,
         gpus=gpus,
     )
 
 
-def _name(call: VerbCall, digest: str) -> str:
-    """Return an id that the same command on the same shipped inputs always has."""
-    text = json.dumps([*call.words, digest])
-    return f"{call.verb}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-
-
-def _wheel(path: str) -> Path:
+def _wheel(path: str | None) -> Path | None:
     from atlasstore.errors import UserInputError
 
-    if not (path.endswith(".whl") and Path(path).is_file()):
+    if path is None:
+        return None
+    if not (path.endswith(".whl") and zipfile.is_zipfile(path)):
         raise UserInputError(f"{path} is no wheel; make one by `make wheel`, which tells its name.")
     return Path(path)
 
@@ -102,13 +113,22 @@ def job_file(call: VerbCall, kind: Literal["rayjob", "slurm"]) -> str:
 
 
 def submitted(
-    job: ClusterJob, output: Output, *, address: str | None, wait_s: float, detach: bool
+    job: ClusterJob,
+    output: Output,
+    *,
+    address: str | None,
+    wait_s: float,
+    detach: bool,
+    again: bool = False,
 ) -> JobState:
-    """Submit a job, or find it where it is, and follow it unless `detach`."""
+    """Submit a job, or find it where it is, and follow it unless `detach`.
+
+    With `again` one that has ended is not found but submitted once more.
+    """
     from atlasbasset.cluster.job_client import JobClient
 
     client = JobClient(address)
-    job_id, is_new = client.submit(job)
+    job_id, is_new = client.submit(job, again=again)
     for path in job.shipment.files if is_new else ():
         output.line(f"shipped {path}")
     state = client.state(job_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 from atlasbasset.cluster.job import JobState
@@ -20,8 +22,8 @@ from cluster_files import parsed
 TRAIN = ("train", "s3://b/a.zarr", "--out", "s3://b/m.zarr", "--workers", "4")
 
 
-def job(*words, **options):
-    return cluster_job(parsed(list(words)), wait_s=600, variables={}, **options)
+def job(*words, variables=(), **options):
+    return cluster_job(parsed(list(words)), wait_s=600, variables=dict(variables), **options)
 
 
 def test_the_same_command_is_the_same_job_and_another_is_another():
@@ -67,6 +69,41 @@ def test_a_verb_without_workers_has_a_core_of_a_worker_node():
 def test_a_wheel_must_be_one(tmp_path):
     with pytest.raises(UserInputError, match=r"none\.whl is no wheel; make one by `make wheel`"):
         job(*TRAIN, wheel=str(tmp_path / "none.whl"))
+
+
+def test_another_content_of_a_wheel_is_another_job(tmp_path):
+    def name(content):
+        wheel = tmp_path / "atlasbasset-0.1.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            info = zipfile.ZipInfo("atlasjobs/cli.py", next(dates))
+            archive.writestr(info, content)
+        return job(*TRAIN, wheel=str(wheel)).name
+
+    dates = iter([(2026, month, 1, 0, 0, 0) for month in range(1, 13)])
+    assert name("a") == name("a"), "built again"
+    assert len({name("a"), name("b"), job(*TRAIN).name}) == 3
+
+
+def test_a_file_called_as_a_wheel_must_be_one(tmp_path):
+    (tmp_path / "x.whl").write_text("x")
+    with pytest.raises(UserInputError, match=r"x\.whl is no wheel"):
+        job(*TRAIN, wheel=str(tmp_path / "x.whl"))
+
+
+def test_what_changes_the_run_is_in_the_id_and_what_does_not_is_left_out():
+    embed = ("embed", "s3://b/m.zarr", "--out", "s3://b/cells.h5ad")
+    same = [{}, {"cpus": 1}, {"gpus": 0}, {"variables": {"AWS_REGION": "x", "K": "1"}}]
+    assert len({job(*embed, **options).name for options in same}) == 1
+    sent = [{"env": ["K"], "variables": {"K": value}} for value in ("1", "2")]
+    others = [{"cpus": 8}, {"gpus": 1}, {"cpus": 0}, *sent]
+    assert len({job(*embed, **options).name for options in [{}, *others]}) == 6
+
+
+@pytest.mark.parametrize("key", ["AWS_SESSION_TOKEN", "WANDB_API_KEY"])
+def test_a_key_that_is_renewed_is_no_other_job(key):
+    keys = [{key: value} for value in ("a", "b")]
+    found = {job(*TRAIN, env=list(one), variables=one).name for one in keys}
+    assert len(found) == 1
 
 
 def test_pods_get_no_local_files_and_an_allocation_shares_its_directory():

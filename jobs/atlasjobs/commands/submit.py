@@ -17,6 +17,10 @@ As = Annotated[
     typer.Option("--as", help="Print a KubeRay manifest or a Slurm script, and end."),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="End when the job is submitted.")]
+Again = Annotated[
+    bool,
+    typer.Option("--again", help="Submit once more what this command did before and has ended."),
+]
 Wheel = Annotated[
     str | None,
     typer.Option(
@@ -52,6 +56,7 @@ def submit(
     as_: As = None,
     wait: Wait = 600.0,
     detach: Detach = False,
+    again: Again = False,
     wheel: Wheel = None,
     credentials: Credentials = False,
     env: Env = None,
@@ -75,7 +80,15 @@ def submit(
         return
     variables = shared_variables(os.environ, credentials=credentials, more=env or ())
     job = cluster_job.cluster_job(
-        call, wait_s=wait, wheel=wheel, variables=variables, cpus=cpus, gpus=gpus
+        call,
+        wait_s=wait,
+        wheel=wheel,
+        variables=variables,
+        env=env or (),
+        cpus=cpus,
+        gpus=gpus,
     )
-    state = cluster_job.submitted(job, Output(json), address=address, wait_s=wait, detach=detach)
+    state = cluster_job.submitted(
+        job, Output(json), address=address, wait_s=wait, detach=detach, again=again
+    )
     raise typer.Exit(cluster_job.exit_code(state))

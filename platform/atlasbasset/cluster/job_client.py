@@ -75,12 +75,13 @@ class JobClient:
         with self._answers():
             self._client = JobSubmissionClient(self.address)
 
-    def submit(self, job: ClusterJob) -> tuple[str, bool]:
+    def submit(self, job: ClusterJob, *, again: bool = False) -> tuple[str, bool]:
         """Submit a job unless it is there already; return its id, and whether it is new.
 
-        A job that failed or was stopped is submitted again under the next number.
+        A job that failed or was stopped is submitted again under the next number, and so is one
+        that succeeded where `again` says so.
         """
-        name = self._next_name(job.name)
+        name = self._next_name(job.name, again=again)
         if name in self._states_by_id():
             return name, False
         environment: dict[str, Any] = {
@@ -110,15 +111,15 @@ class JobClient:
                 return name, False
         return name, True
 
-    def _next_name(self, name: str) -> str:
-        """Return the id of the attempt that counts: the last one, or the one after a failure."""
+    def _next_name(self, name: str, *, again: bool) -> str:
+        """Return the id of the attempt that counts: the last one, or the one after its end."""
         states, attempt, number = self._states_by_id(), name, 1
-        while attempt in states:
-            if states[attempt].status not in _AGAIN:
-                return attempt
-            number += 1
-            attempt = f"{name}-{number}"
-        return attempt
+        while (following := f"{name}-{number + 1}") in states:
+            attempt, number = following, number + 1
+        if attempt not in states:
+            return attempt
+        is_over = states[attempt].has_ended if again else states[attempt].status in _AGAIN
+        return following if is_over else attempt
 
     def _states_by_id(self) -> dict[str, JobState]:
         return {state.id: state for state in self.states()}

@@ -20,7 +20,14 @@ from atlasstore.text_units import size
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["MOST_SHIPPED_BYTES", "Shipment", "check_for_pods", "shared_variables", "shipment"]
+__all__ = [
+    "MOST_SHIPPED_BYTES",
+    "Shipment",
+    "check_for_pods",
+    "is_key",
+    "shared_variables",
+    "shipment",
+]
 
 MOST_SHIPPED_BYTES = 100 << 20
 """What Ray's own storage on the head can be asked to hold for a job."""
@@ -37,6 +44,7 @@ _CREDENTIALS = (
     *("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING"),
     *("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "HF_TOKEN"),
 )
+_KEY_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,11 @@ def _check_file(path: Path, *, named: str) -> None:
         raise UserInputError(f"{named} does not exist here; check the path, or {_ELSE}.")
     if path.is_dir():
         raise UserInputError(f"{named} is a folder, and only single files are shipped; {_ELSE}.")
+
+
+def is_key(name: str) -> bool:
+    """Whether an environment variable is one of a cloud's keys, or called like one."""
+    return name in _CREDENTIALS or any(word in name for word in _KEY_WORDS)
 
 
 def shared_variables(

@@ -101,6 +101,16 @@ def test_after_a_failure_the_next_number_is_submitted(client, jobs, ended):
     assert client.submit(JOB) == ("train-1-3", True)
 
 
+def test_a_job_that_ended_runs_again_when_told_so(client, jobs):
+    jobs.put("train-1", "SUCCEEDED")
+    assert client.submit(JOB) == ("train-1", False)
+    assert client.submit(JOB, again=True) == ("train-1-2", True)
+    assert client.submit(JOB, again=True) == ("train-1-2", False), "it runs"
+    assert client.submit(JOB) == ("train-1-2", False), "the last attempt counts"
+    jobs.found["train-1-2"].status = "SUCCEEDED"
+    assert client.submit(JOB, again=True) == ("train-1-3", True)
+
+
 def test_of_two_at_once_one_is_new(client, jobs, monkeypatch):
     submit = jobs.submit_job
 
