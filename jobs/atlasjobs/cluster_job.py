@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,12 +26,22 @@ __all__ = [
     "job_table",
     "node_rows",
     "passed_on",
+    "refuse_unused",
     "state_values",
     "stopped_line",
     "submitted",
     "waiting_lines",
 ]
 
+_NOTHING_SUBMITTED = "a file is printed and nothing is submitted; leave it out"
+_NOT_IN_A_FILE = {
+    "wheel": "nodes run what is installed there; install the wheel in their image or environment",
+    "credentials": "a file keeps no keys; give the nodes a role, or name a Secret in it",
+    "cpus": "set the cores of the job's own process in what is printed",
+    "gpus": "set the GPUs of the job's own process in what is printed",
+    **dict.fromkeys(("address", "detach", "again", "json"), _NOTHING_SUBMITTED),
+}
+"""Options of `submit` that are refused with ``--as``, and what to do."""
 NODE_COLUMNS = ("node", "address", "role", "CPUs", "GPUs", "memory")
 
 
@@ -92,8 +103,44 @@ def _wheel(path: str | None) -> Path | None:
     return Path(path)
 
 
-def job_file(call: VerbCall, kind: Literal["rayjob", "slurm"]) -> str:
+def refuse_unused(given: Mapping[str, Any], kind: str) -> None:
+    """Refuse options of `submit` that do nothing to a file.
+
+    Parameters
+    ----------
+    given
+        Those on the command line.
+    kind
+        Of the file.
+
+    Raises
+    ------
+    UserInputError
+        There is one.
+    """
+    from atlasstore.errors import UserInputError
+
+    _wheel(given.get("wheel"))
+    for name, reason in _NOT_IN_A_FILE.items():
+        if name in given:
+            raise UserInputError(f"--{name} has no effect with --as {kind}: {reason}.")
+
+
+def job_file(
+    call: VerbCall,
+    kind: Literal["rayjob", "slurm"],
+    *,
+    wait_s: float | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """Return the manifest or script that runs a verb's command line.
+
+    Parameters
+    ----------
+    wait_s
+        How long the nodes may take to come; by default as long as clouds commonly need.
+    variables
+        Environment variables of the job, by name.
 
     Raises
     ------
@@ -104,8 +151,14 @@ def job_file(call: VerbCall, kind: Literal["rayjob", "slurm"]) -> str:
     from atlasbasset.cluster.shipped import check_for_pods
 
     job = JobFile(
-        words=call.words, workers=call.workers, cpus=call.cpus_per_worker, gpus=call.gpus_per_worker
+        words=call.words,
+        workers=call.workers,
+        cpus=call.cpus_per_worker,
+        gpus=call.gpus_per_worker,
+        variables=variables or {},
     )
+    if wait_s is not None:
+        job = replace(job, wait_s=wait_s)
     if kind == "slurm":  # whose nodes share the directory that the script is submitted from
         return slurm_script(job)
     check_for_pods(call.reads, call.writes)

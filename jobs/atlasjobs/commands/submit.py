@@ -1,6 +1,6 @@
 """``atlasbasset submit -- VERB ...``: a verb's command line as a job of a Ray cluster."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -76,7 +76,13 @@ def submit(
 
     call = verb_call(ctx, words)
     if as_ is not None:
-        typer.echo(cluster_job.job_file(call, as_), nl=False)
+        given = _given(ctx)
+        cluster_job.refuse_unused(given, as_)
+        sent = shared_variables(os.environ, more=env or ())
+        text = cluster_job.job_file(
+            call, as_, wait_s=given.get("wait"), variables={name: sent[name] for name in env or ()}
+        )
+        typer.echo(text, nl=False)
         return
     variables = shared_variables(os.environ, credentials=credentials, more=env or ())
     job = cluster_job.cluster_job(
@@ -92,3 +98,13 @@ def submit(
         job, Output(json), address=address, wait_s=wait, detach=detach, again=again
     )
     raise typer.Exit(cluster_job.exit_code(state))
+
+
+def _given(ctx: typer.Context) -> dict[str, Any]:
+    """Return the options that were given, by name: on the command line or in a file."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {
+        name: ctx.params[name]
+        for name, source in sources.items()
+        if source is not None and source.name != "DEFAULT"
+    }

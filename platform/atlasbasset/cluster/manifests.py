@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.metadata import version
+from itertools import starmap
 from string import Template
 from typing import TYPE_CHECKING
 
 from atlasstore.errors import UserInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["JobFile", "entrypoint", "rayjob", "slurm_script"]
 
@@ -37,6 +39,8 @@ class JobFile:
     gpus: float
     wait_s: float = 1200.0
     """How long the nodes may take to come."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the job and its workers; whoever sees the file sees them."""
 
     @property
     def name(self) -> str:
@@ -55,12 +59,19 @@ def entrypoint(words: Sequence[str], wait_s: float) -> str:
 
 
 def rayjob(job: JobFile) -> str:
-    """Return the manifest: one RayJob, its cluster included, and its service account."""
+    """Return the manifest: one RayJob, its cluster included, and its service account.
+
+    Raises
+    ------
+    UserInputError
+        The shell that submits the command in the cluster would change a variable.
+    """
     cpus, memory, said = _HEAD_OF_WORKERS if job.workers else _HEAD_ALONE
     values = {
         "VERB": job.words[0],
         "NAME": job.name,
         "ENTRYPOINT": entrypoint(job.words, job.wait_s),
+        "VARIABLES": "".join(starmap(_yaml_item, job.variables.items())),
         "IMAGE": f"REGISTRY/atlasbasset:{version('atlasbasset')}",
         "RAY": version("ray"),
         "HEAD_CPUS": cpus,
@@ -75,6 +86,16 @@ def rayjob(job: JobFile) -> str:
     }
     parts = ["rayjob.yaml", *(["rayjob-workers.yaml"] if job.workers else [])]
     return "".join(_template(part).substitute(values) for part in parts)
+
+
+def _yaml_item(name: str, value: str) -> str:
+    """Return one more item of a flow mapping; JSON is YAML."""
+    if any(sign in value for sign in "$`"):
+        raise UserInputError(
+            f"{name} has a $ or a backquote, which the shell that submits the command in the "
+            "cluster takes for its own; keep it in a Secret that the pods name."
+        )
+    return f", {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
 
 
 def slurm_script(job: JobFile) -> str:
@@ -92,6 +113,9 @@ def slurm_script(job: JobFile) -> str:
         "VERB": job.words[0],
         "NAME": job.name,
         "ENTRYPOINT": entrypoint(job.words, job.wait_s),
+        "EXPORTS": "".join(
+            f"export {name}={shlex.quote(value)}\n" for name, value in job.variables.items()
+        ),
         "NODES": str(max(1, job.workers)),
         "CPUS": str(job.node_cpus),
         "GPUS": str(gpus),

@@ -16,7 +16,7 @@ $GPU_LINE#SBATCH --mem=$MEMORY
 set -euo pipefail
 
 # source ~/atlasbasset/bin/activate
-
+$EXPORTS
 # A token of this job alone, readable by its owner only: without it nobody on the cluster's network
 # can use this Ray.
 umask 077
