@@ -290,9 +290,9 @@ def _is_finished(out: str | Path, identity: JobIdentity, on_event: Subscriber) -
 
 
 def _refuse_published(ledger: Ledger, identity: JobIdentity) -> None:
-    """Raise StoreExistsError where an equal job has begun and ended in the meantime."""
+    """Raise StoreExistsError where an equal job has ended in the meantime."""
     out = ledger.out
-    if ledger.is_new and not urls.is_local(out) and is_published(out, identity):
+    if not urls.is_local(out) and is_published(out, identity):
         raise StoreExistsError(f"{out} was published meanwhile.")
 
 

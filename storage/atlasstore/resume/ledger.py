@@ -24,6 +24,7 @@ import json
 import os
 import re
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -363,14 +364,15 @@ def _damaged(place: str, why: str) -> CorruptStoreError:
 
 
 def _read_steps(where: str) -> dict[str, dict[str, Any]]:
-    """Return step -> receipt."""
+    """Return step -> receipt; none where an equal job has ended, which deletes them, meanwhile."""
     names = [
         name
         for name in urls.list_names(where)
         if name.endswith(".json") and not name.startswith(".")  # a killed process's half file
     ]
-    contents = urls.read_files(where, names) if names else {}
-    found = {}
+    contents, found = dict[str, bytes](), {}
+    with suppress(FileNotFoundError):
+        contents = urls.read_files(where, names) if names else {}
     for name in sorted(contents):
         place = urls.join(where, name)
         try:

@@ -430,6 +430,26 @@ def test_published_and_tidied_up_between_looking_and_beginning(tmp_path, monkeyp
     assert not urls.exists(partial_url(out))
 
 
+def test_published_and_tidied_up_while_its_receipts_are_read(tmp_path, monkeypatch):
+    """An equal job ends between the listing of the steps' receipts and their reading."""
+    out = f"memory://test_job/{tmp_path.name}"
+    with pytest.raises(Killed):
+        Flow(out, stop_at="second 4").run()
+    read_files = urls.read_files
+
+    def ended_first(folder, names):
+        monkeypatch.setattr(urls, "read_files", read_files)
+        Flow(out).run()
+        return read_files(folder, names)
+
+    monkeypatch.setattr(urls, "read_files", ended_first)
+    late = Flow(out).run()
+    assert late.steps == []
+    assert "The same result was published" in late.events[-1].message
+    Result.open(out).verify()
+    assert not urls.exists(partial_url(out))
+
+
 def test_workers_that_cannot_be_had_delete_nothing_of_others(tmp_path, monkeypatch):
     out = f"memory://test_job/{tmp_path.name}"
 
