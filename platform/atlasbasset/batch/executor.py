@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlasbasset.batch.attempts import check_attempt, start_attempts
+from atlasbasset.cluster.event_log import handed_on
 from atlasbasset.cluster.metrics import UnitMetrics
 from atlasbasset.cluster.ray_session import ray_session
 from atlasbasset.engine.compilation import telling_compilation
@@ -209,7 +210,7 @@ def _dataset(units: Sequence[Unit], work: Work, pool: WorkerPool) -> Dataset:
         ),
         num_cpus=pool.cpus,
         num_gpus=pool.gpus or None,
-        runtime_env={"env_vars": _threads(pool)},
+        runtime_env={"env_vars": _threads(pool) | handed_on()},
     )
 
 

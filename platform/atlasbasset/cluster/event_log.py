@@ -1,8 +1,9 @@
 """Events as JSON lines, one file for each machine: who, where, when, what.
 
-``ATLASBASSET_LOG`` names the file, or ``-`` for standard error; unset, nothing is written. Every
-line has ``time`` (ISO 8601, UTC), ``run``, ``rank`` (None: the driver), ``node`` and ``event``, and
-the event's own fields.
+``ATLASBASSET_LOG`` names the file, or ``-`` for standard error; unset, nothing is written. The
+driver decides what the run is called and hands both to its workers (`handed_on`). Every line has
+``time`` (ISO 8601, UTC), ``run``, ``rank`` (None: the driver), ``node`` and ``event``, and the
+event's own fields.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
     from atlasstore.events import Subscriber
 
-__all__ = ["RUN_VARIABLE", "EventLog", "logged"]
+__all__ = ["RUN_VARIABLE", "EventLog", "handed_on", "logged", "run_id"]
 
 RUN_VARIABLE = "ATLASBASSET_RUN"
-"""Holds the id of a submitted job, in its driver and its workers."""
+"""Holds the run's id, in workers and in the driver of a submitted job."""
 _TARGET_VARIABLE = "ATLASBASSET_LOG"
 _OFTEN = ("Progress", "StepDone")
 """Events that come many times a second; a few of them are enough."""
@@ -82,8 +83,17 @@ class EventLog:
 
 
 def run_id() -> str:
-    """Return the id of the submitted job, or of this process where it is none."""
+    """Return the run's id: the submitted job's, or else the driver's node and process."""
     return os.environ.get(RUN_VARIABLE) or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def handed_on() -> dict[str, str]:
+    """Return what the environment of a driver's workers must have to log as part of its run."""
+    target = os.environ.get(_TARGET_VARIABLE)
+    if not target:  # the nodes may have their own
+        return {RUN_VARIABLE: run_id()}
+    place = target if target == "-" else str(Path(target).absolute())
+    return {RUN_VARIABLE: run_id(), _TARGET_VARIABLE: place}
 
 
 def logged(on_event: Subscriber, *, rank: int | None = None) -> Subscriber:

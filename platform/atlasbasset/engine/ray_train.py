@@ -6,6 +6,7 @@ restarted group resumes from the newest one, regardless of what Ray knows of the
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import uuid
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atlasbasset.cluster.event_log import logged
+from atlasbasset.cluster.event_log import handed_on, logged
 from atlasbasset.cluster.metrics import TrainingMetrics
 from atlasbasset.cluster.ray_session import ray_session
 from atlasbasset.core.runtime import DistributedRuntime, LocalRuntime
@@ -157,13 +158,19 @@ def _trainer(
 def _payload(run: Run, name: str, threads: int) -> dict[str, Any]:
     values = asdict(run)
     values["config"] = run.config.as_json()
-    return {"run": values, "threads": threads, "end": _end_url(run.model_url, name)}
+    return {
+        "run": values,
+        "threads": threads,
+        "end": _end_url(run.model_url, name),
+        "environment": handed_on(),
+    }
 
 
 def _train_function(payload: dict[str, Any]) -> None:
     import ray.train
     import ray.train.torch
 
+    os.environ.update(payload["environment"])
     use_threads(max(1, payload["threads"]))
     values = payload["run"]
     run = Run(**{**values, "config": TrainConfig.from_json(values["config"])})

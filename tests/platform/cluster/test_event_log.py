@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from pathlib import Path
 
-from atlasbasset.cluster.event_log import EventLog, logged
+from atlasbasset.cluster.event_log import EventLog, handed_on, logged, run_id
 from atlasbasset.engine.events import EpochEnd, StepDone
 from atlasstore.events import Notice, Progress
 
@@ -54,3 +56,17 @@ def test_the_log_is_asked_for_by_a_variable(tmp_path, monkeypatch, capsys):
     logged(seen.append, rank=0)(Notice("hello"))
     assert seen == [Notice("hello")]
     assert json.loads(capsys.readouterr().err)["message"] == "hello"
+
+
+def test_workers_log_as_part_of_their_drivers_run(tmp_path, monkeypatch):
+    for name in ("ATLASBASSET_RUN", "ATLASBASSET_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    ours = f"{socket.gethostname()}-{os.getpid()}"
+    assert handed_on() == {"ATLASBASSET_RUN": ours}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATLASBASSET_LOG", "log")
+    assert handed_on()["ATLASBASSET_LOG"] == str(Path("log").absolute())
+    monkeypatch.setenv("ATLASBASSET_LOG", "-")
+    monkeypatch.setenv("ATLASBASSET_RUN", "train-1")
+    assert handed_on() == {"ATLASBASSET_RUN": "train-1", "ATLASBASSET_LOG": "-"}
+    assert run_id() == "train-1"

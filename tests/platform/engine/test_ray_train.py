@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -49,6 +51,25 @@ def kill_a_worker_when(condition):
     thread = threading.Thread(target=wait_and_kill, daemon=True)
     thread.start()
     return thread, killed
+
+
+@pytest.mark.slow
+def test_ranks_log_under_the_run_of_their_driver(cluster, tmp_path, monkeypatch):
+    """Their own name would be that of their process."""
+    monkeypatch.delenv("ATLASBASSET_RUN", raising=False)
+    monkeypatch.setenv("ATLASBASSET_LOG", str(tmp_path / "log"))
+    atlasbasset.train(
+        atlas(tmp_path / "atlas.zarr"),
+        out=tmp_path / "model",
+        config=config(epochs=1),
+        workers=1,
+        launcher="ray",
+    )
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {"epoch_end", "step_done"} <= {line["event"] for line in lines}
+    assert {(line["run"], line["rank"]) for line in lines} == {
+        (f"{socket.gethostname()}-{os.getpid()}", 0)
+    }
 
 
 @pytest.mark.slow
