@@ -1,5 +1,7 @@
 """A count of how often each unit was begun, in a process of its own that imports next to nothing.
 
+It numbers the actors of a stage as well: Ray Data gives them no rank.
+
 Ray Data gives a unit whose actor died to another actor, for ever; a unit that kills every actor
 must end the job instead.
 """
@@ -14,7 +16,7 @@ from atlasstore.errors import AtlasError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Attempts", "check_attempt", "start_attempts"]
+__all__ = ["Attempts", "actor_number", "check_attempt", "start_attempts"]
 
 _MOST = 5
 
@@ -24,11 +26,16 @@ class Attempts:
 
     def __init__(self) -> None:
         self._begun: Counter[int] = Counter()
+        self._numbers: dict[str, int] = {}
 
     def begin(self, index: int) -> int:
         """Count one more beginning of unit `index`; return how many there were."""
         self._begun[index] += 1
         return self._begun[index]
+
+    def number(self, actor: str) -> int:
+        """Return the number of an actor, counted from 0; one that is started again keeps it."""
+        return self._numbers.setdefault(actor, len(self._numbers))
 
 
 def start_attempts() -> Any:
@@ -36,6 +43,14 @@ def start_attempts() -> Any:
     import ray
 
     return ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+
+
+def actor_number(attempts: Any) -> int:
+    """Return the number of the actor that asks, among those of its stage."""
+    import ray
+
+    actor = ray.get_runtime_context().get_actor_id()
+    return int(ray.get(attempts.number.remote(actor)))
 
 
 def check_attempt(attempts: Any, index: int, unit: Mapping[str, int]) -> None:

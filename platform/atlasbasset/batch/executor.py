@@ -18,13 +18,15 @@ from logging import StreamHandler, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atlasbasset.batch.attempts import check_attempt, start_attempts
-from atlasbasset.cluster.event_log import handed_on
+from atlasbasset.batch.attempts import actor_number, check_attempt, start_attempts
+from atlasbasset.batch.events import BatchBegin, BatchEnd, BatchError
+from atlasbasset.cluster.event_log import handed_on, logged
 from atlasbasset.cluster.metrics import UnitMetrics
 from atlasbasset.cluster.ray_session import ray_session
 from atlasbasset.engine.compilation import telling_compilation
 from atlasstore import errors, memory
 from atlasstore.errors import AtlasError, UserInputError
+from atlasstore.events import ignore
 from atlasstore.files import urls
 from atlasstore.resume.executors import ThreadExecutor, held_bytes
 from atlasstore.resume.machine import Machine
@@ -226,22 +228,22 @@ def _threads(pool: WorkerPool) -> dict[str, str]:
 class _Actor:
     """Does the work, whose arrays are read where the node's object store holds them.
 
-    Rows travel as JSON text, so that all have one schema.
+    Rows travel as JSON text, so that all have one schema. Its rank, in logs and metrics, is its
+    number among the actors of the stage.
     """
 
     def __init__(self, get_work: Callable[[], Work], attempts: Any, folder: str) -> None:
         self._work, self._attempts = get_work(), attempts
-        self._node, self._metrics = socket.gethostname(), UnitMetrics()
+        rank = actor_number(attempts)
+        self._node, self._metrics = socket.gethostname(), UnitMetrics(rank)
+        self._log, self._stage = logged(ignore, rank=rank), str(getattr(self._work, "stage", ""))
         with suppress(OSError):  # a relative path means the same here, where the folder is shared
             os.chdir(folder)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         try:
             check_attempt(self._attempts, item["index"], item["unit"])
-            began = time.perf_counter()
-            receipt = self._work(item["unit"])
-            value, kind = json.dumps(receipt), ""
-            self._metrics.unit(time.perf_counter() - began, int(receipt.get("bytes", 0)))
+            value, kind = json.dumps(self._told(item["unit"])), ""
         except AtlasError as error:
             value, kind = str(error), type(error).__name__
         except OSError as error:  # a full disk, a store that cannot be reached
@@ -251,6 +253,21 @@ class _Actor:
             lines = "".join(traceback.format_exception(error)).splitlines()[-_LAST_LINES:]
             value, kind = json.dumps([_sentence(error, item["unit"]), lines]), _TRACEBACK
         return {"index": item["index"], "value": value, "error": kind, "node": self._node}
+
+    def _told(self, unit: Unit) -> Receipt:
+        """Do a unit; tell log and metrics."""
+        began = time.perf_counter()
+        self._log(BatchBegin(self._stage, unit))
+        try:
+            receipt = self._work(unit)
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            self._log(BatchError(self._stage, unit, said, traceback.format_exc()))
+            raise
+        seconds, n_bytes = time.perf_counter() - began, int(receipt.get("bytes", 0))
+        self._metrics.unit(seconds, n_bytes)
+        self._log(BatchEnd(self._stage, unit, seconds, n_bytes))
+        return receipt
 
 
 def _sentence(error: Exception, unit: Unit) -> str:

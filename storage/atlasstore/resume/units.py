@@ -157,7 +157,8 @@ def run_units(
     counter = _ProgressCounter(units, receipts, stage, on_event)
     batches = Ranges(len(left), _batch_size(len(left), executor.n_workers))
     runner = _Batch(
-        work, units, None if len(left) == len(units) else left, receipts.url, keep_going
+        *(work, units, None if len(left) == len(units) else left, receipts.url, keep_going),
+        stage=stage.name,
     )
     with closing(executor.run(runner, batches, at_once=at_once)) as results:
         for index, found in results:
@@ -189,6 +190,8 @@ class _Batch:
     """Until receipts are written, at least, in seconds."""
     flush_share: float = 0.1
     """Of the time since the batch began: long ones write few files, and a kill costs a tenth."""
+    stage: str = ""
+    """As `Progress` says it, for logs."""
     is_stopped: bool = False
     """Whether threads that are at work begin no further unit."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import socket
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlasbasset.batch.attempts import Attempts
 from atlasbasset.batch.executor import WorkerPool, _Actor, _error
+from atlasbasset.cluster.metrics import UnitMetrics
 from atlasbasset.cluster.ray_session import _check_resources
 from atlasbasset.verbs.map_cells.work import block_units, cell_units
 from atlasbasset.verbs.shared.embed_peaks_work import peak_units
@@ -22,13 +27,33 @@ from atlasstore.zarrio.blocks import cut_cells
 UNIT = {"start": 0, "stop": 1}
 
 
+@pytest.fixture
+def no_ray(monkeypatch):
+    """Actors in this process: the third of their stage."""
+    monkeypatch.setattr("atlasbasset.batch.executor.check_attempt", lambda *_: None)
+    monkeypatch.setattr("atlasbasset.batch.executor.actor_number", lambda _: 2)
+    told = defaultdict(Told)
+    metrics = partial(UnitMetrics, metric=told.__getitem__)
+    monkeypatch.setattr("atlasbasset.batch.executor.UnitMetrics", metrics)
+    return told
+
+
+class Told:
+    def __init__(self):
+        self.tags = []
+
+    def set(self, value, tags):
+        self.tags.append(tags)
+
+    inc = set
+
+
 class FullDisk:
     def __call__(self, unit):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_of_an_actor_is_told_as_one_here(monkeypatch):
-    monkeypatch.setattr("atlasbasset.batch.executor.check_attempt", lambda *_: None)
+def test_a_full_disk_of_an_actor_is_told_as_one_here(no_ray):
     row = _Actor(FullDisk, None, ".")({"index": 0, "unit": UNIT})
     found = _error(row["error"], row["value"], row["node"])
     assert isinstance(found, OSError)
@@ -108,8 +133,7 @@ class Raising:
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "fewer --workers on a machine"),
     ],
 )
-def test_an_unexpected_error_of_an_actor_is_one_sentence(monkeypatch, error, message):
-    monkeypatch.setattr("atlasbasset.batch.executor.check_attempt", lambda *_: None)
+def test_an_unexpected_error_of_an_actor_is_one_sentence(no_ray, error, message):
     row = _Actor(lambda: Raising(error), None, ".")({"index": 0, "unit": UNIT})
     found = _error(row["error"], row["value"], row["node"])
     assert type(found) is AtlasError
@@ -119,3 +143,44 @@ def test_an_unexpected_error_of_an_actor_is_one_sentence(monkeypatch, error, mes
     assert type(error).__name__ in str(found)
     assert "start 0, stop 1" in str(found)
     assert "\n" not in str(found)
+
+
+class Named:
+    stage = "writing predictions"
+
+    def __call__(self, unit):
+        if unit["start"]:
+            raise KeyError("chr7")
+        return {"bytes": 12}
+
+
+def test_an_actor_logs_what_it_begins_ends_and_fails_of(no_ray, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATLASBASSET_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("ATLASBASSET_RUN", "denoise-1")
+    actor = _Actor(Named, None, ".")
+    for start in (0, 1):
+        actor({"index": start, "unit": {"start": start, "stop": start + 1}})
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["event"] for line in lines] == [
+        *("batch_begin", "batch_end"),
+        *("batch_begin", "batch_error"),
+    ]
+    for line in lines:
+        who = (line["run"], line["rank"], line["node"], line["stage"])
+        assert who == ("denoise-1", 2, socket.gethostname(), "writing predictions")
+    _, end, begun, failed = lines
+    assert (end["n_bytes"], begun["units"]) == (12, {"start": 1, "stop": 2})
+    assert failed["error"] == "KeyError: 'chr7'"
+    assert "in __call__" in failed["traceback"]
+
+
+def test_metrics_of_an_actor_have_its_number(no_ray, monkeypatch):
+    monkeypatch.setenv("ATLASBASSET_RUN", "denoise-1")
+    _Actor(Named, None, ".")({"index": 0, "unit": UNIT})
+    tags = [one for metric in no_ray.values() for one in metric.tags]
+    assert tags == [{"run": "denoise-1", "rank": "2"}] * 3
+
+
+def test_an_actor_that_is_started_again_keeps_its_number():
+    attempts = Attempts()
+    assert [attempts.number(actor) for actor in ("a", "b", "a", "c")] == [0, 1, 0, 2]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 from dataclasses import dataclass
 
 import anndata
@@ -16,7 +18,7 @@ from scipy import sparse
 import atlasbasset
 from atlasbasset.batch.executor import WorkerPool
 from atlasstore.errors import CorruptStoreError, UserInputError
-from atlasstore.events import Progress
+from atlasstore.events import Progress, ignore
 from atlasstore.models.model_store import ModelStore
 from atlasstore.resume.receipts import Receipts
 from atlasstore.resume.units import Stage, run_units
@@ -126,6 +128,29 @@ def test_an_error_keeps_its_class_and_sentence(cluster, tmp_path):
     assert Receipts(str(tmp_path), units).done[2] is np.False_
     assert str(found.value) == "unit 2 is torn"
     assert done == [Progress("trying", n, 4, "units") for n in (0, 1, 2)]
+
+
+@dataclass(frozen=True)
+class Squares:
+    def __call__(self, unit):
+        return {"bytes": unit["start"] ** 2}
+
+
+def test_actors_log_under_the_run_of_their_driver_with_a_number_each(
+    cluster, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("ATLASBASSET_RUN", raising=False)
+    monkeypatch.setenv("ATLASBASSET_LOG", str(tmp_path / "log"))
+    units = [{"start": i, "stop": i + 1} for i in range(4)]
+    stage, receipts = Stage("trying", "units"), Receipts(str(tmp_path / "receipts"), units)
+    executor = WorkerPool(2, 0.5).executor
+    run_units(units, Squares(), receipts=receipts, executor=executor, stage=stage, on_event=ignore)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert sorted(line["event"] for line in lines) == ["batch_begin"] * 4 + ["batch_end"] * 4
+    run = f"{socket.gethostname()}-{os.getpid()}"
+    assert {(line["run"], line["stage"]) for line in lines} == {(run, "trying")}
+    assert {line["rank"] for line in lines} <= {0, 1}
+    assert sum(line.get("n_bytes", 0) for line in lines) == 14
 
 
 def test_what_workers_cannot_reach_is_refused_before_anything_starts(stores, tmp_path):
