@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from atlasjobs.closed_pipe import leave_quietly
 from atlasjobs.failures import DONE, FAILED, WRONG_INPUT
 
 if TYPE_CHECKING:
@@ -197,8 +198,11 @@ def submitted(
 
 def passed_on(text: str) -> None:
     """Print a part of a job's log as it came."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # which would look like a lost connection to who follows the job
+        leave_quietly()
 
 
 def exit_code(state: JobState) -> int:

@@ -7,18 +7,17 @@ come, whatever ends the verb is shown as an interrupt.
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from atlasjobs.closed_pipe import leave_quietly, reader_is_gone
 from atlasjobs.failures import (
     DONE,
-    FAILED,
     WRONG_INPUT,
     Failure,
     failure_of,
@@ -54,6 +53,8 @@ class Verb(TyperCommand):
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             if _is_usage(error):
                 raise
+            if isinstance(error, BrokenPipeError) and reader_is_gone():
+                leave_quietly()
             if ctx.params.get("debug"):
                 sys.stderr.write(_shown("".join(traceback.format_exception(error))))
             raise _VerbFailed(self._failure(ctx, error)) from error
@@ -135,7 +136,7 @@ class Program(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):
             return _tell(Failure(interrupts.exit_code, _BEFORE))
         except BrokenPipeError:
-            _leave_quietly()
+            leave_quietly()
         except Exception as error:
             if not _is_usage(error):
                 raise
@@ -164,12 +165,6 @@ def _tell(failure: Failure) -> int:
     if failure.message:
         tell_error(failure.message)
     return failure.exit_code
-
-
-def _leave_quietly() -> NoReturn:
-    """End without a word when the reader of our output is gone (``atlasbasset ... | head``)."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(FAILED)
 
 
 def _shown(text: str) -> str:
