@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N_CELLS, N_PEAKS, WIDTH = 4, 3, 2
+RESULT = {"seed": 2}
+"""Provenance of a result."""
 
 
 def make_small_atlas(url: str | Path) -> str:
@@ -70,7 +72,7 @@ def make_small_result(url: str | Path) -> str:
         about={"scale": "linear", "flags": np.zeros(2, np.int64), "n": 0, "on": False},
     )
     receipt = write_rows(str(url), plan, 0, np.zeros((N_CELLS, N_PEAKS), np.float32))
-    finish_result(str(url), {"seed": 2}, shards=[receipt])
+    finish_result(str(url), RESULT, shards=[receipt])
     return str(url)
 
 

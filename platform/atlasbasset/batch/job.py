@@ -31,6 +31,8 @@ from atlasstore.errors import CorruptStoreError, StoreExistsError, UserInputErro
 from atlasstore.events import Notice
 from atlasstore.files import urls
 from atlasstore.files.staging import refuse_existing
+from atlasstore.models.measures import MEASURES, measures
+from atlasstore.models.model_store import ModelStore
 from atlasstore.results.writer import finish_result
 from atlasstore.resume.ledger import Ledger, is_begun, refuse_taken
 from atlasstore.text_units import count, size
@@ -58,6 +60,12 @@ _CREATED = "create"
 class _HasProvenance(Protocol):
     @property
     def provenance(self) -> Mapping[str, Any]: ...
+
+
+def _described(store: _HasProvenance) -> dict[str, Any]:
+    """Return a store's provenance; of a model also what its training reached, for cards."""
+    found = dict(store.provenance)
+    return {**found, MEASURES: measures(store)} if isinstance(store, ModelStore) else found
 
 
 def run_job(
@@ -253,7 +261,7 @@ class ResumableJob(JobStages):
         check_scratch(self.scratch)
         self._check_files()
         made = formats.provenance(list(files), dict(config), seed, created=self._ledger.started)
-        sources = {name: dict(store.provenance) for name, store in made_from.items()}
+        sources = {name: _described(store) for name, store in made_from.items()}
         provenance = {**made, **sources, IDENTITY: self._identity.as_json()}
         try:
             finish(self.place, provenance, shards=self._shards())

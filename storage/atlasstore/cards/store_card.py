@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atlasstore.cards.card import Card, Said, Section, said_in
+from atlasstore.cards.peak_lines import peak_lines
 from atlasstore.errors import AccessDeniedError, NotAStoreError, UserInputError
 from atlasstore.files import urls
 from atlasstore.lineage import lineage, lineage_lines
+from atlasstore.models.measures import MEASURES, measures
 from atlasstore.models.model_store import ModelStore
 from atlasstore.results.result import Result
 from atlasstore.store_kinds import kind_of
@@ -43,6 +45,7 @@ _FIGURES = {
     "valid_auroc_per_cell": "validation auROC per cell",
     "valid_auroc_per_peak": "validation auROC per peak",
 }
+_SHOWN_BATCHES = 20
 _CODE = {
     formats.ATLAS: """
 import atlasstore
@@ -151,7 +154,8 @@ def _card(url: str, said: Said) -> Card:
     name = kind_name(store, info.format)
     sections = (
         Section("Data", [*_licence(said), *_data(store, info)]),
-        Section("Training", _training(store)),
+        Section("Training", _training(measures(store)) if isinstance(store, ModelStore) else []),
+        Section("Training of the model it was made from", _training(_source_measures(info))),
         Section("Checks", _checks(store, info)),
         Section("Made from", [*lineage_lines(lineage(info.provenance)), *_how(info)]),
     )
@@ -188,37 +192,57 @@ def _data(store: Any, info: formats.StoreInfo) -> Lines:
     elif not isinstance(store, ModelStore):
         lines.append(("open pairs of cell and peak", share(store.density)))
         lines.append(("window", f"{store.window_bp:,} bp, {store.flank_bp} bp stored beside it"))
-    elif store.batches:
-        lines.append(("batches of cells", ", ".join(store.batches)))
+    else:
+        lines += _model_data(store)
     return lines
 
 
-def _training(store: Any) -> Lines:
-    """Return what training reached, as its last record says."""
-    checkpoint = store.latest() if isinstance(store, ModelStore) else None
-    if checkpoint is None:
-        return []
-    state = checkpoint.state
-    history = state.get("history") or []
-    measured = {**(history[-1] if history else {}), **(state.get("final_solve") or {})}
-    lines = [("epochs", count(len(history)))] if history else []
-    if state.get("mapped"):
-        lines.append(("cells", "mapped onto the trunk of the model below"))
-    return [*lines, *_figures(measured)]
+def _model_data(store: ModelStore) -> Lines:
+    """Return what a model was trained on, as far as it is recorded."""
+    atlas, train = store.config.get("atlas"), store.config.get("train")
+    lines = [("cells", count(store.n_cells))]
+    n_peaks, n_positives = (_of(atlas, name) for name in ("n_peaks", "n_positives"))
+    if n_peaks:
+        lines.append(("peaks of its atlas", count(n_peaks)))
+        open_share = share(n_positives / (n_peaks * store.n_cells)) if n_positives else "none"
+        lines.append(("open pairs of cell and peak", open_share))
+    if window_bp := _of(train.get("trunk") if isinstance(train, dict) else None, "window_bp"):
+        lines.append(("window", f"{window_bp:,} bp"))
+    if store.batches:
+        named = ", ".join(store.batches[:_SHOWN_BATCHES])
+        more = ", ..." if len(store.batches) > _SHOWN_BATCHES else ""
+        lines.append(("batches of cells", f"{count(len(store.batches))}: {named}{more}"))
+    return lines
 
 
-def _figures(measured: Mapping[str, Any]) -> Lines:
+def _of(values: Any, name: str) -> int:
+    """Return a number that a store holds, 0 where it does not."""
+    found = values.get(name) if isinstance(values, dict) else None
+    return found if isinstance(found, int) else 0
+
+
+def _source_measures(info: formats.StoreInfo) -> Mapping[str, Any]:
+    """Return what the training of the model reached that a store was made from."""
+    model = info.provenance.get("model")
+    found = model.get(MEASURES) if isinstance(model, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _training(measured: Mapping[str, Any]) -> Lines:
+    n_epochs = _of(measured, "epochs")
+    lines = [("epochs", count(n_epochs))] if n_epochs else []
+    if measured.get("mapped"):
+        lines.append(("cells", "mapped onto the trunk of another model"))
     found = ((label, measured.get(name)) for name, label in _FIGURES.items())
-    return [(label, _figure(value)) for label, value in found if isinstance(value, float)]
+    return [*lines, *((label, _figure(v)) for label, v in found if isinstance(v, float))]
 
 
 def _checks(store: Any, info: formats.StoreInfo) -> Lines:
     lines = [("integrity", "atlasbasset inspect URL --verify reads and checks every byte")]
     if isinstance(store, Result) and "largest_error" in store.about:
         lines.append(("largest error of encoded values", _figure(store.about["largest_error"])))
-    verdict = info.provenance.get("peak_check")
-    if isinstance(verdict, dict):
-        lines += [(f"peaks: {name.replace('_', ' ')}", _figure(v)) for name, v in verdict.items()]
+    if info.format == formats.ATLAS:
+        lines += peak_lines(info.provenance.get("peak_check"), store.n_peaks)
     return lines
 
 

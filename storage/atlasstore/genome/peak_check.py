@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atlasstore.genome.fasta import Genome
 
-__all__ = ["PeakCheck", "check_sample", "what_is_wrong"]
+__all__ = ["PeakCheck", "check_sample", "recorded_check", "what_is_wrong"]
 
 _MOST_LOOKED_AT = 5_000
 _MOST_JUDGED = 2_000
@@ -122,6 +122,21 @@ def check_sample(
             rng,
         ),
     )
+
+
+def recorded_check(recorded: Any) -> PeakCheck | None:
+    """Return the check that a store's provenance holds; None where it is none."""
+    names = PeakCheck.__dataclass_fields__
+    try:
+        values = {name: value for name, value in dict(recorded).items() if name in names}
+        found = PeakCheck(**values)
+    except (TypeError, ValueError):
+        return None
+    counts = [value for name, value in values.items() if name.startswith("n_")]
+    figures = [value for name, value in values.items() if not name.startswith("n_")]
+    known = all(isinstance(value, int) for value in counts)
+    known &= all(isinstance(value, int | float | None) for value in figures)
+    return found if known else None
 
 
 def what_is_wrong(found: PeakCheck) -> str | None:

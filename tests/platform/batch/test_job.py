@@ -24,12 +24,14 @@ from atlasstore.errors import (
 )
 from atlasstore.events import Notice, Progress, ignore
 from atlasstore.files import urls
+from atlasstore.models.model_store import ModelStore
 from atlasstore.results.result import Result
 from atlasstore.results.writer import create_result, write_rows
 from atlasstore.resume.ledger import partial_url
 from atlasstore.resume.units import Stage
 from atlasstore.zarrio import formats
 from atlasstore.zarrio.table_plan import TablePlan
+from small_stores import make_small_model, make_small_result
 
 N = 10
 PLAN = TablePlan("X", (N, 3), "float32", chunk_rows=2, shard_rows=4)
@@ -505,3 +507,13 @@ def test_the_page_shows_a_verb_that_works(out):
     np.testing.assert_array_equal(Result.open(out).rows("X"), VALUES)
     assert isinstance(events[0], Progress)
     assert isinstance(events[-1], Notice)
+
+
+def test_what_is_made_from_a_model_keeps_what_its_training_reached(tmp_path):
+    model = ModelStore.open(make_small_model(tmp_path / "model.zarr"))
+    assert job._described(model) == {
+        **model.provenance,
+        "measures": {"epochs": 2, "loss": 0.5},
+    }
+    result = Result.open(make_small_result(tmp_path / "result.zarr"))
+    assert job._described(result) == result.provenance

@@ -14,9 +14,13 @@ import zarr
 from markdown_it import MarkdownIt
 
 import atlasstore
+import small_stores
+from atlasstore.cards import store_card
 from atlasstore.cards.card import MARK, Card, Said, Section, said_in
+from atlasstore.cards.peak_lines import peak_lines
 from atlasstore.cards.store_card import CARD, card_of, refresh_card, write_card
 from atlasstore.errors import UserInputError
+from atlasstore.models.measures import MEASURES
 from atlasstore.models.model_store import ModelStore
 from atlasstore.zarrio import formats
 from small_stores import cells, everything, make_small_atlas, make_small_model, make_small_result
@@ -93,8 +97,98 @@ def test_a_readme_of_a_person_is_left_alone(store):
 
 
 def test_a_model_tells_what_training_reached(stores):
-    said = dict(next(s.lines for s in card_of(stores["model"]).sections if s.title == "Training"))
-    assert said == {"epochs": "2", "loss": "0.5"}
+    assert section(stores["model"], "Training") == {"epochs": "2", "loss": "0.5"}
+
+
+def section(url, title: str) -> dict[str, str]:
+    return dict(next(s.lines for s in card_of(url).sections if s.title == title))
+
+
+def test_a_model_tells_what_it_was_trained_on(tmp_path):
+    config = {
+        "train": {"trunk": {"window_bp": 1344}},
+        "atlas": {"n_peaks": 50, "n_cells": 4, "n_positives": 20},
+    }
+    ModelStore.create(
+        tmp_path / "m.zarr",
+        obs=cells(),
+        config=config,
+        block_cells=2,
+        batches=[f"b{i}" for i in range(30)],
+        provenance={},
+    )
+    said = section(tmp_path / "m.zarr", "Data")
+    assert said["cells"] == "4"
+    assert said["peaks of its atlas"] == "50"
+    assert said["open pairs of cell and peak"] == "10 %"
+    assert said["window"] == "1,344 bp"
+    assert re.fullmatch(r"30: b0, b1, .*, b19, \.\.\.", said["batches of cells"])
+
+
+def test_a_result_tells_what_its_models_training_reached(tmp_path, monkeypatch):
+    reached = {"epochs": 4, "loss": 0.531, "valid_auroc_per_cell": 0.6912, "else": 1.0}
+    monkeypatch.setattr(small_stores, "RESULT", {"seed": 2, "model": {MEASURES: reached}})
+    url = make_small_result(tmp_path / "r.zarr")
+    said = section(url, "Training of the model it was made from")
+    assert said == {"epochs": "4", "loss": "0.531", "validation auROC per cell": "0.691"}
+    assert section(url, "Training") == {}
+
+
+@pytest.mark.parametrize("model", [None, "m", {MEASURES: [1]}, {MEASURES: {"epochs": "x"}}])
+def test_odd_measures_say_nothing(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(small_stores, "RESULT", {"model": model})
+    url = make_small_result(tmp_path / "r.zarr")
+    assert section(url, "Training of the model it was made from") == {}
+
+
+SEEN = {
+    "n_looked_at": 1800,
+    "n_unknown": 0,
+    "n_judged": 1800,
+    "gc_auroc_shifted": 0.58,
+    "cpg_auroc_shifted": 0.681,
+    "gc_auroc_random": 0.568,
+    "cpg_auroc_random": None,
+    "count_correlation": 0.72,
+    "n_unknown_windows": 12,
+}
+
+
+def test_the_check_of_the_peaks_is_told_in_plain_words():
+    assert dict(peak_lines(SEEN, 1800)) == {
+        "peaks and genome": "assembly, coordinates and order fit, as far as 1,800 peaks tell",
+        "GC of peaks": "auROC 0.58 against sequence 10 kb away, 0.57 against random windows "
+        "(0.5: no difference)",
+        "CpG of peaks": "auROC 0.68 against sequence 10 kb away (0.5: no difference)",
+        "sequence and counts": "r 0.72 between how often a peak is open and what its 6-mers "
+        "predict (0: nothing)",
+        "windows without any known base": "12 of 1,800",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"count_correlation": 0.0}, "next to nothing of how often the peaks are open"),
+        ({"count_correlation": None}, "too few peaks to tell"),
+    ],
+)
+def test_peaks_that_do_not_fit_or_are_few_are_said_to(changes, said):
+    assert said in dict(peak_lines({**SEEN, **changes}, 1800))["peaks and genome"]
+
+
+@pytest.mark.parametrize(
+    "odd", [None, "odd", [1], [("n_judged", 1)], {**SEEN, "n_judged": "many"}, {"n_judged": 3}]
+)
+def test_an_odd_check_of_the_peaks_says_nothing(odd):
+    assert peak_lines(odd, 1800) == []
+
+
+def test_an_atlas_card_has_the_check(stores, monkeypatch):
+    lines = [("peaks and genome", "fit")]
+    monkeypatch.setattr(store_card, "peak_lines", lambda *_: lines)
+    assert section(stores["atlas"], "Checks")["peaks and genome"] == "fit"
+    assert "peaks and genome" not in section(stores["model"], "Checks")
 
 
 def test_secrets_are_in_no_card(tmp_path):

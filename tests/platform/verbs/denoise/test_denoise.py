@@ -97,6 +97,7 @@ def test_factored_form_is_always_there(model, atlas, tmp_path):
     provenance = json.loads(found.uns["scbasset"]["provenance"])
     assert provenance["config"]["atlas"] == atlas.url
     assert provenance["model"]["packages"]["atlasbasset"]
+    assert provenance["model"]["measures"] == {}, "imported: nothing is known of its training"
 
 
 def test_probabilities_of_the_factored_form(model, atlas, tmp_path):

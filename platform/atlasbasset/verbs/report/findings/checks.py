@@ -10,7 +10,7 @@ import numpy as np
 from atlasbasset.metrics import depth_correlation
 from atlasbasset.metrics.confounding import batch_groups
 from atlasstore.atlas.split import held_out_overlap
-from atlasstore.genome.peak_check import PeakCheck, what_is_wrong
+from atlasstore.genome.peak_check import recorded_check, what_is_wrong
 from atlasstore.text_units import count, share
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def assembly_check(atlas: Atlas | None) -> Check:
     """Tell whether peaks look like peaks of the genome, as preprocess found."""
     name = "Peaks lie on this genome"
     recorded = None if atlas is None else atlas.provenance.get("peak_check")
-    found = _peak_check(recorded)
+    found = recorded_check(recorded)
     if found is None:
         why = "no atlas was given" if atlas is None else "the atlas has no record of it"
         return Check(name, "unknown", f"Not known: {why}.")
@@ -70,14 +70,6 @@ def assembly_check(atlas: Atlas | None) -> Check:
         f"no difference), and sequence predicts how often a peak is open "
         f"(r {found.count_correlation:.2f}): assembly, coordinates and order fit.",
     )
-
-
-def _peak_check(recorded: Any) -> PeakCheck | None:
-    try:
-        values = {k: v for k, v in dict(recorded).items() if k in PeakCheck.__dataclass_fields__}
-        return PeakCheck(**values)
-    except (TypeError, ValueError):
-        return None
 
 
 def overlap_check(atlas: Atlas | None) -> Check:
