@@ -53,11 +53,14 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
 DIFFERS = "the result differs from the undisturbed one"
 VERIFY = "inspect --verify"
 NO_WORKER = "the driver alone publishes"
+AS_DRIVER = "the head takes the driver along, who alone publishes"
 
 
 def why_not(fault: str, phase: str) -> str:
     """Return why a fault does not apply to a phase; empty where it does."""
-    return NO_WORKER if phase == "publish" and fault in ON_RAY else ""
+    if phase != "publish" or fault not in ON_RAY:
+        return ""
+    return AS_DRIVER if fault == "head" else NO_WORKER
 
 
 def measured(place: Stage, fault: str, phase: str) -> Outcome:
@@ -151,8 +154,8 @@ def table() -> str:
 
 
 def _cell(fault: str, phase: str, row: dict[str, str] | None) -> str:
-    if why_not(fault, phase):
-        return "-"
+    if reason := why_not(fault, phase):
+        return "as driver" if reason == AS_DRIVER else "-"
     if row is None:
         return "not run"
     about = json.loads(row["config"])
