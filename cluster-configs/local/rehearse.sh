@@ -72,7 +72,10 @@ train=(atlasbasset submit -- train s3://bucket/atlas.zarr --out s3://bucket/mode
     --workers 2 --epochs 6)
 say "${train[@]}" > train.log 2>&1 &
 following=$!
-until grep -q ' 2/6' train.log; do sleep 1; done
+until grep -q ' 2/6' train.log; do
+    kill -0 "$following" || { cat train.log; exit 1; }
+    sleep 1
+done
 printf '\n[%4d s] $ kill -9 WORKER NODE; ray start ...   # after epoch 2 of 6\n' "$SECONDS"
 lose "$worker"
 node --address="127.0.0.1:$ray_port"

@@ -28,6 +28,8 @@ __all__ = ["JobClient"]
 _AGAIN = ("FAILED", "STOPPED")
 _STOP_WAIT_S = 40
 """From SIGTERM to SIGKILL: a training writes a checkpoint meanwhile. Ray's own are 3 seconds."""
+_AGENT_WAIT_S = 120
+_NO_AGENT = "No available agent"
 _TALKATIVE = (
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
@@ -97,19 +99,29 @@ class JobClient:
                 environment["working_dir"] = str(Path(folder, "inputs"))
             if job.wheel is not None:
                 environment["py_modules"] = _unpacked(job.wheel, Path(folder, "wheel"))
+            is_new = self._submit(
+                entrypoint=job.entrypoint,
+                submission_id=name,
+                runtime_env=environment,
+                entrypoint_num_cpus=job.cpus or None,
+                entrypoint_num_gpus=job.gpus or None,
+            )
+        return name, is_new
+
+    def _submit(self, *, submission_id: str, **given: Any) -> bool:
+        """Submit a job, whether it is new; wait for the agent of a head that has just started."""
+        until = time.monotonic() + _AGENT_WAIT_S
+        while True:
             try:
-                self._client.submit_job(
-                    entrypoint=job.entrypoint,
-                    submission_id=name,
-                    runtime_env=environment,
-                    entrypoint_num_cpus=job.cpus or None,
-                    entrypoint_num_gpus=job.gpus or None,
-                )
-            except RuntimeError:
-                if name not in self._states_by_id():  # else another was faster
+                self._client.submit_job(submission_id=submission_id, **given)
+            except RuntimeError as error:
+                if submission_id in self._states_by_id():  # another was faster
+                    return False
+                if _NO_AGENT not in str(error) or time.monotonic() > until:
                     raise
-                return name, False
-        return name, True
+                time.sleep(self._retry_s)
+            else:
+                return True
 
     def _next_name(self, name: str, *, again: bool) -> str:
         """Return the id of the attempt that counts: the last one, or the one after its end."""

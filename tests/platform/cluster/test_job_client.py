@@ -122,6 +122,25 @@ def test_of_two_at_once_one_is_new(client, jobs, monkeypatch):
     assert client.submit(JOB) == ("train-1", False)
 
 
+def test_a_head_that_has_just_started_is_waited_for(client, jobs, monkeypatch):
+    submit_job, asked = jobs.submit_job, []
+
+    def starting(**given: Any) -> str:
+        asked.append(given["submission_id"])
+        if len(asked) < 3:
+            raise RuntimeError("status code 500: No available agent to submit job, try again")
+        return submit_job(**given)
+
+    monkeypatch.setattr(jobs, "submit_job", starting)
+    assert client.submit(JOB) == (JOB.name, True)
+    assert len(asked) == 3
+    monkeypatch.setattr("atlasbasset.cluster.job_client._AGENT_WAIT_S", -1)
+    jobs.found.clear()
+    asked.clear()
+    with pytest.raises(AtlasError, match="No available agent"):
+        client.submit(JOB)
+
+
 def test_files_and_a_wheel_go_along(client, jobs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wanted.bed").write_text("x")
