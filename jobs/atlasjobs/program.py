@@ -30,7 +30,7 @@ from atlasjobs.next_commands import next_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Program", "Verb", "Verbs"]
+__all__ = ["Program", "Verb", "Verbs", "as_written"]
 
 _BEFORE = "Interrupted before anything was done; run the same command again."
 
@@ -43,6 +43,9 @@ class _VerbFailed(Exception):
 
 class Verb(TyperCommand):
     """A command whose errors are shown with the verb's own words."""
+
+    def __init__(self, name: str | None, *, params: Sequence[Any] = (), **options: Any) -> None:
+        super().__init__(name, params=as_written(params), **options)
 
     def invoke(self, ctx: Any) -> None:
         """Do the verb's work, and name the command that follows it."""
@@ -66,6 +69,16 @@ class Verb(TyperCommand):
         if isinstance(error, SystemExit):
             raise error
         return failure_of(error, verb=verb, params=ctx.params)
+
+
+def as_written(params: Sequence[Any]) -> list[Any]:
+    """Return parameters whose help is shown as it is written: brackets in it are no markup."""
+    from rich.markup import escape
+
+    for param in params:
+        if getattr(param, "help", None):
+            param.help = escape(param.help)
+    return list(params)
 
 
 def _tell_next(verb: str, params: Mapping[str, Any], found: object) -> None:

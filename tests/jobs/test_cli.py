@@ -10,16 +10,19 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
+import rich.markup
 import typer.main
 
 import atlasbasset as platform_package
 import atlasstore
 from atlasbasset.engine import config as engine_config
 from atlasbasset.engine.config import TrainConfig
+from atlasjobs import cli
 from atlasjobs.cli import app
+from atlasjobs.options import recipe as recipe_options
 from atlasjobs.options.recipe import differences, recipe_values, setting_text
 from atlasstore.simulation import SimulationConfig
 
@@ -86,6 +89,23 @@ def test_help_describes_every_option(verb: str, atlasbasset: Atlasbasset) -> Non
     for param in parameters(verb).values():
         assert param.help, f"{verb} {param.name} has no help"
         assert all(option in shown.out for option in param.opts if option.startswith("--"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_shown_as_it_is_written(
+    verb: str, atlasbasset: Atlasbasset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    shown = atlasbasset(verb, "--help").out
+    for hint in get_type_hints(cli._VERBS[verb], include_extras=True).values():
+        for option in getattr(hint, "__metadata__", ()):
+            assert option.help in shown
+
+
+def test_the_help_of_settings_is_shown_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe_options, "_help", lambda *_: "Of this [the recipe's].")
+    shown = {rich.markup.render(option.help).plain for option in recipe_options._setting_options()}
+    assert shown == {"Of this [the recipe's]."}
 
 
 def test_help_shows_units_and_defaults(atlasbasset: Atlasbasset) -> None:

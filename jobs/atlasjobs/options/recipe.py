@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from atlasjobs.program import Verb
+from atlasjobs.program import Verb, as_written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,8 @@ def _setting_options() -> list[Any]:
     )
     holder = typer.Typer(add_completion=False)
     holder.command()(settings)
-    return [param for param in typer.main.get_command(holder).params if param.name != "help"]
+    params = typer.main.get_command(holder).params
+    return as_written([param for param in params if param.name != "help"])
 
 
 def _parameter(setting: Declared, known: Mapping[str, Declared]) -> inspect.Parameter:
