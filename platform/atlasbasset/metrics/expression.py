@@ -16,10 +16,17 @@ from sklearn.preprocessing import normalize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["are_counts", "expression_components", "log_normalised", "most_variable"]
+__all__ = [
+    "MOST_VARIABLE",
+    "are_counts",
+    "expression_components",
+    "log_normalised",
+    "most_variable",
+]
 
 _PER_CELL = 1e4
-_MOST_VARIABLE = 2_000
+MOST_VARIABLE = 2_000
+"""Genes at most that components are of."""
 _COMPONENTS = 50
 
 
@@ -39,7 +46,7 @@ def log_normalised(values: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(found)
 
 
-def most_variable(values: sp.csr_array, *, n: int = _MOST_VARIABLE) -> NDArray[np.intp]:
+def most_variable(values: sp.csr_array, *, n: int = MOST_VARIABLE) -> NDArray[np.intp]:
     """Return the genes of the largest variance over cells, at most `n`, rising."""
     mean = values.mean(axis=0)
     variance = values.multiply(values).mean(axis=0) - mean**2

@@ -16,6 +16,7 @@ from scipy import sparse
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
 from atlasstore.files import urls
+from atlasstore.genome.peaks import are_coordinates, has_place_columns
 from atlasstore.inputs.anndata_file import anndata_group
 from atlasstore.inputs.anndata_input import counts_of, read_table_of
 from atlasstore.inputs.declared import check_inside
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["Expression", "open_expression"]
 
 _MODALITIES = ("rna", "gex", "gene expression")
+"""What genes are called, in lower case: modalities of a MuData, and types of features."""
 _GENES = "Gene Expression"
+_TYPES = ("feature_types", "modality")
+"""Columns of var that may hold each feature's type."""
+_OF_GENES = {
+    *("gene", "gene_id", "gene_ids", "gene_name", "gene_names", "gene_symbol", "gene_symbols"),
+    *("symbol", "strand", "biotype", "gene_biotype", "gene_type"),
+}
+"""Columns, in lower case, that genes have and peaks have not."""
 _LISTED = 8
 
 
@@ -79,8 +88,8 @@ def open_expression(
     ----------
     rna
         An AnnData, or path or URL of an ``.h5ad``, ``.zarr`` or ``.h5mu`` (its modality "rna"),
-        cells x genes. Of features of several types (``var["feature_types"]``) those of type "Gene
-        Expression" are genes.
+        cells x genes. Of features of several types (``var["feature_types"]``, as 10x multiome has
+        them, or ``var["modality"]``) those of type "Gene Expression" are genes.
     layer
         Layer with the values; X by default.
     embedding
@@ -89,7 +98,8 @@ def open_expression(
     Raises
     ------
     UserInputError
-        When it cannot be read, has no such layer or obsm, or names a cell twice.
+        When it cannot be read, has no such layer or obsm, has peaks in the place of genes, or names
+        a cell twice.
     """
     if isinstance(rna, anndata.AnnData):
         return _in_memory(rna, layer, embedding)
@@ -153,13 +163,10 @@ def _checked(
     twice = cells[cells.duplicated()]
     if len(twice):
         raise UserInputError(f"{name} names cell {twice[0]!r} more than once; name each once.")
-    columns = np.arange(len(var))
-    if "feature_types" in var:
-        columns = np.flatnonzero(var["feature_types"].astype(str) == _GENES)
+    columns = _gene_columns(var, name)
     if not columns.size or not len(cells):
         raise UserInputError(
-            f"{name} has {len(columns)} genes and {len(cells)} cells; give cells x genes, features "
-            f'of type "{_GENES}" where there are several types.'
+            f"{name} has {len(columns)} genes and {len(cells)} cells; give cells x genes."
         )
     embedding = None if table is None else np.asarray(table, np.float32)
     if embedding is not None and (embedding.ndim != 2 or len(embedding) != len(cells)):
@@ -168,6 +175,43 @@ def _checked(
             "one with a row for each cell."
         )
     return Expression(name, cells, var.iloc[columns], embedding, read, columns)
+
+
+def _gene_columns(var: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    """Return which features are genes: by their types, where var has these, else all.
+
+    Raises
+    ------
+    UserInputError
+        When none is, or all look like peaks.
+    """
+    for key in _TYPES:
+        if key in var:
+            types = var[key].astype(str)
+            are_genes = types.str.lower().isin(_MODALITIES).to_numpy()
+            if not are_genes.any():
+                listed = ", ".join(map(repr, types.unique()[:_LISTED]))
+                raise UserInputError(
+                    f"{name} has no genes, its features are {listed} (var {key!r}); give the "
+                    f"expression of the same cells, genes being {_GENES!r} there."
+                )
+            return np.flatnonzero(are_genes)
+    if _look_like_peaks(var):
+        raise UserInputError(
+            f"{name} has peaks, not genes ({var.index[0]}, ...); give the expression of the same "
+            f"cells, or, if these are genes, say so by {_GENES!r} in var {_TYPES[0]!r}."
+        )
+    return np.arange(len(var))
+
+
+def _look_like_peaks(var: pd.DataFrame) -> bool:
+    """Whether most names are coordinates, or rows have a place and nothing that genes have."""
+    if not len(var):
+        return False
+    of_genes = not _OF_GENES.isdisjoint(str(column).lower() for column in var)
+    return bool(are_coordinates(var.index).mean() > 0.5) or (
+        has_place_columns(var) and not of_genes
+    )
 
 
 def _lacks(name: str, what: str, wanted: str, there: list[str]) -> UserInputError:

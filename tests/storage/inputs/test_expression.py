@@ -62,6 +62,43 @@ def test_of_a_mudata_the_rna_is_read(adata, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("key", "gene", "peak"),
+    [("feature_types", "Gene Expression", "Peaks"), ("modality", "rna", "atac")],
+)
+def test_the_column_that_tells_genes_from_peaks(adata, key, gene, peak):
+    adata.var[key] = pd.Categorical([peak, gene, peak, gene])
+    adata.var["interval"] = "chr1:1-20"  # Cell Ranger ARC gives genes one as well
+    assert open_expression(adata).genes.index.tolist() == ["b", "d"]
+    with pytest.raises(UserInputError, match=rf"has no genes, its features are '{peak}' \(var"):
+        open_expression(adata[:, [0, 2]].copy())
+
+
+PLACES = {"chrom": "chr1", "start": 10, "end": 20}
+
+
+def test_peaks_are_not_taken_for_genes(adata, tmp_path):
+    adata.var = adata.var.assign(**PLACES)
+    with pytest.raises(UserInputError, match=r"has peaks, not genes \(a, ...\); give the expression"):
+        open_expression(adata)
+    adata.var = pd.DataFrame(index=["chr1:10-20", "chr1:30-40", "chr2-1-5", "GENE"])
+    with pytest.raises(UserInputError, match=r"rna.h5ad has peaks, not genes \(chr1:10-20, ...\)"):
+        open_expression(stored(adata, tmp_path / "rna.h5ad"))
+
+
+@pytest.mark.parametrize(
+    "own", [{"gene_ids": "ENSG1"}, {"strand": "+"}, {"feature_types": "Gene Expression"}]
+)
+def test_genes_may_have_places(adata, own):
+    adata.var = adata.var.assign(**PLACES, **own)
+    assert len(open_expression(adata).genes) == 4
+
+
+def test_single_genes_may_be_called_like_places(adata):
+    adata.var_names = ["mir-2-1", "mir-3", "b", "c"]
+    assert len(open_expression(adata).genes) == 4
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"layer": "raw"}, "has no layer 'raw'; it has: denoised"),
@@ -85,7 +122,7 @@ def test_bad_input_gets_one_sentence(adata, tmp_path):
         with pytest.raises(UserInputError, match=message):
             open_expression(url)
     adata.var["feature_types"] = "Peaks"
-    with pytest.raises(UserInputError, match="0 genes and 6 cells"):
+    with pytest.raises(UserInputError, match="no genes, its features are 'Peaks'"):
         open_expression(adata)
     del adata.var["feature_types"]
     adata.X[2, 1] = np.nan

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from atlasbasset.metrics.expression import MOST_VARIABLE
 from atlasstore.errors import UserInputError
 from atlasstore.genome.genes import genes_with_peaks, read_genes
 from atlasstore.inputs.expression import Expression, open_expression
@@ -95,16 +96,23 @@ def checked_rna(
         notices.append(
             "Without genes (--genes GTF) RNA is compared by neighbours alone, not gene by gene."
         )
-    said = "principal components of the 2,000 most variable genes"
     at_genes = None if genes is None else _gene_peaks(found, atlas, genes)
     return RnaInput(
         found,
         cells,
         rows,
-        said if embedding is None else f"obsm {embedding}",
+        _components(len(found.genes)) if embedding is None else f"obsm {embedding}",
         at_genes,
         tuple(notices),
     )
+
+
+def _components(n_genes: int) -> str:
+    """Say what the RNA's embedding is where none was named."""
+    of = f"its {n_genes:,} genes"
+    if n_genes > MOST_VARIABLE:
+        of = f"the {MOST_VARIABLE:,} most variable of {of}"
+    return f"principal components of {of}"
 
 
 def _shared_cells(

@@ -203,6 +203,16 @@ def test_a_plan_says_what_would_be_done(model, atlas, rna, gtf):
     assert plan.as_json()["n_rna_cells"] == 58
     assert "30 genes with" in str(plan)
     assert "of 80 peaks" in str(plan)
+    assert "58 cells, principal components of its 35 genes;" in str(plan)
+
+
+def test_a_plan_says_how_many_genes_components_are_of(model, atlas, rna):
+    wide = anndata.AnnData(np.ones((61, 2_001), np.float32), obs=rna.obs)
+    plan = atlasbasset.plan_evaluate(model, atlas, rna=wide, ks=KS)
+    assert "components of the 2,000 most variable of its 2,001 genes" in str(plan)
+    wide = wide[:, 1:].copy()
+    plan = atlasbasset.plan_evaluate(model, atlas, rna=wide, ks=KS)
+    assert "components of its 2,000 genes" in str(plan)
 
 
 def renamed(rna, *, cells=None, genes=None):
@@ -217,6 +227,7 @@ def renamed(rna, *, cells=None, genes=None):
     [
         (lambda rna, gtf: {"rna": renamed(rna, cells="AAAC-")}, "none of the 61 cells .*AAAC-0"),
         (lambda rna, gtf: {"rna": renamed(rna, genes="x"), "genes": gtf}, "none of the 35 genes"),
+        (lambda rna, gtf: {"rna": renamed(rna, genes="chr1:9-1")}, "has peaks, not genes"),
         (lambda rna, gtf: {"rna": rna[:3]}, "3 cells in common, but 4"),
         (lambda rna, gtf: {"rna": rna, "rna_layer": "raw"}, "has no layer 'raw'"),
         (lambda rna, gtf: {"rna": rna, "genes": "none.gtf"}, "none.gtf"),
