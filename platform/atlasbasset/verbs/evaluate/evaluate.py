@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.evaluate.evaluation import Evaluation
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Notice, Subscriber
+    from atlasstore.models.model_store import ModelStore
 
 __all__ = ["evaluate", "plan_evaluate"]
 
@@ -177,11 +178,15 @@ def plan_evaluate(
     cells = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     check_window(planned.store, cells)
     check_same_cells(planned.store, cells)
-    _check_options(label_key, denoised=denoised, rna=rna, others=(rna_layer, rna_embedding, genes))
+    _check_options(
+        label_key,
+        cluster=cluster,
+        denoised=denoised,
+        rna=rna,
+        of_rna=(rna_layer, rna_embedding, genes),
+    )
     if retrain:
-        if not baselines:
-            raise UserInputError("retrain adds rows to the baselines; ask for these (baselines).")
-        check_retraining(planned.store)
+        _check_retrain(planned.store, baselines=baselines)
     said: list[Notice] = []
     rows, n_overlapping = judged_rows(cells, split, said.append)
     keys = checked_keys(cells, label_key, batch_key, obs)
@@ -214,15 +219,33 @@ def plan_evaluate(
     )
 
 
+def _check_retrain(store: ModelStore, *, baselines: bool) -> None:
+    if not baselines:
+        raise UserInputError(
+            "training again (retrain) adds rows to the baselines; ask for these (baselines)."
+        )
+    check_retraining(store)
+
+
 def _check_options(
-    label_key: str | None, *, denoised: bool, rna: object, others: tuple[object, ...]
+    label_key: str | None,
+    *,
+    cluster: bool,
+    denoised: bool,
+    rna: object,
+    of_rna: tuple[object, ...],
 ) -> None:
+    if cluster and label_key is None:
+        raise UserInputError(
+            "clusters (cluster) are compared with labels; name the column of labels (label_key)."
+        )
     if denoised and label_key is None and rna is None:
         raise UserInputError(
-            "denoised profiles are judged by labels or by RNA; name the column of labels "
-            "(label_key), give the RNA (rna), or leave out denoised."
+            "denoised profiles (denoised) are judged by labels or by RNA; name the column of "
+            "labels (label_key) or give the RNA (rna)."
         )
-    if rna is None and any(option is not None for option in others):
+    if rna is None and any(option is not None for option in of_rna):
         raise UserInputError(
-            "rna_layer, rna_embedding and genes are there for the RNA; give it (rna)."
+            "layer, embedding and genes (rna_layer, rna_embedding, genes) are those of the RNA; "
+            "give it (rna)."
         )

@@ -159,6 +159,7 @@ def test_clusters_on_request(model, atlas):
         ({"batch_key": "none"}, "has no label for any of 60 cells"),
         ({"label_key": "none"}, "has no label for any of 60 cells"),
         ({"obs": pd.DataFrame({"k": ["a"]}, ["cell0"])}, "name the column"),
+        ({"cluster": True}, "are compared with labels; name the column of labels"),
     ],
 )
 def test_wrong_options_get_one_sentence_before_the_work(

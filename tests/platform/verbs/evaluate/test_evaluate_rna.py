@@ -231,7 +231,7 @@ def renamed(rna, *, cells=None, genes=None):
         (lambda rna, gtf: {"rna": rna[:3]}, "3 cells in common, but 4"),
         (lambda rna, gtf: {"rna": rna, "rna_layer": "raw"}, "has no layer 'raw'"),
         (lambda rna, gtf: {"rna": rna, "genes": "none.gtf"}, "none.gtf"),
-        (lambda rna, gtf: {"genes": gtf}, "are there for the RNA; give it"),
+        (lambda rna, gtf: {"genes": gtf}, "are those of the RNA; give it"),
         (lambda rna, gtf: {"denoised": True}, "judged by labels or by RNA"),
     ],
 )
