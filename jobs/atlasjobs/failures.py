@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlasjobs.option_names import with_options
 from atlasjobs.safe import what_is_safe
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def failure_of(error: BaseException, *, verb: str, params: Mapping[str, Any]) ->
     from atlasstore.errors import AtlasError, UserInputError
 
     if isinstance(error, UserInputError):
-        return Failure(WRONG_INPUT, _one_line(str(error)))
+        return Failure(WRONG_INPUT, with_options(_one_line(str(error))))
     if isinstance(error, KeyboardInterrupt):
         return interrupted(INTERRUPTED, verb=verb, params=params)
     safe = what_is_safe(verb, params)

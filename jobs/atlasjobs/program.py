@@ -26,6 +26,7 @@ from atlasjobs.failures import (
 )
 from atlasjobs.interrupts import Interrupts
 from atlasjobs.next_commands import next_line
+from atlasjobs.option_names import naming_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,7 +51,8 @@ class Verb(TyperCommand):
     def invoke(self, ctx: Any) -> None:
         """Do the verb's work, and name the command that follows it."""
         try:
-            _tell_next(str(self.name), ctx.params, super().invoke(ctx))
+            with naming_options(self.params):
+                _tell_next(str(self.name), ctx.params, super().invoke(ctx))
         except (typer.Exit, typer.Abort):
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
@@ -68,7 +70,8 @@ class Verb(TyperCommand):
             return interrupted(signals.exit_code, verb=verb, params=ctx.params)
         if isinstance(error, SystemExit):
             raise error
-        return failure_of(error, verb=verb, params=ctx.params)
+        with naming_options(self.params):
+            return failure_of(error, verb=verb, params=ctx.params)
 
 
 def as_written(params: Sequence[Any]) -> list[Any]:

@@ -108,6 +108,7 @@ def evaluate(
 ) -> None:
     """Measure predictions on a split's peaks, and cells against labels and RNA that are named."""
     from atlasbasset import plan_evaluate
+    from atlasjobs.option_names import with_options
     from atlasjobs.output.console import Output
     from atlasjobs.reports.evaluate import baseline_columns, evaluation_facts
 
@@ -136,5 +137,5 @@ def evaluate(
         if report.baselines is not None:
             output.table(*baseline_columns(report.baselines))
             for sentence in report.baselines.left_out:
-                output.line(sentence)
+                output.line(with_options(sentence))
         output.report(f"{model} on the {split} peaks of {atlas}", evaluation_facts(report), report)

@@ -33,6 +33,7 @@ from atlasbasset.engine.events import (
     TrainingEnd,
     TrainingStart,
 )
+from atlasjobs.option_names import with_options
 from atlasjobs.output.training_lines import TrainingLines
 from atlasstore.events import Notice, Progress
 from atlasstore.text_units import count, duration, rate, size
@@ -66,7 +67,7 @@ class _View:
         if isinstance(event, Progress):
             self._on_stage(event)
         elif isinstance(event, Notice):
-            self._output.line(event.message, style="yellow")
+            self._output.line(with_options(event.message), style="yellow")
         elif isinstance(event, TrainingStart):
             self._output.line(self._lines.start(event))
         elif isinstance(event, EpochStart):

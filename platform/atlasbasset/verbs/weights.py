@@ -173,7 +173,7 @@ def _column(
 ) -> pd.Series[str]:
     """Return a column of a table of cells, in the order of `names` where there are some."""
     if not isinstance(table, str | Path):
-        raise UserInputError("batch_key names a column of a table; give the table as batches.")
+        raise UserInputError("batch_key names a column of a table; give the table (batches).")
     found = read_cell_table(table)
     if key not in found:
         listed = ", ".join(map(str, found.columns))

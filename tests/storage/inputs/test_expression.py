@@ -78,7 +78,9 @@ PLACES = {"chrom": "chr1", "start": 10, "end": 20}
 
 def test_peaks_are_not_taken_for_genes(adata, tmp_path):
     adata.var = adata.var.assign(**PLACES)
-    with pytest.raises(UserInputError, match=r"has peaks, not genes \(a, ...\); give the expression"):
+    with pytest.raises(
+        UserInputError, match=r"has peaks, not genes \(a, ...\); give the expression"
+    ):
         open_expression(adata)
     adata.var = pd.DataFrame(index=["chr1:10-20", "chr1:30-40", "chr2-1-5", "GENE"])
     with pytest.raises(UserInputError, match=r"rna.h5ad has peaks, not genes \(chr1:10-20, ...\)"):

@@ -53,7 +53,7 @@ _DISCOVERY = 0.05
 _FIRST = 5
 _CELLS_ALONE = (
     "Without shuffled motifs p-values know the draw of cells alone, and nearly every motif "
-    "differs; give shuffled: what motifs made with --shuffled 10."
+    "differs; give what motifs made with --shuffled 10 (shuffled)."
 )
 
 

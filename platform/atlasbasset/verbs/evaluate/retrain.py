@@ -52,13 +52,13 @@ def check_retraining(store: ModelStore) -> None:
     settings = store.config.get("train")
     if not settings or not store.newest().state["history"]:
         raise UserInputError(
-            f"{store.url} was not trained here, so its settings are not known; leave out retrain, "
-            "or train a model."
+            f"{store.url} was not trained here, so its settings are not known; leave it out "
+            "(retrain), or train a model."
         )
     if settings.get("batch_key"):
         raise UserInputError(
-            f"{store.url} is batch-corrected, and its cells are not trained again; leave out "
-            "retrain."
+            f"{store.url} is batch-corrected, and its cells are not trained again; leave it "
+            "out (retrain)."
         )
 
 
