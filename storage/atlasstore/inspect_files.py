@@ -14,14 +14,15 @@ import zarr
 from atlasstore.errors import AccessDeniedError, NotAStoreError
 from atlasstore.files import urls
 from atlasstore.files.json_text import parsed_json
-from atlasstore.files.text import numbered_lines
 from atlasstore.inspect_outputs import (
     Described,
     describe_bigwig,
+    describe_finished,
     describe_our_folder,
     page_format,
     table_format,
 )
+from atlasstore.inspect_text import describe_fasta, describe_text
 from atlasstore.resume.ledger import is_begun
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def describe_file(url: str) -> Described:
             return describe(url)
     known = ", ".join(suffix for suffixes in _BY_NAME for suffix in suffixes)
     raise NotAStoreError(
-        f"{url} is no store and ends in none of {known}; give an atlas, model or result, or a file "
-        "of these kinds."
+        f"{url} is no store and ends in none of {known}; what is described are atlases, models, "
+        "results, folders of ours, and files of these kinds."
     )
 
 
@@ -159,15 +160,6 @@ def _motifs(url: str) -> Described:
     return Described("MEME motifs", sizes)
 
 
-def _table(url: str) -> Described:
-    lines = (line for _, line in numbered_lines(url, error=NotAStoreError) if line.strip())
-    header = next(lines, "")
-    mark = next((mark for mark in "\t;," if mark in header), ",")
-    columns = [name.strip('" ') for name in header.split(mark)]
-    sizes = {"n_rows": sum(1 for _ in lines), "columns": columns}
-    return Described(table_format(columns), sizes)
-
-
 def _parquet(url: str) -> Described:
     from pyarrow import parquet
 
@@ -189,6 +181,13 @@ def _json(url: str) -> Described:
     keys = list(values) if isinstance(values, dict) else []
     scalars = {k: v for k, v in dict(values).items() if isinstance(v, str | int | float)}
     return Described("JSON", {"keys": keys, **scalars})
+
+
+def _record(url: str) -> Described:
+    with suppress(ValueError):  # ours has its checksum behind it
+        parsed_json(urls.read_bytes(url))
+        return _json(url)
+    return describe_finished(url)
 
 
 def _hdf5(url: str) -> Described:
@@ -217,8 +216,10 @@ def _page(url: str) -> Described:
 _BY_NAME: Mapping[tuple[str, ...], Callable[[str], Described]] = {
     (".h5ad", ".h5mu"): _anndata,
     (".meme",): _motifs,
-    (".csv", ".tsv", ".bed"): _table,
+    (".csv", ".tsv", ".bed", ".narrowpeak"): describe_text,
+    (".fa", ".fasta", ".fna"): describe_fasta,
     (".parquet",): _parquet,
+    (".job.json",): _record,
     (".json",): _json,
     (".h5", ".hdf5"): _hdf5,
     (".html",): _page,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from atlasstore.errors import CorruptStoreError, UserInputError
 from atlasstore.files import urls
 from atlasstore.files.json_text import parsed_json
+from atlasstore.files.sealed import read_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ __all__ = [
     "TRACKS_FILE",
     "Described",
     "describe_bigwig",
+    "describe_finished",
     "describe_our_folder",
     "has_tracks",
     "page_format",
@@ -28,6 +30,7 @@ __all__ = [
 
 TRACKS_FILE = "tracks.json"
 """What tells a folder of tracks."""
+_RECORD = ".job.json"
 _RUN, _TRUTH, _PATTERNS = "run.json", "truth.json", "patterns.h5"
 _TABLES = {
     "differential peaks": {"peak", "group", "reference", "effect", "model_effect", "q"},
@@ -124,6 +127,29 @@ def page_format(text: str) -> str:
     """Return what made a page; "HTML page" where it is not ours."""
     found = _GENERATOR.search(text)
     return found[1] if found else "HTML page"
+
+
+def describe_finished(url: str) -> Described:
+    """Say which job made the output beside its record, ``OUT.job.json``."""
+    out = str(url).removesuffix(_RECORD)
+    try:
+        said = parsed_json(read_sealed(url))
+        job, report, n_bytes = said["job"], dict(said["report"]), int(said["bytes"])
+        verb, inputs = job["config"]["verb"], [one["url"] for one in job["inputs"]]
+    except (CorruptStoreError, ValueError, TypeError, KeyError) as error:
+        raise CorruptStoreError(
+            f"{url} is no record of a finished job, or not as it was written under this name; "
+            "nothing but the same command's finding its output again depends on it."
+        ) from error
+    is_there = urls.exists(out) and urls.stored_bytes(out) == n_bytes
+    sizes = {
+        "verb": verb,
+        "output": out,
+        "output_as_made": is_there,
+        **{k: v for k, v in report.items() if isinstance(v, str | int | float) and k != "out"},
+        "inputs": inputs,
+    }
+    return Described("record of a finished job", sizes)
 
 
 def describe_bigwig(url: str) -> Described:

@@ -81,8 +81,8 @@ def inspect_store(
     ----------
     url
         Path or URL of a store, an AnnData (``.h5ad``, ``.zarr``), MEME motifs, a table (``.csv``,
-        ``.tsv``, ``.bed``, ``.parquet``), JSON, HDF5, bigWig, a report's page, a folder of tracks,
-        of an unfinished job, or of other files.
+        ``.tsv``, ``.parquet``), BED, fragments, a FASTA, JSON, HDF5, bigWig, a report's page, the
+        record of a finished job, a folder of tracks, of an unfinished job, or of other files.
     verify
         Also read everything and check it; of stores.
     on_event

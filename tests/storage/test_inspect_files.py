@@ -95,11 +95,15 @@ def test_motifs_tables_json_pages_hdf5_and_folders(tmp_path):
 
 
 def test_what_is_unknown_or_damaged_is_told(tmp_path):
-    (tmp_path / "a.docx").write_text("x")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
     (tmp_path / "a.h5ad").write_bytes(b"no HDF5")
     (tmp_path / "a.json").write_text("{")
     for name, error, said in (
-        ("a.docx", NotAStoreError, "ends in none of .h5ad, .h5mu, .meme"),
+        (
+            "a.png",
+            NotAStoreError,
+            "ends in none of .h5ad, .* what is described are atlases, models",
+        ),
         ("a.h5ad", CountsError, "truncated or not an HDF5 file"),
         ("a.json", CountsError, "JSON that cannot be read"),
         ("absent.h5ad", NotAStoreError, "absent.h5ad"),

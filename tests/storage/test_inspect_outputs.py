@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from atlasstore.errors import CorruptStoreError, UserInputError
+from atlasstore.files.sealed import write_sealed
 from atlasstore.inspect_store import inspect_store
 from atlasstore.resume.ledger import Ledger
 from http_folder import served
@@ -54,6 +56,35 @@ def test_an_unfinished_job_names_its_verb(tmp_path):
     assert found.format == "unfinished job"
     assert found.sizes["verb"] == "differential"
     assert found.sizes["inputs"] == ["memory://x"]
+
+
+def record(out, report):
+    job = {"config": {"verb": "differential"}, "inputs": [{"url": "a.zarr/var"}]}
+    said = {"job": job, "bytes": out.stat().st_size, "report": report}
+    write_sealed(f"{out}.job.json", json.dumps(said, indent=1).encode())
+    return f"{out}.job.json"
+
+
+def test_the_record_of_a_finished_job(tmp_path):
+    out = tmp_path / "d.tsv"
+    out.write_text("peak\n")
+    url = record(out, {"out": "d.tsv", "n_rows": 1, "groups": ["B"]})
+    found = inspect_store(url)
+    assert found.format == "record of a finished job"
+    wanted = {"verb": "differential", "output": str(out), "output_as_made": True, "n_rows": 1}
+    assert found.sizes == {**wanted, "inputs": ["a.zarr/var"]}
+    out.write_text("another\n")
+    assert inspect_store(url).sizes["output_as_made"] is False
+
+
+def test_a_record_that_is_damaged_or_anothers(tmp_path):
+    out = tmp_path / "d.tsv"
+    out.write_text("peak\n")
+    Path(record(out, {})).rename(tmp_path / "other.job.json")
+    with pytest.raises(CorruptStoreError, match="no record of a finished job, or not as it was"):
+        inspect_store(tmp_path / "other.job.json")
+    (tmp_path / "plain.job.json").write_text('{"a": 1}')
+    assert inspect_store(tmp_path / "plain.job.json").format == "JSON"
 
 
 def test_tables_of_ours_by_their_columns(tmp_path):

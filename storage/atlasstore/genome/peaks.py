@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from atlasstore.errors import PeaksError
-from atlasstore.files.text import numbered_lines, whole_number
+from atlasstore.files.text import numbered_lines
+from atlasstore.genome.bed_lines import MAX_POSITION, bed_row, is_no_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +48,6 @@ _COLUMNS = {
 _WHOLE = ("interval", "peak", "peaks", "peak_name", "peak_id", "region", "coordinates")
 """Columns that hold names such as ``chr1:100-200``."""
 _LONGEST_NAME = 1000
-MAX_POSITION = 1 << 40
-"""No chromosome is longer; sums over all chromosomes stay far from 64 bits."""
-_SKIPPED = ("#", "track", "browser")
 
 
 def peak_names(peaks: pd.DataFrame) -> pd.Index[str]:
@@ -246,9 +244,9 @@ def read_bed(url: str | Path, *, with_strand: bool = False) -> pd.DataFrame:
         When the file is missing, cut or has a malformed line (its number is in the message).
     """
     rows = [
-        _bed_row(line, number, url)
+        bed_row(line, number, url)
         for number, line in numbered_lines(url, error=PeaksError)
-        if line.strip() and not line.startswith(_SKIPPED)
+        if not is_no_row(line)
     ]
     if not rows:
         raise PeaksError(f"{url} has no peaks; give a BED file with one peak a line.")
@@ -257,18 +255,3 @@ def read_bed(url: str | Path, *, with_strand: bool = False) -> pd.DataFrame:
     if not with_strand:
         peaks = peaks.drop(columns="strand")
     return peaks.set_axis(peak_names(peaks), axis=0)
-
-
-def _bed_row(line: str, number: int, url: str | Path) -> tuple[str, int, int, str]:
-    fields = [field.strip('"') for field in (line.split("\t") if "\t" in line else line.split())]
-    try:
-        chrom, start, end = fields[0], whole_number(fields[1]), whole_number(fields[2])
-    except (IndexError, ValueError):
-        chrom, start, end = "", 0, 0
-    if not chrom or not 0 <= start < end <= MAX_POSITION:
-        raise PeaksError(
-            f"{url} line {number} is {line[:80]!r}; a BED line is chromosome, start, end "
-            "separated by tabs, 0-based half-open with 0 <= start < end."
-        )
-    strand = fields[5].strip() if len(fields) > 5 else "."
-    return chrom, start, end, strand if strand in ("+", "-") else "."
