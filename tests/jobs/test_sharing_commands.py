@@ -79,15 +79,15 @@ def test_push_and_pull(lab, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["list", "{lab}/absent"], "is no folder"),
-        (["copy", "{lab}/absent", "--out", "{out}"], "is not a zarr store"),
+        (["list", "{lab}/absent"], "does not exist"),
+        (["copy", "{lab}/absent", "--out", "{out}"], "does not exist"),
         (["copy", "{lab}/model.zarr", "--out", "{lab}/atlas.zarr"], "exists already"),
         (["export", "{lab}/model.zarr", "--out", "{out}.h5ad"], "is no result"),
         (["export", "{lab}/denoised.zarr", "--out", "{out}.doc"], "ends in none of"),
-        (["card", "{lab}/absent", "--licence", "MIT"], "is not a zarr store"),
-        (["catalog", "{lab}/absent", "--out", "{out}"], "is no folder"),
+        (["card", "{lab}/absent", "--licence", "MIT"], "does not exist"),
+        (["catalog", "{lab}/absent", "--out", "{out}"], "does not exist"),
         (["push", "{lab}/atlas.zarr", "--out", "{out}"], "is no model"),
-        (["pull", "{lab}/absent", "--out", "{out}"], "is not a zarr store"),
+        (["pull", "{lab}/absent", "--out", "{out}"], "does not exist"),
         (["push", "{lab}/model.zarr", "--out", "hf://nothing"], "is no repository|hub|optional"),
     ],
 )

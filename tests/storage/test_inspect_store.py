@@ -112,7 +112,7 @@ def test_verify_finds_a_cell_table_that_is_short_or_absent(model):
 
 
 def test_no_store_other_store_newer_store(tmp_path, url):
-    with pytest.raises(NotAStoreError, match="is not a zarr store"):
+    with pytest.raises(NotAStoreError, match="does not exist"):
         inspect_store(tmp_path / "absent")
     foreign = urls.create_group(tmp_path / "foreign.zarr")
     with pytest.raises(NotAStoreError, match=r"foreign\.zarr is not an atlasbasset store"):

@@ -299,14 +299,20 @@ def open_group(
                 store, mode=mode, zarr_format=3, use_consolidated=use_consolidated
             )
     except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
-        raise NotAStoreError(
-            f"{url} is not a zarr store; give the URL of an atlas, model or result."
-        ) from error
+        raise NotAStoreError(_no_group(url)) from error
     except _NO_METADATA as error:
         raise CorruptStoreError(
             f"{url} has metadata that cannot be read ({type(error).__name__}: {error}); the store "
             "is damaged: make it again or copy it again."
         ) from error
+
+
+def _no_group(url: str | Path) -> str:
+    """Say that nothing is at `url`, or that what is there is no zarr group."""
+    with suppress(AccessDeniedError):  # S3 denies what is absent where nobody may list
+        if not lists_nothing(url) and not exists(url):
+            return f"{url} does not exist; check the path or URL."
+    return f"{url} is not a zarr store; give the URL of an atlas, model or result."
 
 
 def create_group(url: str | Path) -> zarr.Group:

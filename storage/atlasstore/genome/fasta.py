@@ -173,7 +173,8 @@ class Genome:
 
 def _check_file(fasta: Path) -> None:
     if not fasta.is_file():
-        raise GenomeError(f"The genome {fasta} is not a file; give the path of a FASTA.")
+        what = "is not a file" if fasta.exists() else "does not exist"
+        raise GenomeError(f"The genome {fasta} {what}; give the path of a FASTA.")
     with fasta.open("rb") as file:
         head = file.read(BGZF_HEADER_BYTES)
         file.seek(max(0, fasta.stat().st_size - len(_BGZF_END)))

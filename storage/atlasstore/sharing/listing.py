@@ -94,9 +94,8 @@ def list_stores(prefix: str | Path) -> tuple[StoreEntry, ...]:
     fs, path = urls.filesystem(base)
     with remote.outage_errors(base):
         if not fs.isdir(path):
-            raise NotAStoreError(
-                f"{base} is no folder; give the path or URL of one, or that of a store."
-            )
+            what = "is no folder" if fs.exists(path) else "does not exist"
+            raise NotAStoreError(f"{base} {what}; give a folder's path or URL, or a store's.")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         names = sorted(_store_names(base, pool))
         found = pool.map(lambda name: _entry(urls.join(base, name), name), names)

@@ -78,7 +78,7 @@ def test_a_plan_refuses_what_the_verb_refuses(files: dict[str, str], tmp_path: P
     cases: list[tuple[dict[str, object], type[Exception], str]] = [
         ({"vcf": str(tmp_path / "names.vcf")}, GenomeError, "none of the chromosomes"),
         ({"vcf": str(tmp_path / "no.vcf")}, UserInputError, "does not exist"),
-        ({"genome": str(tmp_path / "no.fa")}, GenomeError, "is not a file"),
+        ({"genome": str(tmp_path / "no.fa")}, GenomeError, "no.fa does not exist"),
         ({"group_by": "kind"}, UserInputError, "no column 'kind'"),
         ({"obs": pd.DataFrame()}, UserInputError, "name the column to group by"),
         ({"scale": "log"}, UserInputError, "scale must be one of linear"),

@@ -183,7 +183,7 @@ def test_bf16_is_near_fp32(tmp_path, weights, codes):
 
 
 def test_not_a_model(tmp_path, rng, codes):
-    with pytest.raises(NotAStoreError, match="is not a zarr store"):
+    with pytest.raises(NotAStoreError, match="does not exist"):
         load_model(tmp_path / "absent")
     atlas = make_atlas(tmp_path / "atlas", random_labels(rng, 5, 7), codes, flank_bp=0)
     with pytest.raises(NotAStoreError, match="is an atlas, but a model is needed"):

@@ -237,10 +237,10 @@ def test_writer_refuses_what_does_not_fit(tmp_path, labels, codes):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("there", ["nothing", "empty folder"])
-def test_no_store_at_all(tmp_path, there):
-    if there == "empty folder":
-        (tmp_path / "x").mkdir()
+def test_no_store_at_all(tmp_path):
+    with pytest.raises(NotAStoreError, match="x does not exist; check the path or URL"):
+        Atlas.open(tmp_path / "x")
+    (tmp_path / "x").mkdir()
     with pytest.raises(NotAStoreError, match="is not a zarr store"):
         Atlas.open(tmp_path / "x")
 

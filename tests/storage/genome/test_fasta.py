@@ -301,8 +301,10 @@ def test_names_that_lie_about_compression(tmp_path, chromosomes):
 
 
 def test_missing_file_and_url(tmp_path):
-    with pytest.raises(GenomeError, match="is not a file"):
+    with pytest.raises(GenomeError, match=r"absent\.fa does not exist"):
         Genome.open(tmp_path / "absent.fa")
+    with pytest.raises(GenomeError, match="is not a file"):
+        Genome.open(tmp_path)
     with pytest.raises(GenomeError, match=r"memory://none/g\.fa does not exist; check the URL"):
         Genome.open("memory://none/g.fa")
 

@@ -332,7 +332,7 @@ WRONG_FILES = {
         PeaksError,
         "are outside their chromosome",
     ),
-    "no genome": ("genome", lambda d, c: d / "absent.fa", GenomeError, "is not a file"),
+    "no genome": ("genome", lambda d, c: d / "absent.fa", GenomeError, "absent.fa does not exist"),
     "no FASTA": (
         "genome",
         lambda d, c: write_h5ad(d / "worm.h5ad", c),

@@ -202,6 +202,6 @@ def test_what_is_refused(stores, tmp_path):
         copy_store(stores.result, out=tmp_path / "taken")
     with pytest.raises(UserInputError, match="is the store itself"):
         copy_store(stores.result, out=stores.result)
-    with pytest.raises(NotAStoreError, match="is not a zarr store"):
+    with pytest.raises(NotAStoreError, match="does not exist"):
         copy_store(tmp_path / "absent", out=tmp_path / "c.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -51,9 +51,9 @@ def test_unfinished_damaged_and_others(stores, tmp_path):
 def test_nothing_there(tmp_path):
     assert list_stores(tmp_path) == ()
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "absent", tmp_path / "file"):
-        with pytest.raises(NotAStoreError, match="is no folder"):
-            list_stores(place)
+    for name, said in (("absent", "does not exist"), ("file", "is no folder")):
+        with pytest.raises(NotAStoreError, match=said):
+            list_stores(tmp_path / name)
 
 
 def test_over_https_a_store_but_no_folder(stores):

@@ -138,8 +138,9 @@ def _put_opened(found: _Sorted, store: Any) -> None:
 
 
 def _evaluated(url: str) -> Evaluated:
+    text = urls.read_bytes(url)
     try:
-        values = parsed_json(urls.read_bytes(url))
+        values = parsed_json(text)
     except ValueError as error:
         raise UserInputError(f"{url} is no JSON ({error}); give what evaluate --json wrote.") from (
             error

@@ -47,6 +47,12 @@ def test_stores_of_other_cells_are_refused(stores, tmp_path, rng) -> None:
         plan(stores, other, tmp_path=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["absent.zarr", "absent.json"])
+def test_what_does_not_exist_is_told(stores, tmp_path, name) -> None:
+    with pytest.raises(UserInputError, match=f"{name} does not exist; check the path"):
+        plan(stores, tmp_path / name, tmp_path=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "says"), [("{", "is no JSON"), ("[1]", "no evaluation"), ("{}", "no evaluation")]
 )

@@ -354,7 +354,7 @@ def test_wrong_input_leaves_nothing(model, chromosomes, genome, vcf, tmp_path):
         ({"vcf": genome}, UserInputError, "is no VCF"),
         ({"vcf": other_names}, GenomeError, "put the prefix 'chr' before the names"),
         ({"vcf": elsewhere}, GenomeError, "none of the 1 variants .* fits"),
-        ({"genome": tmp_path / "no.fa"}, GenomeError, "is not a file"),
+        ({"genome": tmp_path / "no.fa"}, GenomeError, "no.fa does not exist"),
         ({"genome": "memory://none/g.fa"}, GenomeError, "genome memory://none/g.fa does not exist"),
         ({"group_by": "type"}, UserInputError, "no column 'type'"),
         ({"obs": model.obs}, UserInputError, "name the column to group by"),
