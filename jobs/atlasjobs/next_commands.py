@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["NEXT", "next_line"]
 
@@ -29,7 +27,8 @@ NEXT: Mapping[str, str | None] = {
     "import-weights": "embed {out} --out cells.h5ad",
     "export-weights": "import-weights {path} --out imported.zarr",
     "embed": "evaluate {model} {atlas}",
-    "evaluate": "report {model} {atlas} --out report.html",
+    "evaluate": "report {model} {atlas} [--obs {obs} ][--label-key {label_key} ]"
+    "[--batch-key {batch_key} ]--out report.html",
     "annotate": _ACTIVITY,
     "denoise": _ACTIVITY,
     "motifs": "report {model} {atlas} {out} --out report.html",
@@ -57,8 +56,15 @@ NEXT: Mapping[str, str | None] = {
     "inspect atlasbasset.result": "report MODEL {store} --out report.html",
     "inspect tracks": "report MODEL {store} --out report.html",
     "inspect AnnData": "annotate MODEL {store}",
+    "inspect AnnData of peaks": "preprocess {store} --genome GENOME.fa --out atlas.zarr",
     "inspect MEME motifs": "motifs MODEL ATLAS --motifs {store} --out activity.zarr",
-    "inspect": "--help",
+    "inspect BED": "ism MODEL --genome GENOME.fa --regions {store} --out ism.zarr",
+    "inspect fragments": "preprocess {store} --peaks PEAKS.bed --genome GENOME.fa --out atlas.zarr",
+    "inspect FASTA": "preprocess COUNTS.h5ad --genome {store} --out atlas.zarr",
+    "inspect simulated data": "preprocess {store}/counts.h5ad --genome {store}/genome.fa "
+    "--out atlas.zarr",
+    "inspect differential peaks": "tracks MODEL ATLAS --group-by COLUMN --out tracks",
+    "inspect": None,  # of other files nothing is made
 }
 """Verb, of `inspect` with what was found -> what to run next; None: nothing is said."""
 _WORDS = {"genome": "GENOME.fa"}
@@ -76,8 +82,10 @@ def next_line(verb: str, params: Mapping[str, Any], found: object = None) -> str
     params
         Its parameters.
     found
-        What it returned: the format that `inspect` found.
+        What it returned: the format that `inspect` found, or parameters that became known.
     """
+    if isinstance(found, Mapping):
+        params = {**params, **{name: one for name, one in found.items() if not params.get(name)}}
     template = NEXT.get(f"{verb} {found}", NEXT.get(verb))
     if template is None or params.get("dry_run"):
         return None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Described", "describe_file", "describe_folder", "describe_group", "is_group"]
 
 _LISTED = 12
+_NAMES = 2
 _ROOTS = ("zarr.json", ".zgroup")
 
 
@@ -100,6 +101,8 @@ def _anndata(url: str) -> Described:
             "X": _matrix(group["X"]) if "X" in group else None,
             "obs_columns": columns["obs"],
             "var_columns": columns["var"],
+            "obs_names": _names(group["obs"], url),
+            "var_names": _names(group["var"], url),
             "obsm": {key: _width(group["obsm"][key]) for key in group.get("obsm", ())},
             "layers": sorted(group.get("layers", ())),
         }
@@ -114,6 +117,18 @@ def _columns(table: Any) -> list[str]:
 def _n_rows(table: Any) -> int:
     index = table[str(table.attrs["_index"])]
     return int((index["codes"] if "codes" in _members(index) else index).shape[0])
+
+
+def _names(table: Any, url: str) -> list[str]:
+    """Return the first names; none where they are categories."""
+    from atlasstore.inputs.declared import check_inside
+
+    index = table[str(table.attrs["_index"])]
+    if "codes" in _members(index):
+        return []
+    check_inside(index, name=url, whole=False)
+    first = index[:_NAMES].tolist()
+    return [one.decode() if isinstance(one, bytes) else str(one) for one in first]
 
 
 def _members(node: Any) -> Any:

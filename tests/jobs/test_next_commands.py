@@ -24,8 +24,6 @@ def test_it_would_be_accepted(key):
     line = next_line(verb, PARAMS, found or None)
     program, *arguments = shlex.split(line.removeprefix("next: "))
     assert program == "atlasbasset"
-    if arguments == ["--help"]:
-        return
     group = typer.main.get_group(app)
     context = group.make_context("atlasbasset", list(arguments))
     group.get_command(context, arguments[0]).make_context(
@@ -51,6 +49,34 @@ def test_a_table_of_cells_is_handed_on_where_one_was_given():
     assert next_line("differential", given).endswith("tracks m a --group-by leiden --out tracks")
     with_table = next_line("differential", {**given, "obs": "my cells.csv"})
     assert with_table.endswith("tracks m a --obs 'my cells.csv' --group-by leiden --out tracks")
+
+
+def test_evaluate_hands_on_labels_and_batches():
+    given = {"model": "m", "atlas": "a"}
+    assert next_line("evaluate", given).endswith("report m a --out report.html")
+    given |= {"label_key": "cell type", "batch_key": "donor", "obs": "t.csv"}
+    assert next_line("evaluate", given).endswith(
+        "report m a --obs t.csv --label-key 'cell type' --batch-key donor --out report.html"
+    )
+
+
+def test_what_a_verb_found_is_filled_in():
+    assert next_line("embed", {"model": "m", "atlas": None}, {"atlas": "a"}).endswith("m a")
+    assert next_line("embed", {"model": "m", "atlas": "b"}, {"atlas": "a"}).endswith("m b")
+    assert next_line("embed", {"model": "m"}, {"atlas": None}).endswith("m ATLAS")
+
+
+@pytest.mark.parametrize(
+    ("found", "then"),
+    [
+        ("AnnData of peaks", "preprocess s --genome GENOME.fa --out atlas.zarr"),
+        ("BED", "ism MODEL --genome GENOME.fa --regions s --out ism.zarr"),
+        ("differential peaks", "tracks MODEL ATLAS --group-by COLUMN --out tracks"),
+    ],
+)
+def test_after_inspect(found, then):
+    assert next_line("inspect", PARAMS, found) == f"next: atlasbasset {then}"
+    assert next_line("inspect", PARAMS, "atlasbasset report 0.1") is None
 
 
 def test_none_after_a_dry_run_or_an_unknown_verb():

@@ -53,6 +53,8 @@ def test_an_anndata_by_its_outlines(tmp_path, name):
         "X": "csr_matrix float32, 3 stored",
         "obs_columns": ["kind"],
         "var_columns": ["start"],
+        "obs_names": ["x", "y"],
+        "var_names": ["p", "q"],
         "obsm": {"X_umap": 2, "tf": 1},
         "layers": ["more"],
     }

@@ -18,6 +18,8 @@ from atlasjobs.options.common import (
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from atlasstore.models.model_store import ModelStore
+
 __all__ = ["embed"]
 
 Out = Annotated[
@@ -50,7 +52,7 @@ def embed(
     json: Json = None,
     config: Config = None,
     debug: Debug = False,
-) -> None:
+) -> dict[str, str | None] | None:
     """Write the cells: obsm X_scbasset (32 numbers each), peaks or genes as columns if asked."""
     from atlasbasset import plan_embed
     from atlasjobs.output.console import Output
@@ -68,7 +70,7 @@ def embed(
     )
     cells = output.carry_out(plan, dry_run=dry_run)
     if cells is None:
-        return
+        return None
     values = _summary(cells, out)
     correlation = values["depth_correlation"]
     rows = [
@@ -80,6 +82,18 @@ def embed(
     ]
     output.facts(f"Embedded the cells into {out}", rows)
     output.json(values)
+    return {"atlas": _atlas_of(plan.model.store)}  # for the next command
+
+
+def _atlas_of(store: "ModelStore") -> str | None:
+    """Return the atlas that a model was made from, where it is still there."""
+    from atlasstore.files import urls
+
+    config = store.provenance.get("config") or {}
+    recorded = config.get("atlas") if isinstance(config, dict) else None
+    if not isinstance(recorded, str) or (urls.is_local(recorded) and not urls.exists(recorded)):
+        return None
+    return recorded
 
 
 def _summary(cells: "AnnData", out: str) -> dict[str, Any]:

@@ -25,11 +25,11 @@ def inspect_store(
 ) -> str:
     """Say what a store or file is: sizes, provenance, and with --verify its integrity."""
     from atlasjobs.output.console import Output
-    from atlasjobs.reports.inspect_store import store_facts
+    from atlasjobs.reports.inspect_store import kind_of, store_facts
     from atlasstore import inspect_store as work
 
     output = Output(json)
     with output.watching() as on_event:
         summary = work(store, verify=verify, on_event=on_event)
     output.report(store, store_facts(summary), summary)
-    return summary.format  # what the next command depends on
+    return kind_of(summary)  # what the next command depends on

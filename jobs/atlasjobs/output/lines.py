@@ -45,7 +45,7 @@ class Planned(Protocol):
 def value_text(name: str, value: Any) -> str:
     """Return a value as a user reads it; the name tells the unit."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {value_text(key, item)}" for key, item in value.items())
+        return ", ".join(f"{key} {value_text(key, item)}" for key, item in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return ", ".join(value_text(name, item) for item in value) or "none"
     if isinstance(value, bool) or value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from atlasstore import StoreSummary
     from atlasstore.plans import Lines
 
-__all__ = ["store_facts"]
+__all__ = ["kind_of", "store_facts"]
+
+_PLACES = {"chrom", "start", "end"}
+_PEAK = re.compile(r"[:_-][0-9]+[-_][0-9]+$")
+"""The end of a peak's name."""
 
 _IN_LINEAGE = ("model", "atlas", "start", "inputs", "job")
 """Parts of a provenance that the way back tells; in full in the JSON."""
@@ -30,6 +35,16 @@ def store_facts(summary: StoreSummary) -> Lines:
     if summary.verified:
         rows.append(("verified", "every byte was read and is right"))
     return rows
+
+
+def kind_of(summary: StoreSummary) -> str:
+    """Return the format, and of an AnnData of others whether it has peaks."""
+    if summary.format == "AnnData" and not summary.provenance and summary.sizes["X"] is not None:
+        names = summary.sizes["var_names"]
+        placed = {str(name).lower() for name in summary.sizes["var_columns"]} >= _PLACES
+        if names and (placed or all(_PEAK.search(name) for name in names)):
+            return "AnnData of peaks"
+    return summary.format.removesuffix(" (parquet)")
 
 
 def _origin(name: str, value: Any) -> list[tuple[str, str]]:
