@@ -149,6 +149,9 @@ def _clusters(label: CellLabels, clusters: CellLabels | None) -> dict[str, Any]:
 
 def mixing_of(cells: SampledCells, options: ReportOptions) -> Mixing | Missing:
     """Measure how batches mix in the embedding."""
+    if cells.batch is None and cells.lone_batch is not None:
+        why = f"Mixing of batches is not measured: all cells are of one batch ({cells.lone_batch})."
+        return Missing(why)
     if cells.batch is None:
         return Missing(
             "Mixing of batches is not measured: no column of batches was named.",

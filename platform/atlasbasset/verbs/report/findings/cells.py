@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Keys", "SampledCells", "read_keys", "sample_cells"]
 
+_BATCH = "batch"
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Keys:
@@ -30,6 +32,8 @@ class Keys:
     batch: CellLabels | None
     notices: tuple[str, ...]
     """Sentences on cells without either."""
+    lone_batch: str | None = None
+    """The batch that all cells are of, by obs "batch"; None where a column was named."""
 
 
 def read_keys(model: ModelStore, options: ReportOptions) -> Keys:
@@ -51,7 +55,15 @@ def read_keys(model: ModelStore, options: ReportOptions) -> Keys:
     label, batch = found
     if batch is not None:
         notices.append(check_batches(batch, model.url, least=2))
-    return Keys(label, batch, tuple(sentence for sentence in notices if sentence))
+    lone = None if options.batch_key is not None else _lone_batch(model)
+    return Keys(label, batch, tuple(sentence for sentence in notices if sentence), lone)
+
+
+def _lone_batch(model: ModelStore) -> str | None:
+    if _BATCH not in model.obs:
+        return None
+    names = model.obs[_BATCH].astype(str).unique()
+    return str(names[0]) if len(names) == 1 else None
 
 
 def _table(obs: Obs | None, options: ReportOptions) -> Obs | None:
@@ -82,6 +94,8 @@ class SampledCells:
     batch: CellLabels | None
     n_all: int
     """N."""
+    lone_batch: str | None = None
+    """As in `Keys`."""
 
     @property
     def is_sample(self) -> bool:
@@ -102,6 +116,7 @@ def sample_cells(model: Model, keys: Keys, *, max_cells: int, seed: int) -> Samp
         label=_of_rows(keys.label, rows),
         batch=_of_rows(keys.batch, rows),
         n_all=model.n_cells,
+        lone_batch=keys.lone_batch,
     )
 
 

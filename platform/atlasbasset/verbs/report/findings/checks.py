@@ -110,9 +110,14 @@ def depth_check(cells: SampledCells) -> Check:
     return Check(name, verdict, f"r = {r:.3f} of intercept and log10 open peaks: {meaning}")
 
 
-def confounding_check(label: CellLabels | None, batch: CellLabels | None) -> Check:
-    """Tell whether every batch shares labels with the others."""
+def confounding_check(
+    label: CellLabels | None, batch: CellLabels | None, lone_batch: str | None = None
+) -> Check:
+    """Tell whether every batch shares labels with the others; `lone_batch` has no others."""
     name = "Batches can be told from cell types"
+    if batch is None and lone_batch is not None:
+        text = f"All cells are of one batch ({lone_batch}): there is nothing to tell apart."
+        return Check(name, "passed", text)
     if label is None or batch is None:
         missing = " and ".join(
             option

@@ -163,7 +163,7 @@ def _checks(
         checks.overlap_check(given.atlas),
         *([] if isinstance(predictions, Missing) else [checks.held_out_check(predictions)]),
         checks.depth_check(cells),
-        checks.confounding_check(keys.label, keys.batch),
+        checks.confounding_check(keys.label, keys.batch, keys.lone_batch),
         checks.convergence_check(history, solved, cells.n_all),
     ]
     results = [store for store in (given.activity, given.tracks) if store is not None]

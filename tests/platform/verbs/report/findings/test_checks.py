@@ -90,6 +90,13 @@ def test_confounding_of_batches_and_labels() -> None:
     assert "--batch-key" not in missing.says
 
 
+def test_one_batch_has_nothing_to_be_told_apart_from() -> None:
+    alone = checks.confounding_check(labelled(*"aabb"), None, "lane1")
+    assert alone.verdict == "passed"
+    assert alone.says == "All cells are of one batch (lane1): there is nothing to tell apart."
+    assert "--batch-key" in checks.confounding_check(labelled(*"aabb"), None).says
+
+
 def predicted(mean: float, interval: tuple[float, float] | None, n_peaks: int) -> SimpleNamespace:
     return SimpleNamespace(
         quality=SimpleNamespace(mean_auroc_per_cell=mean),

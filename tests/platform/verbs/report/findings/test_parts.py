@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -12,7 +14,7 @@ import atlasbasset
 from atlasbasset.inference.cell_labels import CellLabels
 from atlasbasset.verbs.report.findings.activity import activity_of, holds_embeddings_of, tf_names
 from atlasbasset.verbs.report.findings.agreement import agreement_of, mixing_of
-from atlasbasset.verbs.report.findings.cells import SampledCells, read_keys, sample_cells
+from atlasbasset.verbs.report.findings.cells import Keys, SampledCells, read_keys, sample_cells
 from atlasbasset.verbs.report.findings.heat import heat_of
 from atlasbasset.verbs.report.findings.logos import logos_of
 from atlasbasset.verbs.report.findings.missing import Missing
@@ -169,6 +171,24 @@ def test_batches_that_are_mixed_or_not(cells) -> None:
     apart = mixing_of(cells, ReportOptions())
     assert apart.ilisi.mean == pytest.approx(1, abs=0.01)
     assert mixed.ilisi.mean > 1.5
+
+
+def test_of_one_batch_it_is_said_that_there_is_one() -> None:
+    def keys(**columns: list[str]) -> Keys:
+        obs = pd.DataFrame(columns, index=["x", "y"])
+        return read_keys(SimpleNamespace(obs=obs, url="m"), ReportOptions())
+
+    assert keys(batch=["b0", "b0"]).lone_batch == "b0"
+    assert keys(batch=["b0", "b1"]).lone_batch is None
+    assert keys(donor=["b0", "b0"]).lone_batch is None
+
+
+def test_mixing_is_not_asked_for_where_there_is_one_batch(cells) -> None:
+    alone = mixing_of(replace(cells, batch=None, lone_batch="b0"), ReportOptions())
+    assert alone.command is None
+    assert alone.why == "Mixing of batches is not measured: all cells are of one batch (b0)."
+    unknown = mixing_of(replace(cells, batch=None), ReportOptions())
+    assert "--batch-key" in unknown.command
 
 
 def test_activity_after_a_sigmoid_is_read_from_its_scores(stores, cells) -> None:
