@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import shlex
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import typer.main
 import atlasbasset
 import atlasbasset.metrics
 import atlasstore
+from atlasbasset import pl
 from atlasjobs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,6 +86,18 @@ def test_nothing_is_installed_by_a_name_that_no_index_has():
     by_name = re.compile(r"pip install[^\n`]*[ '\"]atlasbasset(?!-)")
     assert by_name.search("pip install --upgrade 'atlasbasset[s3]'")
     assert [path for path in [*PAGES, *sources] if by_name.search(path.read_text())] == []
+
+
+def test_the_readme_says_what_each_extra_is_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rows = re.findall(r"^\| (`[^|]*) \| [^|]+ \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    assert set(project["optional-dependencies"]) - {"dev"} <= named
+
+
+def test_the_page_on_python_has_every_picture():
+    text = (ROOT / "docs" / "python.md").read_text()
+    assert [name for name in pl.__all__ if f"`pl.{name}(" not in text] == []
 
 
 REFERENCE = sorted(

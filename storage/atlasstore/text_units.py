@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "duration", "rate", "share", "size", "stored_text"]
+__all__ = ["count", "counted", "duration", "rate", "share", "size", "stored_text"]
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -13,6 +13,12 @@ _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 def count(value: float) -> str:
     """Return a whole number with thousands set apart: ``1,234,567``."""
     return f"{value:,.0f}"
+
+
+def counted(value: float, units: str) -> str:
+    """Return a number of units, named in the plural: ``4 cells``, of one ``1 cell``."""
+    first, blank, rest = units.partition(" ")
+    return f"{count(value)} {first.removesuffix('s') if value == 1 else first}{blank}{rest}"
 
 
 def rate(per_s: float, unit: str) -> str:

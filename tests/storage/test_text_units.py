@@ -2,7 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from atlasstore.text_units import count, duration, rate, share, size
+from atlasstore.text_units import count, counted, duration, rate, share, size
+
+
+@pytest.mark.parametrize(
+    ("value", "units", "text"),
+    [
+        (1, "groups", "1 group"),
+        (0, "groups", "0 groups"),
+        (2_000, "cells", "2,000 cells"),
+        (1, "cells of adata", "1 cell of adata"),
+        (1, "", "1 "),
+    ],
+)
+def test_counted(value: float, units: str, text: str) -> None:
+    assert counted(value, units) == text
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from atlasbasset.engine.events import (
 from atlasjobs.option_names import with_options
 from atlasjobs.output.training_lines import TrainingLines
 from atlasstore.events import Notice, Progress
-from atlasstore.text_units import count, duration, rate, size
+from atlasstore.text_units import count, counted, duration, rate, size
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
@@ -102,7 +102,7 @@ class _View:
         self._forget(event.stage)
         if event.stage not in BETWEEN_STEPS:
             self._output.line(
-                f"{event.stage}: {count(event.total)} {event.unit} in {took}{speed}", style="dim"
+                f"{event.stage}: {counted(event.total, event.unit)} in {took}{speed}", style="dim"
             )
 
     def _forget(self, stage: str) -> None:
@@ -161,7 +161,7 @@ class PlainView(_View):
         so_far = f", nothing new for {duration(waited)}" if waited >= _QUIET_S else ""
         if not event.total:
             return f"{event.stage}{so_far}"
-        done = f"{count(event.done)} of {count(event.total)} {event.unit}"
+        done = f"{count(event.done)} of {counted(event.total, event.unit)}"
         return f"{event.stage}: {done}{self._pace(event)}{so_far}"
 
     def _on_progress(self, event: Progress) -> None:

@@ -106,6 +106,12 @@ def test_a_pipe_gets_a_line_every_few_seconds() -> None:
     assert "epoch 1: step 5 of 10, 100 sequences/s" in text
 
 
+def test_one_unit_is_named_as_one() -> None:
+    told = every_line([Progress("writing", 0, 1, "groups"), Progress("writing", 1, 1, "groups")])
+    assert "writing: 0 of 1 group" in told
+    assert re.search(r"^writing: 1 group in ", told, flags=re.MULTILINE)
+
+
 def test_a_terminal_gets_bars_and_the_same_lines() -> None:
     text = shown(terminal=True)
     assert "\x1b[" in text

@@ -44,6 +44,7 @@ def test_values_are_those_of_the_files(tracks) -> None:
     assert high - low == pytest.approx(widest)
     text = locus.peak.highest
     assert f"in {text} ({high:.2f})" in locus_figure(locus, 1).says
+    assert "; it was observed open in " in locus_figure(locus, 1).says
 
 
 def test_of_many_groups_those_that_tell_most_are_shown(tracks) -> None:

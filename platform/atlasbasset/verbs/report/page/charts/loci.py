@@ -97,8 +97,8 @@ def _observed_says(peak: Peak) -> str:
     high, low = peak.values.get("observed", (None, None))
     if high is None or low is None:
         return ""
-    meaning = "as the model has it" if high > low else "against what the model has"
-    return f"; it is open in {high:.0%} and {low:.0%} of their cells, {meaning}"
+    meaning = "in the same order" if high > low else "in the other order"
+    return f"; it was observed open in {high:.0%} and {low:.0%} of their cells, {meaning}"
 
 
 def _legend_says(kinds: Sequence[str]) -> str:
