@@ -32,9 +32,10 @@ __all__ = ["Expression", "open_expression"]
 
 _MODALITIES = ("rna", "gex", "gene expression")
 """What genes are called, in lower case: modalities of a MuData, and types of features."""
+_PEAKS = ("peaks", "atac", "chromatin accessibility")
 _GENES = "Gene Expression"
 _TYPES = ("feature_types", "modality")
-"""Columns of var that may hold each feature's type."""
+"""Columns of var that may hold each feature's type; the second may also hold something else."""
 _OF_GENES = {
     *("gene", "gene_id", "gene_ids", "gene_name", "gene_names", "gene_symbol", "gene_symbols"),
     *("symbol", "strand", "biotype", "gene_biotype", "gene_type"),
@@ -185,17 +186,17 @@ def _gene_columns(var: pd.DataFrame, name: str) -> NDArray[np.int64]:
     UserInputError
         When none is, or all look like peaks.
     """
-    for key in _TYPES:
-        if key in var:
-            types = var[key].astype(str)
-            are_genes = types.str.lower().isin(_MODALITIES).to_numpy()
-            if not are_genes.any():
-                listed = ", ".join(map(repr, types.unique()[:_LISTED]))
-                raise UserInputError(
-                    f"{name} has no genes, its features are {listed} (var {key!r}); give the "
-                    f"expression of the same cells, genes being {_GENES!r} there."
-                )
+    for key in (key for key in _TYPES if key in var):
+        types = var[key].astype(str).str.lower()
+        are_genes = types.isin(_MODALITIES).to_numpy()
+        if are_genes.any():
             return np.flatnonzero(are_genes)
+        if key == _TYPES[0] or types.isin(_PEAKS).any():
+            listed = ", ".join(map(repr, var[key].astype(str).unique()[:_LISTED]))
+            raise UserInputError(
+                f"{name} has no genes, its features are {listed} (var {key!r}); give the "
+                f"expression of the same cells, genes being {_GENES!r} there."
+            )
     if _look_like_peaks(var):
         raise UserInputError(
             f"{name} has peaks, not genes ({var.index[0]}, ...); give the expression of the same "

@@ -73,6 +73,11 @@ def test_the_column_that_tells_genes_from_peaks(adata, key, gene, peak):
         open_expression(adata[:, [0, 2]].copy())
 
 
+def test_a_modality_that_tells_nothing_of_genes_is_passed_over(adata):
+    adata.var["modality"] = "assay one"
+    assert len(open_expression(adata).genes) == 4
+
+
 PLACES = {"chrom": "chr1", "start": 10, "end": 20}
 
 
