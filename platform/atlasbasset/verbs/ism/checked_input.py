@@ -132,9 +132,10 @@ def _regions(
                 f"{window_bp} bp; give its genome and a BED file instead."
             )
         return peak_regions(store, peaks), [store.url]
+    got = f"({', '.join(names)})" if names else "none of them"
     raise UserInputError(
         "regions come from a genome and a BED file (genome, regions) or from an atlas and names of "
-        f"its peaks (atlas, peaks); given were {', '.join(names) or 'none of them'}."
+        f"its peaks (atlas, peaks); given were {got}."
     )
 
 
