@@ -133,7 +133,7 @@ def test_discover_needs_more(made, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--genome", "g.fa"), "given were genome"),
+        (("--genome", "g.fa"), "given were (--genome)"),
         (("--genome", "none.fa", "--regions", "r.bed"), "r.bed does not exist"),
         ((), "given were none of them"),
     ],

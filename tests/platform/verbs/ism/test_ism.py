@@ -265,11 +265,11 @@ def test_a_flipped_bit_is_named(model, genome, bed, tmp_path):
         ({"span": 0}, UserInputError, f"span must be 1 to {L} bp"),
         ({"span": L + 1}, UserInputError, f"span must be 1 to {L} bp"),
         ({"group_by": "kind"}, UserInputError, "no column 'kind'; its columns"),
-        ({"genome": None}, UserInputError, "given were regions"),
+        ({"genome": None}, UserInputError, r"given were \(regions\)"),
         (
             {"atlas": "a", "peaks": ["b"]},
             UserInputError,
-            "given were genome, regions, atlas, peaks",
+            r"given were \(genome, regions, atlas, peaks\)",
         ),
         ({"text": "chrI\t2950\t3001\n"}, PeaksError, "chrI has 3000 bp"),
         ({"text": "chr9\t1\t20\n"}, GenomeError, "no chromosome chr9"),
