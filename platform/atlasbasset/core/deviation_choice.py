@@ -135,12 +135,12 @@ def neighbour_losses(
 def chosen(losses: Tensor) -> str:
     """Return which field of `Losses` is the one to take, by folds, (F, 3).
 
-    Deviating if that lowers the plain loss by more than the difference's standard error, and is
-    below that of held cells, which costs nothing; else the lower of the other two.
+    Deviating if that is below the plain loss, and below that of held cells, which costs nothing, by
+    more than the difference's standard error; else the lower of the other two.
     """
-    gains = losses[:, 0] - losses[:, 2]
+    gains = losses[:, :2] - losses[:, 2:]
     mean = Losses(*losses.mean(0).tolist())
-    if gains.mean() > gains.std() / len(gains) ** 0.5 and mean.deviating < mean.held:
+    if (gains.mean(0) > gains.std(0) / len(gains) ** 0.5).all():
         return "deviating"
     return "held" if mean.held < mean.plain else "plain"
 

@@ -83,6 +83,7 @@ def test_too_much_freedom_is_seen():
         (0.01, 0.02, "held"),  # deviating as far as folds tell is plain
         (-0.01, 0.02, "plain"),
         (0.01, 0.2, "deviating"),
+        (0.15, 0.2, "held"),  # as far as folds tell
     ],
 )
 def test_what_is_taken_is_seen_in_the_folds(held, deviating, taken):
