@@ -64,7 +64,7 @@ def test_embed(trained: Path, atlasbasset: Atlasbasset) -> None:
     cells = anndata.read_h5ad(trained / "cells.h5ad")
     assert cells.obsm["X_scbasset"].shape == (60, 32)
     assert "scbasset_intercept" in cells.obs
-    followed = f"next: atlasbasset evaluate {trained / 'model.zarr'} ATLAS"
+    followed = f"next: atlasbasset evaluate {trained / 'model.zarr'} {trained / 'atlas.zarr'}"
     assert done.out.splitlines()[-1] == followed
 
 
