@@ -127,7 +127,7 @@ CASES = {
     f"{VARIANTS} --vcf symbolic.vcf": "1 symbolic",
     f"{VARIANTS} --vcf good.bed": "is no VCF",
     f"{VARIANTS} --vcf good.vcf --group-by tissue": "no column 'tissue'",
-    f"{VARIANTS} --vcf good.vcf --max-allele-bp 300": "max_allele_bp must be 1 to 96",
+    f"{VARIANTS} --vcf good.vcf --max-allele-bp 300": "max-allele-bp must be 1 to 96",
     # what is not what it should be
     "denoise atlas.zarr atlas.zarr": "atlas.zarr",
     "motifs model.zarr model.zarr --motifs good.meme": "model.zarr",
