@@ -11,7 +11,7 @@ from atlasbasset.metrics import depth_correlation
 from atlasbasset.metrics.confounding import batch_groups
 from atlasstore.atlas.split import held_out_overlap
 from atlasstore.genome.peak_check import recorded_check, what_is_wrong
-from atlasstore.text_units import count, share
+from atlasstore.text_units import count, counted, share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,7 +164,7 @@ def convergence_check(
         return Check(name, "unknown", "Not known: the model holds no record of its training.")
     if history[-1].get("loss") is None:
         return Check(name, "warning", "The loss of the last epoch is no number: it diverged.")
-    done = f"{len(history)} epochs"
+    done = counted(len(history), "epochs")
     if solved is None:
         return Check(name, "passed", f"{done}; the cells are those of the last step.")
     n_converged = int(solved.get("n_converged", 0))
