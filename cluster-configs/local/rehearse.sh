@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A rehearsal on one machine: two Ray nodes with a token and an S3 bucket over HTTP. Trains, loses
-# the node that trains, denoises, stops, resumes, and reads the result with rights to read alone.
+# a node meanwhile, denoises, stops, resumes, and reads the result by anndata alone.
 #
 #   pip install --constraint constraints.txt -e '.[dev]'   # Ray Jobs, and moto for the bucket
 #   bash cluster-configs/local/rehearse.sh                 # ports: RAY_PORT DASHBOARD_PORT S3_PORT
