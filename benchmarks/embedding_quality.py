@@ -3,16 +3,17 @@
 Baselines need counts alone: SnapATAC2's spectral embedding and scvi-tools' PeakVI join where these
 packages are installed, and the script says where they are not. One of them is what a model comes to
 whose sequences say nothing: free peaks, weights by the rule of `train`. Of each model: its cells as
-`train` left them, and as it would have without peak deviations; with --sweep also other weights and
-a prior with the cells' own covariance; each in several metrics.
+`train` left them, as `map --split all` solves them on all peaks, and as they would be without peak
+deviations; with --sweep also other weights and a prior with the cells' own covariance; each in
+several metrics.
 
     python benchmarks/embedding_quality.py counts.h5ad --label-key cell_type
     python benchmarks/embedding_quality.py sim.zarr --label-key cell_type --train MODELS
         [--trunk small] [--change epochs=16] [--seeds 0 1 2 3 4] [--sweep]
 
 With --train baselines are measured in the same run. Models are trained where the folder MODELS does
-not have them. Baselines see all peaks (with --training-peaks those), models their training peaks
-alone; auROC is on all others.
+not have them. Baselines see all peaks (with --training-peaks those), as mapped cells do, models
+their training peaks alone; auROC is on all others.
 Rare types have at most 2 % of the cells; their recall is the share of their cells that a vote of
 the five nearest finds.
 """
@@ -58,6 +59,8 @@ RARE = 0.02
 """Share of the cells up to which a type is rare."""
 CLUSTERED = (PLAIN, DEVIATING)
 """Solves whose cells are clustered."""
+ALL_PEAKS = "mapped, all peaks"
+"""Cells solved on the peaks that training held out as well."""
 TRUNKS = {
     "full": TrunkConfig(),
     "small": TrunkConfig(
@@ -108,6 +111,7 @@ def without_sequences(
     if WITHOUT not in skip:
         found = by_the_rule(data)
         yield from ((WITHOUT, found), (f"{WITHOUT}, unit", unit_rows(found)))
+        yield f"{WITHOUT}, centred, unit", unit_rows(found - found.mean(0))
     for name, (package, embed) in PEERS.items():
         if name in skip:
             continue
@@ -173,7 +177,10 @@ def of_models(args: argparse.Namespace, data: Data) -> Iterator[tuple[str, dict[
     others = np.flatnonzero(atlas.var["split"] != "train")
     held_out = SparseLabels(data.is_open[:, others].T)
     for seed in args.seeds:
-        model = Trained.of(trained(args, seed), atlas, data.is_open)
+        url = trained(args, seed)
+        for metric, table in on_all_peaks(url, atlas):
+            yield f"{ALL_PEAKS} | {metric}", measures(table, data.types)
+        model = Trained.of(url, atlas, data.is_open)
         for cells in variants(model, sweep=args.sweep):
             yield cells.name, predicted(model, cells, held_out)
             for metric, table in cells.by_metric():
@@ -182,6 +189,15 @@ def of_models(args: argparse.Namespace, data: Data) -> Iterator[tuple[str, dict[
                     f"{cells.name} | {metric}",
                     measures(table, data.types, cluster=cluster),
                 )
+
+
+def on_all_peaks(url: str, atlas: Atlas) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield a model's cells by metric, as `map --split all` solves them."""
+    out = f"{url.removesuffix('.zarr')}-all.zarr"
+    atlasbasset.map_cells(url, atlas, out=out, split="all")
+    found = atlasbasset.load_model(out).cell_embedding
+    yield from (("raw", found), ("unit", unit_rows(found)))
+    yield "centred, unit", unit_rows(found - found.mean(0))
 
 
 def predicted(model: Trained, cells: Cells, labels: SparseLabels) -> dict[str, float]:

@@ -55,6 +55,13 @@ StandardErrors = Annotated[
     bool,
     typer.Option("--standard-errors", help="Also store each embedding's posterior sd."),
 ]
+SolvePeaks = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option(
+        help="Solve fitted peaks that have no deviation, too; auto: where the model has "
+        "deviations of this atlas's peaks."
+    ),
+]
 
 
 def map_cells(
@@ -68,6 +75,7 @@ def map_cells(
     obs: Obs = None,
     batch_key: BatchKey = None,
     standard_errors: StandardErrors = False,
+    solve_peaks: SolvePeaks = "auto",
     compute: Compute = "auto",
     convolution: Convolution = "auto",
     workers: Workers = 0,
@@ -94,6 +102,7 @@ def map_cells(
         obs=obs,
         batch_key=batch_key,
         standard_errors=standard_errors,
+        solve_peaks=solve_peaks,
         compute=compute,
         convolution=convolution,
         workers=workers,
@@ -110,7 +119,7 @@ def _facts(report: "MapReport") -> "Lines":
     values = report.as_json()
     rows = [
         ("cells", f"{count(values['n_cells'])}, {count(values['n_converged'])} converged"),
-        ("peaks", count(values["n_peaks"])),
+        ("peaks", _peaks(values["n_peaks"], values["n_peaks_solved"])),
         ("loss", f"{values['loss']:.4f} with penalty"),
         (
             "Newton steps",
@@ -125,6 +134,12 @@ def _facts(report: "MapReport") -> "Lines":
     if values["n_one_class"]:
         rows.append(("one class", f"{count(values['n_one_class'])} cells, no embedding"))
     return [*rows, *_label_facts(report.labels)]
+
+
+def _peaks(n_fitted: int, n_solved: int) -> str:
+    from atlasstore.text_units import count
+
+    return f"{count(n_fitted)}{f', {count(n_solved)} of them solved, too' if n_solved else ''}"
 
 
 def _label_facts(labels: "MappedLabels | None") -> "Lines":

@@ -32,6 +32,7 @@ __all__ = [
     "Losses",
     "Weights",
     "chosen",
+    "deviation_weight",
     "held_out_folds",
     "neighbour_losses",
     "noise_norm",
@@ -39,6 +40,11 @@ __all__ = [
 
 FOLDS = 5
 """Parts of the peaks that are held out, one after the other."""
+_UNEVEN = 1.5
+"""How much larger the square of noise's largest singular value is for rates that differ between
+peaks and between cells, about."""
+_HALF = 0.5
+"""Of what holds a peak: the other half holds it to what its sequence says."""
 _TOLERANCE = 1e-2
 """Of solves: a loss is off by 5e-5 nats, as much for one as for the other."""
 _NEIGHBOURS = 15
@@ -81,6 +87,12 @@ def noise_norm(n_peaks: int, n_cells: int, open_share: float) -> float:
     """
     deviation = (open_share * (1 - open_share)) ** 0.5
     return float(deviation * (n_peaks**0.5 + n_cells**0.5))
+
+
+def deviation_weight(n_peaks: int, n_cells: int, open_share: float, cells_l2: float) -> float:
+    """Return `Weights.deviations` that noise in a table of this size does not overcome."""
+    squared_noise = noise_norm(n_peaks, n_cells, open_share) ** 2
+    return _HALF * _UNEVEN * squared_noise / cells_l2
 
 
 def held_out_folds(n_peaks: int, rng: np.random.Generator) -> Iterator[Tensor]:

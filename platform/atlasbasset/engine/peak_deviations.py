@@ -20,9 +20,9 @@ from atlasbasset.core.deviation_choice import (
     Losses,
     Weights,
     chosen,
+    deviation_weight,
     held_out_folds,
     neighbour_losses,
-    noise_norm,
 )
 from atlasbasset.core.peak_deviations import (
     Readout,
@@ -53,11 +53,6 @@ __all__ = ["Choice", "DeviationSettings", "deviate", "deviating_bytes"]
 _PLAIN = BatchSettings()
 _CELLS_FACTOR = 3.0
 """The cells' weight where peaks deviate, as a multiple of that of other solves."""
-_UNEVEN = 1.5
-"""How much larger the square of noise's largest singular value is for rates that differ between
-peaks and between cells, about."""
-_HALF = 0.5
-"""Of what holds a peak: the other half holds it to what its sequence says."""
 _FEWEST = 100
 """Cells, and training peaks, from which on it can be seen whether deviations help."""
 _MOST_PEAKS = _MOST_CELLS = 4096
@@ -85,8 +80,7 @@ class DeviationSettings:
     def weights(self, n_peaks: int, n_cells: int) -> Weights:
         """Return the weights that noise in a table of this size does not overcome."""
         cells = _CELLS_FACTOR * self.l2_cells
-        noise = noise_norm(n_peaks, n_cells, self.open_share)
-        return Weights(cells, _HALF * _UNEVEN * noise**2 / cells)
+        return Weights(cells, deviation_weight(n_peaks, n_cells, self.open_share, cells))
 
 
 class Choice(NamedTuple):

@@ -12,7 +12,7 @@ from atlasbasset.verbs.evaluate.profiles import profile_peaks
 from atlasbasset.verbs.evaluate.retrain import check_retraining
 from atlasbasset.verbs.evaluate.rna_input import checked_rna
 from atlasbasset.verbs.shared.atlas_peaks import check_window
-from atlasbasset.verbs.shared.held_out import judged_rows
+from atlasbasset.verbs.shared.held_out import judged_rows, seen_by_cells
 from atlasbasset.verbs.shared.plan import PlannedModel
 from atlasbasset.verbs.shared.same_cells import check_same_cells
 from atlasstore.atlas.atlas import Atlas
@@ -206,6 +206,7 @@ def plan_evaluate(
         cluster,
         (
             *keys.notices,
+            *filter(None, [seen_by_cells(planned.store, split)]),
             *(notice.message for notice in said),
             *(() if beside is None else beside.notices),
         ),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atlasbasset.core.compute import Compute, ConvolutionChoice
     from atlasbasset.inference.cell_labels import Obs
     from atlasbasset.inference.model import Model
+    from atlasbasset.verbs.map_cells.peaks import PeakChoice
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
@@ -31,6 +32,7 @@ def map_cells(
     obs: Obs | None = None,
     batch_key: str | None = None,
     standard_errors: bool = False,
+    solve_peaks: PeakChoice = "auto",
     compute: Compute = "auto",
     convolution: ConvolutionChoice = "auto",
     workers: int = 0,
@@ -72,6 +74,11 @@ def map_cells(
     standard_errors
         Whether the posterior sd of every number of an embedding is stored, too, as
         ``solve/standard_error``, at the cost of about one more Newton step.
+    solve_peaks
+        Whether fitted peaks without a deviation get one ("on" or "off"): they are solved on the
+        cells, and the cells once more (docs/peak-deviations.md). "auto" is "on" where the model's
+        peaks deviate, the atlas has the very same and no batches are told apart: with split "all"
+        validation and test peaks are solved.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.
@@ -96,9 +103,10 @@ def map_cells(
     Raises
     ------
     UserInputError
-        When the model is batch-corrected and `batch_key` is missing, its window is not the
-        atlas's, `l2` is not above 0, the split has no peaks, cells have no such labels or batches,
-        or workers could not be had or could not reach what they need.
+        When the model is batch-corrected and `batch_key` is missing, peaks are to be solved beside
+        batches, its window is not the atlas's, `l2` is not above 0, the split has no peaks, cells
+        have no such labels or batches, or workers could not be had or could not reach what they
+        need.
     StoreExistsError
         When anything but this very job's model is stored at `out`.
     """
@@ -112,6 +120,7 @@ def map_cells(
         obs=obs,
         batch_key=batch_key,
         standard_errors=standard_errors,
+        solve_peaks=solve_peaks,
         compute=compute,
         convolution=convolution,
         workers=workers,

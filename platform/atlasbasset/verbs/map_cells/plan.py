@@ -13,6 +13,7 @@ from atlasbasset.batch.job import run_job
 from atlasbasset.inference.cell_labels import cell_labels
 from atlasbasset.verbs.map_cells.batches import new_batches
 from atlasbasset.verbs.map_cells.labels import write_labels
+from atlasbasset.verbs.map_cells.peaks import free_peaks
 from atlasbasset.verbs.map_cells.report import MapReport
 from atlasbasset.verbs.map_cells.stages import MapStages
 from atlasbasset.verbs.map_cells.work import solving_bytes
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from atlasbasset.inference.cell_labels import CellLabels, Obs
     from atlasbasset.inference.model import Model
     from atlasbasset.verbs.map_cells.batches import NewBatches
+    from atlasbasset.verbs.map_cells.peaks import FreePeaks, PeakChoice
     from atlasbasset.verbs.shared.split import Split
     from atlasstore.events import Subscriber
     from atlasstore.plans import Lines
@@ -69,6 +71,8 @@ class MapPlan(Plan[MapReport]):
     batches: NewBatches | None = None
     """Of the new cells, where batches are told apart."""
     standard_errors: bool = False
+    free: FreePeaks | None = None
+    """Fitted peaks that are solved, too."""
 
     @property
     def title(self) -> str:
@@ -86,6 +90,7 @@ class MapPlan(Plan[MapReport]):
             self.deviates,
             self.batches,
             self.standard_errors,
+            self.free,
             on_event,
         )
 
@@ -97,7 +102,9 @@ class MapPlan(Plan[MapReport]):
     @property
     def memory_bytes(self) -> int:
         """Of a worker while it solves cells."""
-        return solving_bytes(self.atlas, len(self.rows), self.model.trunk.embedding_dim)
+        width = self.model.trunk.embedding_dim
+        cells = solving_bytes(self.atlas, len(self.rows), width)
+        return cells if self.free is None else max(cells, self.free.memory_bytes(self.atlas, width))
 
     def lines(self) -> Lines:
         """Return cells, peaks, workers and memory."""
@@ -107,6 +114,7 @@ class MapPlan(Plan[MapReport]):
             ("peaks", f"{count(len(self.rows))} of the {self.split} split"),
             ("L2 weight", f"{self.l2:g}"),
             *notice_lines("peak deviations", self.notice or ("used" if self.deviates else None)),
+            *self._free_lines(),
             *self._batch_lines(),
             *self._label_lines(),
             ("arithmetic", self.model.arithmetic),
@@ -114,6 +122,12 @@ class MapPlan(Plan[MapReport]):
             ("memory", f"about {size(self.memory_bytes)} {each}while solving"),
             *finished_line(is_finished=self.is_finished),
         ]
+
+    def _free_lines(self) -> Lines:
+        if (free := self.free) is None:
+            return []
+        how = f"{count(free.count)} fitted peaks, held with weight {free.weight:.3g}"
+        return [("solved, too", how)]
 
     def _batch_lines(self) -> Lines:
         if (batches := self.batches) is None:
@@ -136,6 +150,7 @@ class MapPlan(Plan[MapReport]):
             "n_cells": self.atlas.n_cells,
             "n_blocks": len(self.atlas.blocks),
             "n_peaks": len(self.rows),
+            "n_peaks_solved": 0 if self.free is None else self.free.count,
             "l2": self.l2,
             "workers": self.workers.count,
             "memory_bytes": self.memory_bytes,
@@ -172,6 +187,7 @@ def plan_map_cells(
     obs: Obs | None = None,
     batch_key: str | None = None,
     standard_errors: bool = False,
+    solve_peaks: PeakChoice = "auto",
     compute: Compute = "auto",
     convolution: ConvolutionChoice = "auto",
     workers: int = 0,
@@ -194,6 +210,16 @@ def plan_map_cells(
     rows = _check(planned.store, cells, out=out, l2=l2, split=split, workers=pool)
     deviates, notice = planned.deviates_on(cells)
     label = _label(planned.store, label_key, obs)
+    batches = new_batches(planned.store, cells, batch_key)
+    free = free_peaks(
+        cells,
+        rows,
+        planned.deviations if deviates else None,
+        choice=solve_peaks,
+        with_batches=batches is not None,
+        cells_l2=l2,
+        trained=planned.store.config.get("train") or {},
+    )
     plan = MapPlan(
         planned,
         cells,
@@ -205,8 +231,9 @@ def plan_map_cells(
         deviates,
         notice,
         label,
-        new_batches(planned.store, cells, batch_key),
+        batches,
         standard_errors,
+        free,
     )
     _ = plan.is_finished  # refuses an output that is taken
     return plan
@@ -243,6 +270,7 @@ def _report(out: str, *, was_finished: bool) -> MapReport:
     return MapReport(
         model=out,
         n_peaks=int(mapped["n_peaks"]),
+        n_peaks_solved=int(mapped.get("n_peaks_solved", 0)),
         l2=float(mapped["l2"]),
         loss=float(mapped["loss"]),
         seconds_embedding=float(mapped["seconds_embedding"]),

@@ -22,6 +22,8 @@ class MapReport:
     """URL of the new model."""
     n_peaks: int
     """Peaks that were fitted."""
+    n_peaks_solved: int
+    """Of these, those that were solved, too."""
     l2: float
     """Weight of half the sum of squares of a cell's embedding."""
     loss: float
@@ -55,6 +57,7 @@ class MapReport:
             "n_converged": int(self.converged.sum()),
             "n_one_class": int(self.one_class.sum()),
             "n_peaks": self.n_peaks,
+            "n_peaks_solved": self.n_peaks_solved,
             "l2": self.l2,
             "loss": self.loss,
             "mean_iterations": float(self.iterations.mean()),

@@ -1,4 +1,4 @@
-"""The stages of `map`: embed the fitted peaks, solve the cells, put them into a checkpoint."""
+"""The stages of `map`: embed the peaks, solve cells and peaks, put them into a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from atlasbasset.batch.job_identity import JobIdentity
 from atlasbasset.batch.model_source import ModelSource, digest_of
 from atlasbasset.engine.checkpoints import PEAKS
 from atlasbasset.engine.state import RunState
+from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasbasset.verbs.map_cells.batches import rows_of_batches
+from atlasbasset.verbs.map_cells.peaks import SolvePeaks
 from atlasbasset.verbs.map_cells.work import (
     SOLVED_STEP,
     AssembleBlocks,
@@ -26,11 +28,14 @@ from atlasbasset.verbs.map_cells.work import (
 from atlasbasset.verbs.shared.atlas_peaks import atlas_for
 from atlasbasset.verbs.shared.embed_peaks_work import (
     EmbedPeaks,
+    create_embedded,
     embed_stage,
+    peak_units,
     read_embedded,
 )
 from atlasstore.events import Notice, ignore
 from atlasstore.files import urls
+from atlasstore.genome.peaks import peaks_digest
 from atlasstore.models.checkpoint import CheckpointWriter
 from atlasstore.models.model_store import model_attrs
 from atlasstore.resume.units import Stage
@@ -47,8 +52,8 @@ if TYPE_CHECKING:
     from atlasbasset.batch.executor import WorkerPool
     from atlasbasset.batch.job import ResumableJob
     from atlasbasset.inference.model import Model
-    from atlasbasset.inference.peak_deviations import PeakDeviations
     from atlasbasset.verbs.map_cells.batches import NewBatches
+    from atlasbasset.verbs.map_cells.peaks import FreePeaks
     from atlasbasset.verbs.map_cells.work import BatchRows
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
@@ -72,6 +77,8 @@ class MapStages:
     batches: NewBatches | None = None
     """Of the new cells, where the model or the user tells batches apart."""
     with_errors: bool = False
+    free: FreePeaks | None = None
+    """Fitted peaks that are solved, too."""
     on_event: Subscriber = ignore
 
     @cached_property
@@ -84,6 +91,9 @@ class MapStages:
             config["peak_deviations"] = digest_of(self._deviations.deviation)
         if self.with_errors:
             config["standard_errors"] = True
+        if self.free is not None:
+            config["solved_peaks"] = digest_of(self.free.is_free)
+            config["peak_l2"] = self.free.weight
         if (batches := self.batches) is not None:
             own = () if self.model.batch_embedding is None else (self.model.batch_embedding,)
             cells = (batches.codes, self.model.cell_embedding, *own)
@@ -110,6 +120,7 @@ class MapStages:
             "l2": self.l2,
             "split": self.split,
             **({} if self.batches is None else {"batch_key": self.batches.key}),
+            **({} if self.free is None else {"peak_l2": self.free.weight}),
         }
 
     def run(self, job: ResumableJob) -> None:
@@ -120,10 +131,13 @@ class MapStages:
         embedded = time.monotonic()
         solved_url = urls.join(job.scratch, "solved")
         rows = self._batch_rows(peaks_url)
-        objective = self._solve(job, peaks_url, solved_url, rows)
+        if self.free is not None:
+            peaks_url = self._solve_peaks(job, self.free, peaks_url)
+        objective = self._solve(job, "solve", peaks_url, solved_url, rows)
         seconds = (embedded - began, time.monotonic() - embedded)
         blocks = self._assemble(job, solved_url)
-        self._commit(job, objective, seconds, rows, blocks)
+        found = self._found_deviations(job, peaks_url)
+        self._commit(job, objective, seconds, rows, found, blocks)
 
     def _embed(self, job: ResumableJob, url: str) -> None:
         found = self._deviations
@@ -147,12 +161,41 @@ class MapStages:
             )
         return found
 
+    def _solve_peaks(self, job: ResumableJob, free: FreePeaks, given_url: str) -> str:
+        """Solve the free peaks on cells solved without them; return the URL of all fitted peaks."""
+        cells_url, url = (urls.join(job.scratch, part) for part in ("first", "solved-peaks"))
+        self._solve(job, "first", given_url, cells_url)
+        work = SolvePeaks(
+            atlas=atlas_for(self.pool, self.atlas),
+            rows=self.rows,
+            free=free,
+            given_url=given_url,
+            solved_url=cells_url,
+            url=url,
+            width=self._width,
+            device=self._device,
+        )
+        job.once("solved-peaks", lambda: create_embedded(url, len(self.rows), self._width))
+        units, stage = peak_units(len(self.rows)), Stage("solving peaks", "peaks")
+        job.run("solve-peaks", units, work, stage=stage)
+        return url
+
+    @property
+    def _device(self) -> str:
+        return self.pool.device or str(self.model.trunk.bottleneck.weight.device)
+
     def _solve(
-        self, job: ResumableJob, peaks_url: str, url: str, batch_rows: BatchRows | None
+        self,
+        job: ResumableJob,
+        name: str,
+        peaks_url: str,
+        url: str,
+        batch_rows: BatchRows | None = None,
     ) -> float:
         """Solve every cell; return the sum of all cells' objectives."""
-        blocks, with_errors = self.atlas.blocks, self.with_errors
-        job.once("solved", lambda: create_solved(url, blocks, self._width, with_errors=with_errors))
+        blocks, with_errors = self.atlas.blocks, self.with_errors and name == "solve"
+        create = partial(create_solved, url, blocks, self._width, with_errors=with_errors)
+        job.once(f"{name}-created", create)
         shared = None
         if self.batches is not None and batch_rows is not None:
             shared = self.batches.codes, batch_rows
@@ -162,12 +205,12 @@ class MapStages:
             peaks_url=peaks_url,
             url=url,
             l2=self.l2,
-            device=self.pool.device or str(self.model.trunk.bottleneck.weight.device),
+            device=self._device,
             batches=shared,
             with_errors=with_errors,
         )
         units = cell_units(self.atlas.blocks)
-        receipts = job.run("solve", units, work, stage=Stage("solving cells", "cells"))
+        receipts = job.run(name, units, work, stage=Stage("solving cells", "cells"))
         return _total(receipt["objective"] for receipt in receipts.load())
 
     def _assemble(self, job: ResumableJob, solved_url: str) -> dict[str, dict[int, int]]:
@@ -206,20 +249,33 @@ class MapStages:
             place, SOLVED_STEP, n_cells=self.atlas.n_cells, block_cells=block_cells
         )
 
+    def _found_deviations(self, job: ResumableJob, peaks_url: str) -> PeakDeviations | None:
+        """Return the deviations of the new model's peaks, those of solved ones included."""
+        if (free := self.free) is None:
+            return self._deviations
+        given_url = urls.join(job.scratch, "peaks")
+        moved = read_embedded(peaks_url)[free.is_free] - read_embedded(given_url)[free.is_free]
+        whole = np.zeros((self.atlas.n_peaks, self._width), np.float32)
+        if self._deviations is not None:
+            whole[:] = self._deviations.deviation
+        whole[self.rows[free.is_free]] = moved
+        return PeakDeviations(whole, peaks_digest(self.atlas.var))
+
     def _commit(
         self,
         job: ResumableJob,
         objective: float,
         seconds: tuple[float, float],
         batch_rows: BatchRows | None,
+        deviations: PeakDeviations | None,
         blocks: Mapping[str, Mapping[int, int]],
     ) -> None:
         writer = self._writer(job)
         arrays.check_group(urls.open_group(writer.url), url=writer.url)
         trunk = {name: t.cpu().numpy() for name, t in self.model.trunk.state_dict().items()}
         writer.write_tensors("trunk", trunk)
-        if self._deviations is not None:
-            writer.write_tensors(PEAKS, self._deviations.as_tensors())
+        if deviations is not None:
+            writer.write_tensors(PEAKS, deviations.as_tensors())
         if batch_rows is not None:
             batches = {
                 "batch_embedding": batch_rows.embedding,
@@ -228,6 +284,7 @@ class MapStages:
             writer.write_tensors("batches", batches)
         mapped = {
             "n_peaks": len(self.rows),
+            "n_peaks_solved": 0 if self.free is None else self.free.count,
             "l2": self.l2,
             "loss": objective / self.atlas.n_cells / len(self.rows),
             "seconds_embedding": seconds[0],

@@ -42,6 +42,7 @@ __all__ = [
     "create_solved",
     "open_features",
     "open_sums",
+    "read_solved",
     "solved_tables",
     "solving_bytes",
 ]
@@ -110,6 +111,22 @@ def create_solved(
         fill_value=float("nan"),
         axes=("cell", "value"),
     )
+
+
+def read_solved(
+    url: str, blocks: Sequence[CellBlock], width: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read all cells' embeddings (N, E) and intercepts (N,) from what `SolveCells` has filled."""
+    array = arrays.open_member(url, _SOLVED)
+    parts = []
+    for unit in block_units(blocks):
+        stop = unit["row"] + unit["stop"] - unit["start"]
+        rows = arrays.read_array(array, unit["row"], stop, url=url)
+        if np.isnan(rows).any():
+            arrays.check_chunks(array, url=url)
+        parts.append(rows[:, : width + 1])  # the tables that come first
+    whole = np.concatenate(parts)
+    return whole[:, :width].copy(), whole[:, width].copy()
 
 
 def _columns(width: int, *, with_errors: bool) -> dict[str, int]:

@@ -29,21 +29,24 @@ if TYPE_CHECKING:
     from atlasstore.resume.units import Receipt, Unit
 
 __all__ = [
+    "UNIT_PEAKS",
     "EmbedPeaks",
     "create_embedded",
     "embed_by_workers",
     "embed_stage",
     "peak_units",
     "read_embedded",
+    "write_embedded",
 ]
 
-_UNIT_PEAKS = 1024
+UNIT_PEAKS = 1024
+"""Peaks of a unit at most."""
 _ARRAY = "h"
 
 
 def peak_units(n_peaks: int) -> list[Unit]:
     """Cut the positions of `n_peaks` chosen peaks into units."""
-    return [{"start": start, "stop": stop} for start, stop in runs(n_peaks, _UNIT_PEAKS)]
+    return [{"start": start, "stop": stop} for start, stop in runs(n_peaks, UNIT_PEAKS)]
 
 
 def create_embedded(url: str, n_peaks: int, width: int) -> None:
@@ -56,14 +59,14 @@ def create_embedded(url: str, n_peaks: int, width: int) -> None:
         _ARRAY,
         shape=(n_peaks, width),
         dtype=np.float32,
-        chunk_rows=_UNIT_PEAKS,
+        chunk_rows=UNIT_PEAKS,
         fill_value=float("nan"),
         axes=("peak", "dim0"),
     )
 
 
-def read_embedded(url: str) -> NDArray[np.float32]:
-    """Read the whole array, float32 (n_peaks, width).
+def read_embedded(url: str, run: slice | None = None) -> NDArray[np.float32]:
+    """Read the whole array or a run of its rows, float32 (n_peaks, width).
 
     Raises
     ------
@@ -71,10 +74,16 @@ def read_embedded(url: str) -> NDArray[np.float32]:
         When a piece is lost or damaged.
     """
     array = arrays.open_member(url, _ARRAY)
-    found = arrays.read_array(array, 0, array.shape[0], url=url)
+    start, stop = (0, array.shape[0]) if run is None else (run.start, run.stop)
+    found = arrays.read_array(array, start, stop, url=url)
     if np.isnan(found).any():
         arrays.check_chunks(array, url=url)
     return found
+
+
+def write_embedded(url: str, start: int, h: NDArray[np.float32]) -> None:
+    """Write the rows of a unit that begins at `start`."""
+    arrays.write_pieces(arrays.open_member(url, _ARRAY, mode="r+"), start, h)
 
 
 def embed_by_workers(
@@ -144,7 +153,7 @@ class EmbedPeaks:
         h = self._embed(unit)["h"]
         if self.deviation is not None:
             h += self.deviation[start:stop]
-        arrays.write_pieces(arrays.open_member(self.url, _ARRAY, mode="r+"), start, h)
+        write_embedded(self.url, start, h)
         return {}
 
 

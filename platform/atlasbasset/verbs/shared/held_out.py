@@ -1,4 +1,4 @@
-"""Held-out peaks whose windows share bases with training windows, as a random split leaves them."""
+"""Held-out peaks that are not: of shared windows, or whose labels the cells were solved on."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from atlasstore.atlas.atlas import Atlas
     from atlasstore.events import Subscriber
+    from atlasstore.models.model_store import ModelStore
 
-__all__ = ["judged_rows", "tell_of_overlap"]
+__all__ = ["judged_rows", "seen_by_cells", "tell_of_overlap"]
+
+_HELD_OUT = ("valid", "test")
 
 
 def judged_rows(
@@ -29,7 +32,7 @@ def judged_rows(
     notice, where that leaves none. "train" and "all" are taken as they are.
     """
     rows = split_rows(atlas, split)
-    if split not in ("valid", "test"):
+    if split not in _HELD_OUT:
         return rows, 0
     overlaps = overlaps_training(atlas.var, window_bp=atlas.window_bp, flank_bp=atlas.flank_bp)
     clean = rows[~overlaps[rows]]
@@ -49,6 +52,18 @@ def judged_rows(
         Notice(f"Warning: {of_them} share bases with training windows and are left out; {_REMEDY}.")
     )
     return clean, n_overlapping
+
+
+def seen_by_cells(model: ModelStore, split: str) -> str | None:
+    """Return a sentence where a model's cells were solved on a held-out split's labels."""
+    mapped = model.config.get("mapped") or {}
+    if split not in _HELD_OUT or mapped.get("split") not in ("all", split):
+        return None
+    return (
+        f"The cells of {model.url} were solved on the labels of {split} peaks as well "
+        f"(map --split {mapped['split']}), so figures on these are too good; evaluate the model "
+        "that was mapped onto."
+    )
 
 
 def tell_of_overlap(atlas: Atlas, on_event: Subscriber) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from atlasbasset.metrics import depth_correlation
 from atlasbasset.metrics.confounding import batch_groups
+from atlasbasset.verbs.shared.held_out import seen_by_cells
 from atlasstore.atlas.split import held_out_overlap
 from atlasstore.genome.peak_check import recorded_check, what_is_wrong
 from atlasstore.text_units import count, counted, share
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from atlasbasset.verbs.report.findings.cells import SampledCells
     from atlasbasset.verbs.report.findings.predictions import Predictions
     from atlasstore.atlas.atlas import Atlas
+    from atlasstore.models.model_store import ModelStore
 
 __all__ = [
     "Check",
@@ -72,9 +74,12 @@ def assembly_check(atlas: Atlas | None) -> Check:
     )
 
 
-def overlap_check(atlas: Atlas | None) -> Check:
-    """Tell whether held-out windows share bases with training windows."""
+def overlap_check(atlas: Atlas | None, model: ModelStore | None = None) -> Check:
+    """Tell whether held-out windows share bases with training windows, or cells saw labels."""
     name = "Held-out peaks are unseen"
+    seen = () if model is None else (seen_by_cells(model, split) for split in ("test", "valid"))
+    if sentence := next(filter(None, seen), None):
+        return Check(name, "warning", sentence)
     if atlas is None:
         return Check(name, "unknown", "Not known: no atlas was given.")
     found = held_out_overlap(atlas.var, window_bp=atlas.window_bp, flank_bp=atlas.flank_bp)

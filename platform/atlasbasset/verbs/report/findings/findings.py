@@ -160,7 +160,7 @@ def _checks(
     history, solved = state.get("history") or [], final_solve_of(state)
     found = [
         checks.assembly_check(given.atlas),
-        checks.overlap_check(given.atlas),
+        checks.overlap_check(given.atlas, given.model.store),
         *([] if isinstance(predictions, Missing) else [checks.held_out_check(predictions)]),
         checks.depth_check(cells),
         checks.confounding_check(keys.label, keys.batch, keys.lone_batch),

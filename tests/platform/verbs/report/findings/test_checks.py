@@ -59,6 +59,15 @@ def test_overlap_of_held_out_windows() -> None:
     assert beside.says.startswith("100 % of the valid windows share bases")
 
 
+def test_held_out_peaks_that_mapped_cells_have_seen() -> None:
+    model = SimpleNamespace(url="m.zarr", config={"mapped": {"split": "all"}})
+    apart = peaks([0, 5000, 9000], ["train", "valid", "test"])
+    found = checks.overlap_check(apart, model)
+    assert (found.verdict, found.says[:32]) == ("warning", "The cells of m.zarr were solved ")
+    model.config["mapped"]["split"] = "train"
+    assert checks.overlap_check(apart, model).verdict == "passed"
+
+
 def cells(intercept: np.ndarray, depth: np.ndarray | None) -> SampledCells:
     n = len(intercept)
     empty = np.zeros((n, 2), np.float32)
