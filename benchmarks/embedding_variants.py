@@ -42,6 +42,9 @@ PLAIN, DEVIATING = "without deviations", "with deviations"
 HELD, RULE, AROUND = "cells held", "deviations by the rule", "around sequences by the rule"
 """What the model's last solve chooses from, beside `PLAIN`: whatever it has chosen; and peaks that
 deviate from the sequences' own embeddings, two rounds."""
+ONE_STEP = "one step from the mean cell"
+"""The trained model's cells as their first Newton step from the mean cell leaves them."""
+_PINNED = 1e9
 
 
 class Cells(NamedTuple):
@@ -120,6 +123,20 @@ class Trained:
         solved = solve_cells(x, open_sums(self.is_open, x), l2=l2)
         return Cells(name, *_floats(solved.embedding, solved.intercept), x)
 
+    def one_step(self) -> Cells:
+        """Move every cell from the mean one, at its own depth, by a single Newton step.
+
+        Held to the mean cell by `L2`. To first order that is the exact cell; beyond, the mean's
+        rates say how much a peak counts, so that how far a closed peak is closed counts little.
+        """
+        x, sums = self.own.x, open_sums(self.is_open, self.own.x)
+        mean = torch.from_numpy(self.own.embedding).mean(0).double().expand(len(sums), -1)
+        at_depth = solve_cells(x, sums, l2=_PINNED, prior=mean)
+        start = mean, at_depth.intercept
+        found = solve_cells(x, sums, l2=L2, prior=mean, start=start, max_iterations=1)
+        values = _floats(found.embedding, found.intercept)
+        return Cells(ONE_STEP, *values, x, self.own.said)
+
     def deviating(
         self, weight: float, rounds: int, *, l2: float = L2, read_out: bool = True
     ) -> Iterator[Cells]:
@@ -193,7 +210,7 @@ def variants(trained: Trained, *, sweep: bool) -> Iterator[Cells]:
     """Yield what `train` chooses from, and the cells that it has left; or all."""
     yield trained.cells(PLAIN, trained.h)
     held, deviating, around = trained.by_rule()
-    yield from (held, deviating, around, trained.own)
+    yield from (held, deviating, around, trained.own, trained.one_step())
     if sweep:
         yield from trained.sweep()
 
