@@ -28,6 +28,7 @@ LABELS = {
     "without deviations | raw": "fast without deviations",
     "with deviations | raw": "fast",
     "with deviations | unit": "fast, cosine",
+    "mapped, all peaks | unit": "fast on all peaks, cosine",
 }
 SHOWN = (
     "PCA", "LSI", "LSI less 1", "LSI less 1, unit", "LSI 2-12, unit", "logistic factorisation",
