@@ -59,7 +59,7 @@ SolvePeaks = Annotated[
     Literal["auto", "on", "off"],
     typer.Option(
         help="Solve fitted peaks that have no deviation, too; auto: where the model has "
-        "deviations of this atlas's peaks."
+        "deviations and no batches are told apart."
     ),
 ]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "FEWEST",
     "FOLDS",
     "Losses",
     "Weights",
@@ -38,6 +39,8 @@ __all__ = [
     "noise_norm",
 ]
 
+FEWEST = 100
+"""Cells, and peaks, from which on it can be seen whether deviations help."""
 FOLDS = 5
 """Parts of the peaks that are held out, one after the other."""
 _UNEVEN = 1.5

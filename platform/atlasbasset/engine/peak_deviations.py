@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from atlasbasset.core.deviation_choice import (
+    FEWEST,
     FOLDS,
     Losses,
     Weights,
@@ -53,8 +54,6 @@ __all__ = ["Choice", "DeviationSettings", "deviate", "deviating_bytes"]
 _PLAIN = BatchSettings()
 _CELLS_FACTOR = 3.0
 """The cells' weight where peaks deviate, as a multiple of that of other solves."""
-_FEWEST = 100
-"""Cells, and training peaks, from which on it can be seen whether deviations help."""
 _MOST_PEAKS = _MOST_CELLS = 4096
 """Of the sample that it is seen on."""
 _SOLVE_PEAKS = 8192
@@ -244,7 +243,7 @@ def _chosen(
     Where they stay, whether cells gain by being held as strongly.
     """
     none = Choice(settings.l2_cells, None, 0, [])
-    if min(len(peaks), n_cells) < _FEWEST:
+    if min(len(peaks), n_cells) < FEWEST:
         return none
     on_event(Progress(CHOOSING, 0, 1, "samples"))
     rng = np.random.default_rng([settings.seed, Stream.DEVIATIONS])

@@ -76,9 +76,9 @@ def map_cells(
         ``solve/standard_error``, at the cost of about one more Newton step.
     solve_peaks
         Whether fitted peaks without a deviation get one ("on" or "off"): they are solved on the
-        cells, and the cells once more (docs/peak-deviations.md). "auto" is "on" where the model's
-        peaks deviate, the atlas has the very same and no batches are told apart: with split "all"
-        validation and test peaks are solved.
+        cells, and the cells once more (docs/peak-deviations.md). With split "all" on the model's
+        own atlas these are validation and test peaks, on another's all. "auto" is "on" where the
+        model has deviations, no batches are told apart, and there are 100 cells and peaks.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.

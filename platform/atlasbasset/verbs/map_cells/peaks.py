@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from atlasbasset.core.deviation_choice import deviation_weight
+from atlasbasset.core.deviation_choice import FEWEST, deviation_weight
 from atlasbasset.core.peak_deviations import solve_deviating
 from atlasbasset.core.peak_deviations import solving_bytes as peaks_bytes
 from atlasbasset.verbs.map_cells.work import read_solved
@@ -68,6 +68,7 @@ def free_peaks(
     deviations: PeakDeviations | None,
     *,
     choice: str,
+    deviates: bool,
     with_batches: bool,
     cells_l2: float,
     trained: Mapping[str, Any],
@@ -81,7 +82,10 @@ def free_peaks(
     deviations
         The model's, where they are of this atlas's peaks.
     choice
-        "auto" solves them where there are `deviations`, and no batches.
+        "auto" solves them where the model has deviations, whatever peaks these are of, no batches
+        are told apart, and cells and peaks are as many as training asks for.
+    deviates
+        Whether the model has deviations, of these peaks or of others.
     cells_l2
         The cells' weight.
     trained
@@ -100,7 +104,8 @@ def free_peaks(
             "peaks are not solved where batches are told apart, as they would take up what the "
             "batches do; leave out one of solve_peaks and batch_key."
         )
-    if choice == "off" or with_batches or (choice == "auto" and deviations is None):
+    many = min(len(rows), atlas.n_cells) >= FEWEST
+    if choice == "off" or with_batches or (choice == "auto" and not (deviates and many)):
         return None
     has_own = np.zeros(len(rows), bool)
     if deviations is not None:

@@ -216,6 +216,7 @@ def plan_map_cells(
         rows,
         planned.deviations if deviates else None,
         choice=solve_peaks,
+        deviates=planned.deviations is not None,
         with_batches=batches is not None,
         cells_l2=l2,
         trained=planned.store.config.get("train") or {},
@@ -229,7 +230,7 @@ def plan_map_cells(
         rows,
         pool,
         deviates,
-        notice,
+        notice if free is None else None,  # they do count, solved here
         label,
         batches,
         standard_errors,

@@ -20,10 +20,10 @@ from atlasstore.errors import StoreExistsError, UserInputError
 from atlasstore.events import Notice, Progress
 from atlasstore.genome.peaks import peaks_digest
 from atlasstore.models.model_store import ModelStore
-from small_atlas import make_atlas
+from small_atlas import make_atlas, make_peaks
 from small_model import TINY, random_weights, write_model
 
-N, P, L, E = 40, 200, TINY.window_bp, TINY.embedding_dim
+N, P, L, E = 104, 200, TINY.window_bp, TINY.embedding_dim
 L2 = 4.0
 
 
@@ -53,7 +53,7 @@ def labels(plain, codes):
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory, labels, codes):
-    url = make_atlas(tmp_path_factory.mktemp("stores") / "a", labels, codes, max_block_cells=13)
+    url = make_atlas(tmp_path_factory.mktemp("stores") / "a", labels, codes, max_block_cells=35)
     return Atlas.open(url)
 
 
@@ -139,22 +139,35 @@ def test_denoise_takes_them(mapped, model, atlas, tmp_path):
 
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_only_fitted_peaks_that_have_none(model, atlas, tmp_path, split):
-    report = atlasbasset.map_cells(model, atlas, out=tmp_path / "m", split=split, l2=L2)
+    report = atlasbasset.map_cells(
+        model, atlas, out=tmp_path / "m", split=split, l2=L2, solve_peaks="on"
+    )
     n_free = 0 if split == "train" else len(atlas.peak_rows("valid"))
     assert report.n_peaks_solved == n_free
 
 
-def test_peaks_of_another_atlas_are_solved_where_asked_for(plain, atlas, tmp_path):
+def test_peaks_of_another_atlas_are_solved_where_the_model_deviates(
+    plain, model, atlas, labels, codes, tmp_path
+):
+    other = make_peaks(P, step=700)
+    moved = make_atlas(tmp_path / "a", labels, codes, peaks=other, max_block_cells=35)
+    without = plan_map_cells(plain, moved, out=tmp_path / "m")
+    assert without.free is None
     events: list[object] = []
-    by_default = plan_map_cells(plain, atlas, out=tmp_path / "m", split="all")
-    assert by_default.as_json()["n_peaks_solved"] == 0
-    report = atlasbasset.map_cells(
-        plain, atlas, out=tmp_path / "m", l2=L2, solve_peaks="on", on_event=events.append
-    )
-    rows = atlas.peak_rows("train")
+    report = atlasbasset.map_cells(model, moved, out=tmp_path / "m", l2=L2, on_event=events.append)
+    rows = Atlas.open(moved).peak_rows("train")
     assert report.n_peaks_solved == report.n_peaks == len(rows)
     deviation = atlasbasset.load_model(report.model).deviations.deviation
     assert (deviation.any(axis=1) == np.isin(np.arange(P), rows)).all()
+    said = [event.message for event in events if isinstance(event, Notice)]
+    assert not any("of other peaks" in message for message in said)
+
+
+def test_few_cells_leave_peaks_where_they_are(model, labels, codes, tmp_path):
+    few = make_atlas(tmp_path / "a", labels[:99], codes)
+    assert plan_map_cells(model, few, out=tmp_path / "m", split="all").free is None
+    asked = plan_map_cells(model, few, out=tmp_path / "m", split="all", solve_peaks="on")
+    assert asked.free is not None
 
 
 def test_not_beside_batches(plain, atlas, tmp_path):
