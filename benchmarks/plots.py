@@ -185,8 +185,9 @@ def _by_depth(axis: plt.Axes, table: pd.DataFrame, n_types: int) -> None:
 
 def _rare(axis: plt.Axes, table: pd.DataFrame) -> None:
     """Draw the share of rare types' cells that a vote of their neighbours finds, a mark a seed."""
-    shown = [name for name in SHOWN if name != "with deviations | raw"]
     rows = table[(table["data"] == "rare") & (table["metric"] == "rare recall")]
+    measured = {*rows["provider"]} - {"with deviations | raw"}
+    shown = [name for name in SHOWN if name in measured]
     for name, config in zip(rows["provider"], rows["config"], strict=True):
         if name in shown:
             colour = COLOURS["fast"] if name in LABELS else OTHERS[1]
