@@ -57,7 +57,7 @@ def small_units(put: Callable[[Any, str, int], None] = setattr) -> None:
 
     `put` is a MonkeyPatch's `setattr` where all is to be put back.
     """
-    put(peak_stage, "_UNIT_PEAKS", 32)
+    put(peak_stage, "UNIT_PEAKS", 32)
     small_tables(put, chunk_bytes=4 * P, shard_bytes=16 * P)  # of bytes, 16 cells: 6 shards
 
 

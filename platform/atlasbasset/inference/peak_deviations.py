@@ -28,8 +28,8 @@ class PeakDeviations:
     """Deviations of an atlas's peaks; they fit no other peaks."""
 
     deviation: NDArray[np.float32]
-    """float32 (P, E), to be added to the embeddings of the peaks' sequences; 0 for peaks outside
-    the training split."""
+    """float32 (P, E), to be added to the embeddings of the peaks' sequences; 0 for peaks that were
+    not fitted."""
     peaks_sha256: NDArray[np.uint8]
     """uint8 (32,), of the peaks' coordinates (`peaks_digest`)."""
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from atlasbasset.core.deviation_choice import FEWEST, deviation_weight
 from atlasbasset.core.peak_deviations import solve_deviating
 from atlasbasset.core.peak_deviations import solving_bytes as peaks_bytes
-from atlasbasset.verbs.map_cells.work import read_solved
+from atlasbasset.verbs.map_cells.work import (
+    READ_PEAKS,
+    labels_by_peak,
+    read_solved,
+    reading_bytes,
+)
 from atlasbasset.verbs.shared.embed_peaks_work import (
     UNIT_PEAKS,
     read_embedded,
@@ -36,9 +40,6 @@ __all__ = ["FreePeaks", "PeakChoice", "SolvePeaks", "free_peaks"]
 PeakChoice = Literal["auto", "on", "off"]
 """Whether fitted peaks without a deviation are solved."""
 
-_READ_PEAKS = 4096
-_POSITIVE_BYTES = 2 + 4 + 8  # stored index, wider index, one
-
 
 @dataclass(frozen=True, eq=False)
 class FreePeaks:
@@ -58,8 +59,7 @@ class FreePeaks:
         """Return what a `SolvePeaks` holds at most beside the program itself, bytes."""
         n_peaks = min(UNIT_PEAKS, self.count)
         features = (4 + 8) * (width + 1) * atlas.n_cells
-        read = _POSITIVE_BYTES * max(atlas.block_positives) * min(1.0, _READ_PEAKS / atlas.n_peaks)
-        return features + round(read) + peaks_bytes(n_peaks, atlas.n_cells, width)
+        return features + reading_bytes(atlas) + peaks_bytes(n_peaks, atlas.n_cells, width)
 
 
 def free_peaks(
@@ -122,7 +122,7 @@ def free_peaks(
 class SolvePeaks:
     """Work: solve the free ones of a run of fitted peaks on the cells, and copy the others.
 
-    Holds all cells' embeddings, and the labels of one block for `_READ_PEAKS` peaks at a time.
+    Holds all cells' embeddings, and the labels of one block for `READ_PEAKS` peaks at a time.
     """
 
     atlas: Atlas | str
@@ -177,18 +177,12 @@ class SolvePeaks:
         """Sum ``[w_c, 1]`` over the open cells of each of `rows`, float64 (len(rows), E + 1)."""
         first, end = int(rows[0]), int(rows[-1]) + 1
         sums = np.zeros((len(rows), self._features.shape[1]))
-        for start, stop in runs(end - first, _READ_PEAKS):
+        for start, stop in runs(end - first, READ_PEAKS):
             low, high = np.searchsorted(rows, (first + start, first + stop))
             if low == high:
                 continue
+            chosen = rows[low:high] - first - start
             for block in self._atlas.blocks:
-                labels = self._atlas.labels(block.index, first + start, first + stop)
-                by_peak = sparse.csr_array(
-                    (np.ones(len(labels.indices)), labels.indices.astype(np.int32), labels.indptr),
-                    shape=(stop - start, block.n_cells),
-                )
-                sums[low:high] += (
-                    by_peak[rows[low:high] - first - start]
-                    @ self._features[block.start : block.stop]
-                )
+                labels = labels_by_peak(self._atlas, block, first + start, first + stop)
+                sums[low:high] += labels[chosen] @ self._features[block.start : block.stop]
         return sums

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from atlasstore.zarrio.table_plan import TablePlan
 
 __all__ = [
+    "READ_PEAKS",
     "SOLVED_STEP",
     "AssembleBlocks",
     "BatchRows",
@@ -40,9 +41,11 @@ __all__ = [
     "block_units",
     "cell_units",
     "create_solved",
+    "labels_by_peak",
     "open_features",
     "open_sums",
     "read_solved",
+    "reading_bytes",
     "solved_tables",
     "solving_bytes",
 ]
@@ -50,8 +53,10 @@ __all__ = [
 SOLVED_STEP = 0
 """Of the checkpoint that is written: training took no steps."""
 
+READ_PEAKS = 4096
+"""Peaks whose labels are read at a time."""
+
 _SOLVED = "solved"
-_READ_PEAKS = 4096
 _UNIT_CELLS = 4096
 _POSITIVE_BYTES = 2 + 4 + 8  # stored index, wider index, one
 _REPORTED = ("iterations", "gradient_norm", "objective", "converged", "one_class")
@@ -139,8 +144,7 @@ def solving_bytes(atlas: Atlas, n_fitted: int, width: int) -> int:
     """Return what a `SolveCells` holds at most beside the program itself, bytes."""
     solver = working_bytes(n_fitted, _unit_cells(atlas.blocks), width)
     features = (8 * atlas.n_peaks + 4 * n_fitted) * (width + 1)
-    positives = max(atlas.block_positives) * min(1.0, _READ_PEAKS / atlas.n_peaks)
-    return solver + features + round(_POSITIVE_BYTES * positives)
+    return solver + features + reading_bytes(atlas)
 
 
 class BatchRows(NamedTuple):
@@ -279,17 +283,26 @@ def open_features(
     return features
 
 
+def labels_by_peak(atlas: Atlas, block: CellBlock, start: int, stop: int) -> sparse.csr_array:
+    """Return the labels of a run of peaks in a block of cells, float64 (stop - start, cells)."""
+    labels = atlas.labels(block.index, start, stop)
+    ones, cells = np.ones(len(labels.indices)), labels.indices.astype(np.int32)
+    return sparse.csr_array((ones, cells, labels.indptr), shape=(stop - start, block.n_cells))
+
+
+def reading_bytes(atlas: Atlas) -> int:
+    """Return what the labels of `READ_PEAKS` peaks in a block take at most."""
+    positives = max(atlas.block_positives) * min(1.0, READ_PEAKS / atlas.n_peaks)
+    return round(_POSITIVE_BYTES * positives)
+
+
 def open_sums(
     atlas: Atlas, block: CellBlock, cells: range, features: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Sum the open peaks' features for some cells of a block, float64 (len(cells), E + 1)."""
     sums = np.zeros((len(cells), features.shape[1]))
-    for start, stop in runs(atlas.n_peaks, _READ_PEAKS):
-        labels = atlas.labels(block.index, start, stop)
-        by_peak = sparse.csr_array(
-            (np.ones(len(labels.indices)), labels.indices.astype(np.int32), labels.indptr),
-            shape=(stop - start, block.n_cells),
-        )
+    for start, stop in runs(atlas.n_peaks, READ_PEAKS):
+        by_peak = labels_by_peak(atlas, block, start, stop)
         if len(cells) < block.n_cells:
             by_peak = by_peak[:, cells.start : cells.stop]
         sums += by_peak.T @ features[start:stop]

@@ -266,7 +266,7 @@ def test_killed_in_any_stage_it_goes_on_with_what_is_missing(
     model, atlas, tmp_path, monkeypatch, stage
 ):
     several_shards(monkeypatch, itemsize=1)
-    monkeypatch.setattr(embedding, "_UNIT_PEAKS", 16)
+    monkeypatch.setattr(embedding, "UNIT_PEAKS", 16)
     monkeypatch.setattr(work, "_THREADS", 1)
     options = {"dtype": "uint8"}
     atlasbasset.denoise(model, atlas, out=tmp_path / "whole", **options)
