@@ -58,8 +58,8 @@ StandardErrors = Annotated[
 SolvePeaks = Annotated[
     Literal["auto", "on", "off"],
     typer.Option(
-        help="Solve fitted peaks that have no deviation, too; auto: where the model has "
-        "deviations and no batches are told apart."
+        help="Solve fitted peaks that have no deviation, too; auto: where the model was trained "
+        "to let peaks deviate and no batches are told apart."
     ),
 ]
 

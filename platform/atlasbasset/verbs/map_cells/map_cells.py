@@ -78,7 +78,8 @@ def map_cells(
         Whether fitted peaks without a deviation get one ("on" or "off"): they are solved on the
         cells, and the cells once more (docs/peak-deviations.md). With split "all" on the model's
         own atlas these are validation and test peaks, on another's all. "auto" is "on" where the
-        model has deviations, no batches are told apart, and there are 100 cells and peaks.
+        model's peaks deviate, on another atlas also where none did in training though they might,
+        unless batches are told apart or there are fewer than 100 cells or peaks.
     compute
         Arithmetic of the convolutions, as for `load_model`; a `Model` keeps its own. "auto" is
         decided in this process, for all workers.

@@ -82,10 +82,10 @@ def free_peaks(
     deviations
         The model's, where they are of this atlas's peaks.
     choice
-        "auto" solves them where the model has deviations, whatever peaks these are of, no batches
-        are told apart, and cells and peaks are as many as training asks for.
+        "auto" solves them where they may deviate, no batches are told apart, and cells and peaks
+        are as many as training asks for.
     deviates
-        Whether the model has deviations, of these peaks or of others.
+        Whether peaks may deviate for this model: its own do, or these are others.
     cells_l2
         The cells' weight.
     trained

@@ -10,6 +10,7 @@ import numpy as np
 
 from atlasbasset.batch.executor import WorkerPool
 from atlasbasset.batch.job import run_job
+from atlasbasset.engine.state import final_solve_of
 from atlasbasset.inference.cell_labels import cell_labels
 from atlasbasset.verbs.map_cells.batches import new_batches
 from atlasbasset.verbs.map_cells.labels import write_labels
@@ -18,6 +19,7 @@ from atlasbasset.verbs.map_cells.report import MapReport
 from atlasbasset.verbs.map_cells.stages import MapStages
 from atlasbasset.verbs.map_cells.work import solving_bytes
 from atlasbasset.verbs.shared.atlas_peaks import check_window
+from atlasbasset.verbs.shared.fingerprint import atlas_fingerprint
 from atlasbasset.verbs.shared.plan import (
     PlannedModel,
     finished_line,
@@ -216,7 +218,7 @@ def plan_map_cells(
         rows,
         planned.deviations if deviates else None,
         choice=solve_peaks,
-        deviates=planned.deviations is not None,
+        deviates=_lets_peaks_deviate(planned, cells),
         with_batches=batches is not None,
         cells_l2=l2,
         trained=planned.store.config.get("train") or {},
@@ -250,6 +252,14 @@ def _check(
         workers.worker_url(url)
     check_window(model, atlas)
     return split_rows(atlas, split)
+
+
+def _lets_peaks_deviate(model: PlannedModel, atlas: Atlas) -> bool:
+    """Whether the model's peaks deviate, or might on peaks other than those it was trained on."""
+    if model.deviations is not None:
+        return True
+    tried = (final_solve_of(model.store.newest().state) or {}).get("peak_deviations")
+    return tried is not None and model.store.config.get("atlas") != atlas_fingerprint(atlas)
 
 
 def _label(model: ModelStore, key: str | None, obs: Obs | None) -> CellLabels | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from atlasbasset.engine.config import TrainConfig
 from atlasbasset.inference.cell_labels import CellLabels, cell_labels, check_batches
+from atlasbasset.verbs.shared.fingerprint import atlas_fingerprint
 from atlasbasset.verbs.train.start_trunk import StartTrunk
 from atlasstore.errors import UserInputError
 from atlasstore.events import ignore
@@ -146,7 +147,7 @@ def _new_store(atlas: Atlas, out: str, config: TrainConfig) -> ModelStore:
     return ModelStore.create(
         out,
         obs=obs,
-        config={"train": config.as_json(), "atlas": _fingerprint(atlas), "start": start},
+        config={"train": config.as_json(), "atlas": atlas_fingerprint(atlas), "start": start},
         block_cells=atlas.blocks[0].n_cells,
         batches=() if labels is None else labels.names,
         provenance={
@@ -162,7 +163,7 @@ def still_to_do(config: TrainConfig, store: ModelStore) -> TrainConfig:
 
 
 def _check_same_run(store: ModelStore, atlas: Atlas, config: TrainConfig) -> None:
-    if store.config.get("atlas") != _fingerprint(atlas):
+    if store.config.get("atlas") != atlas_fingerprint(atlas):
         raise UserInputError(
             f"{store.url} was not started on {atlas.url} (sizes or provenance differ); give the "
             "atlas it was started on to resume it, or another --out."
@@ -172,16 +173,6 @@ def _check_same_run(store: ModelStore, atlas: Atlas, config: TrainConfig) -> Non
 
 def _settings_of(store: ModelStore) -> TrainConfig:
     return TrainConfig.from_json(dict(store.config["train"]))
-
-
-def _fingerprint(atlas: Atlas) -> dict[str, Any]:
-    """Return what tells one atlas from another, wherever it is stored."""
-    return {
-        "n_peaks": atlas.n_peaks,
-        "n_cells": atlas.n_cells,
-        "n_positives": atlas.n_positives,
-        "created": atlas.provenance.get("created"),
-    }
 
 
 def batch_labels(obs: pd.DataFrame, key: str | None) -> tuple[CellLabels | None, str | None]:

@@ -12,6 +12,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 import atlasbasset
+import tiny
 from atlasbasset.core.deviation_choice import deviation_weight
 from atlasbasset.inference.peak_deviations import PeakDeviations
 from atlasbasset.verbs.map_cells.plan import plan_map_cells
@@ -161,6 +162,22 @@ def test_peaks_of_another_atlas_are_solved_where_the_model_deviates(
     assert (deviation.any(axis=1) == np.isin(np.arange(P), rows)).all()
     said = [event.message for event in events if isinstance(event, Notice)]
     assert not any("of other peaks" in message for message in said)
+
+
+def test_peaks_that_stayed_in_training_are_solved_on_another_atlas_alone(
+    tmp_path_factory, tmp_path
+):
+    own = tiny.atlas(
+        tmp_path_factory.mktemp("stores") / "own.zarr", n_cells=120, n_peaks=100
+    )  # too few of them to tell
+    other = tiny.atlas(tmp_path_factory.mktemp("stores") / "other.zarr", n_cells=120, n_peaks=170)
+    settings = tiny.config(epochs=1, peak_deviations=True, final_solve=True, peak_l2=0.0)
+    model = str(tmp_path / "model")
+    atlasbasset.train(own, out=model, config=settings)
+    stayed = ModelStore.open(model)
+    assert PeakDeviations.of(stayed.newest()) is None
+    assert plan_map_cells(model, own, out=tmp_path / "m", split="all").free is None
+    assert plan_map_cells(model, other, out=tmp_path / "m", split="all").free.count == 170
 
 
 def test_few_cells_leave_peaks_where_they_are(model, labels, codes, tmp_path):
