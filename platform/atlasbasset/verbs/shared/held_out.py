@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from atlasbasset.verbs.shared.split import split_rows
@@ -56,8 +57,10 @@ def judged_rows(
 
 def seen_by_cells(model: ModelStore, split: str) -> str | None:
     """Return a sentence where a model's cells were solved on a held-out split's labels."""
-    mapped = model.config.get("mapped") or {}
-    if split not in _HELD_OUT or mapped.get("split") not in ("all", split):
+    mapped = model.config.get("mapped")
+    if split not in _HELD_OUT or not isinstance(mapped, Mapping):
+        return None
+    if mapped.get("split") not in ("all", split):
         return None
     return (
         f"The cells of {model.url} were solved on the labels of {split} peaks as well "
